@@ -289,15 +289,16 @@ def load(path: Path | str = "params.yaml") -> Params:
     if not path.is_file():
         raise InputError(f"{path}: no such file: run from the project's folder, or restore it from git")
     try:
-        tree = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: byte {error.start} is not UTF-8: save the file as UTF-8") from error
+    try:
+        tree = YAML(typ="safe").load(text)
     except MarkedYAMLError as error:
-        line = f" line {error.problem_mark.line + 1}:" if error.problem_mark else ""
-        problem = error.problem
-        if error.problem_mark and error.problem_mark.buffer[error.problem_mark.index :].startswith("\t"):
-            problem = "a tab: indent with spaces"
-        raise InputError(f"{path}:{line} not YAML: {problem}") from error
+        mark = error.problem_mark or error.context_mark
+        tab = text[mark.index : mark.index + 1] == "\t"
+        problem = "a tab: indent with spaces" if tab else f"not YAML: {error.problem}"
+        raise InputError(f"{path}: line {mark.line + 1}: {problem}") from error
     try:
         return Params.model_validate(tree)
     except ValidationError as error:
