@@ -1,0 +1,85 @@
+"""The family tree of a model: every model folder holds the record of what it was made from, down to raw data.
+
+A record says nothing of time, machine or commit: the same inputs give the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.tree import Tree
+
+from jokbo.errors import InputError
+
+FILE = "ancestry.json"
+
+
+def write(model: Path, *, stage: str, key: str, params: Mapping[str, Any], deps: Mapping[str, str]) -> str:
+    """Write the record of `model` into its folder and return the sha256 of its weights.
+
+    `deps` are the stage's inputs, path -> hash. Those that hold a record themselves are its parents; their
+    records are embedded, so that a model that is copied away takes its family along.
+    """
+    weights = _weights(model)
+    parents = {path: read(Path(path)) for path in sorted(deps) if (Path(path) / FILE).is_file()}
+    record = {
+        "stage": stage,
+        "key": key,
+        "weights": weights,
+        "params": params,
+        "data": {
+            path: hash for path, hash in sorted(deps.items()) if not _is_code(path) and path not in parents
+        },
+        "code": {path: hash for path, hash in sorted(deps.items()) if _is_code(path)},
+        "parents": parents,
+    }
+    (model / FILE).write_text(
+        json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8"
+    )
+    return weights
+
+
+def read(model: Path) -> dict[str, Any]:
+    """The record in the folder of a model. InputError if there is none."""
+    try:
+        return json.loads((model / FILE).read_text("utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{model}: no {FILE} there: name the folder of a model that a stage wrote") from None
+    except ValueError as error:
+        raise InputError(
+            f"{model / FILE}: not a record of ancestry ({error}): make the model again"
+        ) from error
+
+
+def tree(name: str, record: Mapping[str, Any], commit_of: Callable[[str], str | None]) -> Tree:
+    """The record and its parents' as a tree to print; `commit_of` maps a stage's key to a git commit."""
+    branch = Tree(f"[bold]{name}[/]  made by [cyan]{record['stage']}[/]  weights {record['weights'][:12]}")
+    branch.add(f"code    {commit_of(record['key']) or 'commit unknown'}, {len(record['code'])} files")
+    if record["data"]:
+        data = branch.add("data")
+        for path, hash in record["data"].items():
+            data.add(f"{path}  md5 {hash}")
+    if record["params"]:
+        params = branch.add("params")
+        for key, value in record["params"].items():
+            params.add(f"{key}: {json.dumps(value, ensure_ascii=False)}")
+    for path, parent in record["parents"].items():
+        branch.add(tree(path, parent, commit_of))
+    return branch
+
+
+def _is_code(path: str) -> bool:
+    return path.endswith(".py")
+
+
+def _weights(model: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(model.glob("*.safetensors")):
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()

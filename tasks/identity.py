@@ -1,0 +1,64 @@
+"""DVC's identity of a stage: one hash over its command, parameters, inputs and the paths of its outputs.
+
+It is the key under which DVC itself remembers runs (its run cache), so it can be computed before a stage runs
+and found again in dvc.lock afterwards. DVC keeps the function private; this file alone touches it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jokbo.errors import InputError
+
+
+@dataclass(frozen=True)
+class Identity:
+    key: str
+    params: dict[str, Any]
+    deps: dict[str, str]  # path -> DVC's md5
+    outs: tuple[str, ...]
+
+
+def identify(name: str) -> Identity:
+    """The identity of stage `name` of ./dvc.yaml as it stands now. InputError if an input is missing."""
+    from dvc.dependency.base import DependencyDoesNotExistError
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    from dvc.stage.serialize import to_single_stage_lockfile
+
+    try:
+        with Repo() as repo:
+            (stage,) = repo.stage.collect(name)
+            stage.save_deps()
+            return _identity(to_single_stage_lockfile(stage))
+    except DependencyDoesNotExistError as error:
+        raise InputError(
+            f"{name} needs {error.path}, which is not there: `dvc repro {name}` makes it"
+        ) from error
+    except DvcException as error:
+        raise InputError(f"dvc.yaml, stage {name}: {error}") from error
+
+
+def committed() -> dict[str, Identity]:
+    """What dvc.lock says of each stage: the identity with which it last ran to its end."""
+    from ruamel.yaml import YAML
+
+    lock = Path("dvc.lock")
+    entries = (YAML(typ="safe").load(lock) or {}).get("stages", {}) if lock.is_file() else {}
+    return {name: _identity(entry) for name, entry in entries.items()}
+
+
+def _identity(entry: Mapping[str, Any]) -> Identity:
+    from dvc.stage.cache import _get_cache_hash
+
+    return Identity(
+        key=_get_cache_hash(dict(entry), key=True),
+        params={
+            name: value for section in entry.get("params", {}).values() for name, value in section.items()
+        },
+        deps={dep["path"]: dep["md5"] for dep in entry.get("deps", [])},
+        outs=tuple(out["path"] for out in entry.get("outs", [])),
+    )
