@@ -109,8 +109,8 @@ def open_run(
 ) -> Iterator[Run]:
     """The run of identity `key`: reopened if there is one, else a new one with `params` (flattened: a.b.c).
 
-    A finished run is continued only by a stage that `resumed`; one that starts afresh takes its place, so that
-    an identity has one live run. The run ends FINISHED; KILLED if told to stop; FAILED if the body raised.
+    A finished run is continued only by a stage that `resumed`; one that starts afresh takes its place: an
+    identity has one live run. The run ends FINISHED; KILLED if told to stop; FAILED if the body raised.
     """
     from mlflow import MlflowClient
 

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: raised at once where nothing need be saved, polled by loops that save before they stop."""
+"""SIGTERM and SIGINT: raised at once where nothing need be saved, polled by loops that save first."""
 
 from __future__ import annotations
 
