@@ -92,7 +92,7 @@ class Prepare(Section):
 
 
 class Tokenize(Section):
-    vocabulary: Annotated[int, Field(ge=257, le=2**31)]
+    vocabulary: Annotated[int, Field(ge=258, le=2**31)]
     sources: Annotated[list[str], Field(min_length=1)]
     shard_tokens: Positive
 
@@ -123,6 +123,13 @@ class Optimizer(Section):
     betas: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]
     weight_decay: Annotated[float, Field(ge=0)]
 
+    def check_clip(self, gradient_clip: float) -> None:
+        """Under ZeRO what would be clipped is Muon's orthogonalised update, whose size is its point."""
+        if self.name == "muon" and gradient_clip:
+            raise ValueError(
+                f"gradient_clip is {gradient_clip:g}: with the muon optimizer it must be 0 (off)"
+            )
+
 
 class Training(Section):
     steps: Positive
@@ -131,10 +138,11 @@ class Training(Section):
     optimizer: Optimizer
     warmup_steps: NonNegative
     decay_fraction: Share
-    gradient_clip: Rate
+    gradient_clip: Annotated[float, Field(ge=0)]  # 0: off
 
     @model_validator(mode="after")
     def warms_up(self) -> Training:
+        self.optimizer.check_clip(self.gradient_clip)
         if self.warmup_steps >= self.steps:
             raise ValueError(f"warmup_steps is {self.warmup_steps}: it must be below steps, {self.steps}")
         return self
@@ -192,7 +200,7 @@ class Preferences(Section):
 
 class Reward(Section):
     seed: Seed
-    normalisation_samples: Annotated[int, Field(ge=2)]
+    context: Positive
     training: Training
 
 
@@ -209,15 +217,18 @@ class Ppo(Section):
     value_clip: Rate
     kl_coefficient: Annotated[float, Field(ge=0)]
     kl_target: Rate
-    kl_horizon: Positive
-    learning_rate: Rate
-    value_learning_rate: Rate
-    gradient_clip: Rate
+    kl_gain: Annotated[float, Field(ge=0)]
+    unfinished_penalty: Annotated[float, Field(ge=0)]
+    policy_optimizer: Optimizer
+    value_optimizer: Optimizer
+    gradient_clip: Annotated[float, Field(ge=0)]
     precision: Literal["fp32", "bf16"]
     sample_every: Positive
 
     @model_validator(mode="after")
     def whole_minibatches(self) -> Ppo:
+        self.policy_optimizer.check_clip(self.gradient_clip)
+        self.value_optimizer.check_clip(self.gradient_clip)
         if self.rollout_batch % self.minibatch:
             raise ValueError(
                 f"minibatch is {self.minibatch}: it must divide rollout_batch, which is {self.rollout_batch}"
@@ -259,6 +270,11 @@ class Params(Section):
                 f"finetune.classifier.context is {self.finetune.classifier.context}: "
                 f"it must be at most pretrain.model.context, which is {context}"
             )
+        if not spoken < self.reward.context <= context:
+            raise ValueError(
+                f"reward.context is {self.reward.context}: it must be above {spoken} (prompt, response and the end "
+                f"of text) and at most pretrain.model.context, which is {context}"
+            )
         if self.distill.layers > self.pretrain.model.layers:
             raise ValueError(
                 f"distill.layers is {self.distill.layers}: "
@@ -280,6 +296,7 @@ class Params(Section):
             ("finetune.classifier.training.batch", self.finetune.classifier.training.batch),
             ("distill.training.batch", self.distill.training.batch),
             ("reward.training.batch", self.reward.training.batch),
+            ("ppo.minibatch", self.ppo.minibatch),
         ]
 
 

@@ -7,17 +7,16 @@ with the choice; `time`.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset, DatasetDict, Features, List, Value
+from datasets import Dataset, Features, List, Value
 
 from jokbo.alignment.raters import SCALE, Raters
+from jokbo.data.outputs import save_tables
 from jokbo.errors import InputError
 
 KINDS = ("human", "simulated")
@@ -159,13 +158,7 @@ def comparison_table(rows: Sequence[Comparison]) -> Dataset:
 
 def save_comparisons(splits: Mapping[str, Sequence[Comparison]], path: Path) -> None:
     """Write checked splits as a DatasetDict: the same rows make the same bytes."""
-    tables = DatasetDict({name: comparison_table(rows) for name, rows in splits.items()})
-    for name, table in tables.items():
-        # `datasets` names a table after the history of its making and a random number; we name it after its
-        # rows.
-        rows = json.dumps(list(splits[name]), sort_keys=True)
-        table._fingerprint = hashlib.sha256(rows.encode()).hexdigest()[:16]
-    tables.save_to_disk(str(path))
+    save_tables({name: comparison_table(rows).data.table for name, rows in splits.items()}, path)
 
 
 def _problem(row: Comparison) -> str | None:

@@ -1,0 +1,90 @@
+"""A student of half the layers, from its teacher (Sanh et al. 2019, DistilBERT, sections 2 and 3).
+
+The student starts from every other layer of the teacher and learns by three losses: the teacher's soft targets at a
+temperature, the language model's own loss, and the cosine between the two networks' last hidden states.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+if TYPE_CHECKING:
+    from jokbo.params import DistillationWeights
+
+# transformers' names for the depth of a network and for its list of layers
+DEPTH = {"gpt2": "n_layer", "llama": "num_hidden_layers"}
+LAYERS = {"gpt2": "h", "llama": "layers"}
+
+
+def student_of(teacher: PreTrainedModel, layers: int) -> PreTrainedModel:
+    """A network of `layers` layers with the teacher's embeddings, last norm and evenly spaced layers of it."""
+    kind = teacher.config.model_type
+    config = teacher.config.__class__.from_dict(
+        {**teacher.config.to_dict(), DEPTH[kind]: layers, "layer_types": None}
+    )
+    student = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    theirs = getattr(teacher.base_model, LAYERS[kind])
+    chosen = {i: i * len(theirs) // layers for i in range(layers)}
+    state, prefix = {}, f"{LAYERS[kind]}."
+    for name, value in teacher.base_model.state_dict().items():
+        if not name.startswith(prefix):
+            state[name] = value
+    for mine, source in chosen.items():
+        state |= {f"{prefix}{mine}.{name}": value for name, value in theirs[source].state_dict().items()}
+    student.base_model.load_state_dict(state)
+    return student
+
+
+class Distil(nn.Module):
+    """alpha_ce T^2 KL(teacher || student) + alpha_mlm L_lm + alpha_cos (1 - cos), each a weighted mean over targets.
+
+    The square of the temperature keeps the soft targets' gradients as large as they are at T = 1 (Hinton et al.
+    2015, section 2). The teacher is not a submodule: the engine neither trains nor saves it.
+    """
+
+    def __init__(
+        self,
+        student: PreTrainedModel,
+        teacher: PreTrainedModel,
+        temperature: float,
+        weights: DistillationWeights,
+    ) -> None:
+        super().__init__()
+        self.network = student
+        self._teacher = (teacher.eval().requires_grad_(False),)
+        self.temperature = temperature
+        self.weights = weights
+
+    def forward(self, tokens_BS: Tensor, weights_BT: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        inputs_BT, targets_BT = tokens_BS[:, :-1], tokens_BS[:, 1:]
+        mine_BTV, mine_BTD = _logits_and_states(self.network, inputs_BT)
+        with torch.no_grad():
+            theirs_BTV, theirs_BTD = _logits_and_states(self._teacher[0].to(tokens_BS.device), inputs_BT)
+        soft_BT = nn.functional.kl_div(
+            nn.functional.log_softmax(mine_BTV / self.temperature, -1),
+            nn.functional.log_softmax(theirs_BTV / self.temperature, -1),
+            reduction="none",
+            log_target=True,
+        ).sum(-1)
+        nats = nn.functional.cross_entropy(mine_BTV.flatten(0, 1), targets_BT.flatten(), reduction="none")
+        cosine_BT = 1 - nn.functional.cosine_similarity(mine_BTD, theirs_BTD, dim=-1)
+        parts = {
+            "soft_targets": self.temperature**2 * (soft_BT * weights_BT).mean(),
+            "language_model": (nats * weights_BT.flatten()).mean(),
+            "cosine": (cosine_BT * weights_BT).mean(),
+        }
+        loss = (
+            self.weights.soft_targets * parts["soft_targets"]
+            + self.weights.language_model * parts["language_model"]
+            + self.weights.cosine * parts["cosine"]
+        )
+        return loss, {f"{name}_loss": value.detach() for name, value in parts.items()}
+
+
+def _logits_and_states(network: PreTrainedModel, inputs_BT: Tensor) -> tuple[Tensor, Tensor]:
+    states_BTD = network.base_model(input_ids=inputs_BT, use_cache=False).last_hidden_state
+    return network.get_output_embeddings()(states_BTD).float(), states_BTD.float()

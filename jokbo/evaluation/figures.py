@@ -1,0 +1,214 @@
+"""Figures of the report: one small panel each, so that they stack on a phone and sit side by side on a screen.
+
+The same matplotlib figure goes to MLflow as it is and into the page as SVG. In the page, the colours below become
+the page's own (CSS variables), so that figures follow its light or dark dress.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK, MUTED, LINE = "#26221d", "#776f66", "#ddd6ca"
+PAPER = "#fffdf9"
+SYSTEMS = {"base": "#8a8178", "supervised": "#2f6690", "distilled": "#3a7d6b", "aligned": "#b23a2e"}
+ACCENT, SECOND = SYSTEMS["aligned"], SYSTEMS["supervised"]
+VARIABLES = {
+    INK: "--ink",
+    MUTED: "--muted",
+    LINE: "--line",
+    PAPER: "--card",
+    **{colour: f"--{name}" for name, colour in SYSTEMS.items()},
+}
+STYLE = {
+    "font.size": 10,
+    "svg.fonttype": "none",  # text stays text: it can be read aloud, searched, and set in the page's own type
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": LINE,
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "figure.facecolor": "none",
+    "lines.linewidth": 1.8,
+    "lines.solid_capstyle": "round",
+}
+SIZE = (4.4, 2.7)  # inches
+
+PPO_PANELS = {  # column of plots/ppo.csv -> title, what the axis measures
+    "reward": ("Reward", "mean score of the reward model"),
+    "kl": ("KL from the supervised policy", "nats a sequence"),
+    "beta": ("Weight of the KL penalty", "beta"),
+    "entropy": ("Entropy", "nats a token"),
+    "clip_fraction": ("Clipped share of tokens", "share"),
+    "explained_variance": ("Value function", "explained variance"),
+    "length": ("Response length", "tokens"),
+}
+
+Rows = Sequence[Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Chart:
+    name: str  # file name without ending, and prefix of ids in the page
+    title: str
+    alt: str  # says in words what the figure shows
+    figure: Figure
+
+
+def loss_curves(curves: Mapping[str, Rows]) -> list[Chart]:
+    """One panel for each file of curves: every column with "loss" in its name against `step`."""
+    charts = []
+    for name, rows in curves.items():
+        columns = [column for column in rows[0] if "loss" in column] if rows else []
+        if not columns:
+            continue
+        with _panel("step", "loss") as (figure, axes):
+            for column, colour in zip(columns, (ACCENT, *SYSTEMS.values()), strict=False):
+                points = [(row["step"], row[column]) for row in rows if row.get(column) is not None]
+                _line(axes, points, colour, label=_words(column) if len(columns) > 1 else None)
+        last = ", ".join(f"{_words(column)} {_last(rows, column):.3g}" for column in columns)
+        charts.append(
+            Chart(f"loss-{name}", _words(name), f"Training curve of {_words(name)}; ends at {last}.", figure)
+        )
+    return charts
+
+
+def ppo_curves(rows: Rows) -> list[Chart]:
+    """One panel for each column of PPO_PANELS that the rows have, against `step`."""
+    charts = []
+    for column, (title, unit) in PPO_PANELS.items():
+        points = [(row["step"], row[column]) for row in rows if row.get(column) is not None]
+        if not points:
+            continue
+        with _panel("PPO iteration", unit) as (figure, axes):
+            _line(axes, points, ACCENT)
+        alt = f"{title} ({unit}) over PPO: from {points[0][1]:.3g} to {points[-1][1]:.3g}."
+        charts.append(Chart(f"ppo-{column}", title, alt, figure))
+    return charts
+
+
+def reward_against_kl(rows: Rows) -> list[Chart]:
+    """Reward model's score over the KL that it cost, iteration by iteration (as in Stiennon et al. 2020, figure 5)."""
+    points = [
+        (row["kl"], row["reward"])
+        for row in rows
+        if row.get("kl") is not None and row.get("reward") is not None
+    ]
+    if not points:
+        return []
+    with _panel("KL from the supervised policy, nats a sequence", "reward") as (figure, axes):
+        axes.plot(*zip(*points, strict=True), color=LINE, linewidth=1)
+        axes.scatter(*zip(*points, strict=True), s=14, color=SECOND, alpha=0.7, linewidths=0)
+        axes.scatter(*points[-1], s=60, color=ACCENT, zorder=3)
+        axes.annotate("end", points[-1], xytext=(-8, 4), textcoords="offset points", ha="right", color=INK)
+    alt = f"Reward against KL: PPO ends at reward {points[-1][1]:.3g} for {points[-1][0]:.3g} nats."
+    return [Chart("reward-kl", "Reward against KL", alt, figure)]
+
+
+def reliability_diagram(bins: Rows) -> list[Chart]:
+    """Accuracy over confidence, bin by bin, and the diagonal of an honest forecaster (Guo et al. 2017, figure 1)."""
+    if not bins:
+        return []
+    with _panel("confidence of the reward model", "share that people agree with") as (figure, axes):
+        widths = [row["high"] - row["low"] for row in bins]
+        axes.bar(
+            [row["low"] for row in bins],
+            [row["accuracy"] for row in bins],
+            width=[0.92 * width for width in widths],
+            align="edge",
+            color=SECOND,
+        )
+        axes.plot([0.5, 1], [0.5, 1], color=ACCENT, linestyle=(0, (4, 3)))
+        axes.set(xlim=(0.5, 1), ylim=(0, 1.02))
+    middle = "; ".join(f"{row['confidence']:.2f} said, {row['accuracy']:.2f} right" for row in bins)
+    return [Chart("calibration", "Is its confidence deserved?", f"Reliability diagram: {middle}.", figure)]
+
+
+def judged_positive(systems: Mapping[str, Mapping[str, float]]) -> list[Chart]:
+    """Share of each system's continuations that the judge finds positive, with its interval."""
+    names = [name for name in systems if systems[name].get("positive") is not None]
+    if not names:
+        return []
+    with _panel("share of continuations judged positive", "") as (figure, axes):
+        for place, name in enumerate(reversed(names)):
+            system, colour = systems[name], SYSTEMS.get(name, MUTED)
+            low, high = (system.get(end, system["positive"]) for end in ("positive_low", "positive_high"))
+            axes.plot([low, high], [place, place], color=colour, linewidth=3, alpha=0.45)
+            axes.scatter(system["positive"], place, s=70, color=colour, zorder=3)
+            axes.annotate(
+                f"{system['positive']:.0%}",
+                (system["positive"], place),
+                xytext=(0, 9),
+                textcoords="offset points",
+                ha="center",
+                color=INK,
+            )
+        axes.axvline(0.5, color=MUTED, linewidth=0.8, linestyle=(0, (2, 3)))
+        axes.set(xlim=(0, 1), ylim=(-0.5, len(names) - 0.3))
+        axes.set_yticks(range(len(names)), list(reversed(names)), color=INK)
+        axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+        axes.grid(False, axis="y")
+    shares = ", ".join(f"{name} {systems[name]['positive']:.0%}" for name in names)
+    return [
+        Chart(
+            "judged-positive", "Judged positive", f"Share of continuations judged positive: {shares}.", figure
+        )
+    ]
+
+
+def svg(chart: Chart) -> str:
+    """The figure as an SVG element to stand in a page: same bytes every time, ids its own, colours the page's."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": chart.name}):
+        chart.figure.savefig(
+            buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+        )
+    text = buffer.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\g<1>{chart.name}-", text)
+    for colour, variable in VARIABLES.items():
+        text = text.replace(colour, f"var({variable})")
+    text = re.sub(r"font: (\d+)px[^;\"]*", r"font-size: \1px", text)
+    # The title beside the figure is its label: the reader's software gets the figure as one picture.
+    width, height = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text).groups()
+    return re.sub(
+        r"<svg [^>]*>",
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{chart.alt}">',
+        text,
+        count=1,
+    )
+
+
+class _panel:
+    """A figure with one axes in the house style: `with _panel(x, y) as (figure, axes)`."""
+
+    def __init__(self, x: str, y: str) -> None:
+        self.labels = {"xlabel": x, "ylabel": y}
+        self.style = matplotlib.rc_context(STYLE)
+
+    def __enter__(self) -> tuple[Figure, Axes]:
+        self.style.__enter__()
+        self.figure = Figure(figsize=SIZE, layout="constrained")
+        axes = self.figure.add_subplot()
+        axes.set(**self.labels)
+        return self.figure, axes
+
+    def __exit__(self, *error: object) -> None:
+        if self.figure.axes[0].get_legend_handles_labels()[0]:
+            self.figure.axes[0].legend(frameon=False, fontsize=9, labelcolor=INK)
+        self.style.__exit__(*error)

@@ -1,0 +1,93 @@
+"""GPT-1's way to a classifier (Radford et al. 2018, section 3.2).
+
+A text becomes `text, end-of-text`; the state at the end-of-text mark, the paper's extract token, goes through one
+linear layer. The loss is L3 = L2 + lambda L1 (equation 5): that of the label, and that of the language model.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+
+from jokbo.systems.gpt import mean_one
+
+
+def on_trunk(network: PreTrainedModel, *, labels: int, seed: int) -> PreTrainedModel:
+    """A network with a copy of this one's trunk and a fresh linear layer of `labels` outputs."""
+    torch.manual_seed(seed)
+    config = network.config.__class__.from_dict({**network.config.to_dict(), "num_labels": labels})
+    classifier = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+    classifier.base_model.load_state_dict(network.base_model.state_dict())
+    return classifier
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str], context: int) -> Tensor:
+    """Texts as int64 [N, context]: the first context - 1 tokens, the end of text, padding."""
+    rows = torch.full((len(texts), context), tokenizer.pad_token_id)
+    for row, ids in zip(rows, tokenizer(texts, add_special_tokens=False)["input_ids"], strict=True):
+        ids = [*ids[: context - 1], tokenizer.eos_token_id]
+        row[: len(ids)] = torch.tensor(ids)
+    return rows
+
+
+def last_tokens(tokens_BS: Tensor, padding: int) -> Tensor:
+    """Position [B] of the last token of each row that is not padding."""
+    return (tokens_BS != padding).sum(dim=1) - 1
+
+
+def states_and_outputs(network: PreTrainedModel, tokens_BS: Tensor) -> tuple[Tensor, Tensor]:
+    """Hidden states [B, S, D] and what the linear layer makes of the last one of each row [B, labels].
+
+    Padding stands on the right, where no real token sees it, so no attention mask is needed.
+    """
+    hidden_BSD = network.base_model(input_ids=tokens_BS, use_cache=False).last_hidden_state
+    last_B = last_tokens(tokens_BS, network.config.pad_token_id)
+    last_BD = hidden_BSD[torch.arange(len(last_B), device=last_B.device), last_B]
+    return hidden_BSD, network.score(last_BD).float()
+
+
+class Classify(nn.Module):
+    """L3 of GPT-1. `weights_BT` weighs the language model's targets, with mean 1 over the global batch."""
+
+    def __init__(self, network: PreTrainedModel, language_model_weight: float) -> None:
+        super().__init__()
+        self.network = network
+        self.language_model_weight = language_model_weight
+
+    def forward(
+        self, tokens_BS: Tensor, weights_BT: Tensor, labels_B: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        hidden_BSD, logits_BC = states_and_outputs(self.network, tokens_BS)
+        label_loss = nn.functional.cross_entropy(logits_BC, labels_B)
+        embeddings_VD = (
+            self.network.get_input_embeddings().weight
+        )  # tied: they are the language model's head too
+        logits_BTV = nn.functional.linear(hidden_BSD[:, :-1], embeddings_VD)
+        nats = nn.functional.cross_entropy(
+            logits_BTV.float().flatten(0, 1), tokens_BS[:, 1:].flatten(), reduction="none"
+        )
+        language_loss = (nats * weights_BT.flatten()).mean()
+        accuracy = (logits_BC.argmax(-1) == labels_B).float().mean()
+        loss = label_loss + self.language_model_weight * language_loss
+        return loss, {
+            "label_loss": label_loss.detach(),
+            "language_model_loss": language_loss.detach(),
+            "accuracy": accuracy,
+        }
+
+
+def batch(tokens_NS: Tensor, labels_N: Tensor, indices_B: Tensor, padding: int) -> dict[str, Tensor]:
+    """The rows that the indices name, as `Classify` takes them."""
+    tokens_BS = tokens_NS[indices_B]
+    weights_BT = mean_one(tokens_BS[:, 1:] != padding)
+    return {"tokens_BS": tokens_BS, "weights_BT": weights_BT, "labels_B": labels_N[indices_B]}
+
+
+@torch.no_grad()
+def outputs(network: PreTrainedModel, tokens_NS: Tensor, *, rows: int = 64) -> Tensor:
+    """What the linear layer says of each row, fp32 [N, labels]."""
+    network.eval()
+    return torch.cat(
+        [states_and_outputs(network, part.to(network.device))[1].cpu() for part in tokens_NS.split(rows)]
+    )

@@ -1,0 +1,84 @@
+"""Continuing a review: prompts, the answers that people wrote, and sequences to train on.
+
+A prompt is the first tokens of a sentence somewhere in a review; its answer goes on to the last end of a sentence
+within reach, and then the end of text. So a policy trained on them ends its answers where people end theirs.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from jokbo.errors import InputError
+
+SENTENCE_END = re.compile(r"[.!?]+[\"')\]]*(?=\s)|\Z")
+
+
+@dataclass(frozen=True)
+class Continuations:
+    """N sequences of P prompt tokens and up to R answer tokens, the end of text among them, padded to P + R."""
+
+    tokens_NS: Tensor  # int64 [N, P + R]
+    lengths_N: Tensor  # int64 [N]: answer tokens, at least 2
+    prompt_tokens: int
+
+    def __len__(self) -> int:
+        return len(self.tokens_NS)
+
+    @property
+    def prompts_NP(self) -> Tensor:
+        return self.tokens_NS[:, : self.prompt_tokens]
+
+    @property
+    def mask_NT(self) -> Tensor:
+        """Bool [N, P + R - 1]: which targets (tokens but the first) are of the answer."""
+        position_T = torch.arange(1, self.tokens_NS.shape[1])
+        end_N = self.prompt_tokens + self.lengths_N
+        return (position_T >= self.prompt_tokens) & (position_T < end_N[:, None])
+
+
+def continuations(
+    tokenizer: PreTrainedTokenizerBase,
+    texts: list[str],
+    *,
+    prompt_tokens: int,
+    response_tokens: int,
+    seed: int,
+    per_text: int,
+    limit: int | None = None,
+) -> Continuations:
+    """Up to `per_text` sequences from each text, which sentences being a function of the seed, then shuffled.
+
+    Raises InputError if no text is long enough for one.
+    """
+    generator = np.random.default_rng(seed)
+    starts: list[str] = []
+    for text in texts:
+        begins = [0, *(match.end() for match in SENTENCE_END.finditer(text) if match.end() < len(text))]
+        chosen = generator.permutation(len(begins))[:per_text]
+        starts += [
+            text[begins[i] :].lstrip()[: 12 * (prompt_tokens + response_tokens)] for i in sorted(chosen)
+        ]
+    encodings = tokenizer(starts, add_special_tokens=False, return_offsets_mapping=True)
+    rows, lengths = [], []
+    for text, ids, offsets in zip(starts, encodings["input_ids"], encodings["offset_mapping"], strict=True):
+        ends = {match.end() for match in SENTENCE_END.finditer(text) if match.end() < len(text)}
+        reach = range(prompt_tokens, min(len(ids), prompt_tokens + response_tokens - 1))
+        end = max((i for i in reach if offsets[i][1] in ends), default=None)
+        if end is None:
+            continue
+        row = [*ids[: end + 1], tokenizer.eos_token_id]
+        lengths.append(len(row) - prompt_tokens)
+        rows.append(row + [tokenizer.pad_token_id] * (prompt_tokens + response_tokens - len(row)))
+    if not rows:
+        raise InputError(
+            f"no text holds a sentence that goes on for more than {prompt_tokens} tokens and ends within "
+            f"{prompt_tokens + response_tokens}: shorten finetune.policy.prompt_tokens or add longer texts"
+        )
+    order = generator.permutation(len(rows))[:limit]
+    return Continuations(torch.tensor(rows)[order], torch.tensor(lengths)[order], prompt_tokens)

@@ -1,0 +1,90 @@
+"""A decoder-only transformer that predicts the next token: what every stage of the chain trains.
+
+The network is transformers' own: `gpt2` (Radford et al. 2019: learned positions, layer norm, GELU) or `llama`
+(Touvron et al. 2023: rotary positions, RMSNorm, SwiGLU), so that a saved model opens with `AutoModel`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+
+if TYPE_CHECKING:
+    from jokbo.params import Model
+
+# The sizes of the papers, for the check of parameter counts (Radford et al. 2019, table 2, whose printed
+# counts OpenAI's model card corrected to 124M ... 1.5B; Touvron et al. 2023, table 2).
+PAPER_SIZES = {
+    "gpt2": {"layers": 12, "width": 768, "heads": 12, "context": 1024, "vocabulary": 50257},
+    "gpt2-xl": {"layers": 48, "width": 1600, "heads": 25, "context": 1024, "vocabulary": 50257},
+    "llama-7b": {"layers": 32, "width": 4096, "heads": 32, "context": 2048, "vocabulary": 32000},
+}
+
+
+def configuration(model: Model, *, vocabulary: int, end_of_text: int, padding: int) -> PretrainedConfig:
+    """transformers' configuration of the network that the settings describe."""
+    shared = {
+        "vocab_size": vocabulary,
+        "bos_token_id": end_of_text,
+        "eos_token_id": end_of_text,
+        "pad_token_id": padding,
+    }
+    if model.architecture == "gpt2":
+        return AutoConfig.for_model(
+            "gpt2",
+            n_layer=model.layers,
+            n_embd=model.width,
+            n_head=model.heads,
+            n_positions=model.context,
+            resid_pdrop=model.dropout,
+            embd_pdrop=model.dropout,
+            attn_pdrop=model.dropout,
+            **shared,
+        )
+    return AutoConfig.for_model(
+        "llama",
+        num_hidden_layers=model.layers,
+        hidden_size=model.width,
+        # SwiGLU has three matrices where GELU has two: 8/3 of the width keeps their size (Shazeer 2020, section 2)
+        intermediate_size=-(-8 * model.width // 3 // 32) * 32,
+        num_attention_heads=model.heads,
+        max_position_embeddings=model.context,
+        attention_dropout=model.dropout,
+        tie_word_embeddings=True,
+        **shared,
+    )
+
+
+def build(config: PretrainedConfig, *, seed: int) -> PreTrainedModel:
+    """A network with fresh weights, a function of the configuration and the seed alone."""
+    torch.manual_seed(seed)
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+
+
+def token_losses(network: PreTrainedModel, tokens_BS: Tensor) -> Tensor:
+    """Cross-entropy [B, S-1] in nats of each token given those before it."""
+    logits_BTV = network(input_ids=tokens_BS[:, :-1], use_cache=False).logits
+    targets_BT = tokens_BS[:, 1:]
+    return nn.functional.cross_entropy(
+        logits_BTV.float().flatten(0, 1), targets_BT.flatten(), reduction="none"
+    ).view(targets_BT.shape)
+
+
+class NextToken(nn.Module):
+    """Mean next-token loss. `weights_BT` is each target's weight, made so that over the global batch they average 1."""
+
+    def __init__(self, network: PreTrainedModel) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, tokens_BS: Tensor, weights_BT: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return (token_losses(self.network, tokens_BS) * weights_BT).mean(), {}
+
+
+def mean_one(mask_BT: Tensor) -> Tensor:
+    """A mask of targets as weights of mean 1 over the global batch: any even share of rows then adds up right."""
+    mask_BT = mask_BT.float()
+    return mask_BT / mask_BT.mean()

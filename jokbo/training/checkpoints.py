@@ -1,0 +1,207 @@
+"""Checkpoints that are whole or absent: written aside, checked by sha256, and put in place by one rename.
+
+A checkpoint is a folder `step-00000100` that holds each engine's weights, optimizer and schedule (in DeepSpeed's
+layout), the random state of every rank, what the loop keeps between steps, and a manifest with the size and
+sha256 of every file. One without a manifest that matches is never read: the one before it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import deepspeed
+import numpy as np
+import torch
+import torch.distributed as dist
+from deepspeed.accelerator import get_accelerator
+from deepspeed.runtime.checkpoint_engine.checkpoint_engine import CheckpointEngine
+from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
+from deepspeed.runtime.zero.config import ZeroStageEnum
+from deepspeed.utils.tensor_fragment import fragment_address
+
+from jokbo.errors import InputError
+from jokbo.training import processes
+
+KEEP = 2  # the newest, and the one before it should the newest turn out damaged
+MANIFEST = "manifest.json"
+SAFE = [LossScaler, DynamicLossScaler, ZeroStageEnum, fragment_address]  # what ZeRO puts beside its tensors
+
+
+class PlainCheckpointEngine(CheckpointEngine):
+    """DeepSpeed's reading and writing of one file, without the code that a pickle could run."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+
+    def create(self, info: Any) -> None:
+        pass
+
+    def save(self, state_dict: Any, path: str) -> None:
+        with open(path, "wb") as file:
+            torch.save(state_dict, file)
+
+    def load(self, path: str, map_location: Any = None) -> Any:
+        with torch.serialization.safe_globals(SAFE):
+            return torch.load(path, map_location=map_location, weights_only=True)
+
+    def commit(self, info: Any) -> bool:
+        return True
+
+
+def save(
+    folder: Path, step: int, engines: dict[str, deepspeed.DeepSpeedEngine], state: dict[str, Any]
+) -> Path:
+    """Writes the checkpoint of `step` (the number of steps done) and keeps the newest KEEP.
+
+    `state` is what the loop needs besides, as JSON. Every rank calls this. Raises InputError when the disk takes
+    no more: what was written of the new checkpoint is gone then, and those before it are as they were.
+    """
+    target, partial = folder / _name(step), folder / f".partial-{_name(step)}"
+    if processes.rank() == 0:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    _barrier()
+    fault: Exception | None = None
+    try:
+        for name, engine in engines.items():
+            engine.save_checkpoint(str(partial), tag=name, save_latest=False)
+        with open(partial / f"random-{processes.rank()}.pt", "wb") as file:
+            torch.save(_random_state(), file)
+        if processes.rank() == 0:
+            (partial / "state.json").write_text(json.dumps({"step": step, **state}))
+    except (OSError, RuntimeError) as error:  # torch wraps a failed write of its zip in a RuntimeError
+        fault = error
+    if processes.any_rank(fault is not None):
+        shutil.rmtree(partial, ignore_errors=True)
+        raise InputError(
+            f"{target}: cannot save ({fault or 'another rank failed'}): free some space on this disk and run again; "
+            f"{_standing(folder)}"
+        ) from fault
+    _barrier()
+    if processes.rank() == 0:
+        try:
+            _seal(partial, target)
+        except OSError as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise InputError(
+                f"{target}: cannot save ({error}): free some space on this disk and run again; {_standing(folder)}"
+            ) from error
+        for old in _steps(folder)[:-KEEP]:
+            shutil.rmtree(folder / _name(old))
+    _barrier()
+    return target
+
+
+def restore(folder: Path, engines: dict[str, deepspeed.DeepSpeedEngine]) -> tuple[int, dict[str, Any]]:
+    """Puts the newest whole checkpoint into the engines. Returns its step and state, (0, {}) where there is none."""
+    for step in reversed(_steps(folder)):
+        source = folder / _name(step)
+        damage = _damage(source)
+        if damage:
+            if processes.rank() == 0:
+                print(
+                    f"jokbo: {source} is damaged ({damage}): using the one before it",
+                    file=sys.stderr,
+                    flush=True,
+                )
+            continue
+        for name, engine in engines.items():
+            engine.load_checkpoint(str(source), tag=name)
+        state = json.loads((source / "state.json").read_text())
+        _set_random_state(torch.load(source / f"random-{processes.rank()}.pt", weights_only=True))
+        return state.pop("step"), state
+    return 0, {}
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def _steps(folder: Path) -> list[int]:
+    return sorted(int(path.name.removeprefix("step-")) for path in folder.glob("step-*"))
+
+
+def _standing(folder: Path) -> str:
+    steps = _steps(folder)
+    return f"the checkpoint of step {steps[-1]} is intact" if steps else "there was none before it"
+
+
+def _barrier() -> None:
+    if processes.world() > 1:
+        dist.barrier()
+
+
+def _digest(path: Path) -> dict[str, Any]:
+    with open(path, "rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+
+
+def _seal(partial: Path, target: Path) -> None:
+    """Manifest, then everything to the disk, then the rename that makes it a checkpoint."""
+    manifest = {str(path.relative_to(partial)): _digest(path) for path in _files(partial)}
+    (partial / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+    for path in [*_files(partial), partial / MANIFEST, partial]:
+        _sync(path)
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
+    _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _damage(folder: Path) -> str | None:
+    """What is wrong with a checkpoint, or None."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return f"{MANIFEST} is missing or unreadable"
+    for name, expected in manifest.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        found = _digest(path)
+        if found["bytes"] != expected["bytes"]:
+            return f"{name} has {found['bytes']} bytes of {expected['bytes']}"
+        if found != expected:
+            return f"{name} has changed since it was written"
+    return None
+
+
+def _random_state() -> dict[str, Any]:
+    kind, keys, position, has_gauss, gauss = np.random.get_state()
+    version, words, spare = random.getstate()
+    state = {
+        "torch": torch.get_rng_state(),
+        "numpy": [kind, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss],
+        "python": [version, list(words), spare],
+    }
+    if get_accelerator().device_name() != "cpu":
+        state["accelerator"] = get_accelerator().get_rng_state()
+    return state
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["torch"])
+    kind, keys, position, has_gauss, gauss = state["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
+    version, words, spare = state["python"]
+    random.setstate((version, tuple(words), spare))
+    if "accelerator" in state:
+        get_accelerator().set_rng_state(state["accelerator"])

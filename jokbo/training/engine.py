@@ -1,0 +1,224 @@
+"""One training loop over a DeepSpeed engine, for every stage that trains one model with gradients.
+
+What is fixed here: the global batch of a step is a function of (seed, step), whatever the number of ranks; a
+checkpoint is taken at a step's end and holds all that the next step needs; SIGTERM saves and stops. So a run that
+was killed and started again ends with the same weights, bit for bit, as one that was not.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import deepspeed
+import torch
+import torch.distributed as dist
+from deepspeed.accelerator import get_accelerator
+from deepspeed.runtime.zero.muon.muon_optimizer import MuonWithAuxAdam
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
+from transformers import PreTrainedModel, get_wsd_schedule
+
+from jokbo.training import checkpoints, processes
+from jokbo.training.interruption import Interrupted, polled
+from jokbo.training.progress import Progress
+
+if TYPE_CHECKING:
+    from jokbo.params import Compute, Optimizer, Training
+    from jokbo.tracking import Run
+
+Batch = dict[str, Tensor]
+COMPILE_FROM_STEPS = 500  # below this a compilation, 20-30 s on two cores, costs more than it saves
+
+
+def train(
+    objective: nn.Module,
+    batch_at: Callable[[int], Batch],
+    settings: Training,
+    compute: Compute,
+    *,
+    seed: int,
+    checkpoint_folder: Path,
+    run: Run,
+    name: str,
+) -> list[dict[str, float]]:
+    """Trains `objective` in place for `settings.steps` steps; returns the row of metrics of each step.
+
+    `objective(**batch)` gives (mean loss of its rows, {metric: scalar}); `batch_at(step)` gives the global batch,
+    tensors whose first axis is its rows. Every rank asks for the same batch and trains on its own rows of it.
+    Metrics are logged as `name/loss` ...
+
+    Raises Interrupted after SIGTERM, with a checkpoint of the last whole step on disk.
+    """
+    processes.join()
+    torch.manual_seed(seed + processes.rank())  # dropout differs between ranks, and is restored with them
+    engine = start(
+        objective,
+        batch=settings.batch,
+        precision=settings.precision,
+        optimizer=settings.optimizer,
+        gradient_clip=settings.gradient_clip,
+        compute=compute,
+        schedule=trapezoid(settings),
+        compiled=compute.compile and settings.steps >= COMPILE_FROM_STEPS and can_compile(),
+    )
+    step, state = checkpoints.restore(checkpoint_folder, {"model": engine})
+    history: list[dict[str, float]] = state.get("history", [])
+    saved_at = time.monotonic()
+    objective.train()
+    with polled() as stop, Progress(name, settings.steps, done=step, writes=checkpoint_folder) as progress:
+        while step < settings.steps:
+            row = _step(engine, batch_at(step))
+            step += 1
+            history.append({"step": step, **row})
+            run.log({f"{name}/{key}": value for key, value in row.items()}, step=step)
+            progress.advance(loss=row["loss"])
+            stopping = processes.any_rank(stop.requested)
+            due = processes.any_rank(time.monotonic() - saved_at >= compute.checkpoint_seconds)
+            if stopping or due or step == settings.steps:
+                run.flush()
+                checkpoints.save(checkpoint_folder, step, {"model": engine}, {"history": history})
+                saved_at = time.monotonic()
+            if stopping and step < settings.steps:
+                raise Interrupted(
+                    f"{name} stopped at step {step} of {settings.steps}: run again to go on from there"
+                )
+    _gather(engine, objective)
+    engine.destroy()
+    return history
+
+
+def start(
+    objective: nn.Module,
+    *,
+    batch: int,
+    precision: str,
+    optimizer: Optimizer,
+    gradient_clip: float,
+    compute: Compute,
+    schedule: Callable[[torch.optim.Optimizer], LRScheduler] | None = None,
+    compiled: bool = False,
+) -> deepspeed.DeepSpeedEngine:
+    """A DeepSpeed engine over `objective`: ZeRO stage, precision, optimizer, schedule, clipping, micro-batches."""
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    engine, *_ = deepspeed.initialize(
+        model=objective,
+        optimizer=optimizer_for(objective, optimizer),
+        lr_scheduler=schedule,
+        config={
+            "train_batch_size": batch,
+            "train_micro_batch_size_per_gpu": compute.micro_batch or batch // processes.world(),
+            "gradient_clipping": gradient_clip,
+            "zero_optimization": {"stage": compute.zero_stage},
+            "zero_allow_untested_optimizer": True,
+            "torch_autocast": {"enabled": precision == "bf16", "dtype": "bfloat16"},
+            "steps_per_print": 10**9,
+        },
+    )
+    engine.checkpoint_engine = checkpoints.PlainCheckpointEngine()
+    if compiled:
+        engine.compile()
+    return engine
+
+
+def trapezoid(settings: Training) -> Callable[[torch.optim.Optimizer], LRScheduler]:
+    """Learning rate: linear warm-up, level, then linear decay to zero over the last `decay_fraction` of the steps."""
+    return lambda optimizer: get_wsd_schedule(
+        optimizer,
+        num_warmup_steps=settings.warmup_steps,
+        num_decay_steps=max(1, round(settings.decay_fraction * (settings.steps - settings.warmup_steps))),
+        num_training_steps=settings.steps,
+        decay_type="linear",
+    )
+
+
+def can_compile() -> bool:
+    """torch.compile needs a C++ compiler where it makes code for the CPU."""
+    return get_accelerator().device_name() != "cpu" or bool(shutil.which("g++") or shutil.which("clang++"))
+
+
+def optimizer_for(objective: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
+    """AdamW, or Muon on the hidden matrices (Jordan et al. 2024) with AdamW on embeddings, gains and biases."""
+    adam = {"betas": tuple(settings.betas), "fused": True}
+    if settings.name == "adamw":
+        return torch.optim.AdamW(
+            objective.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, **adam
+        )
+    embeddings = {id(module.weight) for module in objective.modules() if isinstance(module, nn.Embedding)}
+    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for name, parameter in objective.named_parameters():
+        # a head's matrix maps to classes, not to the hidden space: AdamW's, like the embeddings
+        hidden = parameter.ndim == 2 and id(parameter) not in embeddings and "score" not in name
+        parameter.use_muon = hidden  # where DeepSpeed's ZeRO looks for it
+        groups[hidden].append(parameter)
+    return MuonWithAuxAdam(
+        [
+            {
+                "params": groups[True],
+                "use_muon": True,
+                "lr": settings.learning_rate,
+                "weight_decay": settings.weight_decay,
+                "ns_method": "standard",  # bf16; the "gram" one computes in fp16, which CPUs emulate
+            },
+            {
+                "params": groups[False],
+                "use_muon": False,
+                "lr": settings.adam_learning_rate,
+                "weight_decay": 0.0,
+                "betas": tuple(settings.betas),
+            },
+        ],
+        adam_optimizer=torch.optim.AdamW,
+        adam_optimizer_kwargs=adam,
+    )
+
+
+def _step(engine: deepspeed.DeepSpeedEngine, batch: Batch) -> dict[str, float]:
+    """One optimizer step on this rank's rows of the global batch; the metrics' means over all ranks."""
+    engine.tput_timer.start()
+    mine = {key: value.chunk(processes.world())[processes.rank()] for key, value in batch.items()}
+    parts: list[dict[str, Tensor]] = []
+    for micro in range(engine.gradient_accumulation_steps()):
+        rows = engine.train_micro_batch_size_per_gpu()
+        inputs = {
+            key: value[micro * rows : (micro + 1) * rows].to(processes.device(), non_blocking=True)
+            for key, value in mine.items()
+        }
+        loss, metrics = engine(**inputs)
+        engine.backward(loss)
+        engine.step()
+        parts.append({"loss": loss.detach().float(), **metrics})
+    means = {key: torch.stack([part[key] for part in parts]).mean() for key in parts[0]}
+    if processes.world() > 1:
+        for value in means.values():
+            dist.all_reduce(value, op=dist.ReduceOp.SUM)
+            value /= processes.world()
+    row = {key: value.item() for key, value in means.items()}
+    row["gradient_norm"] = float(engine.get_global_grad_norm() or 0.0)
+    row["learning_rate"] = float(engine.get_lr()[0])
+    return row
+
+
+def _gather(engine: deepspeed.DeepSpeedEngine, objective: nn.Module) -> None:
+    """After ZeRO 3, gives every rank the whole parameters back as plain ones."""
+    if engine.zero_optimization_stage() < 3:
+        return
+    whole: dict[str, Tensor] = {}
+    for name, parameter in objective.named_parameters():
+        with deepspeed.zero.GatheredParameters([parameter]):
+            whole[name] = parameter.data.detach().clone()
+    for name, parameter in objective.named_parameters():
+        parameter.data = whole[name]
+
+
+def save_network(network: PreTrainedModel, tokenizer: Any, folder: Path) -> None:
+    """Writes a model that `AutoModel` and `AutoTokenizer` open: safetensors, configuration, tokenizer. Rank 0 only."""
+    if processes.rank() == 0:
+        network.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    if processes.world() > 1:
+        dist.barrier()

@@ -1,0 +1,62 @@
+"""Pretraining: next-word prediction on the packed corpus. `python -m tasks.pretrain`"""
+
+from __future__ import annotations
+
+import torch
+from transformers import AutoTokenizer
+
+from jokbo.data.batches import packed_batch
+from jokbo.data.packing import TokenCorpus
+from jokbo.evaluation.perplexity import corpus_perplexity
+from jokbo.systems import gpt
+from jokbo.training import engine
+from tasks.paths import BASE, TOKENIZER, TOKENS
+from tasks.records import write_curves, write_metrics
+from tasks.stage import Stage, run_stage
+
+
+def pretrain(stage: Stage) -> None:
+    params = stage.params
+    context, batch = params.model.context, params.training.batch
+    tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
+    corpus = TokenCorpus.open(TOKENS / "train")
+    config = gpt.configuration(
+        params.model,
+        vocabulary=len(tokenizer),
+        end_of_text=tokenizer.eos_token_id,
+        padding=tokenizer.pad_token_id,
+    )
+    network = gpt.build(config, seed=params.seed)
+    everywhere_BT = torch.ones(batch, context)
+
+    def batch_at(step: int) -> engine.Batch:
+        tokens_BS = packed_batch(corpus, step, batch, context, params.seed)
+        return {"tokens_BS": torch.from_numpy(tokens_BS), "weights_BT": everywhere_BT}
+
+    batch_at(0)  # a corpus too small for one batch is found before anything is built
+    history = engine.train(
+        gpt.NextToken(network),
+        batch_at,
+        params.training,
+        stage.compute,
+        seed=params.seed,
+        checkpoint_folder=stage.checkpoints,
+        run=stage.run,
+        name="pretrain",
+    )
+    engine.save_network(network, tokenizer, BASE)
+    held_out = corpus_perplexity(network, tokenizer, TokenCorpus.open(TOKENS / "validation"), context)
+    write_curves(stage, {"pretrain": history})
+    write_metrics(
+        stage,
+        {
+            "parameters": network.num_parameters(),
+            "parameters_without_embeddings": network.num_parameters(exclude_embeddings=True),
+            "tokens": params.training.steps * batch * context,
+            "validation": held_out,
+        },
+    )
+
+
+if __name__ == "__main__":
+    run_stage("pretrain", pretrain, parallel=True)
