@@ -1,0 +1,17 @@
+"""Prefect: in what order stages run, and how often they are tried again. What the user has set stays."""
+
+import os
+from pathlib import Path
+
+import jokbo  # keeps MLflow quiet too  # noqa: F401
+
+for _name, _value in {
+    "DVC_NO_ANALYTICS": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # so that a run whose machine died can be told from a slow one
+}.items():
+    os.environ.setdefault(_name, _value)
+
+if "PREFECT_API_URL" not in os.environ and not (Path.home() / ".prefect" / "profiles.toml").exists():
+    _home = Path(os.environ.setdefault("PREFECT_HOME", str(Path(".jokbo/prefect").resolve())))
+    _home.mkdir(parents=True, exist_ok=True)  # Prefect warns where it has to make the folders above, too

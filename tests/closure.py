@@ -1,4 +1,4 @@
-"""`python -m tests.closure` writes into dvc.yaml the code that each stage depends on, and prints what it changed.
+"""`python -m tests.closure` writes into dvc.yaml the code that each stage depends on.
 
 A stage depends on every file of ours that it imports, directly or not, inside functions too (imports for type
 checkers only are left out), and on any other file of the same name beside such a file, such as its template.
@@ -13,7 +13,9 @@ import grimp
 from ruamel.yaml import YAML
 
 PACKAGES = ("flows", "tasks", "jokbo")
-EXEMPT = "jokbo.params"  # the schema holds no defaults and changes no value, so it cannot change what is computed
+EXEMPT = (
+    "jokbo.params"  # the schema holds no defaults and changes no value, so it cannot change what is computed
+)
 
 
 def graph() -> grimp.ImportGraph:
@@ -51,7 +53,9 @@ def rewritten(text: str) -> str:
 def _files(module: str) -> set[Path]:
     path = Path(*module.split("."))
     own = set() if path.is_dir() else set(path.parent.glob(f"{path.name}.*"))
-    packages = {parent / "__init__.py" for parent in (path, *path.parents) if (parent / "__init__.py").is_file()}
+    packages = {
+        parent / "__init__.py" for parent in (path, *path.parents) if (parent / "__init__.py").is_file()
+    }
     return own | {file for file in packages if file.stat().st_size}  # empty ones say nothing
 
 

@@ -1,0 +1,30 @@
+"""The graph of dvc.yaml, and what of it is out of date: DVC's answers, asked for in this process."""
+
+from __future__ import annotations
+
+from graphlib import TopologicalSorter
+
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+
+from jokbo.errors import InputError
+
+
+def read() -> tuple[dict[str, set[str]], set[str]]:
+    """Every stage with the stages it needs, needed ones first; and the stages that may have to run.
+
+    A stage is among the latter if DVC finds it changed, or if one that it needs is among them.
+    """
+    try:
+        with Repo() as repo:
+            graph = repo.index.graph
+            needs = {stage.addressing: {other.addressing for other in graph[stage]} for stage in graph}
+            changed = set(repo.status())
+    except DvcException as error:
+        raise InputError(f"dvc.yaml: {error}") from error
+    ordered = {name: needs[name] for name in TopologicalSorter(needs).static_order()}
+    stale: set[str] = set()
+    for name, upstream in ordered.items():
+        if name in changed or upstream & stale:
+            stale.add(name)
+    return ordered, stale
