@@ -155,6 +155,8 @@ class Pretrain(Section):
 
 
 class Policy(Section):
+    sources: Annotated[list[str], Field(min_length=1)]
+    sentences_per_review: Positive
     prompt_tokens: Positive
     response_tokens: Positive
     training: Training
@@ -182,6 +184,7 @@ class DistillationWeights(Section):
 class Distill(Section):
     seed: Seed
     layers: Positive
+    sentences_per_review: Positive
     temperature: Rate
     weights: DistillationWeights
     training: Training

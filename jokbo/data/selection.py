@@ -20,3 +20,18 @@ def texts_from(documents: Dataset, sources: Sequence[str]) -> list[str]:
         raise InputError(f"no document is from {', '.join(sorted(missing))}: there are those from {has}")
     pairs = zip(documents["text"], documents["sources"], strict=True)
     return [text for text, origins in pairs if wanted.intersection(origins)]
+
+
+def labelled_from(documents: Dataset, source: str) -> tuple[list[str], list[int]]:
+    """Texts and labels of the labelled documents of a source, in the data set's order.
+
+    Raises InputError if the source has none.
+    """
+    rows = zip(documents["text"], documents["sources"], documents["label"], strict=True)
+    pairs = [(text, label) for text, origins, label in rows if source in origins and label is not None]
+    if not pairs:
+        raise InputError(
+            f"no document of {source} has a label: name a source that has in finetune.classifier.source"
+        )
+    texts, labels = zip(*pairs, strict=True)
+    return list(texts), list(labels)

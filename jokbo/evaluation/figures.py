@@ -1,23 +1,29 @@
-"""Figures of the report: one small panel each, so that they stack on a phone and sit side by side on a screen.
+"""Figures of the report: one small panel each, so that they stack on a phone and sit side by side on a
+screen.
 
-The same matplotlib figure goes to MLflow as it is and into the page as SVG. In the page, the colours below become
-the page's own (CSS variables), so that figures follow its light or dark dress.
+The same matplotlib figure goes to MLflow as it is and into the page as SVG. In the page, the colours below
+become the page's own (CSS variables), so that figures follow its light or dark dress.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from html import escape
+from itertools import cycle
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 INK, MUTED, LINE = "#26221d", "#776f66", "#ddd6ca"
 PAPER = "#fffdf9"
 SYSTEMS = {"base": "#8a8178", "supervised": "#2f6690", "distilled": "#3a7d6b", "aligned": "#b23a2e"}
+CYCLE = tuple(reversed(SYSTEMS.values()))
 ACCENT, SECOND = SYSTEMS["aligned"], SYSTEMS["supervised"]
 VARIABLES = {
     INK: "--ink",
@@ -56,7 +62,7 @@ PPO_PANELS = {  # column of plots/ppo.csv -> title, what the axis measures
     "entropy": ("Entropy", "nats a token"),
     "clip_fraction": ("Clipped share of tokens", "share"),
     "explained_variance": ("Value function", "explained variance"),
-    "length": ("Response length", "tokens"),
+    "response_length": ("Response length", "tokens"),
 }
 
 Rows = Sequence[Mapping[str, float]]
@@ -71,20 +77,19 @@ class Chart:
 
 
 def loss_curves(curves: Mapping[str, Rows]) -> list[Chart]:
-    """One panel for each file of curves: every column with "loss" in its name against `step`."""
+    """One panel for each training: every column with "loss" in its name against `step`."""
     charts = []
     for name, rows in curves.items():
-        columns = [column for column in rows[0] if "loss" in column] if rows else []
+        columns = [column for column in rows[0] if "loss" in column and _points(rows, "step", column)]
         if not columns:
             continue
         with _panel("step", "loss") as (figure, axes):
-            for column, colour in zip(columns, (ACCENT, *SYSTEMS.values()), strict=False):
-                points = [(row["step"], row[column]) for row in rows if row.get(column) is not None]
-                _line(axes, points, colour, label=_words(column) if len(columns) > 1 else None)
-        last = ", ".join(f"{_words(column)} {_last(rows, column):.3g}" for column in columns)
-        charts.append(
-            Chart(f"loss-{name}", _words(name), f"Training curve of {_words(name)}; ends at {last}.", figure)
-        )
+            for column, colour in zip(columns, cycle(CYCLE), strict=False):
+                label = _words(column) if len(columns) > 1 else None
+                _line(axes, _points(rows, "step", column), colour, label)
+        ends = ", ".join(f"{_words(column)} {_points(rows, 'step', column)[-1][1]:.3g}" for column in columns)
+        alt = f"Training curve of {_words(name)}; ends at {ends}."
+        charts.append(Chart(f"loss-{name.replace('/', '-')}", _words(name), alt, figure))
     return charts
 
 
@@ -92,7 +97,7 @@ def ppo_curves(rows: Rows) -> list[Chart]:
     """One panel for each column of PPO_PANELS that the rows have, against `step`."""
     charts = []
     for column, (title, unit) in PPO_PANELS.items():
-        points = [(row["step"], row[column]) for row in rows if row.get(column) is not None]
+        points = _points(rows, "step", column)
         if not points:
             continue
         with _panel("PPO iteration", unit) as (figure, axes):
@@ -103,7 +108,7 @@ def ppo_curves(rows: Rows) -> list[Chart]:
 
 
 def reward_against_kl(rows: Rows) -> list[Chart]:
-    """Reward model's score over the KL that it cost, iteration by iteration (as in Stiennon et al. 2020, figure 5)."""
+    """Reward model's score over the KL that it cost, iteration by iteration (Stiennon et al. 2020, figure 5)."""
     points = [
         (row["kl"], row["reward"])
         for row in rows
@@ -121,7 +126,7 @@ def reward_against_kl(rows: Rows) -> list[Chart]:
 
 
 def reliability_diagram(bins: Rows) -> list[Chart]:
-    """Accuracy over confidence, bin by bin, and the diagonal of an honest forecaster (Guo et al. 2017, figure 1)."""
+    """Accuracy over confidence by bins, and an honest forecaster's diagonal (Guo et al. 2017, figure 1)."""
     if not bins:
         return []
     with _panel("confidence of the reward model", "share that people agree with") as (figure, axes):
@@ -172,43 +177,48 @@ def judged_positive(systems: Mapping[str, Mapping[str, float]]) -> list[Chart]:
 
 
 def svg(chart: Chart) -> str:
-    """The figure as an SVG element to stand in a page: same bytes every time, ids its own, colours the page's."""
+    """The figure as an SVG element for a page: same bytes every time, ids its own, colours the page's."""
     buffer = io.StringIO()
+    undated = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with matplotlib.rc_context(STYLE | {"svg.hashsalt": chart.name}):
-        chart.figure.savefig(
-            buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-        )
+        chart.figure.savefig(buffer, format="svg", metadata=undated)
     text = buffer.getvalue()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    text = re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\g<1>{chart.name}-", text)
+    box = re.search(r'viewBox="[^"]+"', text).group()
+    text = re.sub(r"^.*?<svg [^>]*>", "", text, count=1, flags=re.DOTALL)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{chart.name}-", text)
+    text = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", text)  # the family is the page's
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, f"var({variable})")
-    text = re.sub(r"font: (\d+)px[^;\"]*", r"font-size: \1px", text)
-    # The title beside the figure is its label: the reader's software gets the figure as one picture.
-    width, height = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text).groups()
-    return re.sub(
-        r"<svg [^>]*>",
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{chart.alt}">',
-        text,
-        count=1,
-    )
+    return f'<svg {box} role="img" aria-label="{escape(chart.alt)}">{text}'
 
 
-class _panel:
-    """A figure with one axes in the house style: `with _panel(x, y) as (figure, axes)`."""
+@contextmanager
+def _panel(x: str, y: str) -> Iterator[tuple[Figure, Axes]]:
+    """A figure with one axes in the house style, with a legend if anything drawn there has a label."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=SIZE, layout="constrained")
+        axes = figure.add_subplot(xlabel=x, ylabel=y)
+        yield figure, axes
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False, fontsize=9, labelcolor=INK)
 
-    def __init__(self, x: str, y: str) -> None:
-        self.labels = {"xlabel": x, "ylabel": y}
-        self.style = matplotlib.rc_context(STYLE)
 
-    def __enter__(self) -> tuple[Figure, Axes]:
-        self.style.__enter__()
-        self.figure = Figure(figsize=SIZE, layout="constrained")
-        axes = self.figure.add_subplot()
-        axes.set(**self.labels)
-        return self.figure, axes
+def _line(axes: Axes, points: Sequence[tuple[float, float]], colour: str, label: str | None = None) -> None:
+    """A curve; a long one as a running mean over the faint original."""
+    step_N, value_N = np.asarray(points, dtype=float).T
+    window = len(points) // 40
+    if window > 1:
+        axes.plot(step_N, value_N, color=colour, alpha=0.22, linewidth=0.8)
+        total_N = np.concatenate([[0], value_N.cumsum()])
+        value_N = (total_N[window:] - total_N[:-window]) / window
+        step_N = step_N[window - 1 :]
+    axes.plot(step_N, value_N, color=colour, label=label)
 
-    def __exit__(self, *error: object) -> None:
-        if self.figure.axes[0].get_legend_handles_labels()[0]:
-            self.figure.axes[0].legend(frameon=False, fontsize=9, labelcolor=INK)
-        self.style.__exit__(*error)
+
+def _points(rows: Rows, x: str, y: str) -> list[tuple[float, float]]:
+    return [(row[x], row[y]) for row in rows if row.get(x) is not None and row.get(y) is not None]
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").replace("/", ": ")

@@ -88,3 +88,8 @@ def mean_one(mask_BT: Tensor) -> Tensor:
     """A mask of targets as weights of mean 1 over the global batch: any even share of rows then adds up right."""
     mask_BT = mask_BT.float()
     return mask_BT / mask_BT.mean()
+
+
+def training_rows(tokens_NS: Tensor, mask_NT: Tensor, indices_B: Tensor) -> dict[str, Tensor]:
+    """The rows that the indices name, as `NextToken` and its like take them."""
+    return {"tokens_BS": tokens_NS[indices_B], "weights_BT": mean_one(mask_NT[indices_B])}

@@ -113,7 +113,8 @@ def start(
             "train_batch_size": batch,
             "train_micro_batch_size_per_gpu": compute.micro_batch or batch // processes.world(),
             "gradient_clipping": gradient_clip,
-            "zero_optimization": {"stage": compute.zero_stage},
+            # ZeRO 3 needs whole gradients for Muon
+            "zero_optimization": {"stage": compute.zero_stage, "reduce_scatter": optimizer.name != "muon"},
             "zero_allow_untested_optimizer": True,
             "torch_autocast": {"enabled": precision == "bf16", "dtype": "bfloat16"},
             "steps_per_print": 10**9,

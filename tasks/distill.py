@@ -1,0 +1,69 @@
+"""Distillation: a student with fewer layers learns from the supervised policy. `python -m tasks.distill`"""
+
+from __future__ import annotations
+
+import torch
+from datasets import load_from_disk
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from jokbo.data.batches import sample_indices
+from jokbo.data.selection import texts_from
+from jokbo.distillation import distil
+from jokbo.evaluation.perplexity import masked_perplexity
+from jokbo.finetuning.continuation import continuations
+from jokbo.systems import gpt
+from jokbo.training import engine
+from tasks.paths import DOCUMENTS, POLICY, STUDENT
+from tasks.records import write_curves, write_metrics
+from tasks.stage import Stage, run_stage
+
+
+def distill(stage: Stage) -> None:
+    params = stage.params
+    tokenizer = AutoTokenizer.from_pretrained(POLICY)
+    teacher = AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32)
+    documents = load_from_disk(DOCUMENTS)
+    data = {
+        split: continuations(
+            tokenizer,
+            texts_from(documents[split], teacher.config.prompt_sources),
+            prompt_tokens=teacher.config.prompt_tokens,
+            response_tokens=teacher.config.response_tokens,
+            seed=params.seed,
+            per_text=params.sentences_per_review,
+        )
+        for split in ("train", "validation")
+    }
+    train = data["train"]
+    real_NT = (
+        train.tokens_NS[:, 1:] != tokenizer.pad_token_id
+    )  # the teacher has something to say of prompts too
+    student = distil.student_of(teacher, params.layers)
+
+    def batch_at(step: int) -> engine.Batch:
+        indices = sample_indices(
+            step, params.training.batch, len(train), params.seed, "continuations of reviews"
+        )
+        return gpt.training_rows(train.tokens_NS, real_NT, torch.from_numpy(indices))
+
+    history = engine.train(
+        distil.Distil(student, teacher, params.temperature, params.weights),
+        batch_at,
+        params.training,
+        stage.compute,
+        seed=params.seed,
+        checkpoint_folder=stage.checkpoints,
+        run=stage.run,
+        name="distill",
+    )
+    engine.save_network(student, tokenizer, STUDENT)
+    write_curves(stage, {"distill": history})
+    perplexities = {
+        name: masked_perplexity(network, data["validation"].tokens_NS, data["validation"].mask_NT)
+        for name, network in (("teacher", teacher), ("student", student))
+    }
+    write_metrics(stage, {"perplexity": perplexities, "parameters": student.num_parameters()})
+
+
+if __name__ == "__main__":
+    run_stage("distill", distill, parallel=True)

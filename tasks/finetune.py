@@ -1,0 +1,128 @@
+"""Fine-tuning of the pretrained model: a policy that continues reviews, and GPT-1's classifier of sentences.
+
+`python -m tasks.finetune`
+"""
+
+from __future__ import annotations
+
+import torch
+from datasets import load_from_disk
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from jokbo.data.batches import sample_indices
+from jokbo.data.selection import labelled_from, texts_from
+from jokbo.evaluation.baselines import naive_bayes
+from jokbo.evaluation.perplexity import masked_perplexity
+from jokbo.finetuning import classifier
+from jokbo.finetuning.continuation import Continuations, continuations
+from jokbo.systems import gpt
+from jokbo.training import engine
+from tasks.paths import BASE, CLASSIFIER, DOCUMENTS, POLICY
+from tasks.records import write_curves, write_metrics
+from tasks.stage import Stage, run_stage
+
+Curve = list[dict[str, float]]
+
+
+def finetune(stage: Stage) -> None:
+    documents = load_from_disk(DOCUMENTS)
+    tokenizer = AutoTokenizer.from_pretrained(BASE)
+    history, perplexity = _policy(stage, tokenizer, documents)
+    curves, accuracy = _classifiers(stage, tokenizer, documents)
+    write_curves(stage, {"policy": history, **curves})
+    write_metrics(stage, {"policy": perplexity, "classifier": accuracy})
+
+
+def _policy(stage: Stage, tokenizer: PreTrainedTokenizerBase, documents: dict) -> tuple[Curve, dict]:
+    params, seed = stage.params.policy, stage.params.seed
+    data = {
+        split: continuations(
+            tokenizer,
+            texts_from(documents[split], params.sources),
+            prompt_tokens=params.prompt_tokens,
+            response_tokens=params.response_tokens,
+            seed=seed,
+            per_text=params.sentences_per_review,
+        )
+        for split in ("train", "validation")
+    }
+    network = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
+    before = _perplexity(network, data["validation"])
+    train, mask_NT = data["train"], data["train"].mask_NT
+
+    def batch_at(step: int) -> engine.Batch:
+        indices = sample_indices(step, params.training.batch, len(train), seed, "continuations of reviews")
+        return gpt.training_rows(train.tokens_NS, mask_NT, torch.from_numpy(indices))
+
+    history = engine.train(
+        gpt.NextToken(network),
+        batch_at,
+        params.training,
+        stage.compute,
+        seed=seed,
+        checkpoint_folder=stage.checkpoints / "policy",
+        run=stage.run,
+        name="policy",
+    )
+    # whoever samples from the policy finds here what it was trained for
+    network.config.prompt_tokens = params.prompt_tokens
+    network.config.response_tokens = params.response_tokens
+    network.config.prompt_sources = params.sources
+    engine.save_network(network, tokenizer, POLICY)
+    perplexities = {"before": before, "perplexity": _perplexity(network, data["validation"])}
+    return history, {"sequences": len(train), **perplexities}
+
+
+def _perplexity(network: PreTrainedModel, held_out: Continuations) -> float:
+    return masked_perplexity(network, held_out.tokens_NS, held_out.mask_NT)
+
+
+def _classifiers(stage: Stage, tokenizer: PreTrainedTokenizerBase, documents: dict) -> tuple[dict, dict]:
+    """The same training from the pretrained network and from random weights, beside naive Bayes."""
+    params, seed = stage.params.classifier, stage.params.seed
+    texts, labels, tokens = {}, {}, {}
+    for split in ("train", "validation", "test"):
+        texts[split], labels[split] = labelled_from(documents[split], params.source)
+        tokens[split] = classifier.encode(tokenizer, texts[split], params.context)
+    train_labels_N = torch.tensor(labels["train"])
+
+    def batch_at(step: int) -> engine.Batch:
+        indices = sample_indices(step, params.training.batch, len(train_labels_N), seed, params.source)
+        rows = torch.from_numpy(indices)
+        return classifier.batch(tokens["train"], train_labels_N, rows, tokenizer.pad_token_id)
+
+    base = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
+    curves: dict[str, Curve] = {}
+    accuracy: dict[str, dict[str, float]] = {}
+    for name, trunk in (("classifier", base), ("classifier-scratch", gpt.build(base.config, seed=seed))):
+        network = classifier.on_trunk(trunk, labels=2, seed=seed)
+        curves[name] = engine.train(
+            classifier.Classify(network, params.language_model_weight),
+            batch_at,
+            params.training,
+            stage.compute,
+            seed=seed,
+            checkpoint_folder=stage.checkpoints / name,
+            run=stage.run,
+            name=name,
+        )
+        accuracy[name] = {
+            split: _accuracy(classifier.outputs(network, tokens[split]).argmax(-1).tolist(), labels[split])
+            for split in ("validation", "test")
+        }
+        if name == "classifier":
+            engine.save_network(network, tokenizer, CLASSIFIER)
+    bayes = naive_bayes(texts["train"], labels["train"])
+    accuracy["naive-bayes"] = {
+        split: _accuracy(bayes.predict(texts[split]).tolist(), labels[split])
+        for split in ("validation", "test")
+    }
+    return curves, accuracy
+
+
+def _accuracy(predicted: list[int], labels: list[int]) -> float:
+    return sum(a == b for a, b in zip(predicted, labels, strict=True)) / len(labels)
+
+
+if __name__ == "__main__":
+    run_stage("finetune", finetune, parallel=True)

@@ -1,0 +1,83 @@
+"""The reward model, fitted to comparisons, scored on people's that no stage has seen. `python -m tasks.reward`"""
+
+from __future__ import annotations
+
+import torch
+from datasets import Dataset, load_from_disk
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from jokbo.alignment import reward as rewards_
+from jokbo.data.batches import sample_indices
+from jokbo.evaluation.calibration import expected_calibration_error, reliability
+from jokbo.finetuning import classifier
+from jokbo.training import engine
+from tasks.paths import POLICY, PREFERENCES, REWARD
+from tasks.records import write_curves, write_metrics
+from tasks.stage import Stage, run_stage
+
+
+def reward(stage: Stage) -> None:
+    params = stage.params
+    comparisons = load_from_disk(PREFERENCES)
+    tokenizer = AutoTokenizer.from_pretrained(POLICY)
+    policy = AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32)
+    network = rewards_.on_policy(policy, seed=params.seed)
+    preferred_NS, rejected_NS = _encode(tokenizer, comparisons["train"], params.context)
+
+    def batch_at(step: int) -> engine.Batch:
+        indices = sample_indices(
+            step, params.training.batch, len(preferred_NS), params.seed, str(PREFERENCES)
+        )
+        rows = torch.from_numpy(indices)
+        return {"preferred_BS": preferred_NS[rows], "rejected_BS": rejected_NS[rows]}
+
+    history = engine.train(
+        rewards_.Compare(network),
+        batch_at,
+        params.training,
+        stage.compute,
+        seed=params.seed,
+        checkpoint_folder=stage.checkpoints,
+        run=stage.run,
+        name="reward",
+    )
+    simulated = comparisons["train"].filter(lambda row: row["kind"] == "simulated")
+    rewards_.normalise(network, torch.cat(_encode(tokenizer, simulated, params.context)))
+    engine.save_network(network, tokenizer, REWARD)
+    write_curves(stage, {"reward": history})
+    write_metrics(stage, {"human": _score(network, tokenizer, comparisons["test"], params.context)})
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, rows: Dataset, context: int) -> tuple[Tensor, Tensor]:
+    """Preferred and rejected sequences, prompt and answer, int64 [N, context] each."""
+    sides = ([], [])
+    for prompt, responses, choice in zip(rows["prompt"], rows["responses"], rows["choice"], strict=True):
+        sides[0].append(prompt + responses[choice])
+        sides[1].append(prompt + responses[1 - choice])
+    return tuple(classifier.encode(tokenizer, side, context) for side in sides)
+
+
+def _score(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Dataset, context: int) -> dict:
+    """Accuracy over all and by source, and calibration, on comparisons that people made."""
+    raw = [classifier.outputs(network, side).squeeze(-1) for side in _encode(tokenizer, rows, context)]
+    margins = raw[0] - raw[1]
+    right = (margins > 0).tolist()
+    by_source: dict[str, list[bool]] = {}
+    for source, hit in zip(rows["labeller"], right, strict=True):
+        by_source.setdefault(source, []).append(hit)
+    # which of the two stands first must not be known beforehand: the choice's own index decides it
+    first_wins = [choice == 0 for choice in rows["choice"]]
+    signed = torch.where(torch.tensor(first_wins), margins, -margins)
+    table = reliability(torch.sigmoid(signed).tolist(), first_wins)
+    return {
+        "comparisons": len(right),
+        "accuracy": sum(right) / len(right),
+        "accuracy_by_source": {name: sum(hits) / len(hits) for name, hits in by_source.items()},
+        "calibration_error": expected_calibration_error(table),
+        "calibration": [row._asdict() for row in table],
+    }
+
+
+if __name__ == "__main__":
+    run_stage("reward", reward, parallel=True)
