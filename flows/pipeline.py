@@ -12,6 +12,7 @@ import os
 import re
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,11 +63,14 @@ def _worth_retrying(task: object, run: object, state: State) -> bool:
 
 
 @task(task_run_name="{name}", retries=1, retry_delay_seconds=1, retry_condition_fn=_worth_retrying)
-def run(name: str, stale: bool, tags: dict[str, str]) -> State:
+def run(name: str, stale: bool, timeout_hours: float, tags: dict[str, str]) -> State:
     """Bring one stage up to date. One that is not stale is not even started."""
     if not stale:
         return Completed(name="Cached")
     before, statuses = _ended(name), []
+    deadline = (
+        time.monotonic() + timeout_hours * 3600
+    )  # Prefect's own timeout warns at every task in a thread
 
     def line(text: str) -> None:
         statuses.extend(STATUS.findall(text))
@@ -76,7 +80,10 @@ def run(name: str, stale: bool, tags: dict[str, str]) -> State:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     environment = {**os.environ, **tags, "PATH": path, "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", name]
-    if follow(command, environment, line, stopping.is_set):
+    status = follow(command, environment, line, lambda: stopping.is_set() or time.monotonic() > deadline)
+    if time.monotonic() > deadline:
+        raise TimeoutError(f"{name} was stopped: it took longer than {timeout_hours:g} hours")
+    if status:
         raise StageFailed(name, int(statuses[-1]) if statuses else None)
     return Completed(name="Cached" if _ended(name) == before else "Ran")
 
@@ -106,12 +113,11 @@ def pipeline(timeout_hours: float = 24.0) -> None:
 def _run_all(
     needs: dict[str, set[str]], stale: set[str], timeout_hours: float, tags: dict[str, str]
 ) -> dict[str, State]:
-    timed = run.with_options(timeout_seconds=timeout_hours * 3600)
     futures: dict[str, PrefectFuture] = {}
     try:
         for name, upstream in needs.items():
             before = [futures[other] for other in sorted(upstream)]
-            futures[name] = timed.submit(name, name in stale, tags, wait_for=before)
+            futures[name] = run.submit(name, name in stale, timeout_hours, tags, wait_for=before)
         wait(list(futures.values()))
     except BaseException:
         stopping.set()
@@ -149,7 +155,9 @@ def _alone() -> Iterator[None]:
 def main(
     context: typer.Context,
     workers: Annotated[int, typer.Option(min=1, help="How many stages may run at once.")] = 1,
-    timeout_hours: Annotated[float, typer.Option(help="After how long a stage is stopped.")] = 24.0,
+    timeout_hours: Annotated[
+        float, typer.Option(help="After how long a stage is stopped, and tried again once.")
+    ] = 24.0,
 ) -> None:
     """Bring everything in dvc.yaml up to date."""
     if context.invoked_subcommand:

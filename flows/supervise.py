@@ -32,8 +32,7 @@ def follow(
 ) -> int:
     """Run the command under supervision, hand every line it prints to `line`, and return its exit status.
 
-    It is stopped when `stopping` says so, and when anything is raised here, such as a timeout of Prefect's:
-    that is why this waits in short pieces.
+    It is stopped when `stopping` says so and when anything is raised here: hence the waiting in short pieces.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.supervise", *command],

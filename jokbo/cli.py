@@ -1,0 +1,131 @@
+"""The `jokbo` command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import webbrowser
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from jokbo import ancestry, tracking
+from jokbo.errors import InputError
+
+STATE = Path(".jokbo")
+REPORT = Path("reports/report.html")
+
+app = typer.Typer(
+    help="Language models from raw text to human preference, and the book of who descends from whom.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+Model = Annotated[Path, typer.Argument(help="The folder of a model, such as models/aligned.")]
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def run(context: typer.Context) -> None:
+    """Bring every stage up to date (python -m flows.pipeline; options go to it)."""
+    sys.exit(subprocess.call([sys.executable, "-m", "flows.pipeline", *context.args]))
+
+
+@app.command()
+def tree(model: Model) -> None:
+    """Show what a model was made from: data, code, parameters, and its parents, theirs too."""
+    with _one_line_errors():
+        record = ancestry.read(model)
+        Console().print(ancestry.tree(str(model), record, _commits()))
+
+
+@app.command()
+def chat(
+    model: Model,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token each time.")] = 0.8,
+    tokens: Annotated[int, typer.Option(min=1, help="The most tokens to add to a prompt.")] = 60,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same continuations.")] = 1,
+) -> None:
+    """Continue prompts: typed ones until an empty line, or the lines of standard input."""
+    with _one_line_errors():
+        if not (model / "config.json").is_file():
+            raise InputError(
+                f"{model}: no config.json there: name the folder of a model, such as models/aligned"
+            )
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        tokenizer = AutoTokenizer.from_pretrained(model)
+        network = AutoModelForCausalLM.from_pretrained(model).eval()
+        sampling = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
+        torch.manual_seed(seed)
+        for prompt in _prompts():
+            prompt_BT = tokenizer(prompt, return_tensors="pt")["input_ids"]
+            room = network.config.max_position_embeddings - prompt_BT.shape[1]
+            if room < 1:
+                print(
+                    f"jokbo: the prompt has {prompt_BT.shape[1]} tokens, no room to add any", file=sys.stderr
+                )
+                continue
+            text_BT = network.generate(
+                prompt_BT,
+                attention_mask=torch.ones_like(prompt_BT),
+                max_new_tokens=min(tokens, room),
+                pad_token_id=tokenizer.eos_token_id,
+                **sampling,
+            )
+            print(tokenizer.decode(text_BT[0], skip_special_tokens=True), flush=True)
+
+
+@app.command()
+def report() -> None:
+    """Say where the report is, and open it if there is a browser."""
+    with _one_line_errors():
+        if not REPORT.is_file():
+            raise InputError(f"{REPORT}: not there yet: `make pipeline` or `jokbo run` makes it")
+    print(REPORT.resolve())
+    if sys.stdout.isatty():
+        webbrowser.open(REPORT.resolve().as_uri())
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        print(f"jokbo: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _prompts() -> Iterator[str]:
+    """Lines of standard input; at a terminal an empty one ends it."""
+    if not sys.stdin.isatty():
+        yield from filter(None, (line.rstrip("\n") for line in sys.stdin))
+        return
+    while prompt := Console().input("[bold]> [/]"):
+        yield prompt
+
+
+def _commits() -> Callable[[str], str | None]:
+    """Maps the key of a stage to the commit that its MLflow run was made at, if MLflow is there and knows."""
+    if "MLFLOW_TRACKING_URI" not in os.environ and not (STATE / "mlflow.db").is_file():
+        return lambda key: None
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking.local_store(STATE))
+
+    def commit(key: str) -> str | None:
+        record = tracking.find_run(client, key)
+        return record.data.tags.get("git.commit") if record else None
+
+    return commit
+
+
+if __name__ == "__main__":
+    app()
