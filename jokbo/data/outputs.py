@@ -33,12 +33,17 @@ def whole_directory(path: Path) -> Iterator[Path]:
 
 def save_table(table: pa.Table, path: Path) -> None:
     """Write one table as a `datasets.Dataset` that `load_from_disk` opens."""
-    _save(_dataset(table), path)
+    with _no_bars():
+        _dataset(table).save_to_disk(
+            path, num_shards=1
+        )  # without the number an empty table could not be read
 
 
 def save_tables(tables: Mapping[str, pa.Table], path: Path) -> None:
     """Write tables, one a split, as a `datasets.DatasetDict` that `load_from_disk` opens."""
-    _save(DatasetDict({name: _dataset(table) for name, table in tables.items()}), path)
+    with _no_bars():
+        splits = DatasetDict({name: _dataset(table) for name, table in tables.items()})
+        splits.save_to_disk(path, num_shards=dict.fromkeys(tables, 1))
 
 
 def _dataset(table: pa.Table) -> Dataset:
@@ -52,11 +57,13 @@ def _dataset(table: pa.Table) -> Dataset:
     return Dataset(table, fingerprint=digest.hexdigest()[:16])
 
 
-def _save(data: Dataset | DatasetDict, path: Path) -> None:
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """No progress bars of `datasets` inside: writing takes a second, and each of its bars stays in the log."""
     were_disabled = are_progress_bars_disabled()
     disable_progress_bars()
     try:
-        data.save_to_disk(path, num_proc=None)
+        yield
     finally:
         if not were_disabled:
             enable_progress_bars()

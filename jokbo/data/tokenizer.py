@@ -15,7 +15,8 @@ PADDING = "<|pad|>"  # not the end of text: a classifier reads the last token th
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
     """Learn merges from texts until there are `vocabulary` tokens, or nothing left to merge.
 
-    Tokens 0 and 1 are END_OF_TEXT and PADDING, and all 256 bytes are tokens, so that any text goes in and comes back unchanged.
+    Tokens 0 and 1 are END_OF_TEXT and PADDING, and all 256 bytes are tokens, so that any text goes in and
+    comes back unchanged.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -31,7 +32,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
 
 
 def save_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
-    """Write the files that `AutoTokenizer.from_pretrained` opens. END_OF_TEXT begins and ends."""
+    """Write the files that `AutoTokenizer.from_pretrained` opens. END_OF_TEXT begins and ends, PADDING pads."""
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=END_OF_TEXT,
