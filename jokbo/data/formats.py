@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -114,6 +115,15 @@ def check_columns(columns: Mapping[str, str], present: Iterable[str], place: str
             raise InputError(f"{place} has no column {name!r}: it has {held}; name one of them in `columns`")
 
 
+def check_source(name: str, place: str) -> str:
+    """The name of a source, if it can be part of a path and of a metric's name; else raises InputError."""
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise InputError(
+            f"{place}: {name[:80]!r} is no name for a source: use letters, digits, '_', '.', '-'"
+        )
+    return name
+
+
 def raw_row(record: Mapping[str, Any], columns: Mapping[str, str], source: str, place: str) -> Row:
     """A record as a row of the raw table. `columns` says which of its fields are text, label and source."""
     text = record[columns["text"]]
@@ -125,7 +135,7 @@ def raw_row(record: Mapping[str, Any], columns: Mapping[str, str], source: str, 
         found = f"half a surrogate pair at character {error.start}"
         raise InputError(f"{place}: the text has {found}; mend or remove the row") from error
     label = _label(record[columns["label"]], place) if "label" in columns else None
-    origin = str(record[columns["source"]]) if "source" in columns else source
+    origin = check_source(str(record[columns["source"]]), place) if "source" in columns else source
     return {"text": text, "source": origin, "label": label, "ratings": None}
 
 

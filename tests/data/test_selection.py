@@ -3,11 +3,15 @@ from __future__ import annotations
 import pytest
 from datasets import Dataset
 
-from jokbo.data.selection import texts_from
+from jokbo.data.selection import labelled_from, texts_from
 from jokbo.errors import InputError
 
 DOCUMENTS = Dataset.from_dict(
-    {"text": ["a", "b", "c"], "sources": [["imdb"], ["rotten_tomatoes"], ["icwsm2014-movies", "imdb"]]}
+    {
+        "text": ["a", "b", "c"],
+        "sources": [["imdb"], ["rotten_tomatoes"], ["icwsm2014-movies", "imdb"]],
+        "label": [0, None, 1],
+    }
 )
 
 
@@ -21,3 +25,9 @@ def test_unknown_source_names_the_known():
         InputError, match="no document is from amazon: there are those from icwsm2014-movies, imdb"
     ):
         texts_from(DOCUMENTS, ["imdb", "amazon"])
+
+
+def test_labelled_documents_of_a_source():
+    assert labelled_from(DOCUMENTS, "imdb") == (["a", "c"], [0, 1])
+    with pytest.raises(InputError, match="no document of rotten_tomatoes has a label"):
+        labelled_from(DOCUMENTS, "rotten_tomatoes")

@@ -154,6 +154,21 @@ def test_no_file_matches(project):
         read("mine", files("*.txt", "txt"))
 
 
+@pytest.mark.parametrize("paths", ["/etc/*.txt", "../*.txt", "a/../../*.txt"])
+def test_files_outside_the_folder_that_dvc_watches(project, paths):
+    with pytest.raises(InputError, match=r"fetch\.sources\.mine\.paths is .* relative to data/local"):
+        read("mine", files(paths, "txt"))
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "so, what?"])
+def test_names_of_sources(project, name):
+    local("a.jsonl", b'{"text": "x", "source": "%s"}\n' % name.encode())
+    with pytest.raises(InputError, match=r"fetch\.sources: .* is no name for a source"):
+        read(name, files("*", "jsonl"))
+    with pytest.raises(InputError, match=r"a\.jsonl:1: .* is no name for a source"):
+        read("mine", files("*", "jsonl", {"source": "source"}))
+
+
 @pytest.fixture
 def hub_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
