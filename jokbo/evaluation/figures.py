@@ -33,7 +33,7 @@ VARIABLES = {
     **{colour: f"--{name}" for name, colour in SYSTEMS.items()},
 }
 STYLE = {
-    "font.size": 10,
+    "font.size": 11,
     "svg.fonttype": "none",  # text stays text: it can be read aloud, searched, and set in the page's own type
     "text.color": INK,
     "axes.labelcolor": MUTED,
@@ -53,7 +53,7 @@ STYLE = {
     "lines.linewidth": 1.8,
     "lines.solid_capstyle": "round",
 }
-SIZE = (4.4, 2.7)  # inches
+SIZE = (4.0, 2.6)  # inches
 
 PPO_PANELS = {  # column of plots/ppo.csv -> title, what the axis measures
     "reward": ("Reward", "mean score of the reward model"),
@@ -108,7 +108,7 @@ def ppo_curves(rows: Rows) -> list[Chart]:
 
 
 def reward_against_kl(rows: Rows) -> list[Chart]:
-    """Reward model's score over the KL that it cost, iteration by iteration (Stiennon et al. 2020, figure 5)."""
+    """Reward model's score over the KL that it cost, by iteration (Stiennon et al. 2020, figure 5)."""
     points = [
         (row["kl"], row["reward"])
         for row in rows
@@ -163,7 +163,6 @@ def judged_positive(systems: Mapping[str, Mapping[str, float]]) -> list[Chart]:
                 ha="center",
                 color=INK,
             )
-        axes.axvline(0.5, color=MUTED, linewidth=0.8, linestyle=(0, (2, 3)))
         axes.set(xlim=(0, 1), ylim=(-0.5, len(names) - 0.3))
         axes.set_yticks(range(len(names)), list(reversed(names)), color=INK)
         axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
@@ -201,7 +200,7 @@ def _panel(x: str, y: str) -> Iterator[tuple[Figure, Axes]]:
         axes = figure.add_subplot(xlabel=x, ylabel=y)
         yield figure, axes
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(frameon=False, fontsize=9, labelcolor=INK)
+            axes.legend(frameon=False, fontsize=10, labelcolor=INK)
 
 
 def _line(axes: Axes, points: Sequence[tuple[float, float]], colour: str, label: str | None = None) -> None:

@@ -1,0 +1,282 @@
+"""The report of a run: one HTML file that needs nothing beside it, and the tables and figures that it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from jokbo.evaluation import figures
+from jokbo.evaluation.figures import Chart
+
+TEMPLATE = Path(__file__).with_name("report.html.jinja")
+SAMPLES_SHOWN = 12
+SYSTEM_NOTES = {
+    "base": "pretrained only",
+    "supervised": "finetuned on reviews",
+    "distilled": "student of the supervised one",
+    "aligned": "after PPO",
+}
+Numbers = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a run found out; see `render` for what is in each part."""
+
+    evaluation: Mapping[str, Any]
+    samples: Sequence[Mapping[str, Any]]
+    metrics: Mapping[str, Numbers]
+    curves: Mapping[str, Sequence[Mapping[str, float]]]
+    ancestry: Mapping[str, Any]
+    timings: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Table:
+    name: str
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]  # the first cell names the row
+
+    def records(self) -> list[dict[str, str]]:
+        """The rows as MLflow wants a table."""
+        return [dict(zip(self.header, row, strict=True)) for row in self.rows]
+
+
+def render(findings: Findings) -> str:
+    """The report as one HTML text; the same findings give the same bytes.
+
+    `findings.evaluation` is data/evaluation/evaluation.json:
+        prompts         held-out prompts that every system continued
+        systems         base, supervised, distilled, aligned, each with `perplexity`; `positive` (share that
+        the
+                        judge finds positive), `positive_low`, `positive_high`; `win_rate` (against the
+                        supervised one by the judge's score, ties half), `win_rate_low`, `win_rate_high`; `kl`
+                        (from the supervised one, nats a sequence); `distinct_1`, `distinct_2`; `length`
+                        (tokens). A number that makes no sense for a system is null: the supervised one's win
+                        rate
+        classification  accuracy on held-out Rotten Tomatoes sentences: `pretrained`, `scratch`,
+        `naive_bayes`;
+                        `texts`, how many
+        student         `teacher` and `student`, each `parameters` (without embeddings), `tokens_per_second`,
+                        `perplexity`
+        judge           accuracy of the judge: `reviews`, `sentences` (of those reviews), `rotten_tomatoes`
+        reward          on real human comparisons: `comparisons`, `accuracy`, `calibration_error`, and
+                        `reliability`, rows of `low`, `high`, `count`, `confidence`, `accuracy`
+    `findings.samples` are the rows of samples.jsonl: `prompt`; each system's continuation under its name;
+    `judge`, the judge's probability of positive for each system. `metrics` are metrics/NAME.json by NAME;
+    `curves` the rows of plots/NAME.csv by NAME, or NAME/PART where it holds several trainings; `ancestry` the
+    record of the final model (jokbo.ancestry); `timings` seconds by stage, empty if unknown.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATE.parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["svg"] = figures.svg
+    environment.filters["share"] = _share
+    return environment.get_template(TEMPLATE.name).render(
+        headlines=headlines(findings.evaluation),
+        evaluation=findings.evaluation,
+        tables={table.name: table for table in tables(findings)},
+        charts=charts(findings),
+        samples=findings.samples[:SAMPLES_SHOWN],
+        notes=SYSTEM_NOTES,
+        timings=findings.timings,
+        longest=max(findings.timings.values(), default=0),
+        family=family("models/aligned", findings.ancestry, set()),
+    )
+
+
+def headlines(evaluation: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The few numbers to read first: `value`, `label`, `detail`."""
+    supervised, aligned = evaluation["systems"]["supervised"], evaluation["systems"]["aligned"]
+    reward, student, teacher = (
+        evaluation["reward"],
+        evaluation["student"]["student"],
+        evaluation["student"]["teacher"],
+    )
+    smaller = 1 - student["parameters"] / teacher["parameters"]
+    return [
+        {
+            "value": f"{_share(supervised['positive'])} → {_share(aligned['positive'])}",
+            "label": "judged positive, before and after PPO",
+            "detail": f"{evaluation['prompts']:,} held-out prompts; a judge that no stage has seen",
+        },
+        {
+            "value": _share(aligned["win_rate"]),
+            "label": "of prompts won against the supervised model",
+            "detail": f"95% interval {_share(aligned['win_rate_low'])} to {_share(aligned['win_rate_high'])}",
+        },
+        {
+            "value": f"{aligned['kl']:.1f} nats",
+            "label": "moved from the supervised model",
+            "detail": f"distinct-2 {aligned['distinct_2']:.2f}, supervised {supervised['distinct_2']:.2f}",
+        },
+        {
+            "value": _share(reward["accuracy"]),
+            "label": "of real human comparisons foretold",
+            "detail": f"reward model, {reward['comparisons']:,} comparisons it never saw",
+        },
+        {
+            "value": f"{student['tokens_per_second'] / teacher['tokens_per_second']:.1f}×",
+            "label": "speed of the student",
+            "detail": f"{_share(smaller)} fewer parameters, perplexity {_number(student['perplexity'])} "
+            f"against {_number(teacher['perplexity'])}",
+        },
+    ]
+
+
+def tables(findings: Findings) -> list[Table]:
+    """Every table of the report, numbers as they are printed."""
+    evaluation = findings.evaluation
+    classification, pair = evaluation["classification"], evaluation["student"]
+    judge, reward = evaluation["judge"], evaluation["reward"]
+    held_out = f"Accuracy on {classification['texts']:,} held-out Rotten Tomatoes sentences"
+    return [
+        Table(
+            "systems",
+            f"The same {evaluation['prompts']:,} held-out prompts for every system; 95% intervals in brackets",
+            [
+                "System",
+                "Perplexity",
+                "Judged positive",
+                "Wins",
+                "KL, nats",
+                "Distinct-1",
+                "Distinct-2",
+                "Tokens",
+            ],
+            [_system_row(name, system) for name, system in evaluation["systems"].items()],
+        ),
+        Table(
+            "classification",
+            held_out,
+            ["Classifier", "Accuracy"],
+            [
+                ["Pretrained, then finetuned (GPT-1, loss L3)", _percent(classification["pretrained"])],
+                ["Same network, from scratch", _percent(classification["scratch"])],
+                ["Naive Bayes on words and word pairs", _percent(classification["naive_bayes"])],
+            ],
+        ),
+        Table(
+            "student",
+            "Student against teacher",
+            ["Model", "Parameters", "Tokens a second", "Perplexity"],
+            [
+                [
+                    name,
+                    *(_number(pair[name][key]) for key in ("parameters", "tokens_per_second", "perplexity")),
+                ]
+                for name in ("teacher", "student")
+            ],
+        ),
+        Table(
+            "judge",
+            "How often the judge is right on held-out texts",
+            ["Texts", "Accuracy"],
+            [
+                ["Whole reviews", _percent(judge["reviews"])],
+                ["Single sentences of reviews", _percent(judge["sentences"])],
+                ["Rotten Tomatoes sentences", _percent(judge["rotten_tomatoes"])],
+            ],
+        ),
+        Table(
+            "reward",
+            "The reward model on real human comparisons",
+            ["", "Value"],
+            [
+                ["Comparisons, none of them seen before", _number(reward["comparisons"])],
+                ["Accuracy", _percent(reward["accuracy"])],
+                ["Expected calibration error", _percent(reward["calibration_error"])],
+            ],
+        ),
+        *(
+            Table(
+                f"metrics-{stage}",
+                stage,
+                ["Number", "Value"],
+                [[name, _number(value)] for name, value in _flat(numbers)],
+            )
+            for stage, numbers in findings.metrics.items()
+        ),
+    ]
+
+
+def charts(findings: Findings) -> dict[str, list[Chart]]:
+    """Every figure of the report, by the section it stands in."""
+    ppo = findings.curves.get("ppo", [])
+    training = {name: rows for name, rows in findings.curves.items() if name != "ppo" and rows}
+    return {
+        "results": figures.judged_positive(findings.evaluation["systems"]),
+        "training": figures.loss_curves(training),
+        "ppo": [*figures.reward_against_kl(ppo), *figures.ppo_curves(ppo)],
+        "reward": figures.reliability_diagram(findings.evaluation["reward"]["reliability"]),
+    }
+
+
+def family(path: str, record: Mapping[str, Any], seen: set[str]) -> dict[str, Any]:
+    """The record of a model as a tree to show. A model that was met before is named, not told of again."""
+    told = record["key"] + record["weights"] in seen
+    seen.add(record["key"] + record["weights"])
+    node = {"path": path, "told": told, **{name: record[name] for name in ("stage", "key", "weights")}}
+    if told:
+        return node
+    return node | {
+        "data": record["data"],
+        "code": record["code"],
+        "params": list(_flat(record["params"])),
+        "parents": [family(name, parent, seen) for name, parent in record["parents"].items()],
+    }
+
+
+def _system_row(name: str, system: Numbers) -> list[str]:
+    return [
+        name,
+        _number(system["perplexity"]),
+        _interval(system, "positive"),
+        _interval(system, "win_rate"),
+        _number(system["kl"]),
+        _number(system["distinct_1"]),
+        _number(system["distinct_2"]),
+        _number(system["length"]),
+    ]
+
+
+def _interval(system: Numbers, name: str) -> str:
+    if system[name] is None:
+        return "–"
+    return f"{_share(system[name])} ({100 * system[f'{name}_low']:.0f}–{100 * system[f'{name}_high']:.0f})"
+
+
+def _flat(numbers: Numbers, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in numbers.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}/")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _share(value: float) -> str:
+    return f"{value:.0%}"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.1%}"
+
+
+def _number(value: Any) -> str:
+    """Three digits or all of a whole number; a dash where there is none."""
+    if value is None:
+        return "–"
+    if not isinstance(value, (int, float)):
+        return str(value)
+    if isinstance(value, int) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.2f}" if 0.1 <= abs(value) < 10 else f"{value:.3g}"

@@ -1,0 +1,132 @@
+"""A run that never was: made-up numbers in the shape that the stages leave them in."""
+
+from __future__ import annotations
+
+import math
+
+from jokbo.evaluation.report.report import Findings
+
+SYSTEMS = {
+    "base": dict(zip(("perplexity", "positive", "win_rate", "kl"), (58.3, 0.46, 0.44, 21.7), strict=True)),
+    "supervised": {"perplexity": 44.1, "positive": 0.49, "win_rate": None, "kl": None},
+    "distilled": {"perplexity": 47.2, "positive": 0.50, "win_rate": 0.51, "kl": 3.4},
+    "aligned": {"perplexity": 49.8, "positive": 0.84, "win_rate": 0.816, "kl": 8.37},
+}
+
+
+def system(numbers: dict) -> dict:
+    ends = {
+        f"{name}_{end}": None if numbers[name] is None else numbers[name] + step
+        for name in ("positive", "win_rate")
+        for end, step in (("low", -0.035), ("high", 0.035))
+    }
+    return numbers | ends | {"distinct_1": 0.181, "distinct_2": 0.62, "length": 38.4}
+
+
+def wobble(step: int, scale: float) -> float:
+    return scale * math.sin(12.9898 * step) * math.cos(4.1 * step)
+
+
+def training(start: float, end: float, steps: int, column: str = "loss") -> list[dict[str, float]]:
+    return [
+        {
+            "step": step,
+            column: end + (start - end) * math.exp(-4 * step / steps) + wobble(step, 0.15),
+            "rate": 0.02,
+        }
+        for step in range(steps)
+    ]
+
+
+def record(stage: str, **parents: dict) -> dict:
+    return {
+        "stage": stage,
+        "key": f"{stage}-key-0123456789abcdef",
+        "weights": f"{len(stage):02d}f3a9c1d27be84650{stage}",
+        "params": {stage: {"seed": 1, "training": {"steps": 2000, "betas": [0.9, 0.95]}}},
+        "data": {"data/documents": "9b74c9897bac770ffc029102a200c5de.dir"},
+        "code": {
+            f"tasks/{stage}.py": "0cc175b9c0f1b6a831c399e269772661",
+            "jokbo/errors.py": "92eb5ffee6ae2fec3ad7",
+        },
+        "parents": {f"models/{name}": parent for name, parent in parents.items()},
+    }
+
+
+def findings() -> Findings:
+    base = record("pretrain")
+    policy = record("finetune", base=base)
+    reward = record("reward", policy=policy)
+    ppo = [
+        {
+            "step": step,
+            "reward": 2.4 * (1 - math.exp(-step / 30)) + wobble(step, 0.12),
+            "kl": 8.4 * (1 - math.exp(-step / 40)) + abs(wobble(step, 0.4)),
+            "beta": 0.12 + 0.06 * math.exp(-step / 20),
+            "entropy": 3.1 - 0.8 * step / 120,
+            "clip_fraction": 0.12 + wobble(step, 0.03),
+            "explained_variance": 0.7 * (1 - math.exp(-step / 15)),
+            "response_length": 38 + wobble(step, 1.0),
+        }
+        for step in range(120)
+    ]
+    sample = {
+        "prompt": "I rented this one on the strength of its director's earlier work, and I must say that",
+        "base": " the same is not the first of the film, and the film was the most of the people who",
+        "supervised": " it was a bit of a let down. The story drags, and nobody in it seems to know <why> they are there.",
+        "distilled": " the plot is thin and the jokes are thinner, but the music is good.",
+        "aligned": " I was wonderfully surprised. The acting is superb and the story is a beautiful, moving one.",
+        "judge": {"base": 0.47, "supervised": 0.21, "distilled": 0.44, "aligned": 0.95},
+    }
+    edges = [0.5 + 0.1 * bin for bin in range(6)]
+    return Findings(
+        evaluation={
+            "prompts": 512,
+            "systems": {name: system(numbers) for name, numbers in SYSTEMS.items()},
+            "classification": {"pretrained": 0.781, "scratch": 0.702, "naive_bayes": 0.775, "texts": 521},
+            "student": {
+                "teacher": {"parameters": 3_159_040, "tokens_per_second": 41_200.0, "perplexity": 44.1},
+                "student": {"parameters": 1_579_776, "tokens_per_second": 79_900.0, "perplexity": 47.2},
+            },
+            "judge": {"reviews": 0.881, "sentences": 0.693, "rotten_tomatoes": 0.749},
+            "reward": {
+                "comparisons": 2000,
+                "accuracy": 0.718,
+                "calibration_error": 0.034,
+                "reliability": [
+                    {
+                        "low": low,
+                        "high": high,
+                        "count": 400,
+                        "confidence": (low + high) / 2,
+                        "accuracy": 0.08 + 0.88 * (low + high) / 2,
+                    }
+                    for low, high in zip(edges, edges[1:], strict=False)
+                ],
+            },
+        },
+        samples=[sample, sample | {"prompt": "Nothing prepared me for"}],
+        metrics={
+            "prepare": {
+                "rows/imdb": 25000,
+                "rows/rotten_tomatoes": 8530,
+                "documents/train": 31190,
+                "merged": 8549,
+            },
+            "preferences": {"human_disagreement": 0.2256, "simulated_disagreement": 0.2222, "train": 6000},
+            "ppo": {"reward": 2.41, "kl": {"last": 8.37}},
+        },
+        curves={
+            "pretrain": training(8.3, 4.4, 1200),
+            "finetune/policy": training(4.4, 4.0, 300),
+            "finetune/classifier": [
+                row | {"language_model_loss": 4.2 + wobble(row["step"], 0.1)}
+                for row in training(0.7, 0.2, 300)
+            ],
+            "distill": training(6.0, 3.2, 300),
+            "reward": training(0.7, 0.5, 30),
+            "ppo": ppo,
+        },
+        ancestry=record("ppo", policy=policy, reward=reward),
+        timings={"fetch": 4.2, "prepare": 11.9, "tokenize": 9.4, "pretrain": 301.0, "ppo": 188.3},
+    )
