@@ -209,6 +209,7 @@ class Reward(Section):
 
 class Ppo(Section):
     seed: Seed
+    sentences_per_review: Positive
     iterations: Positive
     rollout_batch: Positive
     epochs: Positive

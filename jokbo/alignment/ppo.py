@@ -9,18 +9,25 @@ stays in evaluation mode, so that the first ratio of a rollout is exactly one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import deepspeed
+import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from jokbo.alignment import reward as reward_model
 from jokbo.alignment.rollouts import Rollout, answer_log_probs, sample
+from jokbo.data.batches import sample_indices
+from jokbo.training import checkpoints, engine, processes
+from jokbo.training.interruption import polled
+from jokbo.training.progress import Progress
 
 if TYPE_CHECKING:
-    from jokbo.params import Ppo
+    from jokbo.params import Compute, Ppo
+    from jokbo.tracking import Run
 
 
 class PolicyLoss(nn.Module):
@@ -108,6 +115,82 @@ class KlController:
     def update(self, kl: float) -> None:
         error = max(-0.2, min(0.2, kl / self.target - 1))
         self.beta *= 1 + self.gain * error
+
+
+def align(
+    policy: PreTrainedModel,
+    value: PreTrainedModel,
+    reference: PreTrainedModel,
+    reward: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts_NP: Tensor,
+    settings: Ppo,
+    compute: Compute,
+    *,
+    checkpoint_folder: Path,
+    run: Run,
+) -> list[dict[str, float]]:
+    """Trains `policy` and `value` in place; returns the row of metrics of each iteration.
+
+    Prompts, samples and minibatches of an iteration are functions of (seed, iteration) alone. Raises Interrupted
+    after SIGTERM, with a checkpoint of the last whole iteration on disk.
+    """
+    processes.join()
+    start, answer = prompts_NP.shape[1], policy.config.response_tokens
+    shared = {
+        "batch": settings.minibatch,
+        "precision": settings.precision,
+        "gradient_clip": settings.gradient_clip,
+        "compute": compute,
+    }
+    engines = {
+        "policy": engine.start(
+            PolicyLoss(policy, settings.clip, start), optimizer=settings.policy_optimizer, **shared
+        ),
+        "value": engine.start(
+            ValueLoss(value, settings.value_clip, start), optimizer=settings.value_optimizer, **shared
+        ),
+    }
+    for network in (policy, value, reference.to(policy.device), reward.to(policy.device)):
+        network.eval()
+    networks = Networks(engines["policy"], engines["value"], reference, reward)
+    iteration, state = checkpoints.restore(checkpoint_folder, engines)
+    controller = KlController(
+        state.get("beta", settings.kl_coefficient), settings.kl_target, settings.kl_gain
+    )
+    history: list[dict[str, float]] = state.get("history", [])
+    saver = engine.Saver(checkpoint_folder, engines, run, compute.checkpoint_seconds)
+    with (
+        polled() as stop,
+        Progress("ppo", settings.iterations, done=iteration, writes=checkpoint_folder) as bar,
+    ):
+        while iteration < settings.iterations:
+            indices = sample_indices(
+                iteration, settings.rollout_batch, len(prompts_NP), settings.seed, "prompts"
+            )
+            seed = int(np.random.SeedSequence([settings.seed, iteration]).generate_state(1)[0])
+            rollout, scores_B, row = iterate(
+                networks, controller, prompts_NP[torch.from_numpy(indices)], settings, answer, seed
+            )
+            iteration += 1
+            history.append({"step": iteration, **row})
+            run.log({f"ppo/{key}": value for key, value in row.items()}, step=iteration)
+            bar.advance(reward=row["reward"], kl=row["kl"])
+            if iteration % settings.sample_every == 0 or iteration == settings.iterations:
+                run.text(shown(rollout, scores_B, tokenizer), f"samples/iteration-{iteration:05d}.txt")
+            saver.step_done(
+                iteration,
+                {"beta": controller.beta, "history": history},
+                last=iteration == settings.iterations,
+                stopping=stop.requested,
+            )
+    return history
+
+
+def shown(rollout: Rollout, scores_B: Tensor, tokenizer: PreTrainedTokenizerBase, count: int = 8) -> str:
+    """The first samples of a rollout to be read by people: reward, prompt | answer."""
+    rows = zip(scores_B.tolist(), rollout.prompts(tokenizer), rollout.texts(tokenizer), strict=True)
+    return "\n".join(f"{score:+.2f}  {prompt} |{text}" for score, prompt, text in list(rows)[:count]) + "\n"
 
 
 @dataclass(frozen=True)

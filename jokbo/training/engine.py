@@ -68,7 +68,7 @@ def train(
     )
     step, state = checkpoints.restore(checkpoint_folder, {"model": engine})
     history: list[dict[str, float]] = state.get("history", [])
-    saved_at = time.monotonic()
+    saver = Saver(checkpoint_folder, {"model": engine}, run, compute.checkpoint_seconds)
     objective.train()
     with polled() as stop, Progress(name, settings.steps, done=step, writes=checkpoint_folder) as progress:
         while step < settings.steps:
@@ -77,19 +77,31 @@ def train(
             history.append({"step": step, **row})
             run.log({f"{name}/{key}": value for key, value in row.items()}, step=step)
             progress.advance(loss=row["loss"])
-            stopping = processes.any_rank(stop.requested)
-            due = processes.any_rank(time.monotonic() - saved_at >= compute.checkpoint_seconds)
-            if stopping or due or step == settings.steps:
-                run.flush()
-                checkpoints.save(checkpoint_folder, step, {"model": engine}, {"history": history})
-                saved_at = time.monotonic()
-            if stopping and step < settings.steps:
-                raise Interrupted(
-                    f"{name} stopped at step {step} of {settings.steps}: run again to go on from there"
-                )
+            saver.step_done(step, {"history": history}, last=step == settings.steps, stopping=stop.requested)
     _gather(engine, objective)
     engine.destroy()
     return history
+
+
+class Saver:
+    """Checkpoints at the end of a step: when one is due, at the last step, and before a stop."""
+
+    def __init__(
+        self, folder: Path, engines: dict[str, deepspeed.DeepSpeedEngine], run: Run, least_seconds: float
+    ) -> None:
+        self.folder, self.engines, self.run, self.least_seconds = folder, engines, run, least_seconds
+        self.saved_at = time.monotonic()
+
+    def step_done(self, step: int, state: dict[str, Any], *, last: bool, stopping: bool) -> None:
+        """Called by every rank after each step. Raises Interrupted, once saved, if any rank was told to stop."""
+        stopping = processes.any_rank(stopping)
+        due = processes.any_rank(time.monotonic() - self.saved_at >= self.least_seconds)
+        if last or stopping or due:
+            self.run.flush()  # first, so that a resume from here has nothing before it to log again
+            checkpoints.save(self.folder, step, self.engines, state)
+            self.saved_at = time.monotonic()
+        if stopping and not last:
+            raise Interrupted(f"saved at step {step}: run again to go on from there")
 
 
 def start(

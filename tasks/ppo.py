@@ -1,0 +1,52 @@
+"""PPO: the supervised policy learns what the reward model likes. `python -m tasks.ppo`"""
+
+from __future__ import annotations
+
+import torch
+from datasets import load_from_disk
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+
+from jokbo.alignment import ppo as ppo_
+from jokbo.data.selection import texts_from
+from jokbo.finetuning.continuation import continuations
+from jokbo.training import engine
+from tasks.paths import ALIGNED, DOCUMENTS, POLICY, REWARD
+from tasks.records import write_curves, write_metrics
+from tasks.stage import Stage, run_stage
+
+
+def ppo(stage: Stage) -> None:
+    params = stage.params
+    tokenizer = AutoTokenizer.from_pretrained(POLICY)
+    policy, reference = (AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32) for _ in range(2))
+    # the value network starts as the reward model (Ouyang et al. 2022, appendix C.4)
+    value, reward = (
+        AutoModelForSequenceClassification.from_pretrained(REWARD, dtype=torch.float32) for _ in range(2)
+    )
+    held_out = continuations(
+        tokenizer,
+        texts_from(load_from_disk(DOCUMENTS)["prompts"], policy.config.prompt_sources),
+        prompt_tokens=policy.config.prompt_tokens,
+        response_tokens=policy.config.response_tokens,
+        seed=params.seed,
+        per_text=params.sentences_per_review,
+    )
+    history = ppo_.align(
+        policy,
+        value,
+        reference,
+        reward,
+        tokenizer,
+        held_out.prompts_NP,
+        params,
+        stage.compute,
+        checkpoint_folder=stage.checkpoints,
+        run=stage.run,
+    )
+    engine.save_network(policy, tokenizer, ALIGNED)
+    write_curves(stage, {"ppo": history})
+    write_metrics(stage, {name: history[-1][name] for name in ("reward", "kl", "entropy", "response_length")})
+
+
+if __name__ == "__main__":
+    run_stage("ppo", ppo)
