@@ -1,4 +1,4 @@
-"""The family tree of a model: every model folder holds the record of what it was made from, down to raw data.
+"""The family tree of a model: every model folder holds the record of what it and its parents were made from.
 
 A record says nothing of time, machine or commit: the same inputs give the same bytes.
 """
@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.tree import Tree
 
 from jokbo.errors import InputError
+from jokbo.tracking import flat
 
 FILE = "ancestry.json"
 
@@ -65,8 +67,8 @@ def tree(name: str, record: Mapping[str, Any], commit_of: Callable[[str], str | 
             data.add(f"{path}  md5 {hash}")
     if record["params"]:
         params = branch.add("params")
-        for key, value in record["params"].items():
-            params.add(f"{key}: {json.dumps(value, ensure_ascii=False)}")
+        for key, value in flat(record["params"]).items():
+            params.add(escape(f"{key}: {value}"))
     for path, parent in record["parents"].items():
         branch.add(tree(path, parent, commit_of))
     return branch

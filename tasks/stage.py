@@ -136,7 +136,7 @@ def _launch(processes: int) -> None:
     )
     module = sys.modules["__main__"].__spec__.name
     try:
-        torchrun.elastic_launch(config, sys.executable)("-m", module)
+        torchrun.elastic_launch(config, sys.executable)("-m", module, *sys.argv[1:])
     except ChildFailedError as error:
         sys.exit(error.get_first_failure()[1].exitcode)
     except SignalException as error:

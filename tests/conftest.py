@@ -1,0 +1,156 @@
+"""A small real project, with git, DVC and MLflow of its own, for tests of what happens around a stage's work."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run as Record
+from mlflow.entities import ViewType
+
+from jokbo import tracking
+
+ROOT = Path(__file__).parent.parent
+STANDIN = '''
+import json, os, sys, time
+from pathlib import Path
+from jokbo.errors import InputError
+from tasks.stage import run_stage
+
+NAME = sys.argv[1]
+
+def body(stage):
+    """Count to STEPS, a checkpoint a step; how it goes wrong is asked for in the environment."""
+    saved = stage.checkpoints / "step"
+    start = int(saved.read_text()) if saved.exists() else 0
+    print(f"{NAME} starts at {start} as rank {os.environ.get('RANK', '-')}", flush=True)
+    if os.environ.get("WRONG") == "input":
+        raise InputError("rows.csv: no column `text`: name it in params.yaml")
+    if os.environ.get("WRONG") == "code":
+        raise ValueError("a mistake")
+    for step in range(start, int(os.environ.get("STEPS", "3"))):
+        stage.run.log({"loss": 1.0 / (step + 1)}, step=step)
+        if os.environ.get("RANK", "0") == "0":
+            stage.run.flush()
+            stage.checkpoints.mkdir(parents=True, exist_ok=True)
+            saved.write_text(str(step + 1))
+        if str(step) == os.environ.get("DIES_AT") and start == 0:
+            os.kill(os.getpid(), 9)
+        time.sleep(float(os.environ.get("PAUSE", "0")))
+    model = Path("models") / NAME
+    model.mkdir(parents=True, exist_ok=True)
+    (model / "model.safetensors").write_bytes(NAME.encode())
+    Path("metrics").mkdir(exist_ok=True)
+    Path(f"metrics/{NAME}.json").write_text(json.dumps({"steps": 3}))
+
+if __name__ == "__main__":
+    run_stage(NAME, body, parallel=True)
+'''
+
+
+@dataclass
+class Project:
+    """A project in a temporary folder: pretrain, then finetune and distill of what it made."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def start(self, *command: str, **environment: str) -> subprocess.Popen:
+        """Start `python -m COMMAND` in the project; its output is one stream."""
+        return subprocess.Popen(
+            [sys.executable, "-u", "-m", *command],
+            cwd=self.folder,
+            env={**os.environ, **self.environment, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *command: str, **environment: str) -> tuple[int, str]:
+        """Run it to its end: exit status and output."""
+        process = self.start(*command, **environment)
+        output, _ = process.communicate(timeout=120)
+        return process.returncode, output
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        text = (self.folder / name).read_text()
+        assert old in text
+        (self.folder / name).write_text(text.replace(old, new, 1))
+
+    @property
+    def client(self) -> MlflowClient:
+        return MlflowClient(f"sqlite:///{self.folder / '.jokbo' / 'mlflow.db'}")
+
+    def runs(self, stage: str, view: int = ViewType.ACTIVE_ONLY) -> list[Record]:
+        """The MLflow runs of a stage."""
+        experiment = self.client.get_experiment_by_name(tracking.EXPERIMENT)
+        found = self.client.search_runs(
+            [experiment.experiment_id], f"tags.stage = '{stage}'", run_view_type=view
+        )
+        return list(found)
+
+    def steps(self, stage: str) -> list[int]:
+        """The steps at which the one run of a stage logged its loss, in the order they were sent."""
+        (run,) = self.runs(stage)
+        return [point.step for point in self.client.get_metric_history(run.info.run_id, "loss")]
+
+
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which nothing has run, with an empty MLflow store: making one of those takes seconds."""
+    folder = tmp_path_factory.mktemp("pristine")
+    (folder / "standin.py").write_text(STANDIN)
+    shutil.copy(ROOT / "params.yaml", folder)
+    stages = [("pretrain", []), ("finetune", ["models/pretrain"]), ("distill", ["models/pretrain"])]
+    lines = ["stages:"]
+    for name, inputs in stages:
+        lines += [f"  {name}:", f"    cmd: python -m standin {name}", "    deps:", "    - standin.py"]
+        lines += [f"    - {path}" for path in inputs]
+        lines += ["    params:", f"    - {name}", "    outs:", f"    - models/{name}"]
+        lines += ["    metrics:", f"    - metrics/{name}.json"]
+    (folder / "dvc.yaml").write_text("\n".join(lines) + "\n")
+    (folder / ".gitignore").write_text(".jokbo/\n__pycache__/\n/models/\n/metrics/\n")
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@localhost"]
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], cwd=folder, check=True)
+    shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
+    subprocess.run(["git", "add", "-A"], cwd=folder, check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "start"], cwd=folder, check=True)
+    (folder / ".jokbo").mkdir()
+    MlflowClient(f"sqlite:///{folder / '.jokbo' / 'mlflow.db'}").search_experiments()
+    return folder
+
+
+@pytest.fixture
+def project(pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A fresh copy of the pristine project, which is also the current folder."""
+    folder = tmp_path / "project"
+    shutil.copytree(pristine, folder, symlinks=True)
+    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_STAGE", "RANK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.chdir(folder)
+    return Project(folder)
+
+
+@pytest.fixture
+def store(pristine: Path, tmp_path: Path) -> str:
+    """The tracking URI of an empty MLflow store."""
+    return f"sqlite:///{shutil.copy(pristine / '.jokbo' / 'mlflow.db', tmp_path)}"
+
+
+def until(happens: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Wait until it happens; fail if it doesn't."""
+    import time
+
+    deadline = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < deadline, f"waited {seconds} s"
+        time.sleep(0.05)

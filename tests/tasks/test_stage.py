@@ -1,0 +1,159 @@
+"""What happens around a stage's own work, in a real project with real processes."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+from mlflow.entities import ViewType
+from tasks.identity import committed, identify
+
+from tests.conftest import Project, until
+
+
+def _key(project: Project, stage: str = "pretrain") -> str:
+    return json.loads((project.folder / f".jokbo/timings/{stage}.json").read_text())["key"]
+
+
+def test_a_stage_has_the_identity_that_dvc_gives_it_by_hand_too(project: Project) -> None:
+    status, output = project.run("standin", "pretrain")
+    assert status == 0, output
+    by_hand = _key(project)
+    status, output = project.run("dvc", "repro", "--force", "pretrain")
+    assert status == 0, output
+    assert by_hand == _key(project) == identify("pretrain").key == committed()["pretrain"].key
+    # DVC's own run cache files the run under this key: if DVC comes to compute it otherwise, this fails
+    assert (project.folder / ".dvc/cache/runs" / by_hand[:2] / by_hand).is_dir()
+
+
+def test_identity_follows_own_params_and_code_but_not_compute(project: Project) -> None:
+    before = identify("pretrain").key
+    project.edit("params.yaml", "processes: 1", "processes: 2")
+    assert identify("pretrain").key == before
+    project.edit("params.yaml", "pretrain:\n  seed: 1", "pretrain:\n  seed: 2")
+    changed = identify("pretrain").key
+    assert changed != before
+    project.edit("standin.py", "import json", "import json  # edited")
+    assert identify("pretrain").key not in (before, changed)
+
+
+def test_a_missing_input_is_one_line(project: Project) -> None:
+    status, output = project.run("standin", "finetune")
+    assert status == 2
+    assert output.count("\n") == 1
+    assert output.startswith("jokbo: finetune needs models/pretrain")
+
+
+def test_bad_params_stop_a_stage_before_it_starts(project: Project) -> None:
+    project.edit("params.yaml", "pretrain:\n  seed: 1", "pretrain:\n  sed: 1")
+    status, output = project.run("standin", "pretrain")
+    assert status == 2
+    assert output.count("\n") == 1
+    assert "pretrain.sed" in output
+    assert not (project.folder / "models").exists()
+
+
+def test_bad_input_in_a_stage_is_one_line_and_a_failed_run(project: Project) -> None:
+    status, output = project.run("standin", "pretrain", WRONG="input")
+    assert status == 2
+    assert output.splitlines()[1:] == ["jokbo: rows.csv: no column `text`: name it in params.yaml"]
+    assert [run.info.status for run in project.runs("pretrain")] == ["FAILED"]
+
+
+def test_a_mistake_in_a_stage_shows_its_traceback(project: Project) -> None:
+    status, output = project.run("standin", "pretrain", WRONG="code")
+    assert status == 1
+    assert "ValueError: a mistake" in output
+    assert [run.info.status for run in project.runs("pretrain")] == ["FAILED"]
+
+
+def test_killed_then_run_again_is_one_run_with_every_step_once(project: Project) -> None:
+    status, _ = project.run("standin", "pretrain", STEPS="6", DIES_AT="3")
+    assert status == -signal.SIGKILL
+    assert [run.info.status for run in project.runs("pretrain")] == [
+        "RUNNING"
+    ]  # nobody was left to say otherwise
+    status, output = project.run("standin", "pretrain", STEPS="6")
+    assert status == 0
+    assert "starts at 4" in output
+    assert [run.info.status for run in project.runs("pretrain")] == ["FINISHED"]
+    assert project.steps("pretrain") == list(range(6))
+
+
+def test_sigterm_is_a_killed_run_that_can_be_gone_on_with(project: Project) -> None:
+    process = project.start("standin", "pretrain", STEPS="1000", PAUSE="0.05")
+    until(lambda: any(project.folder.glob(".jokbo/checkpoints/pretrain/*/step")))
+    process.terminate()
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert output.splitlines()[-1].startswith("jokbo: pretrain stopped")
+    assert [run.info.status for run in project.runs("pretrain")] == ["KILLED"]
+    done = len(project.steps("pretrain"))
+    project.run("standin", "pretrain", STEPS=str(done + 2))
+    assert project.steps("pretrain") == list(range(done + 2))
+
+
+def test_a_second_run_of_a_stage_waits_for_the_first(project: Project) -> None:
+    first = project.start("standin", "pretrain", STEPS="1000", PAUSE="0.05")
+    until(lambda: any(project.folder.glob(".jokbo/checkpoints/pretrain/*/step")))
+    second = project.start("standin", "pretrain", STEPS="1")
+    assert second.stdout.readline() == "jokbo: pretrain is already running in this folder: waiting for it\n"
+    assert second.poll() is None
+    first.terminate()
+    first.communicate(timeout=30)
+    second.communicate(timeout=30)
+    assert (first.returncode, second.returncode) == (143, 0)
+
+
+def test_a_forced_run_starts_afresh_and_replaces_the_finished_run(project: Project) -> None:
+    project.run("dvc", "repro", "pretrain")
+    (before,) = project.runs("pretrain")
+    status, output = project.run("dvc", "repro", "--force", "pretrain")
+    assert status == 0
+    assert "starts at 0" in output
+    (after,) = project.runs("pretrain")
+    assert after.info.run_id != before.info.run_id
+    assert len(project.runs("pretrain", ViewType.DELETED_ONLY)) == 1
+
+
+def test_a_forced_run_that_is_killed_resumes(project: Project) -> None:
+    project.run("dvc", "repro", "pretrain")
+    status, _ = project.run("dvc", "repro", "--force", "pretrain", DIES_AT="1")
+    assert status != 0
+    _, output = project.run("dvc", "repro", "pretrain")
+    assert "starts at 2" in output
+    assert project.steps("pretrain") == [0, 1, 2]
+
+
+def test_checkpoints_go_when_their_stage_is_committed_and_not_before(project: Project) -> None:
+    project.run("standin", "pretrain")  # by hand: DVC has not committed it
+    mine = next(project.folder.glob(".jokbo/checkpoints/pretrain/*"))
+    project.run("standin", "finetune")
+    assert mine.exists()
+    project.run("dvc", "repro", "distill")
+    assert not mine.exists()
+
+
+def test_ranks_make_one_run_and_their_exit_status_is_the_stages(project: Project) -> None:
+    project.edit("params.yaml", "processes: 1", "processes: 2")
+    status, output = project.run("standin", "pretrain")
+    # the stand-in takes its name from the command line, which the launcher must pass on
+    assert status == 0, output
+    assert {"as rank 0", "as rank 1"} <= {
+        line.split(" 0 ")[1] for line in output.splitlines() if "starts" in line
+    }
+    assert [run.info.status for run in project.runs("pretrain")] == ["FINISHED"]
+    status, output = project.run("standin", "pretrain", WRONG="input")
+    assert status == 2
+    assert "Traceback" not in output
+
+
+def test_every_model_of_a_stage_gets_the_record_of_its_family(project: Project) -> None:
+    project.run("dvc", "repro", "finetune")
+    record = json.loads(Path("models/finetune/ancestry.json").read_text())
+    assert record["key"] == committed()["finetune"].key
+    assert record["parents"]["models/pretrain"]["key"] == committed()["pretrain"].key
+    (run,) = project.runs("finetune")
+    assert run.data.tags["out.models/finetune"] == record["weights"]
+    assert run.data.tags["dep.models/pretrain"] == committed()["finetune"].deps["models/pretrain"]
