@@ -24,7 +24,6 @@ class Identity:
 
 def identify(name: str) -> Identity:
     """The identity of stage `name` of ./dvc.yaml as it stands now. InputError if an input is missing."""
-    from dvc.dependency.base import DependencyDoesNotExistError
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
     from dvc.stage.serialize import to_single_stage_lockfile
@@ -32,12 +31,13 @@ def identify(name: str) -> Identity:
     try:
         with Repo() as repo:
             (stage,) = repo.stage.collect(name)
+            missing = [dep.def_path for dep in stage.deps if not dep.exists]
+            if missing:
+                raise InputError(
+                    f"{name} needs {missing[0]}, which is not there: `dvc repro {name}` makes what stages make"
+                )
             stage.save_deps()
             return _identity(to_single_stage_lockfile(stage))
-    except DependencyDoesNotExistError as error:
-        raise InputError(
-            f"{name} needs {error.path}, which is not there: `dvc repro {name}` makes it"
-        ) from error
     except DvcException as error:
         raise InputError(f"dvc.yaml, stage {name}: {error}") from error
 

@@ -7,8 +7,8 @@ import signal
 from pathlib import Path
 
 from mlflow.entities import ViewType
-from tasks.identity import committed, identify
 
+from tasks.identity import committed, identify
 from tests.conftest import Project, until
 
 
