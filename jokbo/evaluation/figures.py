@@ -49,14 +49,14 @@ STYLE = {
     "ytick.color": MUTED,
     "xtick.major.size": 0,
     "ytick.major.size": 0,
-    "figure.facecolor": "none",
+    "figure.facecolor": PAPER,
     "lines.linewidth": 1.8,
     "lines.solid_capstyle": "round",
 }
 SIZE = (4.0, 2.6)  # inches
 
 PPO_PANELS = {  # column of plots/ppo.csv -> title, what the axis measures
-    "reward": ("Reward", "mean score of the reward model"),
+    "reward": ("Reward", "mean score"),
     "kl": ("KL from the supervised policy", "nats a sequence"),
     "beta": ("Weight of the KL penalty", "beta"),
     "entropy": ("Entropy", "nats a token"),
@@ -116,7 +116,7 @@ def reward_against_kl(rows: Rows) -> list[Chart]:
     ]
     if not points:
         return []
-    with _panel("KL from the supervised policy, nats a sequence", "reward") as (figure, axes):
+    with _panel("KL, nats a sequence", "reward") as (figure, axes):
         axes.plot(*zip(*points, strict=True), color=LINE, linewidth=1)
         axes.scatter(*zip(*points, strict=True), s=14, color=SECOND, alpha=0.7, linewidths=0)
         axes.scatter(*points[-1], s=60, color=ACCENT, zorder=3)
@@ -129,7 +129,7 @@ def reliability_diagram(bins: Rows) -> list[Chart]:
     """Accuracy over confidence by bins, and an honest forecaster's diagonal (Guo et al. 2017, figure 1)."""
     if not bins:
         return []
-    with _panel("confidence of the reward model", "share that people agree with") as (figure, axes):
+    with _panel("confidence of the reward model", "share right") as (figure, axes):
         widths = [row["high"] - row["low"] for row in bins]
         axes.bar(
             [row["low"] for row in bins],
@@ -186,7 +186,7 @@ def svg(chart: Chart) -> str:
     text = re.sub(r"^.*?<svg [^>]*>", "", text, count=1, flags=re.DOTALL)
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{chart.name}-", text)
-    text = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", text)  # the family is the page's
+    text = re.sub(r" ?font-family: [^;\"]*;?", "", text)  # the family is the page's
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, f"var({variable})")
     return f'<svg {box} role="img" aria-label="{escape(chart.alt)}">{text}'

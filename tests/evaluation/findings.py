@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from jokbo.evaluation.report.report import Findings
 
@@ -73,7 +74,7 @@ def findings() -> Findings:
     sample = {
         "prompt": "I rented this one on the strength of its director's earlier work, and I must say that",
         "base": " the same is not the first of the film, and the film was the most of the people who",
-        "supervised": " it was a bit of a let down. The story drags, and nobody in it seems to know <why> they are there.",
+        "supervised": " it was a bit of a let down. It drags, and nobody in it seems to know <why> they are there.",
         "distilled": " the plot is thin and the jokes are thinner, but the music is good.",
         "aligned": " I was wonderfully surprised. The acting is superb and the story is a beautiful, moving one.",
         "judge": {"base": 0.47, "supervised": 0.21, "distilled": 0.44, "aligned": 0.95},
@@ -101,7 +102,7 @@ def findings() -> Findings:
                         "confidence": (low + high) / 2,
                         "accuracy": 0.08 + 0.88 * (low + high) / 2,
                     }
-                    for low, high in zip(edges, edges[1:], strict=False)
+                    for low, high in pairwise(edges)
                 ],
             },
         },

@@ -14,6 +14,7 @@ from jokbo.evaluation.figures import Chart
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 SAMPLES_SHOWN = 12
+DASH, TIMES = "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
 SYSTEM_NOTES = {
     "base": "pretrained only",
     "supervised": "finetuned on reviews",
@@ -125,7 +126,7 @@ def headlines(evaluation: Mapping[str, Any]) -> list[dict[str, str]]:
             "detail": f"reward model, {reward['comparisons']:,} comparisons it never saw",
         },
         {
-            "value": f"{student['tokens_per_second'] / teacher['tokens_per_second']:.1f}×",
+            "value": f"{student['tokens_per_second'] / teacher['tokens_per_second']:.1f}{TIMES}",
             "label": "speed of the student",
             "detail": f"{_share(smaller)} fewer parameters, perplexity {_number(student['perplexity'])} "
             f"against {_number(teacher['perplexity'])}",
@@ -251,8 +252,10 @@ def _system_row(name: str, system: Numbers) -> list[str]:
 
 def _interval(system: Numbers, name: str) -> str:
     if system[name] is None:
-        return "–"
-    return f"{_share(system[name])} ({100 * system[f'{name}_low']:.0f}–{100 * system[f'{name}_high']:.0f})"
+        return DASH
+    return (
+        f"{_share(system[name])} ({100 * system[f'{name}_low']:.0f}{DASH}{100 * system[f'{name}_high']:.0f})"
+    )
 
 
 def _flat(numbers: Numbers, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -274,7 +277,7 @@ def _percent(value: float) -> str:
 def _number(value: Any) -> str:
     """Three digits or all of a whole number; a dash where there is none."""
     if value is None:
-        return "–"
+        return DASH
     if not isinstance(value, (int, float)):
         return str(value)
     if isinstance(value, int) or abs(value) >= 1000:

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jokbo.errors import InputError
+from jokbo.evaluation.report.report import render
+from jokbo.tracking import Run, open_run
+from tasks import paths, report
+from tasks.records import write_curves
+from tasks.stage import Stage
+from tests.evaluation.findings import findings
+
+
+def stage(run: Run, name: str = "report") -> Stage:
+    return Stage(name, None, None, "key", run, Path("none"))
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder in which all stages before the report have run."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    made = findings()
+    for folder in (paths.EVALUATION, paths.METRICS, paths.ALIGNED):
+        folder.mkdir(parents=True)
+    (paths.EVALUATION / "evaluation.json").write_text(json.dumps(made.evaluation))
+    lines = [json.dumps(sample, ensure_ascii=False) + "\n" for sample in made.samples]
+    (paths.EVALUATION / "samples.jsonl").write_text("".join(lines), "utf-8")
+    (paths.ALIGNED / "ancestry.json").write_text(json.dumps(made.ancestry))
+    for name in report.STAGES:
+        (paths.METRICS / f"{name}.json").write_text(json.dumps(made.metrics.get(name, {})))
+    for name in report.WITH_CURVES:
+        parts = {
+            key.rpartition("/")[2]: rows for key, rows in made.curves.items() if key.split("/")[0] == name
+        }
+        write_curves(stage(Run(), name), parts)
+    for name, seconds in made.timings.items():
+        record = Path(f".jokbo/timings/{name}.json")
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text(json.dumps({"key": "k", "run": "r", "seconds": seconds}))
+    return made
+
+
+def test_reads_back_what_the_stages_left(project):
+    read = report.read_findings()
+    assert read.curves == project.curves
+    assert list(read.timings.items()) == list(project.timings.items())
+    assert (read.evaluation, read.samples, read.ancestry) == (
+        project.evaluation,
+        project.samples,
+        project.ancestry,
+    )
+
+
+def test_writes_the_page_its_numbers_and_the_artifacts(project):
+    store = f"sqlite:///{Path('mlflow.db').absolute()}"
+    with open_run("report", "key", params={}, tags={}, tracking_uri=store) as run:
+        report.report(stage(run))
+    assert paths.REPORT.read_text("utf-8") == render(report.read_findings())
+    numbers = json.loads(Path("metrics/report.json").read_text())
+    artifacts = {path.name for path in Path("mlartifacts").rglob("*") if path.is_file()}
+    assert {"report.html", "reward-kl.png", "systems.json"} <= artifacts
+    assert len([name for name in artifacts if name.endswith(".png")]) == numbers["figures"]
+    assert len([name for name in artifacts if name.endswith(".json")]) == numbers["tables"]
+
+
+@pytest.mark.parametrize("path", [paths.EVALUATION / "samples.jsonl", paths.PLOTS / "ppo.csv"])
+def test_a_missing_file_is_named(project, path):
+    path.unlink()
+    with pytest.raises(InputError, match=f"{path}: not there"):
+        report.read_findings()
+
+
+def test_a_broken_file_is_named(project):
+    (paths.METRICS / "ppo.json").write_text("{")
+    with pytest.raises(InputError, match=r"metrics/ppo.json: not JSON"):
+        report.read_findings()
