@@ -211,7 +211,7 @@ def _line(axes: Axes, points: Sequence[tuple[float, float]], colour: str, label:
         axes.plot(step_N, value_N, color=colour, alpha=0.22, linewidth=0.8)
         total_N = np.concatenate([[0], value_N.cumsum()])
         value_N = (total_N[window:] - total_N[:-window]) / window
-        step_N = step_N[window - 1 :]
+        step_N = step_N[window // 2 :][: len(value_N)]  # the middle of each window
     axes.plot(step_N, value_N, color=colour, label=label)
 
 

@@ -102,7 +102,7 @@ def test_headlines_are_the_numbers(made):
 def test_what_makes_no_sense_is_a_dash(made):
     systems = report.tables(made)[0]
     supervised = next(row for row in systems.rows if row[0] == "supervised")
-    assert supervised == ["supervised", "44.1", "49% (45–52)", "–", "–", "0.18", "0.62", "38.4"]  # noqa: RUF001
+    assert supervised == ["supervised", "44.1", "49% (45–52)", "–", "–", "0.181", "0.620", "38.4"]  # noqa: RUF001
     assert systems.records()[1]["Perplexity"] == "44.1"
 
 

@@ -282,4 +282,4 @@ def _number(value: Any) -> str:
         return str(value)
     if isinstance(value, int) or abs(value) >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.2f}" if 0.1 <= abs(value) < 10 else f"{value:.3g}"
+    return f"{value:#.3g}".rstrip(".")
