@@ -34,7 +34,7 @@ def clean(text: str) -> str:
     text = _TAG.sub("", _BREAK.sub("\n", text))
     text = _ENTITY.sub(lambda match: html.unescape(match[0]), text)
     text = unicodedata.normalize("NFC", text.translate(_UNWANTED))
-    text = _SPACES.sub(" ", text.replace("\r\n", "\n"))
+    text = _SPACES.sub(" ", text)
     return _BLANK_LINES.sub("\n\n", _AROUND_NEWLINE.sub("\n", text)).strip()
 
 

@@ -7,6 +7,7 @@ sets, as nearly all of Rotten Tomatoes does, cannot be trained on under one name
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -74,10 +75,10 @@ def build_documents(
             document.labels.update(() if row["label"] is None else (row["label"],))
             document.ratings.extend(row["ratings"] or ())
 
-    digests = {key: _digest(key, seed) for key in documents}
+    positions = {key: _position(key, seed) for key in documents}
     placed: dict[str, list[dict[str, Any]]] = {split: [] for split in splits}
-    for key in sorted(documents, key=lambda key: digests[key][8:]):
-        split = _split_of(digests[key], splits)
+    for key in sorted(documents, key=lambda key: (positions[key], key)):
+        split = _split_at(positions[key], splits)
         document = documents[key]
         placed[split].append(document.row())
         counts["conflicting_labels"] += len(document.labels) > 1
@@ -92,13 +93,13 @@ def only_labelled(table: pa.Table) -> pa.Table:
     return table.filter(table["label"].is_valid())
 
 
-def _digest(key: str, seed: int) -> bytes:
-    """16 bytes, uniform: the first 8 decide the split, the others the order, so neither tells the other."""
-    return hashlib.blake2b(key.encode(), digest_size=16, key=seed.to_bytes(8, "big")).digest()
+def _position(key: str, seed: int) -> float:
+    """Where in [0, 1) a text falls. It decides the split, and the order within it."""
+    digest = hashlib.blake2b(key.encode(), digest_size=8, key=seed.to_bytes(8, "big")).digest()
+    return int.from_bytes(digest, "big") / 2**64
 
 
-def _split_of(digest: bytes, splits: Mapping[str, float]) -> str:
-    """The split whose share of the unit interval the first 8 bytes of the digest fall into."""
-    position = int.from_bytes(digest[:8], "big") / 2**64
-    ends = zip(splits, accumulate(splits.values()), strict=True)
-    return next((split for split, end in ends if position < end), list(splits)[-1])
+def _split_at(position: float, splits: Mapping[str, float]) -> str:
+    """The split whose share of the unit interval holds the position."""
+    inner_ends = list(accumulate(splits.values()))[:-1]
+    return list(splits)[bisect(inner_ends, position)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -10,8 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
-from datasets import Dataset, DatasetDict, disable_progress_bars, enable_progress_bars
-from datasets.utils import are_progress_bars_disabled
+from datasets import Dataset, DatasetDict
 
 
 @contextmanager
@@ -33,37 +31,15 @@ def whole_directory(path: Path) -> Iterator[Path]:
 
 def save_table(table: pa.Table, path: Path) -> None:
     """Write one table as a `datasets.Dataset` that `load_from_disk` opens."""
-    with _no_bars():
-        _dataset(table).save_to_disk(
-            path, num_shards=1
-        )  # without the number an empty table could not be read
+    _dataset(table).save_to_disk(path, num_shards=1)  # without the number an empty table could not be read
 
 
 def save_tables(tables: Mapping[str, pa.Table], path: Path) -> None:
     """Write tables, one a split, as a `datasets.DatasetDict` that `load_from_disk` opens."""
-    with _no_bars():
-        splits = DatasetDict({name: _dataset(table) for name, table in tables.items()})
-        splits.save_to_disk(path, num_shards=dict.fromkeys(tables, 1))
+    splits = DatasetDict({name: _dataset(table) for name, table in tables.items()})
+    splits.save_to_disk(path, num_shards=dict.fromkeys(tables, 1))
 
 
 def _dataset(table: pa.Table) -> Dataset:
-    """The table under a fingerprint of its content: the default one is random, and lands in state.json."""
-    table = (
-        table.combine_chunks()
-    )  # chunks are an accident of how a table was built, and would show in the file
-    digest = hashlib.sha256(table.schema.to_string().encode())
-    for batch in table.to_batches():
-        digest.update(batch.serialize())
-    return Dataset(table, fingerprint=digest.hexdigest()[:16])
-
-
-@contextmanager
-def _no_bars() -> Iterator[None]:
-    """No progress bars of `datasets` inside: writing takes a second, and each of its bars stays in the log."""
-    were_disabled = are_progress_bars_disabled()
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        if not were_disabled:
-            enable_progress_bars()
+    """The table in one chunk: chunks are an accident of how it was built, and would show in the file."""
+    return Dataset(table.combine_chunks())

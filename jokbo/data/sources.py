@@ -73,7 +73,7 @@ def download(requirement: str, sha256: str, downloads: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=downloads) as folder:
         pinned = Path(folder, "requirements.txt")
         pinned.write_text(f"{requirement} --hash=sha256:{sha256}\n")
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--quiet"]
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
         command += ["--requirement", str(pinned), "--dest", f"{folder}/got"]
         pip = subprocess.run(command, capture_output=True, text=True)
         if pip.returncode:

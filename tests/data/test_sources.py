@@ -22,6 +22,14 @@ ROWS = [
 ]
 
 
+def rated_snippets() -> dict[str, bytes]:
+    tables = {}
+    for part in ("movieReviewSnippets", "amazonReviewSnippets", "nytEditorialSnippets", "tweets"):
+        tables[f"h/{part}_GroundTruth.txt"] = f"1\t1.5\ta {part} text\r\n".encode()
+        tables[f"h/{part}_anonDataRatings.txt"] = b"\xef\xbb\xbf1\t1.5\t0.5\t[1, 2, -4]\r\n"
+    return tables
+
+
 def read(name, source):
     return read_source(name, source, DOWNLOADS).to_pylist()
 
@@ -74,16 +82,34 @@ def test_package_without_the_member(wheel):
 
 
 def test_rated_snippets_in_a_package(wheel):
-    parts = ("movieReviewSnippets", "amazonReviewSnippets", "nytEditorialSnippets", "tweets")
-    tables = {}
-    for part in parts:
-        tables[f"h/{part}_GroundTruth.txt"] = f"1\t1.5\ta {part} text\r\n".encode()
-        tables[f"h/{part}_anonDataRatings.txt"] = b"\xef\xbb\xbf1\t1.5\t0.5\t[1, 2, -4]\r\n"
-    digest = wheel({"rated.tar.gz": tar_gz(tables)})
+    digest = wheel({"rated.tar.gz": tar_gz(rated_snippets())})
     rows = read("toy", package(digest, member="rated.tar.gz", format="icwsm2014", columns=None))
     assert [row["source"].removeprefix("icwsm2014-") for row in rows] == ["movies", "amazon", "nyt", "tweets"]
     assert {tuple(row["ratings"]) for row in rows} == {(1, 2, -4)}
     assert rows[3]["text"] == "a tweets text"
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"h/tweets_anonDataRatings.txt": None}, "lacks 'tweets_anonDataRatings.txt'"),
+        ({"h/tweets_anonDataRatings.txt": b"2\t1\t1\t[1]\n"}, "lacks '1': it is not the archive"),
+        ({"h/tweets_GroundTruth.txt": b"1\ttext\n"}, r"tweets_GroundTruth\.txt:1 has 2 fields, not 3"),
+        ({"h/tweets_GroundTruth.txt": b"1\t1\t\xff\n"}, r"tweets_GroundTruth\.txt:1 is not UTF-8: byte 4"),
+    ],
+)
+def test_other_archive_than_the_rated_snippets(wheel, changed, said):
+    tables = {name: content for name, content in (rated_snippets() | changed).items() if content is not None}
+    digest = wheel({"rated.tar.gz": tar_gz(tables)})
+    with pytest.raises(InputError, match=rf"toy-texts==1\.0/rated\.tar\.gz.*{said}"):
+        read("toy", package(digest, member="rated.tar.gz", format="icwsm2014", columns=None))
+
+
+@pytest.mark.parametrize("damaged", [tar_gz(rated_snippets())[:-30], b"no archive at all"])
+def test_damaged_archive_of_rated_snippets(wheel, damaged):
+    digest = wheel({"rated.tar.gz": damaged})
+    with pytest.raises(InputError, match=r"toy-texts==1\.0/rated\.tar\.gz is not a whole tar\.gz"):
+        read("toy", package(digest, member="rated.tar.gz", format="icwsm2014", columns=None))
 
 
 @pytest.mark.parametrize("pack", [lambda data: data, gzip.compress, zstandard.compress])
@@ -120,7 +146,9 @@ def test_all_members_of_a_concatenated_archive_are_read(project):
     ("name", "format", "content", "said"),
     [
         ("a.txt", "txt", b"", r"data/local/a\.txt is empty"),
+        ("a.csv", "csv", b"", r"data/local/a\.csv is empty"),
         ("a.csv", "csv", b"text\n", r"data/local/a\.csv is empty"),
+        ("a.csv", "csv", b"text\nx\ry\n", r"a\.csv:1 is not csv: new-line character"),
         ("a.txt", "txt", b"good\nbad \xff\n", r"a\.txt:2 is not UTF-8: byte 9 is 0xff"),
         ("a.csv", "csv", b"text\ngood\nb\xe9d\n", r"a\.csv:3 is not UTF-8: byte 11 is 0xe9"),
         ("a.csv", "csv", b"review,stars\nx,1\n", r"a\.csv has no column 'text': it has 'review', 'stars'"),
@@ -141,6 +169,11 @@ def test_bad_files(project, name, format, content, said):
     with pytest.raises(InputError, match=said) as caught:
         read("mine", files("*", format))
     assert "\n" not in str(caught.value)
+
+
+def test_long_text(project):
+    local("a.csv", b"text\n" + b"word " * 100_000)
+    assert len(read("mine", files("*", "csv"))[0]["text"]) == 500_000
 
 
 def test_bad_label(project):

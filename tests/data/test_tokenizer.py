@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -24,6 +25,13 @@ def opened(trained, tmp_path_factory):
     path = tmp_path_factory.mktemp("tokenizer")
     save_tokenizer(trained, path)
     return AutoTokenizer.from_pretrained(path)
+
+
+def test_readers_whose_default_is_to_tidy_are_told_not_to(trained, tmp_path):
+    save_tokenizer(trained, tmp_path)
+    assert (
+        json.loads((tmp_path / "tokenizer_config.json").read_text())["clean_up_tokenization_spaces"] is False
+    )
 
 
 def test_vocabulary_is_of_the_size_asked_for_or_of_what_there_is(trained):
