@@ -178,13 +178,12 @@ def judged_positive(systems: Mapping[str, Mapping[str, float]]) -> list[Chart]:
 def svg(chart: Chart) -> str:
     """The figure as an SVG element for a page: same bytes every time, ids its own, colours the page's."""
     buffer = io.StringIO()
-    undated = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with matplotlib.rc_context(STYLE | {"svg.hashsalt": chart.name}):
-        chart.figure.savefig(buffer, format="svg", metadata=undated)
+        chart.figure.savefig(buffer, format="svg")
     text = buffer.getvalue()
     box = re.search(r'viewBox="[^"]+"', text).group()
     text = re.sub(r"^.*?<svg [^>]*>", "", text, count=1, flags=re.DOTALL)
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)  # the time, among others
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{chart.name}-", text)
     text = re.sub(r" ?font-family: [^;\"]*;?", "", text)  # the family is the page's
     for colour, variable in VARIABLES.items():

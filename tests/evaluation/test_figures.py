@@ -69,6 +69,7 @@ def test_svg_is_the_same_each_time_with_ids_its_own_and_colours_the_pages(made):
         assert not re.search(r"#[0-9a-f]{6}", text)
         assert "var(--aligned)" in text
         assert "font-family" not in text
+        assert "metadata" not in text
 
 
 def test_svg_says_in_words_what_it_shows(made):

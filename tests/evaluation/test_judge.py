@@ -40,15 +40,13 @@ def test_is_a_probability_and_undecided_about_unknown_words(trained):
     assert positive[-2:] == pytest.approx(0.5, abs=0.15)
 
 
-def test_learns_from_single_sentences():
-    """A lone sentence among many: whole texts alone show it only mixed with others."""
-    texts = ["plain filler text number one here. a truly splendid thing to see."] * 3
-    texts += ["plain filler text number one here. a truly horrid thing to see."] * 3
-    trained = judge.fit(texts, [1] * 3 + [0] * 3)
-    with_sentences = trained.model[0].transform(["a truly splendid thing to see"])
-    assert with_sentences.nnz > 0
-    counted = judge.sentences(texts[0])
-    assert counted == ["plain filler text number one here.", "a truly splendid thing to see."]
+def test_a_sentence_teaches_what_its_review_says_only_once():
+    """A word of a single text is no part of the vocabulary unless the text's sentences are texts as well."""
+    good, bad = (f"plain words come before. a truly {word} ending indeed." for word in ("splendid", "horrid"))
+    trained = judge.fit([good, bad], [1, 0])
+    splendid, horrid = trained.positive(["a splendid thing", "a horrid thing"])
+    assert splendid > 0.6
+    assert horrid < 0.4
 
 
 def test_sentences_in_runs_without_short_ones():
