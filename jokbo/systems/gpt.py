@@ -48,14 +48,20 @@ def configuration(model: Model, *, vocabulary: int, end_of_text: int, padding: i
         "llama",
         num_hidden_layers=model.layers,
         hidden_size=model.width,
-        # SwiGLU has three matrices where GELU has two: 8/3 of the width keeps their size (Shazeer 2020, section 2)
-        intermediate_size=-(-8 * model.width // 3 // 32) * 32,
+        intermediate_size=_intermediate(model.width),
         num_attention_heads=model.heads,
         max_position_embeddings=model.context,
         attention_dropout=model.dropout,
         tie_word_embeddings=True,
         **shared,
     )
+
+
+def _intermediate(width: int) -> int:
+    """SwiGLU has three matrices where GELU has two: 8/3 of the width keeps their size (Shazeer 2020, section 2),
+    rounded up to a multiple of 256 as LLaMA's are, or of the width where that is less."""
+    multiple = min(256, width)
+    return -(-8 * width // 3 // multiple) * multiple
 
 
 def build(config: PretrainedConfig, *, seed: int) -> PreTrainedModel:

@@ -7,7 +7,6 @@ was killed and started again ends with the same weights, bit for bit, as one tha
 
 from __future__ import annotations
 
-import logging
 import shutil
 import time
 from collections.abc import Callable
@@ -116,7 +115,6 @@ def start(
     compiled: bool = False,
 ) -> deepspeed.DeepSpeedEngine:
     """A DeepSpeed engine over `objective`: ZeRO stage, precision, optimizer, schedule, clipping, micro-batches."""
-    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     engine, *_ = deepspeed.initialize(
         model=objective,
         optimizer=optimizer_for(objective, optimizer),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
-import deepspeed
-import torch
-import torch.distributed as dist
-from deepspeed.accelerator import get_accelerator
+logging.getLogger("DeepSpeed").setLevel(logging.ERROR)  # before its first words, about finding no GPU
+
+import deepspeed  # noqa: E402
+import torch  # noqa: E402
+import torch.distributed as dist  # noqa: E402
+from deepspeed.accelerator import get_accelerator  # noqa: E402
 
 
 def join() -> None:
@@ -15,15 +18,15 @@ def join() -> None:
     if dist.is_initialized():
         return
     accelerator = get_accelerator()
+    on_cpu = accelerator.device_name() == "cpu"
+    backend = "gloo" if on_cpu else accelerator.communication_backend_name()
+    # an all-reduce through shared memory that DeepSpeed would compile for half a minute: gloo has its own
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     if "RANK" not in os.environ:
-        backend = "gloo" if accelerator.device_name() == "cpu" else accelerator.communication_backend_name()
         os.environ["LOCAL_RANK"] = "0"  # DeepSpeed reads it
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
-        deepspeed.init_distributed(dist_backend=backend, verbose=False)
-    else:
-        backend = "gloo" if accelerator.device_name() == "cpu" else accelerator.communication_backend_name()
-        deepspeed.init_distributed(dist_backend=backend, verbose=False)
-    if accelerator.device_name() != "cpu":
+    deepspeed.init_distributed(dist_backend=backend, verbose=False)
+    if not on_cpu:
         accelerator.set_device(int(os.environ["LOCAL_RANK"]))
 
 

@@ -121,7 +121,7 @@ def test_a_forced_run_that_is_killed_resumes(project: Project) -> None:
     project.run("dvc", "repro", "pretrain")
     status, _ = project.run("dvc", "repro", "--force", "pretrain", DIES_AT="1")
     assert status != 0
-    _, output = project.run("dvc", "repro", "pretrain")
+    _, output = project.run("dvc", "repro", "--force", "pretrain")
     assert "starts at 2" in output
     assert project.steps("pretrain") == [0, 1, 2]
 

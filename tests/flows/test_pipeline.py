@@ -1,0 +1,129 @@
+"""The whole flow over a small real project: what runs, what does not, and what is left when it is stopped."""
+
+from __future__ import annotations
+
+import time
+
+import psutil
+import pytest
+
+from tests.conftest import Project, until
+from tests.flows.conftest import alive
+
+FLOW = "flows.pipeline"
+
+
+def _outcomes(output: str) -> dict[str, str]:
+    """Stage -> state, from the table at the end."""
+    rows = [line.split("│")[1:3] for line in output.splitlines() if line.startswith("│")]
+    return {name.strip(): outcome.strip() for name, outcome in rows}
+
+
+def _stage_process(project: Project, module: str = "standin") -> psutil.Process:
+    found = [process for process in alive(project.folder) if module in process.cmdline()]
+    return min(found, key=lambda process: process.create_time())
+
+
+def _counting(project: Project) -> bool:
+    return any(project.folder.glob(".jokbo/checkpoints/pretrain/*/step"))
+
+
+def test_everything_runs_once_without_any_server_of_the_users(project: Project) -> None:
+    project.environment["HOME"] = str(project.folder)  # no Prefect profile of whoever runs this test
+    status, output = project.run(FLOW)
+    assert status == 0, output
+    assert _outcomes(output) == {"pretrain": "ran", "finetune": "ran", "distill": "ran"}
+    assert "pretrain starts at 0" in output
+    assert "Traceback" not in output
+    (parent,) = (run for run in project.runs("pipeline"))
+    assert parent.info.status == "FINISHED"
+    for stage in ("pretrain", "finetune", "distill"):
+        (run,) = project.runs(stage)
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run.data.tags["flow.run"] == parent.data.tags["flow.run"]
+    until(lambda: not alive(project.folder))  # the server, too
+
+    start = time.monotonic()
+    status, output = project.run(FLOW)
+    assert status == 0
+    assert _outcomes(output) == {"pretrain": "cached", "finetune": "cached", "distill": "cached"}
+    assert "starts at" not in output
+    assert time.monotonic() - start < 10
+
+
+def test_an_edit_reruns_its_stage_and_no_other(served: Project) -> None:
+    served.run("dvc", "repro")
+    served.edit("params.yaml", "finetune:\n  seed: 1", "finetune:\n  seed: 2")
+    status, output = served.run(FLOW)
+    assert status == 0, output
+    assert _outcomes(output) == {"pretrain": "cached", "finetune": "ran", "distill": "cached"}
+
+
+@pytest.mark.parametrize("stop", ["kill", "terminate"])
+def test_no_process_outlives_a_flow_that_is_stopped(served: Project, stop: str) -> None:
+    flow = served.start(FLOW, STEPS="5000", PAUSE="0.05")
+    until(lambda: _counting(served), 60)
+    getattr(flow, stop)()
+    flow.communicate(timeout=60)
+    assert flow.returncode != 0
+    until(lambda: not alive(served.folder))
+    assert [run.info.status for run in served.runs("pretrain")] == ["KILLED"]
+    done = len(served.steps("pretrain"))
+    status, output = served.run(FLOW, STEPS=str(done + 2))
+    assert status == 0, output
+    assert served.steps("pretrain") == list(range(done + 2))
+
+
+def test_dvc_killed_under_a_stage_is_tried_again_and_resumes(served: Project) -> None:
+    flow = served.start(FLOW, STEPS="60", PAUSE="0.05")
+    until(lambda: _counting(served), 60)
+    _stage_process(served, "dvc").kill()
+    output, _ = flow.communicate(timeout=120)
+    assert flow.returncode == 0, output
+    starts = [line for line in output.splitlines() if "pretrain starts at" in line]
+    assert len(starts) == 2
+    assert "starts at 0" not in starts[1]
+    assert served.steps("pretrain") == list(range(60))
+    assert [run.info.status for run in served.runs("pretrain")] == ["FINISHED"]
+
+
+def test_a_second_pipeline_in_the_folder_refuses(served: Project) -> None:
+    first = served.start(FLOW, STEPS="5000", PAUSE="0.05")
+    until(lambda: _counting(served), 60)
+    status, output = served.run(FLOW)
+    assert status == 2
+    assert output == "jokbo: another pipeline runs in this folder: wait for it, or stop it\n"
+    first.terminate()
+    first.communicate(timeout=60)
+
+
+def test_bad_params_start_nothing(project: Project) -> None:
+    project.edit("params.yaml", "pretrain:\n  seed: 1", "pretrain:\n  sed: 1")
+    status, output = project.run(FLOW)
+    assert status == 2
+    assert output.count("\n") == 1
+    assert output.startswith("jokbo: params.yaml: ")
+    assert not (project.folder / ".jokbo/prefect/server.log").exists()
+
+
+@pytest.mark.parametrize(("wrong", "attempts"), [("input", 1), ("code", 2)])
+def test_only_what_may_go_better_is_tried_again(served: Project, wrong: str, attempts: int) -> None:
+    status, output = served.run(FLOW, WRONG=wrong)
+    assert status == 1
+    assert output.count("pretrain starts at") == attempts
+    assert _outcomes(output) == {"pretrain": "failed", "finetune": "notready", "distill": "notready"}
+    assert output.splitlines()[-1] == "jokbo: not completed: pretrain, finetune, distill"
+
+
+def test_a_stage_that_takes_too_long_is_stopped(served: Project) -> None:
+    status, output = served.run(FLOW, "--timeout-hours", "0.002", STEPS="5000", PAUSE="0.05")
+    assert status == 1
+    assert "longer than 0.002 hours" in output
+    assert not alive(served.folder)
+
+
+def test_a_schedule_without_a_server_says_what_to_do(project: Project) -> None:
+    project.environment["HOME"] = str(project.folder)
+    status, output = project.run(FLOW, "serve", "--cron", "0 3 * * *")
+    assert status == 2
+    assert output.startswith("jokbo: a schedule needs a Prefect server")

