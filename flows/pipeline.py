@@ -63,7 +63,7 @@ def _worth_retrying(task: object, run: object, state: State) -> bool:
 
 
 @task(task_run_name="{name}", retries=1, retry_delay_seconds=1, retry_condition_fn=_worth_retrying)
-def run(name: str, stale: bool, timeout_hours: float, tags: dict[str, str]) -> State:
+def run(name: str, stale: bool, timeout_hours: float, family: dict[str, str]) -> State:
     """Bring one stage up to date. One that is not stale is not even started."""
     if not stale:
         return Completed(name="Cached")
@@ -78,7 +78,7 @@ def run(name: str, stale: bool, timeout_hours: float, tags: dict[str, str]) -> S
             get_run_logger().info(text)
 
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    environment = {**os.environ, **tags, "PATH": path, "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, **family, "PATH": path, "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", name]
     status = follow(command, environment, line, lambda: stopping.is_set() or time.monotonic() > deadline)
     if time.monotonic() > deadline:
@@ -111,13 +111,13 @@ def pipeline(timeout_hours: float = 24.0) -> None:
 
 
 def _run_all(
-    needs: dict[str, set[str]], stale: set[str], timeout_hours: float, tags: dict[str, str]
+    needs: dict[str, set[str]], stale: set[str], timeout_hours: float, family: dict[str, str]
 ) -> dict[str, State]:
     futures: dict[str, PrefectFuture] = {}
     try:
         for name, upstream in needs.items():
             before = [futures[other] for other in sorted(upstream)]
-            futures[name] = run.submit(name, name in stale, timeout_hours, tags, wait_for=before)
+            futures[name] = run.submit(name, name in stale, timeout_hours, family, wait_for=before)
         wait(list(futures.values()))
     except BaseException:
         stopping.set()

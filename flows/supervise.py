@@ -63,9 +63,8 @@ def follow(
 
 def supervise(command: list[str]) -> int:
     """Run the command to its end or to that of the lifeline (standard input). Returns its exit status."""
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    ended = os.pidfd_open(child.pid)
-    seen = {psutil.Process(child.pid)}
+    child = psutil.Popen(command, stdin=subprocess.DEVNULL)
+    ended, seen = os.pidfd_open(child.pid), {child}
     with contextlib.suppress(Interrupted), raising():
         while ended not in (ready := select.select([ended, sys.stdin], [], [], LOOK_SECONDS)[0]):
             seen |= _offspring(seen)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -54,11 +55,17 @@ def test_nothing_outlives_the_end(end: str) -> None:
 
 def test_a_process_that_will_not_stop_is_killed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(supervise, "GRACE_SECONDS", 0.5)
-    code = "import signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(600)"
+    deaf = tmp_path / "deaf"
+    code = f"""
+import pathlib, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+pathlib.Path({str(deaf)!r}).touch()
+time.sleep(600)
+"""
     read, write = os.pipe()
-    os.close(write)  # a lifeline that has already ended
     monkeypatch.setattr(sys, "stdin", os.fdopen(read))
-    assert supervise.supervise([sys.executable, "-c", code]) in (-signal.SIGTERM, -signal.SIGKILL)
+    threading.Thread(target=lambda: (until(deaf.exists), os.close(write))).start()
+    assert supervise.supervise([sys.executable, "-c", code]) == -signal.SIGKILL
 
 
 def test_follow_gives_lines_and_status() -> None:
