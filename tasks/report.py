@@ -43,6 +43,7 @@ def read_findings() -> Findings:
             numbers = {column: float(value) for column, value in row.items() if value}
             curves.setdefault(training, []).append(numbers)
     timings = {name: timing(name) for name in STAGES}
+    speeds = timing("speed")  # evaluate's
     return Findings(
         evaluation=_json(EVALUATION / "evaluation.json"),
         samples=[json.loads(line) for line in _read(EVALUATION / "samples.jsonl").splitlines()],
@@ -50,6 +51,7 @@ def read_findings() -> Findings:
         curves=curves,
         ancestry=ancestry.read(ALIGNED),
         timings={name: _json(path)["seconds"] for name, path in timings.items() if path.is_file()},
+        speeds=_json(speeds) if speeds.is_file() else {},
     )
 
 

@@ -21,7 +21,7 @@ def system(numbers: dict) -> dict:
         for name in ("positive", "win_rate")
         for end, step in (("low", -0.035), ("high", 0.035))
     }
-    return numbers | ends | {"distinct_1": 0.181, "distinct_2": 0.62, "length": 38.4}
+    return numbers | ends | {"distinct_1": 0.181, "distinct_2": 0.62, "length": 38.4, "reward": 0.7}
 
 
 def wobble(step: int, scale: float) -> float:
@@ -84,27 +84,11 @@ def findings() -> Findings:
         evaluation={
             "prompts": 512,
             "systems": {name: system(numbers) for name, numbers in SYSTEMS.items()},
-            "classification": {"pretrained": 0.781, "scratch": 0.702, "naive_bayes": 0.775, "texts": 521},
             "student": {
-                "teacher": {"parameters": 3_159_040, "tokens_per_second": 41_200.0, "perplexity": 44.1},
-                "student": {"parameters": 1_579_776, "tokens_per_second": 79_900.0, "perplexity": 47.2},
+                "teacher": {"parameters": 3_159_040, "perplexity": 44.1},
+                "student": {"parameters": 1_579_776, "perplexity": 47.2},
             },
             "judge": {"reviews": 0.881, "sentences": 0.693, "rotten_tomatoes": 0.749},
-            "reward": {
-                "comparisons": 2000,
-                "accuracy": 0.718,
-                "calibration_error": 0.034,
-                "reliability": [
-                    {
-                        "low": low,
-                        "high": high,
-                        "count": 400,
-                        "confidence": (low + high) / 2,
-                        "accuracy": 0.08 + 0.88 * (low + high) / 2,
-                    }
-                    for low, high in pairwise(edges)
-                ],
-            },
         },
         samples=[sample, sample | {"prompt": "Nothing prepared me for"}],
         metrics={
@@ -115,6 +99,31 @@ def findings() -> Findings:
                 "merged": 8549,
             },
             "preferences": {"human_disagreement": 0.2256, "simulated_disagreement": 0.2222, "train": 6000},
+            "finetune": {
+                "classifier": {
+                    "classifier": {"validation": 0.787, "test": 0.781},
+                    "classifier-scratch": {"validation": 0.711, "test": 0.702},
+                    "naive-bayes": {"validation": 0.769, "test": 0.775},
+                }
+            },
+            "reward": {
+                "human": {
+                    "comparisons": 2000,
+                    "accuracy": 0.718,
+                    "accuracy_by_source": {"icwsm2014-movies": 0.731, "icwsm2014-amazon": 0.692},
+                    "calibration_error": 0.034,
+                    "calibration": [
+                        {
+                            "low": low,
+                            "high": high,
+                            "count": 400,
+                            "confidence": (low + high) / 2,
+                            "accuracy": 0.08 + 0.88 * (low + high) / 2,
+                        }
+                        for low, high in pairwise(edges)
+                    ],
+                }
+            },
             "ppo": {"reward": 2.41, "kl": {"last": 8.37}},
         },
         curves={
@@ -130,4 +139,5 @@ def findings() -> Findings:
         },
         ancestry=record("ppo", policy=policy, reward=reward),
         timings={"fetch": 4.2, "prepare": 11.9, "tokenize": 9.4, "pretrain": 301.0, "ppo": 188.3},
+        speeds={"supervised": 41_200.0, "distilled": 79_900.0},
     )

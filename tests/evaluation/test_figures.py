@@ -50,9 +50,9 @@ def test_ppo_panels_are_of_the_columns_there(made):
 
 
 def test_bars_and_points_stand_where_the_numbers_are(made):
-    (calibration,) = figures.reliability_diagram(made.evaluation["reward"]["reliability"])
+    (calibration,) = figures.reliability_diagram(made.metrics["reward"]["human"]["calibration"])
     heights = [bar.get_height() for bar in calibration.figure.axes[0].patches]
-    assert heights == [row["accuracy"] for row in made.evaluation["reward"]["reliability"]]
+    assert heights == [row["accuracy"] for row in made.metrics["reward"]["human"]["calibration"]]
     (judged,) = figures.judged_positive(made.evaluation["systems"])
     ends = [line.get_xdata().tolist() for line in judged.figure.axes[0].lines]
     systems = list(made.evaluation["systems"].values())

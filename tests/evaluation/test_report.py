@@ -95,14 +95,14 @@ def test_shows_every_table_and_every_figure(made, page):
 
 
 def test_headlines_are_the_numbers(made):
-    values = [headline["value"] for headline in report.headlines(made.evaluation)]
+    values = [headline["value"] for headline in report.headlines(made)]
     assert values == ["49% → 84%", "82%", "8.4 nats", "72%", "1.9\N{MULTIPLICATION SIGN}"]
 
 
 def test_what_makes_no_sense_is_a_dash(made):
     systems = report.tables(made)[0]
     supervised = next(row for row in systems.rows if row[0] == "supervised")
-    assert supervised == ["supervised", "44.1", "49% (45–52)", "–", "–", "0.181", "0.620", "38.4"]  # noqa: RUF001
+    assert supervised == ["supervised", "44.1", "49% (45–52)", "–", "0.700", "–", "0.181", "0.620", "38.4"]  # noqa: RUF001
     assert systems.records()[1]["Perplexity"] == "44.1"
 
 
@@ -132,6 +132,13 @@ def test_times_are_left_out_where_unknown(made, page):
     assert "time" not in without.ids
 
 
-def test_evaluation_survives_its_file(made, html):
-    again = dataclasses.replace(made, evaluation=json.loads(json.dumps(made.evaluation)))
+def test_speed_is_left_out_where_unknown(made):
+    unknown = dataclasses.replace(made, speeds={})
+    assert report.headlines(unknown)[-1]["value"] == "50% fewer parameters"
+    student = next(table for table in report.tables(unknown) if table.name == "student")
+    assert [row[-1] for row in student.rows] == ["–", "–"]  # noqa: RUF001
+
+
+def test_systems_stand_in_the_order_of_the_family_whatever_the_files(made, html):
+    again = dataclasses.replace(made, evaluation=json.loads(json.dumps(made.evaluation, sort_keys=True)))
     assert report.render(again) == html

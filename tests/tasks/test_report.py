@@ -41,12 +41,14 @@ def project(tmp_path, monkeypatch):
         record = Path(f".jokbo/timings/{name}.json")
         record.parent.mkdir(parents=True, exist_ok=True)
         record.write_text(json.dumps({"key": "k", "run": "r", "seconds": seconds}))
+    Path(".jokbo/timings/speed.json").write_text(json.dumps(made.speeds))
     return made
 
 
 def test_reads_back_what_the_stages_left(project):
     read = report.read_findings()
     assert read.curves == project.curves
+    assert read.speeds == project.speeds
     assert list(read.timings.items()) == list(project.timings.items())
     assert (read.evaluation, read.samples, read.ancestry) == (
         project.evaluation,

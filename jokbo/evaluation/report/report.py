@@ -21,6 +21,15 @@ SYSTEM_NOTES = {
     "distilled": "student of the supervised one",
     "aligned": "after PPO",
 }
+SYSTEM_COLUMNS = [
+    *("System", "Perplexity", "Judged positive", "Wins", "Reward", "KL, nats"),
+    *("Distinct-1", "Distinct-2", "Length"),
+]
+CLASSIFIERS = {
+    "classifier": "Pretrained, then finetuned (GPT-1, loss L3)",
+    "classifier-scratch": "The same network, from scratch",
+    "naive-bayes": "Naive Bayes on words and word pairs",
+}
 Numbers = Mapping[str, Any]
 
 
@@ -34,6 +43,7 @@ class Findings:
     curves: Mapping[str, Sequence[Mapping[str, float]]]
     ancestry: Mapping[str, Any]
     timings: Mapping[str, float]
+    speeds: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -52,26 +62,21 @@ def render(findings: Findings) -> str:
     """The report as one HTML text; the same findings give the same bytes.
 
     `findings.evaluation` is data/evaluation/evaluation.json:
-        prompts         held-out prompts that every system continued
-        systems         base, supervised, distilled, aligned, each with `perplexity`; `positive` (share that
-        the
-                        judge finds positive), `positive_low`, `positive_high`; `win_rate` (against the
-                        supervised one by the judge's score, ties half), `win_rate_low`, `win_rate_high`; `kl`
-                        (from the supervised one, nats a sequence); `distinct_1`, `distinct_2`; `length`
-                        (tokens). A number that makes no sense for a system is null: the supervised one's win
-                        rate
-        classification  accuracy on held-out Rotten Tomatoes sentences: `pretrained`, `scratch`,
-        `naive_bayes`;
-                        `texts`, how many
-        student         `teacher` and `student`, each `parameters` (without embeddings), `tokens_per_second`,
-                        `perplexity`
-        judge           accuracy of the judge: `reviews`, `sentences` (of those reviews), `rotten_tomatoes`
-        reward          on real human comparisons: `comparisons`, `accuracy`, `calibration_error`, and
-                        `reliability`, rows of `low`, `high`, `count`, `confidence`, `accuracy`
-    `findings.samples` are the rows of samples.jsonl: `prompt`; each system's continuation under its name;
-    `judge`, the judge's probability of positive for each system. `metrics` are metrics/NAME.json by NAME;
-    `curves` the rows of plots/NAME.csv by NAME, or NAME/PART where it holds several trainings; `ancestry` the
-    record of the final model (jokbo.ancestry); `timings` seconds by stage, empty if unknown.
+        prompts   held-out prompts that every system continued
+        systems   base, supervised, distilled, aligned, each with `perplexity`; `positive` (share that the judge finds
+                  positive), `positive_low`, `positive_high`; `win_rate` (against the supervised one by the judge's
+                  score, ties half), `win_rate_low`, `win_rate_high`; `reward`; `kl` (from the supervised one, nats
+                  a sequence); `distinct_1`, `distinct_2`; `length` (tokens). Null where a number makes no sense
+        student   `teacher` and `student`, each `parameters` (without embeddings) and `perplexity`
+        judge     accuracy of the judge on held-out `reviews`, `sentences` (two together), `rotten_tomatoes`
+    `findings.samples` are the rows of samples.jsonl: `prompt`; each system's continuation under its name; `judge`,
+    the judge's probability of positive for each system. `metrics` are metrics/NAME.json by NAME, of which these are
+    read by name: finetune `classifier`, accuracies `validation` and `test` of `classifier`, `classifier-scratch` and
+    `naive-bayes`; reward `human`, on real comparisons, `comparisons`, `accuracy`, `accuracy_by_source`,
+    `calibration_error`, `calibration` (rows of `low`, `high`, `count`, `confidence`, `accuracy`). `curves` are the
+    rows of plots/NAME.csv by NAME, or NAME/PART where it holds several trainings; `ancestry` the record of the final
+    model (jokbo.ancestry). `timings`, seconds by stage, and `speeds`, tokens a second of the supervised and of the
+    distilled system, are of this machine, and empty if unknown.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE.parent),
@@ -83,8 +88,7 @@ def render(findings: Findings) -> str:
     environment.filters["svg"] = figures.svg
     environment.filters["share"] = _share
     return environment.get_template(TEMPLATE.name).render(
-        headlines=headlines(findings.evaluation),
-        evaluation=findings.evaluation,
+        headlines=headlines(findings),
         tables={table.name: table for table in tables(findings)},
         charts=charts(findings),
         samples=findings.samples[:SAMPLES_SHOWN],
@@ -95,15 +99,14 @@ def render(findings: Findings) -> str:
     )
 
 
-def headlines(evaluation: Mapping[str, Any]) -> list[dict[str, str]]:
+def headlines(findings: Findings) -> list[dict[str, str]]:
     """The few numbers to read first: `value`, `label`, `detail`."""
+    evaluation, reward, speeds = findings.evaluation, findings.metrics["reward"]["human"], findings.speeds
     supervised, aligned = evaluation["systems"]["supervised"], evaluation["systems"]["aligned"]
-    reward, student, teacher = (
-        evaluation["reward"],
-        evaluation["student"]["student"],
-        evaluation["student"]["teacher"],
-    )
-    smaller = 1 - student["parameters"] / teacher["parameters"]
+    teacher, student = evaluation["student"]["teacher"], evaluation["student"]["student"]
+    smaller = f"{_share(1 - student['parameters'] / teacher['parameters'])} fewer parameters"
+    perplexities = f"perplexity {_number(student['perplexity'])} against {_number(teacher['perplexity'])}"
+    speed = f"{speeds['distilled'] / speeds['supervised']:.1f}{TIMES}" if speeds else ""
     return [
         {
             "value": f"{_share(supervised['positive'])} → {_share(aligned['positive'])}",
@@ -126,56 +129,49 @@ def headlines(evaluation: Mapping[str, Any]) -> list[dict[str, str]]:
             "detail": f"reward model, {reward['comparisons']:,} comparisons it never saw",
         },
         {
-            "value": f"{student['tokens_per_second'] / teacher['tokens_per_second']:.1f}{TIMES}",
-            "label": "speed of the student",
-            "detail": f"{_share(smaller)} fewer parameters, perplexity {_number(student['perplexity'])} "
-            f"against {_number(teacher['perplexity'])}",
+            "value": speed or smaller,
+            "label": "speed of the student" if speed else "in the student",
+            "detail": f"{smaller}, {perplexities}" if speed else perplexities,
         },
     ]
 
 
 def tables(findings: Findings) -> list[Table]:
     """Every table of the report, numbers as they are printed."""
-    evaluation = findings.evaluation
-    classification, pair = evaluation["classification"], evaluation["student"]
-    judge, reward = evaluation["judge"], evaluation["reward"]
-    held_out = f"Accuracy on {classification['texts']:,} held-out Rotten Tomatoes sentences"
+    evaluation, metrics = findings.evaluation, findings.metrics
+    classifiers, judge, reward = (
+        metrics["finetune"]["classifier"],
+        evaluation["judge"],
+        metrics["reward"]["human"],
+    )
     return [
         Table(
             "systems",
             f"The same {evaluation['prompts']:,} held-out prompts for every system; 95% intervals in brackets",
-            [
-                "System",
-                "Perplexity",
-                "Judged positive",
-                "Wins",
-                "KL, nats",
-                "Distinct-1",
-                "Distinct-2",
-                "Tokens",
-            ],
-            [_system_row(name, system) for name, system in evaluation["systems"].items()],
+            SYSTEM_COLUMNS,
+            [_system_row(name, system) for name, system in _systems(findings).items()],
         ),
         Table(
             "classification",
-            held_out,
-            ["Classifier", "Accuracy"],
+            "Accuracy on Rotten Tomatoes sentences that no training saw",
+            ["Classifier", "Validation", "Test"],
             [
-                ["Pretrained, then finetuned (GPT-1, loss L3)", _percent(classification["pretrained"])],
-                ["Same network, from scratch", _percent(classification["scratch"])],
-                ["Naive Bayes on words and word pairs", _percent(classification["naive_bayes"])],
+                [label, *(_percent(classifiers[name][split]) for split in ("validation", "test"))]
+                for name, label in CLASSIFIERS.items()
             ],
         ),
         Table(
             "student",
             "Student against teacher",
-            ["Model", "Parameters", "Tokens a second", "Perplexity"],
+            ["Model", "Parameters", "Perplexity", "Tokens a second"],
             [
                 [
                     name,
-                    *(_number(pair[name][key]) for key in ("parameters", "tokens_per_second", "perplexity")),
+                    _number(evaluation["student"][name]["parameters"]),
+                    _number(evaluation["student"][name]["perplexity"]),
+                    _number(findings.speeds.get(system)),
                 ]
-                for name in ("teacher", "student")
+                for name, system in (("teacher", "supervised"), ("student", "distilled"))
             ],
         ),
         Table(
@@ -184,17 +180,17 @@ def tables(findings: Findings) -> list[Table]:
             ["Texts", "Accuracy"],
             [
                 ["Whole reviews", _percent(judge["reviews"])],
-                ["Single sentences of reviews", _percent(judge["sentences"])],
+                ["Two sentences of a review", _percent(judge["sentences"])],
                 ["Rotten Tomatoes sentences", _percent(judge["rotten_tomatoes"])],
             ],
         ),
         Table(
             "reward",
-            "The reward model on real human comparisons",
-            ["", "Value"],
+            f"The reward model on {reward['comparisons']:,} real human comparisons",
+            ["Measure", "Value"],
             [
-                ["Comparisons, none of them seen before", _number(reward["comparisons"])],
                 ["Accuracy", _percent(reward["accuracy"])],
+                *([f"on {name}", _percent(share)] for name, share in reward["accuracy_by_source"].items()),
                 ["Expected calibration error", _percent(reward["calibration_error"])],
             ],
         ),
@@ -203,9 +199,9 @@ def tables(findings: Findings) -> list[Table]:
                 f"metrics-{stage}",
                 stage,
                 ["Number", "Value"],
-                [[name, _number(value)] for name, value in _flat(numbers)],
+                [[name, _number(value)] for name, value in _flat(numbers) if not isinstance(value, list)],
             )
-            for stage, numbers in findings.metrics.items()
+            for stage, numbers in metrics.items()
         ),
     ]
 
@@ -215,10 +211,10 @@ def charts(findings: Findings) -> dict[str, list[Chart]]:
     ppo = findings.curves.get("ppo", [])
     training = {name: rows for name, rows in findings.curves.items() if name != "ppo" and rows}
     return {
-        "results": figures.judged_positive(findings.evaluation["systems"]),
+        "results": figures.judged_positive(_systems(findings)),
         "training": figures.loss_curves(training),
         "ppo": [*figures.reward_against_kl(ppo), *figures.ppo_curves(ppo)],
-        "reward": figures.reliability_diagram(findings.evaluation["reward"]["reliability"]),
+        "reward": figures.reliability_diagram(findings.metrics["reward"]["human"]["calibration"]),
     }
 
 
@@ -237,12 +233,19 @@ def family(path: str, record: Mapping[str, Any], seen: set[str]) -> dict[str, An
     }
 
 
+def _systems(findings: Findings) -> dict[str, Numbers]:
+    return {
+        name: findings.evaluation["systems"][name] for name in SYSTEM_NOTES
+    }  # a file has them by the alphabet
+
+
 def _system_row(name: str, system: Numbers) -> list[str]:
     return [
         name,
         _number(system["perplexity"]),
         _interval(system, "positive"),
         _interval(system, "win_rate"),
+        _number(system["reward"]),
         _number(system["kl"]),
         _number(system["distinct_1"]),
         _number(system["distinct_2"]),
