@@ -51,7 +51,8 @@ def build_documents(
 ) -> tuple[dict[str, pa.Table], dict[str, int]]:
     """Clean, merge and split rows of the raw table (formats.RAW_SCHEMA).
 
-    splits: the share of each split, adding up to 1. Texts of fewer than `minimum_words` words are dropped.
+    splits: the share of each split, adding up to 1; the last takes what rounding leaves. Texts of fewer than
+    `minimum_words` words are dropped.
     Returns a table of DOCUMENT_SCHEMA a split, in an order that does not depend on the sets' own, and counts:
     rows/SOURCE, dropped/REASON (rows), merged (rows that joined another's document), conflicting_labels,
     in_several_sources, documents/SPLIT/all and documents/SPLIT/SOURCE.

@@ -114,6 +114,11 @@ def test_all_or_nothing(share):
     assert len(tables["train"]) == 100 * share
 
 
+def test_what_rounding_leaves_over_goes_to_the_last_split():
+    tables, _ = build(NUMBERED, splits={"train": 0.5, "test": 0.49})
+    assert len(everything(tables)) == 4000
+
+
 def test_only_labelled():
     rows = [
         row("a labelled positive text", label=1),
