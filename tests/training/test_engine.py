@@ -1,0 +1,125 @@
+"""The loop trains what a bare loop would, whatever the ranks, and goes on exactly where it was stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from jokbo.systems import gpt
+from jokbo.tracking import Run
+from jokbo.training import engine
+from jokbo.training.interruption import Interrupted
+from tests.networks import compute, network, optimizer, tokens, training
+
+STEPS = 8
+
+
+def batch_at(step: int) -> engine.Batch:
+    tokens_BS = tokens(8, seed=step)
+    return {"tokens_BS": tokens_BS, "weights_BT": torch.ones(8, tokens_BS.shape[1] - 1)}
+
+
+def train(folder: Path, *, batches=batch_at, settings=None, **changes: object) -> tuple[list[dict], list[torch.Tensor]]:
+    """Losses by step and final weights."""
+    model = network(seed=3)
+    history = engine.train(
+        gpt.NextToken(model),
+        batches,
+        settings or training(STEPS),
+        compute(**changes),
+        seed=1,
+        checkpoint_folder=folder,
+        run=Run(),
+        name="test",
+    )
+    return history, list(model.state_dict().values())
+
+
+def test_it_is_the_bare_loop(tmp_path: Path) -> None:
+    """AdamW on the same batches, warm-up over 2 steps, decay to zero over the last half of the 6 others."""
+    history, weights = train(tmp_path)
+    bare = network(seed=3)
+    objective = gpt.NextToken(bare)
+    adamw = torch.optim.AdamW(bare.parameters(), lr=0.01, betas=(0.9, 0.95), weight_decay=0.0)
+    for step, share in enumerate([0, 1 / 2, 1, 1, 1, 1, 2 / 3, 1 / 3]):
+        adamw.param_groups[0]["lr"] = 0.01 * share
+        loss, _ = objective(**batch_at(step))
+        assert loss.item() == pytest.approx(history[step]["loss"], rel=1e-4)
+        adamw.zero_grad()
+        loss.backward()
+        adamw.step()
+    for mine, theirs in zip(weights, bare.state_dict().values(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_micro_batches_add_up_to_the_batch(tmp_path: Path) -> None:
+    whole, parts = (train(tmp_path / str(micro), micro_batch=micro)[0] for micro in (0, 2))
+    for one, other in zip(whole, parts, strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
+
+
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+@pytest.mark.parametrize("zero_stage", [0, 2])
+def test_stopped_by_sigterm_it_saves_and_goes_on_bit_for_bit(tmp_path: Path, zero_stage: int, name: str) -> None:
+    settings = training(STEPS, optimizer=optimizer(name), precision="bf16")
+    undisturbed = train(tmp_path / "undisturbed", settings=settings, zero_stage=zero_stage)
+
+    def terminated_at_3(step: int) -> engine.Batch:
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return batch_at(step)
+
+    with pytest.raises(Interrupted, match="saved at step 4"):
+        train(tmp_path / "stopped", batches=terminated_at_3, settings=settings, zero_stage=zero_stage)
+    asked: list[int] = []
+
+    def remembered(step: int) -> engine.Batch:
+        asked.append(step)
+        return batch_at(step)
+
+    history, weights = train(tmp_path / "stopped", batches=remembered, settings=settings, zero_stage=zero_stage)
+    assert asked == [4, 5, 6, 7]
+    assert history == undisturbed[0]
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(weights, undisturbed[1], strict=True))
+
+
+RANKS = """
+import json, sys
+from pathlib import Path
+from tests.training.test_engine import train, training, optimizer, STEPS
+zero_stage, name, folder = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+history, weights = train(folder, settings=training(STEPS, optimizer=optimizer(name)), zero_stage=zero_stage)
+from jokbo.training import processes
+if processes.rank() == 0:
+    (folder / "result.json").write_text(json.dumps([[row["loss"] for row in history], [w.sum().item() for w in weights]]))
+"""
+
+
+@pytest.mark.parametrize(("zero_stage", "name"), [(1, "adamw"), (2, "muon"), (3, "muon")])
+def test_two_ranks_train_to_the_same_loss(tmp_path: Path, zero_stage: int, name: str) -> None:
+    alone = train(tmp_path / "alone", settings=training(STEPS, optimizer=optimizer(name)))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    script = tmp_path / "ranks.py"
+    script.write_text(RANKS)
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    (tmp_path / "ranks").mkdir()
+    subprocess.run(
+        [*command, str(script), str(zero_stage), name, str(tmp_path / "ranks")],
+        env=environment,
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
+    losses, sums = json.loads((tmp_path / "ranks" / "result.json").read_text())
+    assert losses == pytest.approx([row["loss"] for row in alone[0]], rel=1e-3)
+    assert sums == pytest.approx([weight.sum().item() for weight in alone[1]], rel=1e-2, abs=0.05)
