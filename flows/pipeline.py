@@ -22,7 +22,7 @@ import typer
 from prefect import flow, get_run_logger, task
 from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
-from prefect.states import Completed, State
+from prefect.states import Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 from rich.console import Console
 from rich.table import Table
@@ -89,25 +89,30 @@ def run(name: str, stale: bool, timeout_hours: float, family: dict[str, str]) ->
 
 
 @flow(name="pipeline", task_runner=ThreadPoolTaskRunner(max_workers=1))  # stages share the cores, or the GPU
-def pipeline(timeout_hours: float = 24.0) -> None:
-    """Run every stage after those it needs, each for at most `timeout_hours`.
+def pipeline(timeout_hours: float = 24.0) -> State:
+    """Run every stage after those it needs, each for at most `timeout_hours`. Failed names those that did not end.
 
-    Raises InputError if params.yaml is not right or another pipeline runs in this folder, PipelineFailed if a
-    stage failed.
+    Raises InputError if params.yaml is not right or another pipeline runs in this folder.
     """
     params.load()
     with _alone():
         needs, stale = graph.read()
-        tags = {FLOW_RUN: str(flow_run.id)}
-        store = tracking.local_store(state())
-        with tracking.open_run(
-            "pipeline", tags[FLOW_RUN], params={}, tags=tags, tracking_uri=store
-        ) as parent:
-            states = _run_all(needs, stale, timeout_hours, {**tags, PARENT_RUN: parent.id})
-            _summary({name: state.name for name, state in states.items()})
-            failed = [name for name, state in states.items() if not state.is_completed()]
-            if failed:
-                raise PipelineFailed(", ".join(failed))
+        id, store = str(flow_run.id), tracking.local_store(state())
+        tags = {"stage": "pipeline", "flow.run": id}
+        try:
+            with tracking.open_run("pipeline", id, params={}, tags=tags, tracking_uri=store) as parent:
+                states = _run_all(needs, stale, timeout_hours, {FLOW_RUN: id, PARENT_RUN: parent.id})
+                _summary({name: state.name for name, state in states.items()})
+                _all_completed(states)
+        except PipelineFailed as error:
+            return Failed(message=str(error))  # the stage has told its story: no traceback of ours after it
+    return Completed()
+
+
+def _all_completed(states: dict[str, State]) -> None:
+    failed = [name for name, state in states.items() if not state.is_completed()]
+    if failed:
+        raise PipelineFailed("not completed: " + ", ".join(failed))
 
 
 def _run_all(
@@ -172,13 +177,13 @@ def main(
             return
         runner = ThreadPoolTaskRunner(max_workers=workers)
         with server():
-            pipeline.with_options(task_runner=runner)(timeout_hours)
+            outcome = pipeline.with_options(task_runner=runner)(timeout_hours, return_state=True)
+        if not outcome.is_completed():
+            print(f"jokbo: {outcome.message}", file=sys.stderr)
+            sys.exit(1)
     except InputError as error:
         print(f"jokbo: {error}", file=sys.stderr)
         sys.exit(BAD_INPUT)
-    except PipelineFailed as error:
-        print(f"jokbo: not completed: {error}", file=sys.stderr)
-        sys.exit(1)
 
 
 @app.command()

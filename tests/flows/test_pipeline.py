@@ -19,9 +19,10 @@ def _outcomes(output: str) -> dict[str, str]:
     return {name.strip(): outcome.strip() for name, outcome in rows}
 
 
-def _stage_process(project: Project, module: str = "standin") -> psutil.Process:
-    found = [process for process in alive(project.folder) if module in process.cmdline()]
-    return min(found, key=lambda process: process.create_time())
+def _dvc(project: Project) -> psutil.Process:
+    """The process of DVC that runs a stage: `python -m dvc ...`, not its supervisor."""
+    (found,) = [process for process in alive(project.folder) if process.cmdline()[1:3] == ["-m", "dvc"]]
+    return found
 
 
 def _counting(project: Project) -> bool:
@@ -35,7 +36,7 @@ def test_everything_runs_once_without_any_server_of_the_users(project: Project) 
     assert _outcomes(output) == {"pretrain": "ran", "finetune": "ran", "distill": "ran"}
     assert "pretrain starts at 0" in output
     assert "Traceback" not in output
-    (parent,) = (run for run in project.runs("pipeline"))
+    (parent,) = project.runs("pipeline")
     assert parent.info.status == "FINISHED"
     for stage in ("pretrain", "finetune", "distill"):
         (run,) = project.runs(stage)
@@ -77,7 +78,7 @@ def test_no_process_outlives_a_flow_that_is_stopped(served: Project, stop: str) 
 def test_dvc_killed_under_a_stage_is_tried_again_and_resumes(served: Project) -> None:
     flow = served.start(FLOW, STEPS="60", PAUSE="0.05")
     until(lambda: _counting(served), 60)
-    _stage_process(served, "dvc").kill()
+    _dvc(served).kill()
     output, _ = flow.communicate(timeout=120)
     assert flow.returncode == 0, output
     starts = [line for line in output.splitlines() if "pretrain starts at" in line]
