@@ -1,159 +1,23 @@
-"""`python -m flows.pipeline` runs dvc.yaml stage by stage as Prefect tasks.
+"""`python -m flows.pipeline` brings everything in dvc.yaml up to date; `... serve` does so on a schedule.
 
-DVC decides whether a stage must run; Prefect decides when, how often it is tried again, and who is told.
 `dvc repro` alone gives the same files.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
-import re
 import sys
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from prefect import flow, get_run_logger, task
-from prefect.futures import PrefectFuture, wait
-from prefect.runtime import flow_run
-from prefect.states import Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
-from rich.console import Console
-from rich.table import Table
 
 from flows import graph
+from flows.flow import BAD_INPUT, alone, pipeline, summary
 from flows.server import own_server, server
-from flows.supervise import follow
-from jokbo import params, tracking
+from jokbo import params
 from jokbo.errors import InputError
-from tasks.paths import STATE
-from tasks.stage import FLOW_RUN, PARENT_RUN, state, timing
-
-BAD_INPUT = 2  # exit status of a stage that was given something it can't use: trying again won't help
-CHATTER = re.compile(
-    r"^\s*$|^To (track|enable)|^\s+(git add|dvc config)|^Use `dvc push`|ing lock file"
-)  # DVC's hints
-STATUS = re.compile(r"exited with (-?\d+)")  # DVC's own status is 255 whatever the stage's was
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-stopping = threading.Event()  # set when the flow is told to stop: its tasks live in other threads
-
-
-class StageFailed(Exception):
-    """A stage did not come to its end. `status` is the exit status of its command, if DVC told it."""
-
-    def __init__(self, name: str, status: int | None) -> None:
-        super().__init__(f"{name} failed" + (f" with exit status {status}" if status else ""))
-        self.status = status
-
-
-class PipelineFailed(Exception):
-    """Names the stages that failed, and those that could not start because of them."""
-
-
-def _worth_retrying(task: object, run: object, state: State) -> bool:
-    error = state.result(raise_on_failure=False)
-    return not stopping.is_set() and getattr(error, "status", None) != BAD_INPUT
-
-
-@task(task_run_name="{name}", retries=1, retry_delay_seconds=1, retry_condition_fn=_worth_retrying)
-def run(name: str, stale: bool, timeout_hours: float, family: dict[str, str]) -> State:
-    """Bring one stage up to date. One that is not stale is not even started."""
-    if not stale:
-        return Completed(name="Cached")
-    before, statuses = _ended(name), []
-    deadline = (
-        time.monotonic() + timeout_hours * 3600
-    )  # Prefect's own timeout warns at every task in a thread
-
-    def line(text: str) -> None:
-        statuses.extend(STATUS.findall(text))
-        if not CHATTER.search(text):
-            get_run_logger().info(text)
-
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    environment = {**os.environ, **family, "PATH": path, "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", name]
-    status = follow(command, environment, line, lambda: stopping.is_set() or time.monotonic() > deadline)
-    if time.monotonic() > deadline:
-        raise TimeoutError(f"{name} was stopped: it took longer than {timeout_hours:g} hours")
-    if status:
-        raise StageFailed(name, int(statuses[-1]) if statuses else None)
-    return Completed(name="Cached" if _ended(name) == before else "Ran")
-
-
-@flow(name="pipeline", task_runner=ThreadPoolTaskRunner(max_workers=1))  # stages share the cores, or the GPU
-def pipeline(timeout_hours: float = 24.0) -> State:
-    """Run every stage after those it needs, each for at most `timeout_hours`. Failed names those that did not end.
-
-    Raises InputError if params.yaml is not right or another pipeline runs in this folder.
-    """
-    params.load()
-    with _alone():
-        needs, stale = graph.read()
-        id, store = str(flow_run.id), tracking.local_store(state())
-        tags = {"stage": "pipeline", "flow.run": id}
-        try:
-            with tracking.open_run("pipeline", id, params={}, tags=tags, tracking_uri=store) as parent:
-                states = _run_all(needs, stale, timeout_hours, {FLOW_RUN: id, PARENT_RUN: parent.id})
-                _summary({name: state.name for name, state in states.items()})
-                _all_completed(states)
-        except PipelineFailed as error:
-            return Failed(message=str(error))  # the stage has told its story: no traceback of ours after it
-    return Completed()
-
-
-def _all_completed(states: dict[str, State]) -> None:
-    failed = [name for name, state in states.items() if not state.is_completed()]
-    if failed:
-        raise PipelineFailed("not completed: " + ", ".join(failed))
-
-
-def _run_all(
-    needs: dict[str, set[str]], stale: set[str], timeout_hours: float, family: dict[str, str]
-) -> dict[str, State]:
-    futures: dict[str, PrefectFuture] = {}
-    try:
-        for name, upstream in needs.items():
-            before = [futures[other] for other in sorted(upstream)]
-            futures[name] = run.submit(name, name in stale, timeout_hours, family, wait_for=before)
-        wait(list(futures.values()))
-    except BaseException:
-        stopping.set()
-        raise
-    return {name: future.state for name, future in futures.items()}
-
-
-def _summary(states: dict[str, str]) -> None:
-    table = Table("stage", "state", "seconds", "MLflow run", title="pipeline")
-    for name, outcome in states.items():
-        last = _ended(name) or {}
-        table.add_row(name, outcome.lower(), f"{last.get('seconds', 0):.1f}", last.get("run", ""))
-    Console(width=90).print(table)
-
-
-def _ended(name: str) -> dict[str, Any] | None:
-    """The record of the stage's last run that came to its end."""
-    path = timing(name)
-    return {**json.loads(path.read_text()), "at": path.stat().st_mtime_ns} if path.is_file() else None
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    lock = STATE / "locks" / "pipeline"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError("another pipeline runs in this folder: wait for it, or stop it") from None
-        yield
 
 
 @app.callback(invoke_without_command=True)
@@ -169,10 +33,10 @@ def main(
         return
     try:
         params.load()
-        with _alone():
+        with alone():
             needs, stale = graph.read()
         if not stale and not own_server():
-            _summary(dict.fromkeys(needs, "Cached"))
+            summary(dict.fromkeys(needs, "Cached"))
             print("Nothing to do, so no Prefect server was started.")
             return
         runner = ThreadPoolTaskRunner(max_workers=workers)
