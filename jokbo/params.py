@@ -36,20 +36,23 @@ class Compute(Section):
     checkpoint_seconds: Annotated[float, Field(ge=0)]
 
 
+Columns = dict[Literal["text", "label", "source", "ratings"], str]  # a field of ours -> its name in the data
+
+
 class PackageSource(Section):
     kind: Literal["package"]
     requirement: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[^=\s]+$")]
     sha256: Sha256
     member: str
     format: Literal["csv", "icwsm2014"]
-    columns: dict[str, str] | None = None
+    columns: Columns | None = None
 
 
 class FilesSource(Section):
     kind: Literal["files"]
     paths: str
     format: Literal["txt", "jsonl", "csv", "parquet"]
-    columns: dict[str, str] | None = None
+    columns: Columns | None = None
 
 
 class HubSource(Section):
@@ -57,7 +60,7 @@ class HubSource(Section):
     dataset: str
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
     split: str
-    columns: dict[str, str]
+    columns: Columns
 
 
 class Fetch(Section):

@@ -58,6 +58,8 @@ def sample(
                 temperature=temperature,
                 top_k=0,
                 top_p=1.0,
+                # a drawn padding token would pass for the end of the answer
+                suppress_tokens=[policy.config.pad_token_id],
             )
             missing = prompts_BP.shape[1] + response_tokens - tokens.shape[1]
             parts.append(

@@ -125,7 +125,7 @@ def check_source(name: str, place: str) -> str:
 
 
 def raw_row(record: Mapping[str, Any], columns: Mapping[str, str], source: str, place: str) -> Row:
-    """A record as a row of the raw table. `columns` says which of its fields are text, label and source."""
+    """A record as a row of the raw table. `columns` says which of its fields are text, label, source, ratings."""
     text = record[columns["text"]]
     if not isinstance(text, str):
         raise InputError(f"{place}: column {columns['text']!r} is {text!r}, not text; mend or remove the row")
@@ -136,7 +136,17 @@ def raw_row(record: Mapping[str, Any], columns: Mapping[str, str], source: str, 
         raise InputError(f"{place}: the text has {found}; mend or remove the row") from error
     label = _label(record[columns["label"]], place) if "label" in columns else None
     origin = check_source(str(record[columns["source"]]), place) if "source" in columns else source
-    return {"text": text, "source": origin, "label": label, "ratings": None}
+    ratings = _ratings(record[columns["ratings"]], place) if "ratings" in columns else None
+    return {"text": text, "source": origin, "label": label, "ratings": ratings}
+
+
+def _ratings(value: Any, place: str) -> list[int] | None:
+    """A list of whole numbers, -4 to 4, as JSON and parquet hold it; nothing where nobody was asked."""
+    if value is None or value == []:
+        return None
+    if not isinstance(value, list) or not all(type(rating) is int and -4 <= rating <= 4 for rating in value):
+        raise InputError(f"{place}: ratings are {value!r}, not a list of whole numbers from -4 to 4; mend the row")
+    return value
 
 
 def _label(value: Any, place: str) -> int | None:

@@ -228,3 +228,13 @@ def test_hub_column_that_is_not_there(project, hub_cache):
     path = local("set/train.csv", CSV.encode()).parent
     with pytest.raises(InputError, match=r"has no column 'body': it has 'text', 'label', 'source'"):
         read("mine", hub(path, columns={"text": "body"}))
+
+
+def test_ratings_of_local_rows_are_kept_and_checked(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = files("rated.jsonl", "jsonl", columns={"text": "text", "ratings": "votes"})
+    local("rated.jsonl", b'{"text": "good", "votes": [3, -1]}\n{"text": "none", "votes": []}\n')
+    assert read_source("mine", source, tmp_path)["ratings"].to_pylist() == [[3, -1], None]
+    local("rated.jsonl", b'{"text": "good", "votes": [3]}\n{"text": "off the scale", "votes": [5]}\n')
+    with pytest.raises(InputError, match=r"rated.jsonl:2: ratings are \[5\]"):
+        read_source("mine", source, tmp_path)

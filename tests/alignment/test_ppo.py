@@ -1,0 +1,214 @@
+"""PPO: each formula against its definition, and the whole on a task whose answer is known."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jokbo.alignment import ppo
+from jokbo.alignment import reward as rewards_
+from jokbo.alignment.rollouts import answer_log_probs, sample
+from jokbo.tracking import Run
+from jokbo.training import engine, processes
+from tests.networks import compute, network, optimizer, tokens
+
+PROMPT, ANSWER = 4, 6
+
+
+def ppo_settings(**changes: object) -> SimpleNamespace:
+    values = {
+        "seed": 1,
+        "iterations": 4,
+        "rollout_batch": 16,
+        "epochs": 2,
+        "minibatch": 8,
+        "temperature": 1.0,
+        "discount": 1.0,
+        "gae_lambda": 0.95,
+        "clip": 0.2,
+        "value_clip": 0.2,
+        "kl_coefficient": 0.05,
+        "kl_target": 3.0,
+        "kl_gain": 0.1,
+        "unfinished_penalty": 0.0,
+        "policy_optimizer": optimizer(rate=0.003),
+        "value_optimizer": optimizer(rate=0.003),
+        "gradient_clip": 1.0,
+        "precision": "fp32",
+        "sample_every": 2,
+    }
+    return SimpleNamespace(**{**values, **changes})
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.floats(0.5, 1.0), st.floats(0.0, 1.0))
+def test_advantages_are_discounted_sums_of_errors(seed: int, discount: float, gae_lambda: float) -> None:
+    """Equation 16 of Schulman et al. 2016 as the double sum it is, over answers of different lengths."""
+    generator = torch.Generator().manual_seed(seed)
+    rewards, values = torch.randn(2, 3, 5, generator=generator)
+    lengths = [1, 3, 5]
+    mask = torch.arange(5) < torch.tensor(lengths)[:, None]
+    advantages, returns = ppo.advantages_and_returns(
+        rewards * mask, values, mask, discount=discount, gae_lambda=gae_lambda
+    )
+    for b, length in enumerate(lengths):
+        following = [*values[b, :length].tolist(), 0.0]
+        errors = [rewards[b, t] + discount * following[t + 1] - following[t] for t in range(length)]
+        for t in range(length):
+            expected = sum((discount * gae_lambda) ** k * errors[t + k] for k in range(length - t))
+            assert advantages[b, t].item() == pytest.approx(expected.item(), abs=1e-4)
+            assert returns[b, t].item() == pytest.approx(expected.item() + following[t], abs=1e-4)
+        assert not advantages[b, length:].any()
+
+
+def test_with_lambda_1_returns_are_what_is_still_to_come() -> None:
+    rewards, mask = torch.tensor([[1.0, 2.0, 4.0]]), torch.ones(1, 3, dtype=torch.bool)
+    _, returns = ppo.advantages_and_returns(rewards, torch.randn(1, 3), mask, discount=1.0, gae_lambda=1.0)
+    torch.testing.assert_close(returns, torch.tensor([[7.0, 6.0, 4.0]]))
+
+
+def test_whitened_values_have_mean_0_and_variance_1_over_the_mask() -> None:
+    mask = torch.rand(8, 9) < 0.5
+    white = ppo.whiten(torch.randn(8, 9) * 3 + 2, mask)
+    assert white[mask].mean().item() == pytest.approx(0, abs=1e-5)
+    assert white[mask].var(correction=0).item() == pytest.approx(1, abs=1e-4)
+    assert not white[~mask].any()
+
+
+def test_the_controller_moves_beta_towards_the_target_by_a_fifth_of_its_gain_at_most() -> None:
+    controller = ppo.KlController(0.1, target=6.0, gain=0.1)
+    controller.update(600.0)
+    assert controller.beta == pytest.approx(0.1 * 1.02)
+    controller.update(5.4)
+    assert controller.beta == pytest.approx(0.1 * 1.02 * 0.99)
+
+
+def test_the_clipped_losses_from_their_definitions() -> None:
+    policy = network().eval()
+    rollout = sample(policy, tokens(6, PROMPT), response_tokens=ANSWER, temperature=1.0, seed=1)
+    mask = rollout.mask_BR
+    with torch.no_grad():
+        now = answer_log_probs(policy, rollout.tokens_BS, PROMPT)
+    old, advantages = now + 0.3 * torch.randn_like(now), torch.randn_like(now)
+    loss, metrics = ppo.PolicyLoss(policy, 0.2, PROMPT)(rollout.tokens_BS, mask, old, advantages)
+    ratio = (now - old).exp()
+    terms = [
+        -min(r * a, max(0.8, min(1.2, r)) * a)
+        for r, a in zip(ratio[mask].tolist(), advantages[mask].tolist(), strict=True)
+    ]
+    assert loss.item() == pytest.approx(sum(terms) / len(terms), rel=1e-4)
+    outside = ((ratio[mask] < 0.8) | (ratio[mask] > 1.2)).float().mean().item()
+    assert metrics["clip_fraction"].item() == pytest.approx(outside)
+    assert metrics["step_kl"].item() >= 0
+
+    value = rewards_.on_policy(policy, seed=0).eval()
+    with torch.no_grad():
+        predicted = ppo.answer_values(value, rollout.tokens_BS, PROMPT)
+    before, returns = predicted + torch.randn_like(now), torch.randn_like(now)
+    loss, _ = ppo.ValueLoss(value, 0.2, PROMPT)(rollout.tokens_BS, mask, before, returns)
+    triples = zip(predicted[mask].tolist(), before[mask].tolist(), returns[mask].tolist(), strict=True)
+    terms = [max((v - g) ** 2, (b + max(-0.2, min(0.2, v - b)) - g) ** 2) / 2 for v, b, g in triples]
+    assert loss.item() == pytest.approx(sum(terms) / len(terms), rel=1e-4)
+
+
+def test_a_value_does_not_see_the_token_it_is_the_value_before() -> None:
+    value = rewards_.on_policy(network(), seed=0).eval()
+    one = tokens(1, PROMPT + ANSWER)
+    other = one.clone()
+    other[0, PROMPT + 2] = (other[0, PROMPT + 2] + 1) % 50 + 2
+    before, after = (ppo.answer_values(value, rows, PROMPT)[0] for rows in (one, other))
+    torch.testing.assert_close(before[:3], after[:3])
+    assert not torch.allclose(before[3:], after[3:])
+
+
+def start(settings: SimpleNamespace) -> ppo.Networks:
+    processes.join()
+    policy, reference = network().eval(), network().eval()
+    value, reward = (rewards_.on_policy(network(), seed=0).eval() for _ in range(2))
+    shared = {
+        "batch": settings.minibatch,
+        "precision": settings.precision,
+        "gradient_clip": settings.gradient_clip,
+        "compute": compute(),
+    }
+    reward.config.reward_mean, reward.config.reward_std = 0.0, 1.0
+    return ppo.Networks(
+        engine.start(ppo.PolicyLoss(policy, settings.clip, PROMPT), optimizer=settings.policy_optimizer, **shared),
+        engine.start(ppo.ValueLoss(value, settings.value_clip, PROMPT), optimizer=settings.value_optimizer, **shared),
+        reference,
+        reward,
+    )
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_before_the_first_update_policy_and_reference_are_one(precision: str) -> None:
+    """One epoch of one minibatch: nothing has moved, so no ratio is clipped and no KL is paid."""
+    settings = ppo_settings(epochs=1, minibatch=16, precision=precision)
+    controller = ppo.KlController(0.1, 3.0, 0.1)
+    _, _, row = ppo.iterate(start(settings), controller, tokens(16, PROMPT), settings, ANSWER, seed=1)
+    assert row["kl"] == pytest.approx(0, abs=1e-4)
+    assert row["clip_fraction"] == 0
+    assert row["step_kl"] == pytest.approx(0, abs=1e-5)
+    assert row["policy_loss"] == pytest.approx(0, abs=1e-3)  # whitened advantages at a ratio of one
+    assert 0 < row["entropy"] < 4.2
+
+
+class Tokenizer:
+    def batch_decode(self, rows: torch.Tensor, **_: object) -> list[str]:
+        return [" ".join(map(str, row)) for row in rows.tolist()]
+
+
+
+
+def align(folder: Path, run: Run, **changes: object) -> tuple[list[dict], torch.Tensor]:
+    policy, reference = network(), network()
+    value, reward = (rewards_.on_policy(network(), seed=0) for _ in range(2))
+    for net in (policy, reference):
+        net.config.response_tokens = ANSWER
+    reward.config.reward_mean, reward.config.reward_std = 0.0, 1.0
+    history = ppo.align(
+        policy,
+        value,
+        reference,
+        reward,
+        Tokenizer(),
+        tokens(40, PROMPT),
+        ppo_settings(**changes),
+        compute(),
+        checkpoint_folder=folder,
+        run=run,
+    )
+    return history, torch.cat([parameter.detach().flatten() for parameter in policy.parameters()])
+
+
+def test_reward_rises_and_a_dearer_kl_holds_it_back(tmp_path: Path) -> None:
+    cheap, _ = align(tmp_path / "cheap", Run(), iterations=25, kl_coefficient=0.0, kl_gain=0.0)
+    dear, _ = align(tmp_path / "dear", Run(), iterations=25, kl_coefficient=1.0, kl_gain=0.0)
+
+    def last(history: list[dict], name: str) -> float:
+        return sum(row[name] for row in history[-5:]) / 5
+
+    assert last(cheap, "reward") > cheap[0]["reward"] + 2 * cheap[0]["reward_std"] / 4
+    assert last(cheap, "kl") > 2 * last(dear, "kl")
+
+
+def test_it_is_a_function_of_its_seed(tmp_path: Path) -> None:
+    one, same, other = (
+        align(tmp_path / str(i), Run(), iterations=2, seed=seed) for i, seed in enumerate((1, 1, 2))
+    )
+    assert one[0] == same[0]
+    assert torch.equal(one[1], same[1])
+    assert not torch.equal(one[1], other[1])
+
+
+def test_samples_are_shown_with_reward_prompt_and_answer() -> None:
+    rollout = sample(network(), tokens(3, PROMPT), response_tokens=ANSWER, temperature=1.0, seed=1)
+    lines = ppo.shown(rollout, torch.tensor([0.5, -1.0, 2.0]), Tokenizer(), count=2).splitlines()
+    assert len(lines) == 2
+    assert re.match(r"^\+0\.50  [\d ]+ \|", lines[0])

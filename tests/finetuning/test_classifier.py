@@ -1,0 +1,70 @@
+"""GPT-1's classifier: its input, its loss L3 and the library's own network agree."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from jokbo.finetuning import classifier
+from tests.networks import END, PADDING, VOCABULARY, network, tokens
+
+
+def rows() -> torch.Tensor:
+    """Texts of 3, 9 and 23 tokens, each with its end of text, padded to 24."""
+    batch = tokens(3)
+    for row, length in zip(batch, (3, 9, 23), strict=True):
+        row[length] = END
+        row[length + 1 :] = PADDING
+    return batch
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "llama"])
+def test_outputs_are_those_of_transformers(architecture: str) -> None:
+    model = classifier.on_trunk(network(architecture), labels=3, seed=0).eval()
+    expected = model(input_ids=rows(), attention_mask=rows() != PADDING).logits
+    torch.testing.assert_close(classifier.outputs(model, rows()), expected)
+
+
+def test_the_trunk_is_a_copy() -> None:
+    base = network()
+    model = classifier.on_trunk(base, labels=2, seed=0)
+    for name, value in model.base_model.state_dict().items():
+        assert torch.equal(value, base.base_model.state_dict()[name])
+    with torch.no_grad():
+        next(model.base_model.parameters()).zero_()
+    assert next(base.base_model.parameters()).abs().sum() > 0
+
+
+def test_l3_is_the_label_loss_plus_lambda_times_the_language_model_loss() -> None:
+    """Equations 3 to 5 of the paper, a token and a text at a time."""
+    base = network()
+    model = classifier.on_trunk(base, labels=2, seed=0).eval()
+    labels = torch.tensor([0, 1, 1])
+    batch = classifier.batch(rows(), labels, torch.arange(3), PADDING)
+    loss, parts = classifier.Classify(model, 0.5)(**batch)
+    label_nats, language_nats = [], []
+    for row, label in zip(rows(), labels, strict=True):
+        real = row[row != PADDING].unsqueeze(0)
+        label_nats.append(-model(input_ids=real).logits.log_softmax(-1)[0, label])
+        log_probs = base.eval()(input_ids=real).logits[0].log_softmax(-1)
+        language_nats += [-log_probs[t, real[0, t + 1]] for t in range(real.shape[1] - 1)]
+    expected = torch.stack(label_nats).mean() + 0.5 * torch.stack(language_nats).mean()
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(parts["label_loss"], torch.stack(label_nats).mean().detach())
+
+
+class Words:
+    """A tokenizer of one token a letter."""
+
+    pad_token_id, eos_token_id = PADDING, END
+
+    def __call__(self, texts: list[str], **_: object) -> dict[str, list[list[int]]]:
+        return {"input_ids": [[(ord(letter) % (VOCABULARY - 2)) + 2 for letter in text] for text in texts]}
+
+
+def test_a_text_too_long_keeps_its_end_mark() -> None:
+    encoded = classifier.encode(Words(), ["ab", "abcdefghij"], 6)
+    assert encoded.shape == (2, 6)
+    assert encoded[0, 2:].tolist() == [END, PADDING, PADDING, PADDING]
+    assert encoded[1, -1] == END
+    assert classifier.last_tokens(encoded, PADDING).tolist() == [2, 5]
