@@ -76,7 +76,7 @@ def test_no_process_outlives_a_flow_that_is_stopped(served: Project, stop: str) 
 
 
 def test_dvc_killed_under_a_stage_is_tried_again_and_resumes(served: Project) -> None:
-    flow = served.start(FLOW, STEPS="60", PAUSE="0.05")
+    flow = served.start(FLOW, STEPS="40", PAUSE="0.02")
     until(lambda: _counting(served), 60)
     _dvc(served).kill()
     output, _ = flow.communicate(timeout=120)
@@ -84,7 +84,7 @@ def test_dvc_killed_under_a_stage_is_tried_again_and_resumes(served: Project) ->
     starts = [line for line in output.splitlines() if "pretrain starts at" in line]
     assert len(starts) == 2
     assert "starts at 0" not in starts[1]
-    assert served.steps("pretrain") == list(range(60))
+    assert served.steps("pretrain") == list(range(40))
     assert [run.info.status for run in served.runs("pretrain")] == ["FINISHED"]
 
 
@@ -117,9 +117,9 @@ def test_only_what_may_go_better_is_tried_again(served: Project, wrong: str, att
 
 
 def test_a_stage_that_takes_too_long_is_stopped(served: Project) -> None:
-    status, output = served.run(FLOW, "--timeout-hours", "0.002", STEPS="5000", PAUSE="0.05")
+    status, output = served.run(FLOW, "--timeout-hours", "0.0005", STEPS="5000", PAUSE="0.05")
     assert status == 1
-    assert "longer than 0.002 hours" in output
+    assert "longer than 0.0005 hours" in output
     assert not alive(served.folder)
 
 
