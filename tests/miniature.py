@@ -14,9 +14,9 @@ from typing import Any
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent
-GOOD = "wonderful charming moving brilliant funny warm gripping delightful".split()
-BAD = "dreadful boring clumsy stupid dull tedious lifeless awful".split()
-THINGS = "film plot cast score ending script dialogue story".split()
+GOOD = ["wonderful", "charming", "moving", "brilliant", "funny", "warm", "gripping", "delightful"]
+BAD = ["dreadful", "boring", "clumsy", "stupid", "dull", "tedious", "lifeless", "awful"]
+THINGS = ["film", "plot", "cast", "score", "ending", "script", "dialogue", "story"]
 
 
 def build(folder: Path) -> Path:
@@ -49,11 +49,17 @@ def rows(draw: random.Random) -> list[dict[str, Any]]:
             return f"The {thing} was {one} and the {other} seemed {two} to me in {draw.randint(1900, 2020)}."
 
         made += [
-            {"text": " ".join(sentence() for _ in range(6)), "label": label, "source": "imdb", "ratings": None}
+            {
+                "text": " ".join(sentence() for _ in range(6)),
+                "label": label,
+                "source": "imdb",
+                "ratings": None,
+            }
             for _ in range(120)
         ]
         made += [
-            {"text": sentence(), "label": label, "source": "rotten_tomatoes", "ratings": None} for _ in range(80)
+            {"text": sentence(), "label": label, "source": "rotten_tomatoes", "ratings": None}
+            for _ in range(80)
         ]
         made += [
             {
@@ -95,13 +101,21 @@ def params() -> dict[str, Any]:
     tree["ppo"] |= {"iterations": 6, "rollout_batch": 8, "minibatch": 4, "epochs": 2, "sample_every": 2}
     tree["evaluate"] |= {"prompts": 12, "bootstrap": 50}
     small = {"steps": 8, "batch": 8, "warmup_steps": 1}
-    for section in (tree["pretrain"], tree["finetune"]["policy"], tree["finetune"]["classifier"], tree["distill"], tree["reward"]):
+    for section in (
+        tree["pretrain"],
+        tree["finetune"]["policy"],
+        tree["finetune"]["classifier"],
+        tree["distill"],
+        tree["reward"],
+    ):
         section["training"] |= small
     return tree
 
 
 def environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC", "MLFLOW", "PREFECT"))}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("DVC", "MLFLOW", "PREFECT"))
+    }
     path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"  # where DVC finds this python
     return {**kept, "PATH": path, "OMP_NUM_THREADS": "1"}
 
@@ -109,7 +123,12 @@ def environment() -> dict[str, str]:
 def run(folder: Path, *command: str, timeout: int = 300) -> subprocess.CompletedProcess[str]:
     """`python -m COMMAND` in the project, to its end."""
     return subprocess.run(
-        [sys.executable, "-m", *command], cwd=folder, env=environment(), capture_output=True, text=True, timeout=timeout
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
     )
 
 

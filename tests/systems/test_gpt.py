@@ -24,7 +24,9 @@ def test_parameter_count_at_the_papers_size(size: str, millions: float) -> None:
     config = gpt.configuration(model, vocabulary=vocabulary, end_of_text=END, padding=PADDING)
     with torch.device("meta"):
         built = AutoModelForCausalLM.from_config(config)
-    untied = vocabulary * paper["width"] if architecture == "llama" else 0  # LLaMA's head has weights of its own
+    untied = (
+        vocabulary * paper["width"] if architecture == "llama" else 0
+    )  # LLaMA's head has weights of its own
     assert (built.num_parameters() + untied) / 1e6 == pytest.approx(millions, abs=0.01)
 
 
@@ -41,7 +43,10 @@ def test_masked_loss_is_the_mean_over_what_the_mask_names_however_rows_are_share
     mask_BT = torch.rand(6, tokens_BS.shape[1] - 1) < 0.4
     expected = gpt.token_losses(model, tokens_BS)[mask_BT].mean()
     batch = gpt.training_rows(tokens_BS, mask_BT, torch.arange(6))
-    parts = [gpt.NextToken(model)(*rows)[0] for rows in zip(*(value.split(2) for value in batch.values()), strict=True)]
+    parts = [
+        gpt.NextToken(model)(*rows)[0]
+        for rows in zip(*(value.split(2) for value in batch.values()), strict=True)
+    ]
     torch.testing.assert_close(torch.stack(parts).mean(), expected)
 
 

@@ -26,7 +26,9 @@ def batch_at(step: int) -> engine.Batch:
     return {"tokens_BS": tokens_BS, "weights_BT": torch.ones(8, tokens_BS.shape[1] - 1)}
 
 
-def train(folder: Path, *, batches=batch_at, settings=None, **changes: object) -> tuple[list[dict], list[torch.Tensor]]:
+def train(
+    folder: Path, *, batches=batch_at, settings=None, **changes: object
+) -> tuple[list[dict], list[torch.Tensor]]:
     """Losses by step and final weights."""
     model = network(seed=3)
     history = engine.train(
@@ -65,11 +67,11 @@ def test_micro_batches_add_up_to_the_batch(tmp_path: Path) -> None:
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
 
 
-
-
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 @pytest.mark.parametrize("zero_stage", [0, 2])
-def test_stopped_by_sigterm_it_saves_and_goes_on_bit_for_bit(tmp_path: Path, zero_stage: int, name: str) -> None:
+def test_stopped_by_sigterm_it_saves_and_goes_on_bit_for_bit(
+    tmp_path: Path, zero_stage: int, name: str
+) -> None:
     settings = training(STEPS, optimizer=optimizer(name), precision="bf16")
     undisturbed = train(tmp_path / "undisturbed", settings=settings, zero_stage=zero_stage)
 
@@ -86,7 +88,9 @@ def test_stopped_by_sigterm_it_saves_and_goes_on_bit_for_bit(tmp_path: Path, zer
         asked.append(step)
         return batch_at(step)
 
-    history, weights = train(tmp_path / "stopped", batches=remembered, settings=settings, zero_stage=zero_stage)
+    history, weights = train(
+        tmp_path / "stopped", batches=remembered, settings=settings, zero_stage=zero_stage
+    )
     assert asked == [4, 5, 6, 7]
     assert history == undisturbed[0]
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(weights, undisturbed[1], strict=True))
@@ -100,7 +104,8 @@ zero_stage, name, folder = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 history, weights = train(folder, settings=training(STEPS, optimizer=optimizer(name)), zero_stage=zero_stage)
 from jokbo.training import processes
 if processes.rank() == 0:
-    (folder / "result.json").write_text(json.dumps([[row["loss"] for row in history], [w.sum().item() for w in weights]]))
+    result = [[row["loss"] for row in history], [weight.sum().item() for weight in weights]]
+    (folder / "result.json").write_text(json.dumps(result))
 """
 
 

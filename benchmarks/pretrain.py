@@ -1,0 +1,120 @@
+"""`python -m benchmarks.pretrain`: what the engine costs over a bare PyTorch loop, and what share of the machine both use.
+
+The same network, batch, precision (bf16 autocast), compilation and AdamW; steps of the two taken in turns, so that
+what else the machine does falls on both alike. The peak is that of a square bf16 matrix product.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import torch
+from deepspeed.accelerator import get_accelerator
+
+from jokbo import params
+from jokbo.systems import gpt
+from jokbo.training import engine, processes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=8, help="turns each loop gets")
+    parser.add_argument("--steps", type=int, default=10, help="steps a turn")
+    arguments = parser.parse_args()
+    settings = params.load()
+    training = settings.pretrain.training
+    adamw = training.optimizer.model_copy(
+        update={"name": "adamw", "learning_rate": 1e-4, "weight_decay": 0.01}
+    )
+    processes.join()
+    device, context = processes.device(), settings.pretrain.model.context
+    config = gpt.configuration(
+        settings.pretrain.model, vocabulary=settings.tokenize.vocabulary, end_of_text=0, padding=1
+    )
+    batch = {
+        "tokens_BS": torch.randint(2, config.vocab_size, (training.batch, context + 1), device=device),
+        "weights_BT": torch.ones(training.batch, context, device=device),
+    }
+    loops = {
+        "bare loop": bare_step(gpt.NextToken(gpt.build(config, seed=1)).to(device), adamw, batch),
+        "engine": engine_step(gpt.NextToken(gpt.build(config, seed=1)), adamw, batch, settings.compute),
+    }
+    seconds = dict.fromkeys(loops, float("inf"))
+    for step in loops.values():
+        timed(step, 3)  # compilation
+    for _ in range(arguments.rounds):
+        for name, step in loops.items():
+            seconds[name] = min(seconds[name], timed(step, arguments.steps))
+    peak = matrix_product_peak(device)
+    tokens = training.batch * context
+    network = gpt.build(config, seed=1)
+    # a multiply and an add a weight forward, twice that backward; and attention's two products over the context
+    attention = 12 * config.num_hidden_layers * config.hidden_size * context
+    flops = tokens * (6 * network.num_parameters() + attention)
+    print(f"{network.num_parameters():,} parameters, batch {training.batch} x {context}, bf16, compiled")
+    print(f"{'':12}{'tokens/s':>10}{'GFLOP/s':>10}{'of peak':>9}")
+    for name, value in seconds.items():
+        print(f"{name:12}{tokens / value:>10,.0f}{flops / value / 1e9:>10,.0f}{flops / value / peak:>9.1%}")
+    print(f"{'peak':12}{'':>10}{peak / 1e9:>10,.0f}")
+    print(f"engine / bare loop: {seconds['bare loop'] / seconds['engine']:.2f}")
+
+
+def bare_step(objective: torch.nn.Module, settings, batch: engine.Batch) -> Callable[[], None]:
+    optimizer = torch.optim.AdamW(
+        objective.parameters(),
+        lr=settings.learning_rate,
+        betas=tuple(settings.betas),
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+    compiled = torch.compile(objective)
+
+    def step() -> None:
+        with torch.autocast(batch["tokens_BS"].device.type, torch.bfloat16):
+            loss, _ = compiled(**batch)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def engine_step(objective: torch.nn.Module, settings, batch: engine.Batch, compute) -> Callable[[], None]:
+    started = engine.start(
+        objective,
+        batch=len(batch["tokens_BS"]),
+        precision="bf16",
+        optimizer=settings,
+        gradient_clip=0.0,
+        compute=compute,
+        compiled=True,
+    )
+
+    def step() -> None:
+        loss, _ = started(**batch)
+        started.backward(loss)
+        started.step()
+
+    return step
+
+
+def timed(step: Callable[[], None], steps: int) -> float:
+    """Seconds a step."""
+    get_accelerator().synchronize()
+    began = time.perf_counter()
+    for _ in range(steps):
+        step()
+    get_accelerator().synchronize()
+    return (time.perf_counter() - began) / steps
+
+
+def matrix_product_peak(device: torch.device, n: int = 2048) -> float:
+    """FLOP/s of the best of a few square bf16 products."""
+    a, b = (torch.randn(n, n, device=device, dtype=torch.bfloat16) for _ in range(2))
+    return 2 * n**3 / min(timed(lambda: torch.mm(a, b), 5) for _ in range(5))
+
+
+if __name__ == "__main__":
+    main()
