@@ -1,4 +1,4 @@
-"""`python -m benchmarks.pretrain`: what the engine costs over a bare PyTorch loop, and what share of the machine both use.
+"""`python -m benchmarks.pretrain`: the engine against a bare PyTorch loop, and both against the machine.
 
 The same network, batch, precision (bf16 autocast), compilation and AdamW; steps of the two taken in turns, so that
 what else the machine does falls on both alike. The peak is that of a square bf16 matrix product.
