@@ -30,7 +30,11 @@ def reward(stage: Stage) -> None:
             step, params.training.batch, len(preferred_NS), params.seed, str(PREFERENCES)
         )
         rows = torch.from_numpy(indices)
-        return {"preferred_BS": preferred_NS[rows], "rejected_BS": rejected_NS[rows]}
+        both_NS = classifier.trimmed(
+            torch.cat([preferred_NS[rows], rejected_NS[rows]]), tokenizer.pad_token_id
+        )
+        preferred_BS, rejected_BS = both_NS.chunk(2)
+        return {"preferred_BS": preferred_BS, "rejected_BS": rejected_BS}
 
     history = engine.train(
         rewards_.Compare(network),

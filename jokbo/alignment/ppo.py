@@ -151,6 +151,7 @@ def align(
             ValueLoss(value, settings.value_clip, start), optimizer=settings.value_optimizer, **shared
         ),
     }
+    engine.prefer_attention(reference)  # computed as the policy is, it starts at a KL of zero
     for network in (policy, value, reference.to(policy.device), reward.to(policy.device)):
         network.eval()
     networks = Networks(engines["policy"], engines["value"], reference, reward)

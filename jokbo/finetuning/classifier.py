@@ -36,6 +36,11 @@ def last_tokens(tokens_BS: Tensor, padding: int) -> Tensor:
     return (tokens_BS != padding).sum(dim=1) - 1
 
 
+def trimmed(tokens_BS: Tensor, padding: int) -> Tensor:
+    """The rows without the columns at the end in which every one of them has padding."""
+    return tokens_BS[:, : int(last_tokens(tokens_BS, padding).max()) + 1]
+
+
 def states_and_outputs(network: PreTrainedModel, tokens_BS: Tensor) -> tuple[Tensor, Tensor]:
     """Hidden states [B, S, D] and what the linear layer makes of the last one of each row [B, labels].
 
@@ -79,7 +84,7 @@ class Classify(nn.Module):
 
 def batch(tokens_NS: Tensor, labels_N: Tensor, indices_B: Tensor, padding: int) -> dict[str, Tensor]:
     """The rows that the indices name, as `Classify` takes them."""
-    tokens_BS = tokens_NS[indices_B]
+    tokens_BS = trimmed(tokens_NS[indices_B], padding)
     weights_BT = mean_one(tokens_BS[:, 1:] != padding)
     return {"tokens_BS": tokens_BS, "weights_BT": weights_BT, "labels_B": labels_N[indices_B]}
 
