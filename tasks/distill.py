@@ -7,10 +7,9 @@ from datasets import load_from_disk
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from jokbo.data.batches import sample_indices
-from jokbo.data.selection import texts_from
 from jokbo.distillation import distil
 from jokbo.evaluation.perplexity import masked_perplexity
-from jokbo.finetuning.continuation import continuations
+from jokbo.finetuning.continuation import for_policy
 from jokbo.systems import gpt
 from jokbo.training import engine
 from tasks.paths import DOCUMENTS, POLICY, STUDENT
@@ -24,13 +23,8 @@ def distill(stage: Stage) -> None:
     teacher = AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32)
     documents = load_from_disk(DOCUMENTS)
     data = {
-        split: continuations(
-            tokenizer,
-            texts_from(documents[split], teacher.config.prompt_sources),
-            prompt_tokens=teacher.config.prompt_tokens,
-            response_tokens=teacher.config.response_tokens,
-            seed=params.seed,
-            per_text=params.sentences_per_review,
+        split: for_policy(
+            teacher, tokenizer, documents[split], seed=params.seed, per_text=params.sentences_per_review
         )
         for split in ("train", "validation")
     }

@@ -20,11 +20,11 @@ from transformers import (
 from jokbo.alignment.reward import closed, rewards
 from jokbo.alignment.rollouts import sample, sequence_kl
 from jokbo.data.outputs import whole_directory
-from jokbo.data.selection import labelled_from, texts_from
+from jokbo.data.selection import labelled_from
 from jokbo.evaluation import intervals, judge
 from jokbo.evaluation.diversity import distinct_n
 from jokbo.evaluation.perplexity import masked_perplexity
-from jokbo.finetuning.continuation import Continuations, continuations
+from jokbo.finetuning.continuation import Continuations, for_policy
 from tasks.paths import ALIGNED, BASE, DOCUMENTS, EVALUATION, JUDGE_TEXTS, POLICY, REWARD, STUDENT
 from tasks.records import write_metrics
 from tasks.stage import Stage, run_stage, timing
@@ -44,14 +44,8 @@ def evaluate(stage: Stage) -> None:
     set_aside = load_from_disk(JUDGE_TEXTS)
     the_judge = judge.fit(set_aside["text"], set_aside["label"])
     reward_model = AutoModelForSequenceClassification.from_pretrained(REWARD, dtype=torch.float32)
-    held_out = continuations(
-        tokenizer,
-        texts_from(documents["test"], supervised.config.prompt_sources),
-        prompt_tokens=supervised.config.prompt_tokens,
-        response_tokens=supervised.config.response_tokens,
-        seed=params.seed,
-        per_text=1,
-        limit=params.prompts,
+    held_out = for_policy(
+        supervised, tokenizer, documents["test"], seed=params.seed, per_text=1, limit=params.prompts
     )
     systems, samples, positive = {}, {}, {}
     for name, network in networks.items():

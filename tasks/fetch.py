@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 from jokbo.data.outputs import save_table, whole_directory
 from jokbo.data.sources import read_source
-from tasks.paths import METRICS, RAW
+from tasks.paths import RAW
+from tasks.records import write_metrics
 from tasks.stage import Stage, run_stage, state
 
 
@@ -17,9 +16,7 @@ def fetch(stage: Stage) -> None:
             table = read_source(name, source, state() / "downloads")
             save_table(table, raw / name)
             metrics[f"rows/{name}"] = table.num_rows
-    METRICS.mkdir(exist_ok=True)
-    (METRICS / "fetch.json").write_text(json.dumps(metrics, indent=1, sort_keys=True) + "\n")
-    stage.run.log(metrics)
+    write_metrics(stage, metrics)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,7 @@ from datasets import load_from_disk
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from jokbo.alignment import ppo as ppo_
-from jokbo.data.selection import texts_from
-from jokbo.finetuning.continuation import continuations
+from jokbo.finetuning.continuation import for_policy
 from jokbo.training import engine
 from tasks.paths import ALIGNED, DOCUMENTS, POLICY, REWARD
 from tasks.records import write_curves, write_metrics
@@ -23,11 +22,10 @@ def ppo(stage: Stage) -> None:
     value, reward = (
         AutoModelForSequenceClassification.from_pretrained(REWARD, dtype=torch.float32) for _ in range(2)
     )
-    held_out = continuations(
+    held_out = for_policy(
+        policy,
         tokenizer,
-        texts_from(load_from_disk(DOCUMENTS)["prompts"], policy.config.prompt_sources),
-        prompt_tokens=policy.config.prompt_tokens,
-        response_tokens=policy.config.response_tokens,
+        load_from_disk(DOCUMENTS)["prompts"],
         seed=params.seed,
         per_text=params.sentences_per_review,
     )

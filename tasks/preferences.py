@@ -18,8 +18,7 @@ from jokbo.alignment.preferences import (
 )
 from jokbo.alignment.rollouts import sample
 from jokbo.data.outputs import whole_directory
-from jokbo.data.selection import texts_from
-from jokbo.finetuning.continuation import continuations
+from jokbo.finetuning.continuation import for_policy
 from tasks.paths import DOCUMENTS, POLICY, PREFERENCES
 from tasks.records import write_metrics
 from tasks.stage import Stage, run_stage
@@ -39,14 +38,8 @@ def preferences(stage: Stage) -> None:
     ratings = [row for _, source_ratings in snippets["train"].values() for row in source_ratings]
     raters = raters_.fit(texts, ratings, seed=params.seed)
 
-    held_out = continuations(
-        tokenizer,
-        texts_from(documents["prompts"], policy.config.prompt_sources),
-        prompt_tokens=policy.config.prompt_tokens,
-        response_tokens=policy.config.response_tokens,
-        seed=params.seed,
-        per_text=1,
-        limit=params.prompts,
+    held_out = for_policy(
+        policy, tokenizer, documents["prompts"], seed=params.seed, per_text=1, limit=params.prompts
     )
     rollout = sample(
         policy,

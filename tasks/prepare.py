@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 from datasets import concatenate_datasets, load_from_disk
 
 from jokbo.data.documents import build_documents, only_labelled
 from jokbo.data.outputs import save_table, save_tables, whole_directory
 from jokbo.data.progress import progress
-from tasks.paths import DOCUMENTS, JUDGE_TEXTS, METRICS, RAW
+from tasks.paths import DOCUMENTS, JUDGE_TEXTS, RAW
+from tasks.records import write_metrics
 from tasks.stage import Stage, run_stage
 
 
@@ -26,9 +25,7 @@ def prepare(stage: Stage) -> None:
     with whole_directory(DOCUMENTS) as documents, whole_directory(JUDGE_TEXTS) as judge:
         save_tables(tables, documents)
         save_table(judge_texts, judge)
-    METRICS.mkdir(exist_ok=True)
-    (METRICS / "prepare.json").write_text(json.dumps(metrics, indent=1, sort_keys=True) + "\n")
-    stage.run.log(metrics)
+    write_metrics(stage, metrics)
 
 
 if __name__ == "__main__":

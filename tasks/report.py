@@ -30,7 +30,7 @@ def report(stage: Stage) -> None:
         stage.run.figure(chart.figure, f"figures/{chart.name}.png")
     for table in shown:
         stage.run.table(table.records(), f"tables/{table.name}.json")
-    write_metrics(stage, {"figures": len(figures), "tables": len(shown), "bytes": REPORT.stat().st_size})
+    write_metrics(stage, {"figures": len(figures), "tables": len(shown)})
 
 
 def read_findings() -> Findings:

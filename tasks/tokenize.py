@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 from datasets import load_from_disk
 
 from jokbo.data.outputs import whole_directory
 from jokbo.data.packing import pack
 from jokbo.data.selection import texts_from
 from jokbo.data.tokenizer import END_OF_TEXT, save_tokenizer, train_tokenizer
-from tasks.paths import DOCUMENTS, METRICS, TOKENIZER, TOKENS
+from tasks.paths import DOCUMENTS, TOKENIZER, TOKENS
+from tasks.records import write_metrics
 from tasks.stage import Stage, run_stage
 
 
@@ -28,9 +27,7 @@ def tokenize(stage: Stage) -> None:
             counts = pack(texts[split], tokenizer, end, tokens / split, stage.params.shard_tokens)
             counts["bytes_per_token"] = counts["bytes"] / counts["tokens"]
             metrics |= {f"{name}/{split}": count for name, count in counts.items()}
-    METRICS.mkdir(exist_ok=True)
-    (METRICS / "tokenize.json").write_text(json.dumps(metrics, indent=1, sort_keys=True) + "\n")
-    stage.run.log(metrics)
+    write_metrics(stage, metrics)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from datasets import Dataset
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from jokbo.data.selection import texts_from
 from jokbo.errors import InputError
 
 SENTENCE_END = re.compile(r"[.!?]+[\"')\]]*(?=\s)|\Z")
@@ -82,3 +84,24 @@ def continuations(
         )
     order = generator.permutation(len(rows))[:limit]
     return Continuations(torch.tensor(rows)[order], torch.tensor(lengths)[order], prompt_tokens)
+
+
+def for_policy(
+    policy: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    documents: Dataset,
+    *,
+    seed: int,
+    per_text: int,
+    limit: int | None = None,
+) -> Continuations:
+    """Sequences of the kind that a policy was fine-tuned on, as its configuration tells, from other documents."""
+    return continuations(
+        tokenizer,
+        texts_from(documents, policy.config.prompt_sources),
+        prompt_tokens=policy.config.prompt_tokens,
+        response_tokens=policy.config.response_tokens,
+        seed=seed,
+        per_text=per_text,
+        limit=limit,
+    )

@@ -130,6 +130,7 @@ def test_a_value_does_not_see_the_token_it_is_the_value_before() -> None:
 def start(settings: SimpleNamespace) -> ppo.Networks:
     processes.join()
     policy, reference = network().eval(), network().eval()
+    engine.prefer_attention(reference)
     value, reward = (rewards_.on_policy(network(), seed=0).eval() for _ in range(2))
     shared = {
         "batch": settings.minibatch,
