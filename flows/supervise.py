@@ -75,10 +75,16 @@ def supervise(command: list[str]) -> int:
 
 
 def _offspring(processes: set[psutil.Process]) -> set[psutil.Process]:
-    found = set()
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            found |= set(process.children(recursive=True))
+    """Their descendants, by one look at the process table: asking each for its own would be a look for each."""
+    children: dict[int, list[psutil.Process]] = {}
+    for process in psutil.process_iter(["ppid"]):
+        children.setdefault(process.info["ppid"], []).append(process)
+    found: set[psutil.Process] = set()
+    waiting = [process.pid for process in processes if process.is_running()]
+    while waiting:
+        new = set(children.pop(waiting.pop(), [])) - found
+        found |= new
+        waiting += [process.pid for process in new]
     return found
 
 

@@ -64,7 +64,7 @@ def run_stage(name: str, body: Callable[[Stage], None], *, parallel: bool = Fals
 
 def state() -> Path:
     """Checkpoints and the local store: the project's, also in the copy that `dvc exp run --temp` works in."""
-    return Path(os.environ.get("DVC_ROOT", "")) / STATE
+    return Path(os.path.relpath(os.environ.get("DVC_ROOT", "."))) / STATE
 
 
 def timing(name: str) -> Path:
