@@ -206,6 +206,7 @@ class Preferences(Section):
 
 class Reward(Section):
     seed: Seed
+    normalisation_samples: Annotated[int, Field(ge=4)]
     context: Positive
     training: Training
 

@@ -55,7 +55,7 @@ def _policy(stage: Stage, tokenizer: PreTrainedTokenizerBase, documents: dict) -
         return gpt.training_rows(train.tokens_NS, mask_NT, torch.from_numpy(indices))
 
     history = engine.train(
-        gpt.NextToken(network),
+        gpt.NextTokenWhere(network),
         batch_at,
         params.training,
         stage.compute,

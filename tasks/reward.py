@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from datasets import Dataset, load_from_disk
 from torch import Tensor
@@ -46,19 +48,21 @@ def reward(stage: Stage) -> None:
         run=stage.run,
         name="reward",
     )
-    simulated = comparisons["train"].filter(lambda row: row["kind"] == "simulated")
+    simulated = [row for row in comparisons["train"] if row["kind"] == "simulated"][
+        : params.normalisation_samples // 2
+    ]
     rewards_.normalise(network, torch.cat(_encode(tokenizer, simulated, params.context)))
     engine.save_network(network, tokenizer, REWARD)
     write_curves(stage, {"reward": history})
     write_metrics(stage, {"human": _score(network, tokenizer, comparisons["test"], params.context)})
 
 
-def _encode(tokenizer: PreTrainedTokenizerBase, rows: Dataset, context: int) -> tuple[Tensor, Tensor]:
+def _encode(tokenizer: PreTrainedTokenizerBase, rows: Iterable[dict], context: int) -> tuple[Tensor, Tensor]:
     """Preferred and rejected sequences, prompt and answer, int64 [N, context] each."""
-    sides = ([], [])
-    for prompt, responses, choice in zip(rows["prompt"], rows["responses"], rows["choice"], strict=True):
-        sides[0].append(prompt + responses[choice])
-        sides[1].append(prompt + responses[1 - choice])
+    sides: tuple[list[str], list[str]] = ([], [])
+    for row in rows:
+        sides[0].append(row["prompt"] + row["responses"][row["choice"]])
+        sides[1].append(row["prompt"] + row["responses"][1 - row["choice"]])
     return tuple(classifier.encode(tokenizer, side, context) for side in sides)
 
 

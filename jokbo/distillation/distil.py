@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from jokbo.systems.gpt import logits_where
+
 if TYPE_CHECKING:
     from jokbo.params import DistillationWeights
 
@@ -60,22 +62,24 @@ class Distil(nn.Module):
         self.weights = weights
 
     def forward(self, tokens_BS: Tensor, weights_BT: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        inputs_BT, targets_BT = tokens_BS[:, :-1], tokens_BS[:, 1:]
-        mine_BTV, mine_BTD = _logits_and_states(self.network, inputs_BT)
+        chosen_BT = weights_BT > 0
+        mine_NV, mine_ND = logits_where(self.network, tokens_BS, chosen_BT)
         with torch.no_grad():
-            theirs_BTV, theirs_BTD = _logits_and_states(self._teacher[0].to(tokens_BS.device), inputs_BT)
-        soft_BT = nn.functional.kl_div(
-            nn.functional.log_softmax(mine_BTV / self.temperature, -1),
-            nn.functional.log_softmax(theirs_BTV / self.temperature, -1),
+            theirs_NV, theirs_ND = logits_where(self._teacher[0].to(tokens_BS.device), tokens_BS, chosen_BT)
+            target_NV = nn.functional.log_softmax(theirs_NV / self.temperature, -1)
+        soft_N = nn.functional.kl_div(
+            nn.functional.log_softmax(mine_NV / self.temperature, -1),
+            target_NV,
             reduction="none",
             log_target=True,
         ).sum(-1)
-        nats = nn.functional.cross_entropy(mine_BTV.flatten(0, 1), targets_BT.flatten(), reduction="none")
-        cosine_BT = 1 - nn.functional.cosine_similarity(mine_BTD, theirs_BTD, dim=-1)
+        nats_N = nn.functional.cross_entropy(mine_NV, tokens_BS[:, 1:][chosen_BT], reduction="none")
+        cosine_N = 1 - nn.functional.cosine_similarity(mine_ND, theirs_ND, dim=-1)
+        share_N = weights_BT[chosen_BT] / weights_BT.numel()
         parts = {
-            "soft_targets": self.temperature**2 * (soft_BT * weights_BT).mean(),
-            "language_model": (nats * weights_BT.flatten()).mean(),
-            "cosine": (cosine_BT * weights_BT).mean(),
+            "soft_targets": self.temperature**2 * (soft_N * share_N).sum(),
+            "language_model": (nats_N * share_N).sum(),
+            "cosine": (cosine_N * share_N).sum(),
         }
         loss = (
             self.weights.soft_targets * parts["soft_targets"]
@@ -83,8 +87,3 @@ class Distil(nn.Module):
             + self.weights.cosine * parts["cosine"]
         )
         return loss, {f"{name}_loss": value.detach() for name, value in parts.items()}
-
-
-def _logits_and_states(network: PreTrainedModel, inputs_BT: Tensor) -> tuple[Tensor, Tensor]:
-    states_BTD = network.base_model(input_ids=inputs_BT, use_cache=False).last_hidden_state
-    return network.get_output_embeddings()(states_BTD).float(), states_BTD.float()

@@ -65,14 +65,13 @@ class Classify(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         hidden_BSD, logits_BC = states_and_outputs(self.network, tokens_BS)
         label_loss = nn.functional.cross_entropy(logits_BC, labels_B)
+        chosen_BT = weights_BT > 0
         embeddings_VD = (
             self.network.get_input_embeddings().weight
         )  # tied: they are the language model's head too
-        logits_BTV = nn.functional.linear(hidden_BSD[:, :-1], embeddings_VD)
-        nats = nn.functional.cross_entropy(
-            logits_BTV.float().flatten(0, 1), tokens_BS[:, 1:].flatten(), reduction="none"
-        )
-        language_loss = (nats * weights_BT.flatten()).mean()
+        logits_NV = nn.functional.linear(hidden_BSD[:, :-1][chosen_BT], embeddings_VD).float()
+        nats_N = nn.functional.cross_entropy(logits_NV, tokens_BS[:, 1:][chosen_BT], reduction="none")
+        language_loss = (nats_N * weights_BT[chosen_BT]).sum() / weights_BT.numel()
         accuracy = (logits_BC.argmax(-1) == labels_B).float().mean()
         loss = label_loss + self.language_model_weight * language_loss
         return loss, {
@@ -91,8 +90,10 @@ def batch(tokens_NS: Tensor, labels_N: Tensor, indices_B: Tensor, padding: int) 
 
 @torch.no_grad()
 def outputs(network: PreTrainedModel, tokens_NS: Tensor, *, rows: int = 64) -> Tensor:
-    """What the linear layer says of each row, fp32 [N, labels]."""
+    """What the linear layer says of each row, fp32 [N, labels]. Rows of like length go together, without padding."""
     network.eval()
-    return torch.cat(
-        [states_and_outputs(network, part.to(network.device))[1].cpu() for part in tokens_NS.split(rows)]
-    )
+    padding = network.config.pad_token_id
+    order = torch.argsort(last_tokens(tokens_NS, padding), stable=True)
+    parts = [trimmed(tokens_NS[some], padding) for some in order.split(rows)]
+    sorted_NC = torch.cat([states_and_outputs(network, part.to(network.device))[1].cpu() for part in parts])
+    return sorted_NC[torch.argsort(order)]

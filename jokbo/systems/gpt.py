@@ -90,6 +90,23 @@ class NextToken(nn.Module):
         return (token_losses(self.network, tokens_BS) * weights_BT).mean(), {}
 
 
+class NextTokenWhere(NextToken):
+    """The same where most weights are zero: logits, the dearest part, are computed for the other targets alone."""
+
+    def forward(self, tokens_BS: Tensor, weights_BT: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        chosen_BT = weights_BT > 0
+        logits_NV = logits_where(self.network, tokens_BS, chosen_BT)[0]
+        losses_N = nn.functional.cross_entropy(logits_NV, tokens_BS[:, 1:][chosen_BT], reduction="none")
+        return (losses_N * weights_BT[chosen_BT]).sum() / weights_BT.numel(), {}
+
+
+def logits_where(network: PreTrainedModel, tokens_BS: Tensor, chosen_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits [N, V] of the N chosen targets, fp32, and the last hidden states [N, D] that they come from."""
+    states_BTD = network.base_model(input_ids=tokens_BS[:, :-1], use_cache=False).last_hidden_state
+    states_ND = states_BTD[chosen_BT]
+    return network.get_output_embeddings()(states_ND).float(), states_ND.float()
+
+
 def mean_one(mask_BT: Tensor) -> Tensor:
     """A mask of targets as weights of mean 1 over the global batch: any even share of rows then adds up right."""
     mask_BT = mask_BT.float()
@@ -97,5 +114,5 @@ def mean_one(mask_BT: Tensor) -> Tensor:
 
 
 def training_rows(tokens_NS: Tensor, mask_NT: Tensor, indices_B: Tensor) -> dict[str, Tensor]:
-    """The rows that the indices name, as `NextToken` and its like take them."""
+    """The rows that the indices name, as `NextTokenWhere` and its like take them."""
     return {"tokens_BS": tokens_NS[indices_B], "weights_BT": mean_one(mask_NT[indices_B])}

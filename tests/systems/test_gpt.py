@@ -63,3 +63,12 @@ def test_a_saved_network_opens_with_auto_model(architecture: str, tmp_path: Path
     assert [path.name for path in tmp_path.glob("*.safetensors")] == ["model.safetensors"]
     opened = AutoModelForCausalLM.from_pretrained(tmp_path)
     torch.testing.assert_close(opened(tokens_BS).logits, model.eval()(tokens_BS).logits)
+
+
+def test_logits_for_the_chosen_targets_alone_change_nothing() -> None:
+    model, tokens_BS = network(), tokens(6)
+    mask_BT = torch.rand(6, tokens_BS.shape[1] - 1) < 0.3
+    batch = gpt.training_rows(tokens_BS, mask_BT, torch.arange(6))
+    everywhere, _ = gpt.NextToken(model)(**batch)
+    chosen, _ = gpt.NextTokenWhere(model)(**batch)
+    torch.testing.assert_close(chosen, everywhere)
