@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 EXPERIMENT = "jokbo"
 KEY = "jokbo.key"  # tag: identity of what ran
 PROCESS = "jokbo.process"  # tag: host, pid and start of the process that writes the run
-FLUSH_SECONDS = 2.0
+FLUSH_SECONDS = 10.0  # a flush takes a tenth of a second
 BATCH = 1000  # the most metrics, and the store's limit, of one log_batch
 
 
@@ -46,7 +46,7 @@ class Run:
         self._seen = _steps_seen(client, id) if client else set()
 
     def log(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log numbers, buffered for about two seconds. What the run has at this step already is left out: a
+        """Log numbers, buffered for some seconds. What the run has at this step already is left out: a
         stage that resumes repeats the steps after its last checkpoint."""
         if self._client is None:
             return

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 
 import torch
 from datasets import DatasetDict, load_from_disk
@@ -25,6 +26,7 @@ from jokbo.evaluation import intervals, judge
 from jokbo.evaluation.diversity import distinct_n
 from jokbo.evaluation.perplexity import masked_perplexity
 from jokbo.finetuning.continuation import Continuations, for_policy
+from jokbo.tracking import flat
 from tasks.paths import ALIGNED, BASE, DOCUMENTS, EVALUATION, JUDGE_TEXTS, POLICY, REWARD, STUDENT
 from tasks.records import write_metrics
 from tasks.stage import Stage, run_stage, timing
@@ -73,8 +75,7 @@ def evaluate(stage: Stage) -> None:
         won = intervals.win_rate(positive[name], positive["supervised"], **bootstrap)
         system |= _interval("positive", judged)
         system |= _interval("win_rate", won if name != "supervised" else None)
-    speeds = {name: _tokens_per_second(networks[name], held_out) for name in ("supervised", "distilled")}
-    _note_speeds(stage, speeds)
+    _note_speeds(stage, {name: _speeds(networks[name], held_out) for name in ("supervised", "distilled")})
     evaluation = {
         "prompts": len(held_out),
         "systems": systems,
@@ -119,21 +120,37 @@ def _judge_accuracy(the_judge: judge.Judge, documents: DatasetDict) -> dict[str,
     }
 
 
-@torch.no_grad()
-def _tokens_per_second(network: PreTrainedModel, held_out: Continuations, repeats: int = 5) -> float:
-    """Tokens a second of forward passes over 64 sequences: the best of a few, after one to warm up."""
-    tokens_BS = held_out.tokens_NS[:64].to(network.device)
-    best = float("inf")
-    for _ in range(repeats + 1):
-        began = time.perf_counter()
-        network(input_ids=tokens_BS, use_cache=False)
-        best = min(best, time.perf_counter() - began)
-    return tokens_BS.numel() / best
+def _speeds(
+    network: PreTrainedModel, held_out: Continuations, rows: int = 64, repeats: int = 4
+) -> dict[str, float]:
+    """Tokens a second, the best of a few, of reading whole sequences and of writing answers a token at a time."""
+    tokens_BS, prompts_BP = held_out.tokens_NS[:rows].to(network.device), held_out.prompts_NP[:rows]
+    answer = tokens_BS.shape[1] - prompts_BP.shape[1]
+
+    def reading() -> None:
+        with torch.no_grad():
+            network(input_ids=tokens_BS, use_cache=False)
+
+    def writing() -> None:
+        network.generate(
+            prompts_BP.to(network.device), min_new_tokens=answer, max_new_tokens=answer, do_sample=False
+        )
+
+    return {
+        "reading": tokens_BS.numel() / min(_seconds(reading) for _ in range(repeats)),
+        "writing": rows * answer / min(_seconds(writing) for _ in range(repeats)),
+    }
 
 
-def _note_speeds(stage: Stage, speeds: dict[str, float]) -> None:
+def _seconds(work: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _note_speeds(stage: Stage, speeds: dict[str, dict[str, float]]) -> None:
     """A speed is this machine's and this moment's: it goes to the records of runs, not into outputs."""
-    stage.run.log({f"tokens_per_second/{name}": value for name, value in speeds.items()})
+    stage.run.log({f"tokens_per_second/{name}": value for name, value in flat(speeds).items()})
     path = timing("speed")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(speeds) + "\n")

@@ -62,6 +62,11 @@ def run_stage(name: str, body: Callable[[Stage], None], *, parallel: bool = Fals
         sys.exit(INTERRUPTED)
 
 
+def leads() -> bool:
+    """Whether this process speaks for its stage: of the ranks that torchrun starts, the first."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 def state() -> Path:
     """Checkpoints and the local store: the project's, also in the copy that `dvc exp run --temp` works in."""
     return Path(os.path.relpath(os.environ.get("DVC_ROOT", "."))) / STATE
@@ -92,7 +97,7 @@ def _work(
         section = getattr(settings, name, None)
         return Stage(name, section, settings.compute, identity.key, run, checkpoints)
 
-    if int(os.environ.get("RANK", "0")) > 0:
+    if not leads():
         body(stage(tracking.Run()))
         return
     with tracking.open_run(

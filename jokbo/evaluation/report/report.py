@@ -43,7 +43,7 @@ class Findings:
     curves: Mapping[str, Sequence[Mapping[str, float]]]
     ancestry: Mapping[str, Any]
     timings: Mapping[str, float]
-    speeds: Mapping[str, float]
+    speeds: Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def render(findings: Findings) -> str:
     `naive-bayes`; reward `human`, on real comparisons, `comparisons`, `accuracy`, `accuracy_by_source`,
     `calibration_error`, `calibration` (rows of `low`, `high`, `count`, `confidence`, `accuracy`). `curves` are the
     rows of plots/NAME.csv by NAME, or NAME/PART where it holds several trainings; `ancestry` the record of the final
-    model (jokbo.ancestry). `timings`, seconds by stage, and `speeds`, tokens a second of the supervised and of the
-    distilled system, are of this machine, and empty if unknown.
+    model (jokbo.ancestry). `timings`, seconds by stage, and `speeds`, tokens a second `reading` and `writing` of
+    the supervised and of the distilled system, are of this machine, and empty if unknown.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE.parent),
@@ -106,7 +106,7 @@ def headlines(findings: Findings) -> list[dict[str, str]]:
     teacher, student = evaluation["student"]["teacher"], evaluation["student"]["student"]
     smaller = f"{_share(1 - student['parameters'] / teacher['parameters'])} fewer parameters"
     perplexities = f"perplexity {_number(student['perplexity'])} against {_number(teacher['perplexity'])}"
-    speed = f"{speeds['distilled'] / speeds['supervised']:.1f}{TIMES}" if speeds else ""
+    speed = f"{speeds['distilled']['writing'] / speeds['supervised']['writing']:.1f}{TIMES}" if speeds else ""
     return [
         {
             "value": f"{_share(supervised['positive'])} → {_share(aligned['positive'])}",
@@ -163,13 +163,13 @@ def tables(findings: Findings) -> list[Table]:
         Table(
             "student",
             "Student against teacher",
-            ["Model", "Parameters", "Perplexity", "Tokens a second"],
+            ["Model", "Parameters", "Perplexity", "Reading, tokens/s", "Writing, tokens/s"],
             [
                 [
                     name,
                     _number(evaluation["student"][name]["parameters"]),
                     _number(evaluation["student"][name]["perplexity"]),
-                    _number(findings.speeds.get(system)),
+                    *(_number(findings.speeds.get(system, {}).get(how)) for how in ("reading", "writing")),
                 ]
                 for name, system in (("teacher", "supervised"), ("student", "distilled"))
             ],
