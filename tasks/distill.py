@@ -23,15 +23,12 @@ def distill(stage: Stage) -> None:
     teacher = AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32)
     documents = load_from_disk(DOCUMENTS)
     data = {
-        split: for_policy(
-            teacher, tokenizer, documents[split], seed=params.seed, per_text=params.sentences_per_review
-        )
-        for split in ("train", "validation")
+        split: for_policy(teacher, tokenizer, documents[split], seed=params.seed, per_text=per_text)
+        for split, per_text in (("train", params.sentences_per_review), ("validation", 1))
     }
     train = data["train"]
-    real_NT = (
-        train.tokens_NS[:, 1:] != tokenizer.pad_token_id
-    )  # the teacher has something to say of prompts too
+    # the teacher has something to say of prompts too
+    real_NT = train.tokens_NS[:, 1:] != tokenizer.pad_token_id
     student = distil.student_of(teacher, params.layers)
 
     def batch_at(step: int) -> engine.Batch:

@@ -42,9 +42,9 @@ def _policy(stage: Stage, tokenizer: PreTrainedTokenizerBase, documents: dict) -
             prompt_tokens=params.prompt_tokens,
             response_tokens=params.response_tokens,
             seed=seed,
-            per_text=params.sentences_per_review,
+            per_text=per_text,
         )
-        for split in ("train", "validation")
+        for split, per_text in (("train", params.sentences_per_review), ("validation", 1))
     }
     network = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
     before = _perplexity(network, data["validation"])

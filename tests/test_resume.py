@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import signal
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from ruamel.yaml import YAML
+from transformers import AutoModelForCausalLM
 
 from jokbo import tracking
 from tests import miniature
@@ -100,3 +102,21 @@ def test_killed_once(project: Path, stage: str) -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_five_times(project: Path, stage: str) -> None:
     killed_and_resumed(project, stage, kills=5, seed=2)
+
+
+def test_a_stage_in_two_processes_under_zero_3(project: Path) -> None:
+    """`compute` is no part of its identity: the same run, made anew, ends where one process ended."""
+    alone = json.loads((project / "metrics/pretrain.json").read_text())["validation"]
+    text = (project / "params.yaml").read_text()
+    two = text.replace("processes: 1", "processes: 2").replace("zero_stage: 0", "zero_stage: 3")
+    assert two.count("processes: 2") == two.count("zero_stage: 3") == 1
+    (project / "params.yaml").write_text(two)
+    try:
+        assert "pretrain" not in miniature.run(project, "dvc", "status", "pretrain").stdout
+        result = miniature.run(project, "tasks.pretrain")
+    finally:
+        (project / "params.yaml").write_text(text)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    together = json.loads((project / "metrics/pretrain.json").read_text())["validation"]
+    assert together["nats_per_token"] == pytest.approx(alone["nats_per_token"], rel=0.01)
+    AutoModelForCausalLM.from_pretrained(project / "models/base")

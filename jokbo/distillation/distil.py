@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from jokbo.systems.gpt import logits_where
+from jokbo.systems.gpt import logits_at, some_targets
 
 if TYPE_CHECKING:
     from jokbo.params import DistillationWeights
@@ -62,10 +62,10 @@ class Distil(nn.Module):
         self.weights = weights
 
     def forward(self, tokens_BS: Tensor, weights_BT: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        chosen_BT = weights_BT > 0
-        mine_NV, mine_ND = logits_where(self.network, tokens_BS, chosen_BT)
+        chosen_N = some_targets(weights_BT)
+        mine_NV, mine_ND = logits_at(self.network, tokens_BS, chosen_N)
         with torch.no_grad():
-            theirs_NV, theirs_ND = logits_where(self._teacher[0].to(tokens_BS.device), tokens_BS, chosen_BT)
+            theirs_NV, theirs_ND = logits_at(self._teacher[0].to(tokens_BS.device), tokens_BS, chosen_N)
             target_NV = nn.functional.log_softmax(theirs_NV / self.temperature, -1)
         soft_N = nn.functional.kl_div(
             nn.functional.log_softmax(mine_NV / self.temperature, -1),
@@ -73,9 +73,9 @@ class Distil(nn.Module):
             reduction="none",
             log_target=True,
         ).sum(-1)
-        nats_N = nn.functional.cross_entropy(mine_NV, tokens_BS[:, 1:][chosen_BT], reduction="none")
+        nats_N = nn.functional.cross_entropy(mine_NV, tokens_BS[:, 1:].flatten()[chosen_N], reduction="none")
         cosine_N = 1 - nn.functional.cosine_similarity(mine_ND, theirs_ND, dim=-1)
-        share_N = weights_BT[chosen_BT] / weights_BT.numel()
+        share_N = weights_BT.flatten()[chosen_N] / weights_BT.numel()
         parts = {
             "soft_targets": self.temperature**2 * (soft_N * share_N).sum(),
             "language_model": (nats_N * share_N).sum(),

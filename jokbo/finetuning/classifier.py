@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
-from jokbo.systems.gpt import mean_one
+from jokbo.systems.gpt import mean_one, some_targets
 
 
 def on_trunk(network: PreTrainedModel, *, labels: int, seed: int) -> PreTrainedModel:
@@ -65,13 +65,15 @@ class Classify(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         hidden_BSD, logits_BC = states_and_outputs(self.network, tokens_BS)
         label_loss = nn.functional.cross_entropy(logits_BC, labels_B)
-        chosen_BT = weights_BT > 0
+        chosen_N = some_targets(weights_BT)
         embeddings_VD = (
             self.network.get_input_embeddings().weight
         )  # tied: they are the language model's head too
-        logits_NV = nn.functional.linear(hidden_BSD[:, :-1][chosen_BT], embeddings_VD).float()
-        nats_N = nn.functional.cross_entropy(logits_NV, tokens_BS[:, 1:][chosen_BT], reduction="none")
-        language_loss = (nats_N * weights_BT[chosen_BT]).sum() / weights_BT.numel()
+        logits_NV = nn.functional.linear(hidden_BSD[:, :-1].flatten(0, 1)[chosen_N], embeddings_VD).float()
+        nats_N = nn.functional.cross_entropy(
+            logits_NV, tokens_BS[:, 1:].flatten()[chosen_N], reduction="none"
+        )
+        language_loss = (nats_N * weights_BT.flatten()[chosen_N]).sum() / weights_BT.numel()
         accuracy = (logits_BC.argmax(-1) == labels_B).float().mean()
         loss = label_loss + self.language_model_weight * language_loss
         return loss, {

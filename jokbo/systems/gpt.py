@@ -94,16 +94,25 @@ class NextTokenWhere(NextToken):
     """The same where most weights are zero: logits, the dearest part, are computed for the other targets alone."""
 
     def forward(self, tokens_BS: Tensor, weights_BT: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        chosen_BT = weights_BT > 0
-        logits_NV = logits_where(self.network, tokens_BS, chosen_BT)[0]
-        losses_N = nn.functional.cross_entropy(logits_NV, tokens_BS[:, 1:][chosen_BT], reduction="none")
-        return (losses_N * weights_BT[chosen_BT]).sum() / weights_BT.numel(), {}
+        chosen_N = some_targets(weights_BT)
+        logits_NV = logits_at(self.network, tokens_BS, chosen_N)[0]
+        targets_N, weights_N = tokens_BS[:, 1:].flatten()[chosen_N], weights_BT.flatten()[chosen_N]
+        losses_N = nn.functional.cross_entropy(logits_NV, targets_N, reduction="none")
+        return (losses_N * weights_N).sum() / weights_BT.numel(), {}
 
 
-def logits_where(network: PreTrainedModel, tokens_BS: Tensor, chosen_BT: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits [N, V] of the N chosen targets, fp32, and the last hidden states [N, D] that they come from."""
+def some_targets(weights_BT: Tensor, multiple: int = 128) -> Tensor:
+    """Places [N], in the flattened [B * T], of all targets of some weight, and of others up to a multiple: kernels
+    are made for a shape, so that a new N each step would cost more than it saves."""
+    count = int((weights_BT > 0).sum())
+    order = torch.argsort((weights_BT == 0).flatten().int(), stable=True)
+    return order[: -(-count // multiple) * multiple]
+
+
+def logits_at(network: PreTrainedModel, tokens_BS: Tensor, chosen_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits [N, V] of the chosen targets, fp32, and the last hidden states [N, D] that they come from."""
     states_BTD = network.base_model(input_ids=tokens_BS[:, :-1], use_cache=False).last_hidden_state
-    states_ND = states_BTD[chosen_BT]
+    states_ND = states_BTD.flatten(0, 1)[chosen_N]
     return network.get_output_embeddings()(states_ND).float(), states_ND.float()
 
 
