@@ -25,7 +25,7 @@ SHARES = {"train": 0.6, "prompts": 0.1, "validation": 0.1, "test": 0.1, "judge":
 
 
 def stage(params):
-    return SimpleNamespace(params=params, run=tracking.Run())
+    return SimpleNamespace(name=type(params).__name__.lower(), params=params, run=tracking.Run())
 
 
 def run_all():
