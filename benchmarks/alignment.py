@@ -7,8 +7,10 @@ Takes the last run of this folder, and for every other seed a DVC experiment tha
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from dvc.api import metrics_show
@@ -42,8 +44,15 @@ def main() -> None:
 def experiment(seed: int) -> str:
     """Runs the experiment unless it is there; its name."""
     name = f"ppo-seed-{seed}"
+    path = os.pathsep.join(
+        [str(Path(sys.executable).parent), os.environ["PATH"]]
+    )  # where DVC finds this python
     command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--force", "--name", name]
-    subprocess.run([*command, "--set-param", f"ppo.seed={seed}", "evaluate"], check=True)
+    subprocess.run(
+        [*command, "--set-param", f"ppo.seed={seed}", "evaluate"],
+        check=True,
+        env={**os.environ, "PATH": path},
+    )
     return name
 
 
