@@ -44,15 +44,14 @@ def main() -> None:
 def experiment(seed: int) -> str:
     """Runs the experiment unless it is there; its name."""
     name = f"ppo-seed-{seed}"
-    path = os.pathsep.join(
-        [str(Path(sys.executable).parent), os.environ["PATH"]]
-    )  # where DVC finds this python
-    command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--force", "--name", name]
-    subprocess.run(
-        [*command, "--set-param", f"ppo.seed={seed}", "evaluate"],
-        check=True,
-        env={**os.environ, "PATH": path},
-    )
+    dvc = [sys.executable, "-m", "dvc", "exp"]
+    known = subprocess.run([*dvc, "list", "--name-only"], check=True, capture_output=True, text=True).stdout
+    if name not in known.split():
+        path = os.pathsep.join(
+            [str(Path(sys.executable).parent), os.environ["PATH"]]
+        )  # where DVC finds this python
+        command = [*dvc, "run", "--temp", "--name", name, "--set-param", f"ppo.seed={seed}", "evaluate"]
+        subprocess.run(command, check=True, env={**os.environ, "PATH": path})
     return name
 
 

@@ -11,9 +11,8 @@ import time
 from collections.abc import Callable
 
 import torch
-from deepspeed.accelerator import get_accelerator
 
-from jokbo import params
+from jokbo import params  # first: it keeps DeepSpeed quiet
 from jokbo.systems import gpt
 from jokbo.training import engine, processes
 
@@ -37,8 +36,10 @@ def main() -> None:
         "tokens_BS": torch.randint(2, config.vocab_size, (training.batch, context + 1), device=device),
         "weights_BT": torch.ones(training.batch, context, device=device),
     }
+    bare = gpt.build(config, seed=1).to(device)
+    engine.prefer_attention(bare)  # the same network in both, kernels included
     loops = {
-        "bare loop": bare_step(gpt.NextToken(gpt.build(config, seed=1)).to(device), adamw, batch),
+        "bare loop": bare_step(gpt.NextToken(bare), adamw, batch),
         "engine": engine_step(gpt.NextToken(gpt.build(config, seed=1)), adamw, batch, settings.compute),
     }
     seconds = dict.fromkeys(loops, float("inf"))
@@ -102,12 +103,18 @@ def engine_step(objective: torch.nn.Module, settings, batch: engine.Batch, compu
 
 def timed(step: Callable[[], None], steps: int) -> float:
     """Seconds a step."""
-    get_accelerator().synchronize()
+    synchronize()
     began = time.perf_counter()
     for _ in range(steps):
         step()
-    get_accelerator().synchronize()
+    synchronize()
     return (time.perf_counter() - began) / steps
+
+
+def synchronize() -> None:
+    """Waits for a GPU to finish what it was given; a CPU has."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def matrix_product_peak(device: torch.device, n: int = 2048) -> float:
