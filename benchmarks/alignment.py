@@ -10,12 +10,12 @@ import argparse
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 from dvc.api import metrics_show
 
 from jokbo import params
+from tasks.paths import search_path
 
 STAGE = "metrics/evaluate.json"
 
@@ -47,11 +47,8 @@ def experiment(seed: int) -> str:
     dvc = [sys.executable, "-m", "dvc", "exp"]
     known = subprocess.run([*dvc, "list", "--name-only"], check=True, capture_output=True, text=True).stdout
     if name not in known.split():
-        path = os.pathsep.join(
-            [str(Path(sys.executable).parent), os.environ["PATH"]]
-        )  # where DVC finds this python
         command = [*dvc, "run", "--temp", "--name", name, "--set-param", f"ppo.seed={seed}", "evaluate"]
-        subprocess.run(command, check=True, env={**os.environ, "PATH": path})
+        subprocess.run(command, check=True, env={**os.environ, "PATH": search_path()})
     return name
 
 

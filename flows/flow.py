@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger, task
@@ -29,7 +28,7 @@ from flows import graph
 from flows.supervise import follow
 from jokbo import params, tracking
 from jokbo.errors import InputError
-from tasks.paths import STATE
+from tasks.paths import STATE, search_path
 from tasks.stage import FLOW_RUN, PARENT_RUN, state, timing
 
 BAD_INPUT = 2  # exit status of a stage that was given something it can't use: trying again won't help
@@ -73,8 +72,7 @@ def run(name: str, stale: bool, timeout_hours: float, family: dict[str, str]) ->
         if not CHATTER.search(text):
             get_run_logger().info(text)
 
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    environment = {**os.environ, **family, "PATH": path, "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, **family, "PATH": search_path(), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", name]
     status = follow(command, environment, line, lambda: stopping.is_set() or time.monotonic() > deadline)
     if time.monotonic() > deadline:

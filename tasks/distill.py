@@ -15,6 +15,7 @@ from jokbo.training import engine
 from tasks.paths import DOCUMENTS, POLICY, STUDENT
 from tasks.records import write_curves, write_metrics
 from tasks.stage import Stage, run_stage
+from tasks.training import train
 
 
 def distill(stage: Stage) -> None:
@@ -26,27 +27,19 @@ def distill(stage: Stage) -> None:
         split: for_policy(teacher, tokenizer, documents[split], seed=params.seed, per_text=per_text)
         for split, per_text in (("train", params.sentences_per_review), ("validation", 1))
     }
-    train = data["train"]
+    rows = data["train"]
     # the teacher has something to say of prompts too
-    real_NT = train.tokens_NS[:, 1:] != tokenizer.pad_token_id
+    real_NT = rows.tokens_NS[:, 1:] != tokenizer.pad_token_id
     student = distil.student_of(teacher, params.layers)
 
     def batch_at(step: int) -> engine.Batch:
         indices = sample_indices(
-            step, params.training.batch, len(train), params.seed, "continuations of reviews"
+            step, params.training.batch, len(rows), params.seed, "continuations of reviews"
         )
-        return gpt.training_rows(train.tokens_NS, real_NT, torch.from_numpy(indices))
+        return gpt.training_rows(rows.tokens_NS, real_NT, torch.from_numpy(indices))
 
-    history = engine.train(
-        distil.Distil(student, teacher, params.temperature, params.weights),
-        batch_at,
-        params.training,
-        stage.compute,
-        seed=params.seed,
-        checkpoint_folder=stage.checkpoints,
-        run=stage.run,
-        name="distill",
-    )
+    objective = distil.Distil(student, teacher, params.temperature, params.weights)
+    history = train(stage, objective, batch_at, params.training)
     engine.save_network(student, tokenizer, STUDENT)
     write_curves(stage, {"distill": history})
     perplexities = {

@@ -20,6 +20,7 @@ from jokbo.training import engine
 from tasks.paths import BASE, CLASSIFIER, DOCUMENTS, POLICY
 from tasks.records import write_curves, write_metrics
 from tasks.stage import Stage, run_stage
+from tasks.training import train
 
 Curve = list[dict[str, float]]
 
@@ -48,29 +49,20 @@ def _policy(stage: Stage, tokenizer: PreTrainedTokenizerBase, documents: dict) -
     }
     network = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
     before = _perplexity(network, data["validation"])
-    train, mask_NT = data["train"], data["train"].mask_NT
+    rows, mask_NT = data["train"], data["train"].mask_NT
 
     def batch_at(step: int) -> engine.Batch:
-        indices = sample_indices(step, params.training.batch, len(train), seed, "continuations of reviews")
-        return gpt.training_rows(train.tokens_NS, mask_NT, torch.from_numpy(indices))
+        indices = sample_indices(step, params.training.batch, len(rows), seed, "continuations of reviews")
+        return gpt.training_rows(rows.tokens_NS, mask_NT, torch.from_numpy(indices))
 
-    history = engine.train(
-        gpt.NextTokenWhere(network),
-        batch_at,
-        params.training,
-        stage.compute,
-        seed=seed,
-        checkpoint_folder=stage.checkpoints / "policy",
-        run=stage.run,
-        name="policy",
-    )
+    history = train(stage, gpt.NextTokenWhere(network), batch_at, params.training, part="policy")
     # whoever samples from the policy finds here what it was trained for
     network.config.prompt_tokens = params.prompt_tokens
     network.config.response_tokens = params.response_tokens
     network.config.prompt_sources = params.sources
     engine.save_network(network, tokenizer, POLICY)
     perplexities = {"before": before, "perplexity": _perplexity(network, data["validation"])}
-    return history, {"sequences": len(train), **perplexities}
+    return history, {"sequences": len(rows), **perplexities}
 
 
 def _perplexity(network: PreTrainedModel, held_out: Continuations) -> float:
@@ -96,16 +88,8 @@ def _classifiers(stage: Stage, tokenizer: PreTrainedTokenizerBase, documents: di
     accuracy: dict[str, dict[str, float]] = {}
     for name, trunk in (("classifier", base), ("classifier-scratch", gpt.build(base.config, seed=seed))):
         network = classifier.on_trunk(trunk, labels=2, seed=seed)
-        curves[name] = engine.train(
-            classifier.Classify(network, params.language_model_weight),
-            batch_at,
-            params.training,
-            stage.compute,
-            seed=seed,
-            checkpoint_folder=stage.checkpoints / name,
-            run=stage.run,
-            name=name,
-        )
+        objective = classifier.Classify(network, params.language_model_weight)
+        curves[name] = train(stage, objective, batch_at, params.training, part=name)
         accuracy[name] = {
             split: _accuracy(classifier.outputs(network, tokens[split]).argmax(-1).tolist(), labels[split])
             for split in ("validation", "test")

@@ -1,5 +1,7 @@
 """Where stages leave what later stages read. dvc.yaml names the same paths; tests hold the two together."""
 
+import os
+import sys
 from pathlib import Path
 
 STATE = Path(".jokbo")  # checkpoints, the MLflow store, Prefect's home: never under DVC or git
@@ -22,3 +24,8 @@ ALIGNED = Path("models/aligned")
 REPORT = Path("reports/report.html")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
+
+
+def search_path() -> str:
+    """PATH with this python's folder in front: where DVC finds the `python` of a stage's command."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])

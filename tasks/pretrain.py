@@ -13,6 +13,7 @@ from jokbo.training import engine
 from tasks.paths import BASE, TOKENIZER, TOKENS
 from tasks.records import write_curves, write_metrics
 from tasks.stage import Stage, run_stage
+from tasks.training import train
 
 
 def pretrain(stage: Stage) -> None:
@@ -34,16 +35,7 @@ def pretrain(stage: Stage) -> None:
         return {"tokens_BS": torch.from_numpy(tokens_BS), "weights_BT": everywhere_BT}
 
     batch_at(0)  # a corpus too small for one batch is found before anything is built
-    history = engine.train(
-        gpt.NextToken(network),
-        batch_at,
-        params.training,
-        stage.compute,
-        seed=params.seed,
-        checkpoint_folder=stage.checkpoints,
-        run=stage.run,
-        name="pretrain",
-    )
+    history = train(stage, gpt.NextToken(network), batch_at, params.training)
     engine.save_network(network, tokenizer, BASE)
     held_out = corpus_perplexity(network, tokenizer, TokenCorpus.open(TOKENS / "validation"), context)
     write_curves(stage, {"pretrain": history})

@@ -17,6 +17,7 @@ from jokbo.training import engine
 from tasks.paths import POLICY, PREFERENCES, REWARD
 from tasks.records import write_curves, write_metrics
 from tasks.stage import Stage, run_stage
+from tasks.training import train
 
 
 def reward(stage: Stage) -> None:
@@ -38,16 +39,7 @@ def reward(stage: Stage) -> None:
         preferred_BS, rejected_BS = both_NS.chunk(2)
         return {"preferred_BS": preferred_BS, "rejected_BS": rejected_BS}
 
-    history = engine.train(
-        rewards_.Compare(network),
-        batch_at,
-        params.training,
-        stage.compute,
-        seed=params.seed,
-        checkpoint_folder=stage.checkpoints,
-        run=stage.run,
-        name="reward",
-    )
+    history = train(stage, rewards_.Compare(network), batch_at, params.training)
     simulated = [row for row in comparisons["train"] if row["kind"] == "simulated"][
         : params.normalisation_samples // 2
     ]

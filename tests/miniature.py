@@ -13,6 +13,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from tasks.paths import search_path
+
 ROOT = Path(__file__).parent.parent
 GOOD = ["wonderful", "charming", "moving", "brilliant", "funny", "warm", "gripping", "delightful"]
 BAD = ["dreadful", "boring", "clumsy", "stupid", "dull", "tedious", "lifeless", "awful"]
@@ -116,8 +118,7 @@ def environment() -> dict[str, str]:
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("DVC", "MLFLOW", "PREFECT"))
     }
-    path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"  # where DVC finds this python
-    return {**kept, "PATH": path, "OMP_NUM_THREADS": "1"}
+    return {**kept, "PATH": search_path(), "OMP_NUM_THREADS": "1"}
 
 
 def run(folder: Path, *command: str, timeout: int = 300) -> subprocess.CompletedProcess[str]:

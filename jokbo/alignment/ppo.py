@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from jokbo.alignment import reward as reward_model
-from jokbo.alignment.rollouts import Rollout, answer_log_probs, sample
+from jokbo.alignment.rollouts import Rollout, answer_distributions, answer_log_probs, chosen, sample
 from jokbo.data.batches import sample_indices
 from jokbo.training import checkpoints, engine, processes
 from jokbo.training.interruption import polled
@@ -220,10 +220,11 @@ def iterate(
     )
     tokens_BS, mask_BR, start = rollout.tokens_BS.to(policy.device), rollout.mask_BR, rollout.prompt_tokens
     with torch.no_grad(), autocast(settings, policy):
-        old_BR = answer_log_probs(policy, tokens_BS, start).cpu()
+        log_probs_BRV = answer_distributions(policy, tokens_BS, start)
+        old_BR = chosen(log_probs_BRV, tokens_BS).cpu()
+        entropy_BR = -(log_probs_BRV.exp() * log_probs_BRV).sum(-1).cpu()
         reference_BR = answer_log_probs(networks.reference, tokens_BS, start).cpu()
         values_BR = answer_values(value, tokens_BS, start).cpu()
-        entropy = _entropy(policy, tokens_BS, start, mask_BR)
     end, padding = policy.config.eos_token_id, policy.config.pad_token_id
     scores_B = reward_model.rewards(networks.reward, reward_model.closed(rollout.tokens_BS, end, padding))
     ended_B = rollout.ended_B(end)
@@ -257,7 +258,7 @@ def iterate(
         "kl": kl,
         "kl_per_token": masked_mean(kl_BR, mask_BR).item(),
         "beta": controller.beta,
-        "entropy": entropy,
+        "entropy": masked_mean(entropy_BR, mask_BR).item(),  # of what the tokens were drawn from, nats
         "explained_variance": explained.item(),
         "response_length": rollout.lengths_B.float().mean().item(),
         "ended": ended_B.float().mean().item(),
@@ -277,13 +278,6 @@ def _update(engine: deepspeed.DeepSpeedEngine, batch: dict[str, Tensor], rows: T
     engine.backward(loss)
     engine.step()
     return {"loss": loss.item(), **{key: value.item() for key, value in metrics.items()}}
-
-
-def _entropy(policy: PreTrainedModel, tokens_BS: Tensor, prompt_tokens: int, mask_BR: Tensor) -> float:
-    """Mean entropy, nats, of the distributions that the answer's tokens were drawn from."""
-    logits_BRV = policy(input_ids=tokens_BS[:, :-1], use_cache=False).logits[:, prompt_tokens - 1 :].float()
-    log_probs_BRV = logits_BRV.log_softmax(-1)
-    return masked_mean(-(log_probs_BRV.exp() * log_probs_BRV).sum(-1).cpu(), mask_BR).item()
 
 
 def _variance(values: Tensor, mask: Tensor) -> Tensor:

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from jokbo.systems.gpt import token_losses
-
 ROWS = 128  # prompts sampled at once
 
 
@@ -70,9 +68,22 @@ def sample(
     return Rollout(tokens_BS, answers_BR != policy.config.pad_token_id, prompts_BP.shape[1])
 
 
+def answer_distributions(policy: PreTrainedModel, tokens_BS: Tensor, prompt_tokens: int) -> Tensor:
+    """log p of every token at each place of the answer given all before it, nats, fp32 [B, R, V]."""
+    states_BTD = policy.base_model(input_ids=tokens_BS[:, :-1], use_cache=False).last_hidden_state
+    logits_BRV = policy.get_output_embeddings()(states_BTD[:, prompt_tokens - 1 :])
+    return logits_BRV.float().log_softmax(-1)
+
+
+def chosen(log_probs_BRV: Tensor, tokens_BS: Tensor) -> Tensor:
+    """Of distributions over an answer's tokens, what they gave the tokens that stand there, [B, R]."""
+    answers_BR = tokens_BS[:, -log_probs_BRV.shape[1] :]
+    return log_probs_BRV.gather(-1, answers_BR[..., None]).squeeze(-1)
+
+
 def answer_log_probs(policy: PreTrainedModel, tokens_BS: Tensor, prompt_tokens: int) -> Tensor:
     """log p of each answer token given all before it, nats, [B, R]."""
-    return -token_losses(policy, tokens_BS)[:, prompt_tokens - 1 :]
+    return chosen(answer_distributions(policy, tokens_BS, prompt_tokens), tokens_BS)
 
 
 @torch.no_grad()
