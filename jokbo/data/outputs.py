@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
-from datasets import Dataset, DatasetDict
+import xxhash
+from datasets import Dataset, DatasetDict, DatasetInfo, Features
+
+MEBIBYTE = 2**20
+BATCH_ROWS = 1000
 
 
 @contextmanager
@@ -29,6 +36,61 @@ def whole_directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def write_shards(
+    rows: Iterable[Mapping[str, Any]], path: Path, schema: pa.Schema, *, shard_bytes: int = 32 * MEBIBYTE
+) -> int:
+    """Stream rows into a new folder of Arrow files that `load_from_disk` opens. Returns how many there were.
+
+    A file ends with the batch that brings it to `shard_bytes`; of no rows there is one file. The bytes are a
+    function of the rows and the schema alone.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    batches = _batches(rows, schema)
+    batch = next(batches, None)
+    files: list[Path] = []
+    written = 0
+    while batch or not files:
+        files.append(path / _file_name(len(files)))
+        with files[-1].open("wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+            while batch and sink.tell() < shard_bytes:
+                writer.write_batch(batch)
+                written += len(batch)
+                batch = next(batches, None)
+    _describe(path, files, schema)
+    return written
+
+
+def shard_files(path: Path) -> list[Path]:
+    """The Arrow files of a folder that `load_from_disk` opens, in the order of their rows."""
+    state = json.loads((path / "state.json").read_text())
+    return [path / file["filename"] for file in state["_data_files"]]
+
+
+def read_batches(file: Path) -> Iterator[pa.RecordBatch]:
+    """The record batches of one Arrow file, each read when its turn comes."""
+    with file.open("rb") as source, pa.ipc.open_stream(source) as reader:
+        yield from reader
+
+
+def assemble(files: Sequence[Path], path: Path, schema: pa.Schema) -> None:
+    """Make a new folder of finished Arrow files, all of this schema, that `load_from_disk` opens.
+
+    The files stay where they are too (hard links, or copies where the disks differ), so that whoever is
+    stopped half-way can do it again.
+    """
+    if not files:
+        write_shards((), path, schema)
+        return
+    path.mkdir(parents=True, exist_ok=True)
+    placed = [path / _file_name(number) for number in range(len(files))]
+    for file, place in zip(files, placed, strict=True):
+        try:
+            os.link(file, place)
+        except OSError:
+            shutil.copyfile(file, place)
+    _describe(path, placed, schema)
+
+
 def save_table(table: pa.Table, path: Path) -> None:
     """Write one table as a `datasets.Dataset` that `load_from_disk` opens."""
     _dataset(table).save_to_disk(path, num_shards=1)  # without the number an empty table could not be read
@@ -43,3 +105,40 @@ def save_tables(tables: Mapping[str, pa.Table], path: Path) -> None:
 def _dataset(table: pa.Table) -> Dataset:
     """The table in one chunk: chunks are an accident of how it was built, and would show in the file."""
     return Dataset(table.combine_chunks())
+
+
+def _batches(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Batches of at most BATCH_ROWS rows, and of about a MiB: a row that crosses it ends its batch."""
+    held: list[Mapping[str, Any]] = []
+    size = 0
+    for row in rows:
+        held.append(row)
+        size += sum(len(value) for value in row.values() if isinstance(value, str | bytes | list))
+        if len(held) == BATCH_ROWS or size >= MEBIBYTE:
+            yield pa.RecordBatch.from_pylist(held, schema)
+            held, size = [], 0
+    if held:
+        yield pa.RecordBatch.from_pylist(held, schema)
+
+
+def _file_name(number: int) -> str:
+    return f"data-{number:05d}.arrow"
+
+
+def _describe(path: Path, files: Sequence[Path], schema: pa.Schema) -> None:
+    """The two files by which `datasets` knows a folder; its own writer would need the whole table."""
+    content = xxhash.xxh3_64()  # two tables of one fingerprint would share what `datasets` keeps of its work
+    for file in files:
+        with file.open("rb") as stream:
+            content.update(hashlib.file_digest(stream, xxhash.xxh3_64).digest())
+    state = {
+        "_data_files": [{"filename": file.name} for file in files],
+        "_fingerprint": content.hexdigest(),
+        "_format_columns": None,
+        "_format_kwargs": {},
+        "_format_type": None,
+        "_output_all_columns": False,
+        "_split": None,
+    }
+    (path / "state.json").write_text(json.dumps(state, indent=2) + "\n")
+    DatasetInfo(features=Features.from_arrow_schema(schema)).write_to_directory(path)

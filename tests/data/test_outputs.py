@@ -5,8 +5,18 @@ import hashlib
 import pyarrow as pa
 import pytest
 from datasets import load_from_disk
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from jokbo.data.outputs import save_table, save_tables, whole_directory
+from jokbo.data.outputs import (
+    assemble,
+    read_batches,
+    save_table,
+    save_tables,
+    shard_files,
+    whole_directory,
+    write_shards,
+)
 
 
 def test_whole_directory_takes_the_place_of_the_old(tmp_path):
@@ -72,4 +82,53 @@ def test_saved_table_opens_with_a_fingerprint_of_its_content(tmp_path):
     one, two = load_from_disk(tmp_path / "one"), load_from_disk(tmp_path / "two")
     assert one.to_dict() == COLUMNS
     assert two.num_rows == 0
+    assert one._fingerprint != two._fingerprint
+
+
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {"text": st.text(max_size=2000), "ratings": st.none() | st.lists(st.integers(-4, 4), max_size=3)}
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(rows=ROWS, shard_bytes=st.integers(1, 4000))
+def test_shards_hold_the_rows_in_order_and_are_the_same_bytes_every_time(tmp_path_factory, rows, shard_bytes):
+    folder = tmp_path_factory.mktemp("out")
+    assert write_shards(rows, folder / "one", SCHEMA, shard_bytes=shard_bytes) == len(rows)
+    write_shards(iter(rows), folder / "two", SCHEMA, shard_bytes=shard_bytes)
+    assemble(shard_files(folder / "one"), folder / "three", SCHEMA)
+    assert contents(folder / "one") == contents(folder / "two") == contents(folder / "three")
+    batches = [batch for file in shard_files(folder / "one") for batch in read_batches(file)]
+    assert pa.Table.from_batches(batches, SCHEMA).to_pylist() == rows
+    assert load_from_disk(folder / "one").to_list() == rows
+
+
+def test_shards_and_batches_are_of_bounded_size(tmp_path):
+    rows = [{"text": "x" * 1000, "ratings": None}] * 5000 + [{"text": "y" * 3_000_000, "ratings": None}] * 3
+    write_shards(rows, tmp_path / "out", SCHEMA, shard_bytes=2_000_000)
+    sizes = [[len(batch) for batch in read_batches(file)] for file in shard_files(tmp_path / "out")]
+    assert sizes == [[1000, 1000], [1000, 1000], [1000, 1], [1], [1]]
+    write_shards([{"text": "x" * 2**18, "ratings": None}] * 9, tmp_path / "wide", SCHEMA)
+    (file,) = shard_files(tmp_path / "wide")
+    assert [len(batch) for batch in read_batches(file)] == [4, 4, 1]
+
+
+@pytest.mark.parametrize("write", [write_shards, assemble])
+def test_folder_of_no_rows_opens(tmp_path, write):
+    write((), tmp_path / "out", SCHEMA)
+    assert load_from_disk(tmp_path / "out").column_names == ["text", "ratings"]
+    assert [list(read_batches(file)) for file in shard_files(tmp_path / "out")] == [[]]
+
+
+def test_assembled_shards_open_in_the_order_given_and_can_be_assembled_again(tmp_path):
+    for name in "ab":
+        write_shards([{"text": name, "ratings": None}], tmp_path / name, SCHEMA)
+    files = [file for name in "ba" for file in shard_files(tmp_path / name)]
+    for again in ("first", "second"):
+        assemble(files, tmp_path / again, SCHEMA)
+        assert load_from_disk(tmp_path / again)["text"][:] == ["b", "a"]
+    one, two = load_from_disk(tmp_path / "a"), load_from_disk(tmp_path / "b")
     assert one._fingerprint != two._fingerprint
