@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from jokbo.data.outputs import save_table, whole_directory
+from collections import Counter
+from collections.abc import Iterator
+
+from jokbo.data.formats import RAW_SCHEMA
+from jokbo.data.outputs import whole_directory, write_shards
 from jokbo.data.sources import read_source
 from tasks.paths import RAW
 from tasks.records import write_metrics
@@ -10,13 +14,21 @@ from tasks.stage import Stage, run_stage, state
 
 
 def fetch(stage: Stage) -> None:
-    metrics = {}
+    counts: Counter[str] = Counter()
     with whole_directory(RAW) as raw:
-        for name, source in stage.params.sources.items():
-            table = read_source(name, source, state() / "downloads")
-            save_table(table, raw / name)
-            metrics[f"rows/{name}"] = table.num_rows
-    write_metrics(stage, metrics)
+        for name in stage.params.sources:
+            counts[f"too_long/{name}"] = 0
+            counts[f"rows/{name}"] = write_shards(_rows(stage, name, counts), raw / name, RAW_SCHEMA)
+    write_metrics(stage, dict(counts))
+
+
+def _rows(stage: Stage, name: str, counts: Counter[str]) -> Iterator[dict]:
+    source = stage.params.sources[name]
+    for row in read_source(name, source, state() / "downloads", stage.params.maximum_bytes):
+        if row is None:
+            counts[f"too_long/{name}"] += 1
+        else:
+            yield row
 
 
 if __name__ == "__main__":

@@ -1,17 +1,27 @@
 """Readers: bytes of one format in, rows of the raw table out, and errors that name file and line.
 
-A row is a dict with the columns of RAW_SCHEMA. `place` is what a reader's complaints call its input.
+A reader gives records, each with the place that complaints about it name, and None for one that is longer than
+allowed: a line of txt or jsonl or a record of csv of more than `maximum` bytes is passed over, not held.
 """
 
 from __future__ import annotations
 
+import bz2
 import csv
+import gzip
 import io
 import json
+import lzma
 import re
+import shutil
 import sys
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -27,7 +37,11 @@ RAW_SCHEMA = pa.schema(
         ("ratings", pa.list_(pa.int64())),  # single human ratings, -4 to 4, null where nobody was asked
     ]
 )
-Row = dict[str, Any]
+Row = dict[str, Any]  # with the columns of RAW_SCHEMA
+Record = tuple[str, Mapping[str, Any]]  # a place and the fields there
+UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)  # what damaged files raise
+PIECE = 2**20
+ORDINARY = re.compile(rb'[^",\r\n]+')  # what csv's rules do not look at
 ICWSM_PARTS = {
     "icwsm2014-movies": "movieReviewSnippets",
     "icwsm2014-amazon": "amazonReviewSnippets",
@@ -36,62 +50,120 @@ ICWSM_PARTS = {
 }
 
 
-def read_txt(stream: BinaryIO, place: str, source: str) -> Iterator[Row]:
-    """One document a line; blank lines are skipped."""
-    for line in _lines(stream, place):
-        if line.strip():
-            yield {"text": line.strip(), "source": source, "label": None, "ratings": None}
+def read_rows(
+    file: Path, place: str, format: str, columns: Mapping[str, str], source: str, maximum: int
+) -> Iterator[Row | None]:
+    """The rows of one file, in order; None for each whose text is longer than `maximum` bytes.
 
-
-def read_csv(stream: BinaryIO, place: str, source: str, columns: Mapping[str, str]) -> Iterator[Row]:
-    """One document a record of a file with a header line. Raises InputError for a column that it lacks."""
-    csv.field_size_limit(sys.maxsize)  # the default refuses a text of 128 KiB
-    reader = csv.DictReader(_lines(stream, place))
+    place: what errors call the file; its suffix tells how the file is compressed. columns: a column of
+    RAW_SCHEMA -> the field that holds it. source: whose rows they are where no field says it.
+    Raises InputError for a file that cannot be read whole, and for the first record that is no row.
+    """
     try:
-        check_columns(columns, reader.fieldnames or [], place)
-        for record in reader:
-            yield raw_row(record, columns, source, f"{place}:{reader.line_num}")
+        with _opened(file, place, seeks=format == "parquet") as stream:
+            for record in READERS[format](stream, place, columns, maximum):
+                yield record and raw_row(record[1], columns, source, record[0], maximum)
+    except UNREADABLE as error:
+        raise InputError(f"{place} cannot be read ({error}); get it again, or take it out") from error
+
+
+def fits(name: str, format: str) -> bool:
+    """Whether a file's name says that it is of this format, compressed or not."""
+    path = PurePath(name.lower())
+    return (path.with_suffix("") if path.suffix in COMPRESSIONS else path).suffix == f".{format}"
+
+
+def read_txt(
+    stream: BinaryIO, place: str, columns: Mapping[str, str], maximum: int
+) -> Iterator[Record | None]:
+    """One document a line, in a field `text`; blank lines are skipped."""
+    for number, line, too_long in _lines(stream, place, maximum):
+        if too_long:
+            yield None
+        elif text := line.strip():
+            yield f"{place}:{number}", {"text": text}
+
+
+def read_csv(
+    stream: BinaryIO, place: str, columns: Mapping[str, str], maximum: int
+) -> Iterator[Record | None]:
+    """One document a record of a file with a header line; blank lines between records are skipped."""
+    size = 0  # of the record that is being read
+
+    def lines() -> Iterator[str]:
+        nonlocal size
+        for _, line, too_long in _lines(stream, place, maximum):
+            size += maximum + 1 if too_long else len(line)
+            yield line if size <= maximum else _marks(line.encode()).decode()
+
+    csv.field_size_limit(sys.maxsize)  # the default refuses a text of 128 KiB
+    reader = csv.reader(lines(), strict=True)
+    header: list[str] = []
+    begin = 1
+    try:
+        for fields in reader:
+            if not header:
+                header = fields
+                check_columns(columns, header, place)
+            elif size > maximum:
+                yield None
+            elif fields:
+                if len(fields) != len(header):
+                    found = f"{len(fields)} fields, not {len(header)}"
+                    raise InputError(f"{place}:{begin} has {found}: quote the text, or mend the line")
+                yield f"{place}:{begin}", dict(zip(header, fields, strict=True))
+            begin, size = reader.line_num + 1, 0
     except csv.Error as error:
-        raise InputError(f"{place}:{reader.line_num} is not csv: {error}; mend or remove the line") from error
+        raise InputError(f"{place}:{begin} is not csv: {error}; mend or remove the line") from error
 
 
-def read_jsonl(stream: BinaryIO, place: str, source: str, columns: Mapping[str, str]) -> Iterator[Row]:
+def read_jsonl(
+    stream: BinaryIO, place: str, columns: Mapping[str, str], maximum: int
+) -> Iterator[Record | None]:
     """One document a JSON object a line; blank lines are skipped."""
-    for number, line in enumerate(_lines(stream, place), start=1):
+    for number, line, too_long in _lines(stream, place, maximum):
+        if too_long:
+            yield None
+            continue
         if not line.strip():
             continue
         here = f"{place}:{number}"
         try:
-            record = json.loads(line)
-        except ValueError as error:
+            record = json.loads(line, strict=False)  # control characters are the cleaning's to take out
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{here} is not JSON: {error}; mend or remove the line") from error
         if not isinstance(record, dict):
             raise InputError(f"{here} holds {type(record).__name__}, not an object: write {{...}} a line")
-        check_columns(columns, record, here)
-        yield raw_row(record, columns, source, here)
+        yield here, record
 
 
-def read_parquet(stream: BinaryIO, place: str, source: str, columns: Mapping[str, str]) -> Iterator[Row]:
-    """One document a row. Reads a batch of rows at a time."""
+def read_parquet(stream: BinaryIO, place: str, columns: Mapping[str, str], maximum: int) -> Iterator[Record]:
+    """One document a row, of the columns wanted. Needs a stream that can seek."""
+    number = 0
     try:
-        file = pq.ParquetFile(stream)
+        file = pq.ParquetFile(stream, pre_buffer=False, buffer_size=PIECE)  # or it reads a row group at once
         check_columns(columns, file.schema_arrow.names, place)
-        number = 0
-        for batch in file.iter_batches(batch_size=1024, columns=sorted(set(columns.values()))):
+        for batch in file.iter_batches(batch_size=128, columns=sorted(set(columns.values()))):
+            batch.validate(full=True)  # that strings are UTF-8
             for record in batch.to_pylist():
                 number += 1
-                yield raw_row(record, columns, source, f"{place}, row {number}")
+                yield f"{place}, row {number}", record
     except pa.ArrowException as error:
-        raise InputError(f"{place} is not a whole parquet file: {error}; write it again") from error
+        reason = f"{error}".splitlines()[0]
+        raise InputError(
+            f"{place} is not a whole parquet file after row {number}: {reason}; write it again"
+        ) from error
 
 
-def read_icwsm2014(stream: BinaryIO, place: str) -> Iterator[Row]:
+def read_icwsm2014(
+    stream: BinaryIO, place: str, columns: Mapping[str, str], maximum: int
+) -> Iterator[Record]:
     """The rated texts of Hutto and Gilbert (2014): four pairs of tables in a tar.gz, joined by id.
 
     *_GroundTruth.txt holds id, mean, text; *_anonDataRatings.txt holds id, mean, deviation, single ratings.
     """
     try:
-        with tarfile.open(fileobj=stream, mode="r:gz") as archive:
+        with tarfile.open(fileobj=stream, mode="r:") as archive:
             files = {member.name.rsplit("/")[-1]: member for member in archive if member.isfile()}
             for source, part in ICWSM_PARTS.items():
                 truth, rated = (f"{part}_{kind}.txt" for kind in ("GroundTruth", "anonDataRatings"))
@@ -99,16 +171,24 @@ def read_icwsm2014(stream: BinaryIO, place: str) -> Iterator[Row]:
                 ratings = _table(archive.extractfile(files[rated]), f"{place}/{rated}", width=4)
                 for key, (_, text) in texts.items():
                     found = json.loads(ratings[key][-1])
-                    yield {"text": text, "source": source, "label": None, "ratings": found}
+                    yield f"{place}/{truth}, id {key}", {"text": text, "source": source, "ratings": found}
     except KeyError as error:
         raise InputError(f"{place} lacks {error}: it is not the archive of ICWSM 2014") from error
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, *UNREADABLE) as error:
         raise InputError(f"{place} is not a whole tar.gz: {error}; get it again") from error
+
+
+READERS: dict[str, Callable[..., Iterator[Record | None]]] = {
+    "txt": read_txt,
+    "jsonl": read_jsonl,
+    "csv": read_csv,
+    "parquet": read_parquet,
+    "icwsm2014": read_icwsm2014,
+}
 
 
 def check_columns(columns: Mapping[str, str], present: Iterable[str], place: str) -> None:
     """Raise InputError if a column that `columns` names is not among those present."""
-    present = list(present)
     for name in columns.values():
         if name not in present:
             held = ", ".join(map(repr, present)) or "none"
@@ -124,16 +204,26 @@ def check_source(name: str, place: str) -> str:
     return name
 
 
-def raw_row(record: Mapping[str, Any], columns: Mapping[str, str], source: str, place: str) -> Row:
-    """A record as a row of the raw table. `columns` says which of its fields are text, label, source, ratings."""
+def raw_row(
+    record: Mapping[str, Any], columns: Mapping[str, str], source: str, place: str, maximum: int
+) -> Row | None:
+    """A record as a row of the raw table, or None if its text is longer than `maximum` bytes.
+
+    columns: which of its fields are text, label, source, ratings. Raises InputError if they cannot be.
+    """
+    check_columns(columns, record, place)
     text = record[columns["text"]]
     if not isinstance(text, str):
-        raise InputError(f"{place}: column {columns['text']!r} is {text!r}, not text; mend or remove the row")
+        raise InputError(
+            f"{place}: column {columns['text']!r} is {text!r:.80}, not text; mend or remove the row"
+        )
     try:
-        text.encode()
+        size = len(text.encode())
     except UnicodeEncodeError as error:
         found = f"half a surrogate pair at character {error.start}"
         raise InputError(f"{place}: the text has {found}; mend or remove the row") from error
+    if size > maximum:
+        return None
     label = _label(record[columns["label"]], place) if "label" in columns else None
     origin = check_source(str(record[columns["source"]]), place) if "source" in columns else source
     ratings = _ratings(record[columns["ratings"]], place) if "ratings" in columns else None
@@ -146,7 +236,7 @@ def _ratings(value: Any, place: str) -> list[int] | None:
         return None
     if not isinstance(value, list) or not all(type(rating) is int and -4 <= rating <= 4 for rating in value):
         raise InputError(
-            f"{place}: ratings are {value!r}, not a list of whole numbers from -4 to 4; mend the row"
+            f"{place}: ratings are {value!r:.80}, not a list of whole numbers from -4 to 4; mend the row"
         )
     return value
 
@@ -157,26 +247,99 @@ def _label(value: Any, place: str) -> int | None:
         return None
     if value in (0, 1, "0", "1"):
         return int(value)
-    raise InputError(f"{place}: label is {value!r}: write 0 (negative), 1 (positive) or nothing (unknown)")
+    raise InputError(
+        f"{place}: label is {value!r:.80}: write 0 (negative), 1 (positive) or nothing (unknown)"
+    )
 
 
-def _lines(stream: BinaryIO, place: str) -> Iterator[str]:
-    """Decoded lines, without a byte order mark. Raises InputError at the first byte that is not UTF-8."""
+@contextmanager
+def _opened(file: Path, place: str, *, seeks: bool) -> Iterator[BinaryIO]:
+    """The file's content, decompressed as the suffix of `place` tells; copied out if the reader seeks in it."""
+    # of a URL, the query is no part of the name
+    suffix = PurePath(place.partition("?")[0] if "://" in place else place).suffix.lower()
+    with file.open("rb") as raw:
+        if suffix not in COMPRESSIONS:
+            yield raw
+            return
+        with COMPRESSIONS[suffix](raw) as stream:
+            if not seeks:
+                yield stream
+                return
+            with tempfile.TemporaryFile() as whole:
+                shutil.copyfileobj(stream, whole, PIECE)
+                whole.seek(0)
+                yield whole
+
+
+def _only_member(raw: BinaryIO) -> BinaryIO:
+    archive = zipfile.ZipFile(raw)
+    members = [member for member in archive.infolist() if not member.is_dir()]
+    if len(members) != 1:
+        raise zipfile.BadZipFile(f"it holds {len(members)} files, where one is looked for")
+    try:
+        return archive.open(members[0])
+    except RuntimeError as error:  # a password, or a way of compression that Python lacks
+        raise zipfile.BadZipFile(str(error)) from error
+
+
+COMPRESSIONS: dict[str, Callable[[BinaryIO], Any]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+    ".zst": lambda raw: pa.CompressedInputStream(raw, "zstd"),  # zstandard's own takes half a file for whole
+    ".zip": _only_member,
+}
+
+
+def _lines(stream: BinaryIO, place: str, maximum: int = 2**30) -> Iterator[tuple[int, str, bool]]:
+    """Number and text of each line, without a byte order mark, and whether it is over `maximum` bytes.
+
+    Of a line that is, only its marks are held and given (_marks).
+    Raises InputError at the first byte that is not UTF-8.
+    """
     offset = 0
-    for number, line in enumerate(io.BufferedReader(stream), start=1):
+    reader = io.BufferedReader(stream, PIECE)
+    for number, line in enumerate(iter(lambda: reader.readline(maximum + 2), b""), start=1):
+        if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise InputError(f"{place} is UTF-16 by its first two bytes: convert the file to UTF-8")
+        too_long = len(line.removesuffix(b"\n").removesuffix(b"\r")) > maximum
+        size = len(line)
+        if too_long:
+            pieces = [_marks(line)]
+            while line and not line.endswith(b"\n"):
+                line = reader.readline(PIECE)
+                size += len(line)
+                pieces.append(_marks(line))
+            line = b"".join(pieces)
         try:
             text = line.decode("utf-8")
         except UnicodeDecodeError as error:
             byte = f"byte {offset + error.start} is 0x{line[error.start]:02x}"
-            raise InputError(f"{place}:{number} is not UTF-8: {byte}; convert the file to UTF-8") from error
-        offset += len(line)
-        yield text.removeprefix("\ufeff") if number == 1 else text
+            likely = "cp949" if _decodes(line, "euc-kr") else "cp1252"
+            raise InputError(
+                f"{place}:{number} is not UTF-8: {byte}; convert the file to UTF-8 (from {likely}?)"
+            ) from error
+        offset += size
+        yield number, text.removeprefix("\ufeff") if number == 1 else text, too_long
+
+
+def _marks(line: bytes) -> bytes:
+    """What csv's rules see in a line: its quotes, commas and line ends, and that there is text between them."""
+    return ORDINARY.sub(b"x", line)
+
+
+def _decodes(line: bytes, encoding: str) -> bool:
+    try:
+        line.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _table(stream: BinaryIO, place: str, width: int) -> dict[str, list[str]]:
     """Lines of tab-separated fields, by their first."""
     rows = {}
-    for number, line in enumerate(_lines(stream, place), start=1):
+    for number, line, _ in _lines(stream, place):
         key, *fields = line.rstrip("\r\n").split("\t", width - 1)
         if len(fields) != width - 1:
             found = f"{len(fields) + 1} fields, not {width}"

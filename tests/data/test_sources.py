@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import shutil
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import datasets
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import zstandard
 
 from jokbo.data.sources import download, read_source
 from jokbo.errors import InputError
@@ -30,8 +34,14 @@ def rated_snippets() -> dict[str, bytes]:
     return tables
 
 
-def read(name, source):
-    return read_source(name, source, DOWNLOADS).to_pylist()
+def parquet(*texts):
+    stream = io.BytesIO()
+    pq.write_table(pa.table({"text": texts}), stream)
+    return stream.getvalue()
+
+
+def read(name, source, maximum=1_000_000):
+    return list(read_source(name, source, DOWNLOADS, maximum))
 
 
 def test_package_is_read_and_not_imported(wheel):
@@ -81,6 +91,19 @@ def test_package_without_the_member(wheel):
         read("toy", package(digest, member="elsewhere.csv"))
 
 
+def test_source_distribution(project):
+    content = {"toy-texts-1.0/setup.py": b"raise SystemExit", "toy-texts-1.0/texts/a.txt": b"one\n"}
+    path = project / "registry" / "toy-texts-1.0.tar.gz"
+    path.write_bytes(tar_gz(content | {"toy-texts-1.0/PKG-INFO": b"Name: toy-texts\nVersion: 1.0\n"}))
+    settings = package(sha256(path), member="toy-texts-1.0/texts/a.txt", format="txt", columns=None)
+    DOWNLOADS.mkdir()
+    shutil.copy(path, DOWNLOADS / settings.sha256)
+    assert [row["text"] for row in read("toy", settings)] == ["one"]
+    settings.member = "toy-texts-1.0/other.txt"
+    with pytest.raises(InputError, match=r"toy-texts==1\.0 holds no file 'toy-texts-1\.0/other\.txt'"):
+        read("toy", settings)
+
+
 def test_rated_snippets_in_a_package(wheel):
     digest = wheel({"rated.tar.gz": tar_gz(rated_snippets())})
     rows = read("toy", package(digest, member="rated.tar.gz", format="icwsm2014", columns=None))
@@ -112,79 +135,85 @@ def test_damaged_archive_of_rated_snippets(wheel, damaged):
         read("toy", package(digest, member="rated.tar.gz", format="icwsm2014", columns=None))
 
 
-@pytest.mark.parametrize("pack", [lambda data: data, gzip.compress, zstandard.compress])
-def test_files_of_each_format_plain_and_compressed(project, pack):
-    suffix = {gzip.compress: ".gz", zstandard.compress: ".zst"}.get(pack, "")
-    local(f"a.txt{suffix}", pack("één film\n\nvoilà\n".encode()))
-    local(f"a.csv{suffix}", pack(b'\xef\xbb\xbfreview,stars\n"two\nlines",1\n'))
-    local(f"a.jsonl{suffix}", pack(b'{"review": "great", "stars": 0}\n\n{"review": "x", "stars": null}\n'))
-    columns = {"text": "review", "label": "stars"}
-    assert [row["text"] for row in read("mine", files(f"*.txt{suffix}", "txt"))] == ["één film", "voilà"]
-    assert read("mine", files(f"*.csv{suffix}", "csv", columns)) == [
-        {"text": "two\nlines", "source": "mine", "label": 1, "ratings": None}
-    ]
-    labels = [row["label"] for row in read("mine", files(f"*.jsonl{suffix}", "jsonl", columns))]
-    assert labels == [0, None]
+@pytest.mark.parametrize(
+    ("member", "format", "pack"),
+    [
+        ("texts/a.txt", "txt", lambda: b"one\ntwo\n"),
+        ("texts/a.txt.gz", "txt", lambda: gzip.compress(b"one\ntwo\n")),
+        ("texts/a.jsonl", "jsonl", lambda: b'{"text": "one"}\n{"text": "two"}\n'),
+        ("texts/a.parquet", "parquet", lambda: parquet("one", "two")),
+        ("texts/a.parquet.gz", "parquet", lambda: gzip.compress(parquet("one", "two"))),
+    ],
+)
+def test_members_of_every_format(wheel, member, format, pack):
+    digest = wheel({member: pack()})
+    rows = read("toy", package(digest, member=member, format=format, columns=None))
+    assert [row["text"] for row in rows] == ["one", "two"]
+    assert [path.name for path in DOWNLOADS.iterdir()] == [digest]
 
 
-def test_parquet(project):
-    stream = io.BytesIO()
-    pq.write_table(pa.table({"other": [1, 2], "text": ["eins", "zwei"], "label": [1, -1]}), stream)
-    local("deep/a.parquet", stream.getvalue())
-    rows = read("mine", files("**/*.parquet", "parquet", {"label": "label"}))
-    assert [(row["text"], row["label"]) for row in rows] == [("eins", 1), ("zwei", None)]
+def test_a_folder_is_the_files_below_it_whose_names_fit(project):
+    names = ["b.txt", "a/c.txt.gz", "a.TXT", "a/d.csv", "notes.txt.bak", "e.txt.d/f.md", "a/.keep", "txt"]
+    for name in names:
+        local(f"corpus/{name}", gzip.compress(name.encode()) if name.endswith(".gz") else name.encode())
+    for paths in ("corpus", "corpus/"):
+        assert {row["text"] for row in read("mine", files(paths, "txt"))} == {"b.txt", "a/c.txt.gz", "a.TXT"}
+    assert [row["text"] for row in read("mine", files("corpus/*.txt", "txt"))] == ["b.txt"]
+    assert [row["text"] for row in read("mine", files("**/*.bak", "txt"))] == ["notes.txt.bak"]
 
 
-def test_all_members_of_a_concatenated_archive_are_read(project):
-    local("a.txt.gz", gzip.compress(b"one\n") + gzip.compress(b"two\n"))
-    local("b.txt.zst", zstandard.compress(b"three\n") + zstandard.compress(b"four\n"))
-    texts = [row["text"] for row in read("mine", files("*.txt.*", "txt"))]
-    assert texts == ["one", "two", "three", "four"]
+def test_rows_are_in_the_order_of_the_names(project):
+    for name in ("b", "c", "a/z"):
+        local(f"corpus/{name}.txt", name.encode())
+    assert [row["text"] for row in read("mine", files("corpus", "txt"))] == ["a/z", "b", "c"]
+
+
+def test_rows_come_before_the_source_is_read_whole(project):
+    local("a.txt", b"one\n")
+    local("b.txt", b"\xff")
+    rows = read_source("mine", files("*", "txt"), DOWNLOADS, 100)
+    assert next(rows)["text"] == "one"
+    with pytest.raises(InputError, match=r"data/local/b\.txt:1 is not UTF-8"):
+        next(rows)
+
+
+def test_too_long_texts_are_told_from_none(project):
+    local("a.txt", b"short\n" + b"long " * 9)
+    local("b.txt", b"longer" * 9)
+    assert [row and row["text"] for row in read("mine", files("*.txt", "txt"), 10)] == ["short", None, None]
+    with pytest.raises(
+        InputError, match=r"fetch\.sources\.mine holds no text of at most .*maximum_bytes, 10"
+    ):
+        read("mine", files("b.txt", "txt"), 10)
 
 
 @pytest.mark.parametrize(
-    ("name", "format", "content", "said"),
+    ("name", "format", "content"),
     [
-        ("a.txt", "txt", b"", r"data/local/a\.txt is empty"),
-        ("a.csv", "csv", b"", r"data/local/a\.csv is empty"),
-        ("a.csv", "csv", b"text\n", r"data/local/a\.csv is empty"),
-        ("a.csv", "csv", b"text\nx\ry\n", r"a\.csv:1 is not csv: new-line character"),
-        ("a.txt", "txt", b"good\nbad \xff\n", r"a\.txt:2 is not UTF-8: byte 9 is 0xff"),
-        ("a.csv", "csv", b"text\ngood\nb\xe9d\n", r"a\.csv:3 is not UTF-8: byte 11 is 0xe9"),
-        ("a.csv", "csv", b"review,stars\nx,1\n", r"a\.csv has no column 'text': it has 'review', 'stars'"),
-        ("a.csv", "csv", b"id,text\n1\n", r"a\.csv:2: column 'text' is None"),
-        ("a.jsonl", "jsonl", b'{"text": "x"}\n{"text": \n', r"a\.jsonl:2 is not JSON"),
-        ("a.jsonl", "jsonl", b'["text"]\n', r"a\.jsonl:1 holds list, not an object"),
-        ("a.jsonl", "jsonl", b'{"body": "x"}\n', r"a\.jsonl:1 has no column 'text': it has 'body'"),
-        ("a.jsonl", "jsonl", b'{"text": 3}\n', r"a\.jsonl:1: column 'text' is 3, not text"),
-        ("a.jsonl", "jsonl", b'{"text": "\\ud800"}\n', r"a\.jsonl:1: the text has half a surrogate pair"),
-        ("a.txt.gz", "txt", gzip.compress(b"text\n" * 99)[:-12], r"a\.txt\.gz cannot be read"),
-        ("a.txt.zst", "txt", zstandard.compress(b"text\n" * 99)[:-3], r"a\.txt\.zst cannot be read"),
-        ("a.txt.gz", "txt", b"plain text\n", r"a\.txt\.gz cannot be read"),
-        ("a.parquet", "parquet", b"PAR1 and no more", r"a\.parquet is not a whole parquet file"),
+        ("a.txt", "txt", b""),
+        ("a.txt", "txt", b"\n \n"),
+        ("a.csv", "csv", b""),
+        ("a.csv", "csv", b"text\n"),
+        ("a.jsonl.gz", "jsonl", b""),
+        ("a.jsonl.gz", "jsonl", gzip.compress(b"")),
+        ("a.parquet", "parquet", b""),
+        ("a.parquet", "parquet", parquet()),
     ],
 )
-def test_bad_files(project, name, format, content, said):
+def test_empty_files(project, name, format, content):
     local(name, content)
-    with pytest.raises(InputError, match=said) as caught:
+    with pytest.raises(InputError, match=rf"data/local/{name} is empty: fill it, or take it out"):
         read("mine", files("*", format))
-    assert "\n" not in str(caught.value)
 
 
-def test_long_text(project):
-    local("a.csv", b"text\n" + b"word " * 100_000)
-    assert len(read("mine", files("*", "csv"))[0]["text"]) == 500_000
-
-
-def test_bad_label(project):
-    local("a.csv", b"text,label\nx,5\n")
-    with pytest.raises(InputError, match=r"a\.csv:2: label is '5': write 0"):
-        read("mine", files("*", "csv", {"label": "label"}))
-
-
-def test_no_file_matches(project):
-    with pytest.raises(InputError, match=r"fetch\.sources\.mine: no file matches data/local/\*\.txt"):
-        read("mine", files("*.txt", "txt"))
+@pytest.mark.parametrize(
+    ("paths", "said"),
+    [("*.txt", r"no file matches data/local/\*\.txt"), ("corpus", r"no file is \.txt in data/local/corpus")],
+)
+def test_no_file_matches(project, paths, said):
+    local("corpus/a.csv", b"text\none\n")
+    with pytest.raises(InputError, match=rf"fetch\.sources\.mine: {said}: put one there"):
+        read("mine", files(paths, "txt"))
 
 
 @pytest.mark.parametrize("paths", ["/etc/*.txt", "../*.txt", "a/../../*.txt"])
@@ -203,38 +232,153 @@ def test_names_of_sources(project, name):
 
 
 @pytest.fixture
+def memory():
+    filesystem = fsspec.filesystem("memory")
+    yield filesystem
+    filesystem.rm("/", recursive=True)
+
+
+@pytest.fixture
+def server(tmp_path):
+    """URL of a server of this machine, of the files below tmp_path/served."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+        def do_GET(self):
+            if self.path == "/cut.txt":
+                self.send_response(200)
+                self.send_header("Content-Length", "1000")
+                self.end_headers()
+                self.wfile.write(b"half a file\n")
+            else:
+                super().do_GET()
+
+    handler = partial(Handler, directory=tmp_path / "served")
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{serving.server_port}"
+        serving.shutdown()
+
+
+def serve(project, **contents):
+    for name, content in contents.items():
+        path = project / "served" / name.replace("__", "/").replace("_", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def texts(paths, format, sha256=None):
+    return [row["text"] for row in read("mine", files(paths, format, sha256=sha256))]
+
+
+def test_urls_of_a_file_a_glob_and_a_folder(project, memory):
+    memory.pipe(
+        {"/in/a.txt": b"one", "/in/deep/b.txt.gz": gzip.compress(b"two"), "/in/c.csv": b"text\nthree"}
+    )
+    memory.pipe("/in/d.parquet", parquet("four"))
+    assert texts("memory://in/a.txt", "txt") == ["one"]
+    assert texts("memory://in/", "txt") == ["one", "two"]
+    assert texts("memory://in/*.csv", "csv") == ["three"]
+    assert texts("memory://in/**/*.gz", "txt") == ["two"]
+    assert texts("memory://in/d.parquet", "parquet") == ["four"]
+    assert list(DOWNLOADS.iterdir()) == []
+    memory.pipe("/in/deep/b.txt.gz", gzip.compress(b"good\nbad \xff"))
+    with pytest.raises(InputError, match=r"memory:///in/deep/b\.txt\.gz:2 is not UTF-8"):
+        texts("memory://in/", "txt")
+    assert list(DOWNLOADS.iterdir()) == []
+
+
+def test_files_of_a_web_server(project, server):
+    serve(project, a_txt_gz=gzip.compress(b"one\n"), b_parquet=parquet("two"), deep__c_txt=b"three\n")
+    assert texts(f"{server}/a.txt.gz?version=2", "txt") == ["one"]
+    assert texts(f"{server}/b.parquet", "parquet") == ["two"]
+    assert texts(f"{server}/deep/*.txt", "txt") == ["three"]
+    assert texts(f"{server}/", "txt") == ["one", "three"]
+    with pytest.raises(
+        InputError, match=r"fetch\.sources\.mine: http.*/none\.txt cannot be fetched \(.*none"
+    ):
+        texts(f"{server}/none.txt", "txt")
+    with pytest.raises(InputError, match=r"cut\.txt cannot be fetched \(.*not completed"):
+        texts(f"{server}/cut.txt", "txt")
+    assert list(DOWNLOADS.iterdir()) == []
+
+
+def test_pinned_url_is_checked_and_kept(project, memory):
+    memory.pipe("/a.txt", b"one\n")
+    digest = hashlib.sha256(b"one\n").hexdigest()
+    assert texts("memory://a.txt", "txt", digest) == ["one"]
+    memory.rm("/a.txt")
+    assert texts("memory://a.txt", "txt", digest) == ["one"]
+    memory.pipe("/a.txt", b"two\n")
+    (DOWNLOADS / digest).write_bytes(b"damaged\n")
+    with pytest.raises(
+        InputError, match=rf"memory://a\.txt: its sha256 is \w{{64}}, params\.yaml pins {digest}"
+    ):
+        texts("memory://a.txt", "txt", digest)
+    (DOWNLOADS / digest).unlink()
+    assert list(DOWNLOADS.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("paths", "sha256", "said"),
+    [
+        ("s3://bucket/a.txt", None, r"s3://bucket/a\.txt cannot be looked up \(Install s3fs"),
+        ("gs://bucket/*.txt", None, r"gs://bucket/\*\.txt cannot be looked up \(Please install gcsfs"),
+        ("carrier-pigeon://a.txt", None, r"cannot be looked up \(Protocol not known: carrier-pigeon"),
+        ("memory://in", None, r"memory://in is a folder: name a file, or end it in /"),
+        ("memory://none.txt", None, r"memory:///none\.txt cannot be fetched"),
+        ("memory://in/*.csv", None, r"no file matches memory://in/\*\.csv"),
+        ("memory://in/", None, r"no file is \.txt below memory://in/"),
+        ("memory://in/*", "0" * 64, r"fetch\.sources\.mine\.sha256 pins one file: memory://in/\* may name"),
+        ("memory://in/", "0" * 64, r"fetch\.sources\.mine\.sha256 pins one file"),
+    ],
+)
+def test_bad_urls(project, memory, paths, sha256, said):
+    memory.pipe("/in/a.md", b"one\n")
+    with pytest.raises(InputError, match=said) as caught:
+        texts(paths, "txt", sha256)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
 def hub_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
 
-def test_hub_data_set(project, hub_cache):
+@pytest.mark.parametrize("streaming", [False, True])
+def test_hub_data_set(project, hub_cache, streaming):
     path = local("set/train.csv", CSV.encode()).parent
-    rows = read("mine", hub(path, columns={"text": "text", "label": "label", "source": "source"}))
-    assert rows == ROWS
+    columns = {"text": "text", "label": "label", "source": "source"}
+    assert read("mine", hub(path, columns=columns, streaming=streaming)) == ROWS
 
 
-@pytest.mark.parametrize("revision", ["main", "abc123", "A" * 40])
-def test_hub_revision_must_be_pinned(project, revision):
-    with pytest.raises(InputError, match=rf"fetch\.sources\.mine\.revision is '{revision}'.*40"):
-        read("mine", hub(Path("some/set"), revision))
-
-
-def test_hub_data_set_that_is_not_there(project, hub_cache):
+@pytest.mark.parametrize("streaming", [False, True])
+def test_hub_data_set_that_is_not_there(project, hub_cache, streaming):
     with pytest.raises(InputError, match=r"fetch\.sources\.mine: \S*nowhere cannot be loaded"):
-        read("mine", hub(project / "nowhere"))
+        read("mine", hub(project / "nowhere", streaming=streaming))
 
 
-def test_hub_column_that_is_not_there(project, hub_cache):
+@pytest.mark.parametrize("streaming", [False, True])
+def test_hub_data_set_that_breaks_off(project, hub_cache, streaming):
+    path = local("set/train.jsonl", b'{"text": "one"}\n{"text": \n').parent
+    with pytest.raises(InputError, match=r"fetch\.sources\.mine: \S*set cannot be loaded \(.+\)") as caught:
+        read("mine", hub(path, streaming=streaming))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_hub_column_that_is_not_there(project, hub_cache, streaming):
     path = local("set/train.csv", CSV.encode()).parent
     with pytest.raises(InputError, match=r"has no column 'body': it has 'text', 'label', 'source'"):
-        read("mine", hub(path, columns={"text": "body"}))
+        read("mine", hub(path, columns={"text": "body"}, streaming=streaming))
 
 
-def test_ratings_of_local_rows_are_kept_and_checked(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    source = files("rated.jsonl", "jsonl", columns={"text": "text", "ratings": "votes"})
-    local("rated.jsonl", b'{"text": "good", "votes": [3, -1]}\n{"text": "none", "votes": []}\n')
-    assert read_source("mine", source, tmp_path)["ratings"].to_pylist() == [[3, -1], None]
-    local("rated.jsonl", b'{"text": "good", "votes": [3]}\n{"text": "off the scale", "votes": [5]}\n')
-    with pytest.raises(InputError, match=r"rated.jsonl:2: ratings are \[5\]"):
-        read_source("mine", source, tmp_path)
+@pytest.mark.parametrize("streaming", [False, True])
+def test_hub_row_that_is_too_long_or_no_text(project, hub_cache, streaming):
+    path = local("set/train.jsonl", b'{"text": "one"}\n{"text": "too long"}\n{"text": null}\n').parent
+    rows = read_source("mine", hub(path, streaming=streaming), DOWNLOADS, 5)
+    assert [next(rows)["text"], next(rows)] == ["one", None]
+    with pytest.raises(InputError, match=r"set, row 2: column 'text' is None, not text"):
+        next(rows)
