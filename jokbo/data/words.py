@@ -37,7 +37,7 @@ def spaced(text: str) -> str:
 def hashed(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Hashes of the words of all texts, uint64 [words], one text after the other; and counts, int64 [texts].
 
-    A hash depends on the word alone, on every machine. About 40 bytes of memory are taken a byte of text, so
+    A hash depends on the word alone, on every machine. About 25 bytes of memory are taken a byte of text, so
     hand over a megabyte at a time.
     """
     encoded = [spaced(text).encode() for text in texts]

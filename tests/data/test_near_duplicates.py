@@ -106,6 +106,12 @@ def test_neither_the_order_of_texts_nor_their_batch_matters(texts):
         assert (near_duplicates.band_hashes([text], **SETTINGS)[0] == row).all()
 
 
+def test_batches_large_enough_for_threads_give_what_small_ones_give(planted):
+    texts, _ = planted
+    parts = [near_duplicates.band_hashes(texts[i : i + 100], **SETTINGS) for i in range(0, len(texts), 100)]
+    assert (near_duplicates.band_hashes(texts, **SETTINGS) == np.concatenate(parts)).all()
+
+
 @given(plain, st.randoms(use_true_random=False))
 def test_case_punctuation_and_white_space_do_not_matter(words, rng):
     loud = [
@@ -122,6 +128,11 @@ def test_the_same_text_shares_every_band_and_no_band_is_another():
     hashes = near_duplicates.band_hashes(["one two three four five six"] * 2, **SETTINGS)
     assert (hashes[0] == hashes[1]).all()
     assert len(set(hashes[0].tolist())) == 20
+
+
+def test_a_shingle_counts_once_however_often_it_stands_there():
+    assert len(near_duplicates.shingles("na na na na na na", 2)) == 1
+    assert len(near_duplicates.shingles("a b a b a b", 2)) == 2
 
 
 def test_a_text_shorter_than_a_shingle_is_one_shingle():
