@@ -42,6 +42,7 @@ Record = tuple[str, Mapping[str, Any]]  # a place and the fields there
 UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)  # what damaged files raise
 PIECE = 2**20
 ORDINARY = re.compile(rb'[^",\r\n]+')  # what csv's rules do not look at
+QUOTED = re.compile(r'(?:[^"]++|"")*+')  # what stands before the quote that ends a field
 ICWSM_PARTS = {
     "icwsm2014-movies": "movieReviewSnippets",
     "icwsm2014-amazon": "amazonReviewSnippets",
@@ -93,8 +94,9 @@ def read_csv(
     def lines() -> Iterator[str]:
         nonlocal size
         for _, line, too_long in _lines(stream, place, maximum):
+            inside = size > 0  # quotes that an earlier line of this record opens
             size += maximum + 1 if too_long else len(line)
-            yield line if size <= maximum else _marks(line.encode()).decode()
+            yield QUOTED.sub("", line, count=1) if inside and size > maximum else line
 
     csv.field_size_limit(sys.maxsize)  # the default refuses a text of 128 KiB
     reader = csv.reader(lines(), strict=True)
