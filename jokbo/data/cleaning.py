@@ -1,17 +1,35 @@
-"""Text as people wrote it, out of text as the web delivered it; and the key under which two texts are one."""
+"""Text as people wrote it, out of text as the web delivered it; and the key under which two texts are one.
+
+A cleaner is a function from text to text. `prepare.clean` names them in the order in which they are applied;
+read HTML before mending encodings, as ftfy does: an entity may spell half a broken character.
+"""
 
 from __future__ import annotations
 
+import functools
 import html
 import re
 import unicodedata
+from collections.abc import Callable, Sequence
+
+import ftfy
+from ftfy.badness import is_bad
+
+_FTFY = ftfy.TextFixerConfig(
+    unescape_html=False,
+    remove_terminal_escapes=False,
+    fix_latin_ligatures=False,
+    fix_character_width=False,
+    uncurl_quotes=False,
+    fix_line_breaks=False,
+    remove_control_chars=False,
+    normalization="NFC",
+    explain=False,
+)
 
 _BREAK = re.compile(r"</?(?:br|hr|p|div|li)\b[^<>]*>", re.IGNORECASE)
 _TAG = re.compile(r"</?[a-z][a-z0-9]*(?:\s[^<>]*)?/?>", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:#[0-9]+|#x[0-9a-f]+|[a-z][a-z0-9]*);", re.IGNORECASE)
-_SPACES = re.compile(r"[^\S\n]+")
-_AROUND_NEWLINE = re.compile(r" *\n *")
-_BLANK_LINES = re.compile(r"\n{3,}")
 
 _UNWANTED: dict[int, str | None] = {
     **dict.fromkeys(range(0x20)),
@@ -23,19 +41,122 @@ _UNWANTED: dict[int, str | None] = {
 }
 for _kept in "\t\n\v\f\r\x1c\x1d\x1e\x1f":  # white space, which is folded later
     del _UNWANTED[ord(_kept)]
+_ANY_UNWANTED = re.compile("[" + "".join(map(re.escape, map(chr, _UNWANTED))) + "]")
+
+_NOTICE_CHARACTERS = 200  # a longer line is prose that mentions such a thing
+_NOTICES = (  # the line goes that holds one: C4's own list first
+    *("javascript", "terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies"),
+    *("use cookies", "all rights reserved", "copyright ©", "copyright (c)"),
+    *("자바스크립트", "쿠키를 사용", "쿠키 정책", "이용약관", "개인정보처리방침", "개인정보 처리방침"),
+    *("무단전재", "무단 전재", "재배포 금지", "재배포금지"),
+)
+_BUTTON = re.compile(  # a whole line that is one, with the dots and arrows that go with it
+    r"\W*(?:(?:read|show|see|load|learn) more|click here|continue reading|skip to (?:main )?content|back to top"
+    r"|(?:subscribe|sign up|sign in|log in|register)(?: (?:now|here|today|to our newsletter))?"
+    r"|(?:share|tweet|pin|email|print) this(?: (?:page|post|article))?|(?:leave|post) a (?:comment|reply)|advertisement"
+    r"|더 ?보기|자세히 ?보기|로그인|회원 ?가입|구독(?: ?하기)?|공유(?: ?하기)?|(?:본문|메뉴)? ?바로 ?가기"
+    r"|이전 ?글|다음 ?글|맨 ?위로|인쇄(?: ?하기)?|댓글 ?(?:쓰기|달기)|광고)\W*",
+    re.IGNORECASE,
+)
+_MENU = re.compile(
+    r"\s*[^|>»\u203a]{1,30}(?:\s[|>»\u203a]+\s[^|>»\u203a]{1,30}){2,}\s*"
+)  # Home > News > Today
+
+# Hangul: a period ends a sentence after the endings of speech and after the forms of address, and not in a list
+# (한.미.일), where no space is missing. A number with a bracket is a footnote's. Latin: two small letters before
+# and a capitalised word after, so neither U.S.A., e.g., 3.5, node.js nor what looks like a host's name.
+_OPENS = r"(?=[^\W_]|[\u2018“「『(<【《])(?!\d{1,3}\))"
+_SENTENCE_END = re.compile(
+    rf"[.?](?:(?<=[다까요죠][.?])|(?<=시오[.?])|(?<=러분[.?])|(?<=[각폐]하[.?])){_OPENS}"
+    rf"|!(?<=[가-힣!]!){_OPENS}"
+    r"|[.?!](?<=[a-z][a-z][.?!])(?!(?:Com|Net|Org|Edu|Gov)\b)(?=(?:[A-Z][a-z]+|I|A)[\s,'\u2019])"
+)
+
+_BLANK_LINES = re.compile(r"\n{3,}")
 
 
-def clean(text: str) -> str:
-    """The text without HTML, control characters and stray white space, in Unicode normal form C.
+def cleaner(names: Sequence[str]) -> Callable[[str], str]:
+    """The cleaners of these names (jokbo.params.Cleaner) one after the other, as one function."""
+    steps = [CLEANERS[name] for name in names]
+    return lambda text: functools.reduce(lambda text, step: step(text), steps, text)
 
-    HTML breaks become newlines; runs of spaces become one, runs of blank lines one blank line. Entities are
-    read once and after the tags, so that a quoted `&lt;br&gt;` stays as the reader would have seen it.
+
+def unicode(text: str) -> str:
+    """The text with encodings mended line by line (ftfy: "sÃ£o" was "são") and in normal form C.
+
+    Curly quotes, ligatures, wide forms and HTML stay as they are.
     """
-    text = _TAG.sub("", _BREAK.sub("\n", text))
-    text = _ENTITY.sub(lambda match: html.unescape(match[0]), text)
-    text = unicodedata.normalize("NFC", text.translate(_UNWANTED))
-    text = _SPACES.sub(" ", text)
-    return _BLANK_LINES.sub("\n\n", _AROUND_NEWLINE.sub("\n", text)).strip()
+    if text.isascii():
+        return text
+    return ftfy.fix_text(text, _FTFY) if is_bad(text) else unicodedata.normalize("NFC", text)
+
+
+def without_html(text: str) -> str:
+    """The text without tags; breaks and paragraphs become newlines.
+
+    Entities are read once and after the tags, so that a quoted `&lt;br&gt;` stays as the reader would have
+    seen it.
+    """
+    if "<" in text:
+        text = _TAG.sub("", _BREAK.sub("\n", text))
+    return _ENTITY.sub(lambda match: html.unescape(match[0]), text) if "&" in text else text
+
+
+def without_control_characters(text: str) -> str:
+    """The text without control characters, byte order marks and halves of surrogate pairs.
+
+    White space stays; C1 controls become the characters that Windows-1252 has in their place.
+    """
+    return text.translate(_UNWANTED) if _ANY_UNWANTED.search(text) else text
+
+
+def without_boilerplate_lines(text: str) -> str:
+    """The text without lines that are a page's furniture: notices, buttons, menus, English and Korean.
+
+    After C4 (Raffel et al. 2020, section 2.2), which removes lines that mention JavaScript, cookies or terms
+    of use, and all of a page that holds "lorem ipsum". Its other rules, for lines without a full stop and for
+    braces, would take titles and code. Here a line of more than 200 characters always stays.
+    """
+    if "lorem ipsum" in text.lower():
+        return ""
+    return "\n".join(line for line in text.split("\n") if not _is_boilerplate(line))
+
+
+def _is_boilerplate(line: str) -> bool:
+    if len(line) > _NOTICE_CHARACTERS:
+        return False
+    lowered = line.lower()
+    return (
+        any(notice in lowered for notice in _NOTICES)
+        or _BUTTON.fullmatch(line) is not None
+        or _MENU.fullmatch(line) is not None
+    )
+
+
+def with_missing_spaces(text: str) -> str:
+    """The text with a space after each sentence that the next one follows without: "합니다.그리고", "end.The"."""
+    return _SENTENCE_END.sub(_spaced, text)
+
+
+def _spaced(match: re.Match[str]) -> str:
+    before = match.string[max(0, match.start() - 80) : match.start()].split()[-1]
+    return match[0] if "://" in before or "www." in before or "@" in before else match[0] + " "
+
+
+def with_plain_white_space(text: str) -> str:
+    """The text with runs of spaces as one, runs of blank lines as one blank line, and none at either end."""
+    lines = (" ".join(line.split()) for line in text.split("\n"))
+    return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip("\n")
+
+
+CLEANERS: dict[str, Callable[[str], str]] = {
+    "unicode": unicode,
+    "html": without_html,
+    "control_characters": without_control_characters,
+    "boilerplate_lines": without_boilerplate_lines,
+    "missing_spaces": with_missing_spaces,
+    "white_space": with_plain_white_space,
+}
 
 
 class _KeyTable(dict[int, int | None]):

@@ -1,0 +1,185 @@
+"""Quality rules of Gopher (Rae et al. 2021, appendix A.1.1): each a measure of a document, held against bounds.
+
+Words are what stands between white space; lines are those that are not blank, paragraphs what stands between
+blank lines. Where the paper leaves room: a bound itself passes; a duplicate is what has stood before in the
+document, its first occurrence is none; characters are those of words, lines or paragraphs, without the white
+space between; stop words count once each, in whatever case, as `at least two of the following` reads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
+from itertools import filterfalse
+from operator import mul
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jokbo.params import Bounds
+
+STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
+BULLETS = ("•", "‣", "◦", "▪", "●", "○", "·", "-", "*")
+ELLIPSES = ("...", "…")
+
+_PARAGRAPH_END = re.compile(r"\n\s*\n")
+_STOP_FORMS = [(word, word.capitalize(), word.upper()) for word in STOP_WORDS]
+
+
+def failed(text: str, rules: Mapping[str, Bounds]) -> str | None:
+    """The first of the rules, in their order, that the text fails: its measure is outside the bounds."""
+    document = _Document(text)
+    for name, bounds in rules.items():
+        if bounds.minimum is None and name in _CEILINGS and _CEILINGS[name](document) <= bounds.maximum:
+            continue
+        value = _MEASURES[name](document)
+        if bounds.minimum is not None and value < bounds.minimum:
+            return name
+        if bounds.maximum is not None and value > bounds.maximum:
+            return name
+    return None
+
+
+def measure(text: str, rule: str) -> float:
+    """What a rule (jokbo.params.Rule) holds against its bounds: a count, a mean length or a share.
+
+    A share of nothing, such as of the words of an empty text, is 0.
+    """
+    return _MEASURES[rule](_Document(text))
+
+
+class _Document:
+    """A text and what several rules need of it, computed when first asked for."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    @cached_property
+    def words(self) -> list[str]:
+        return self.text.split()
+
+    @cached_property
+    def characters(self) -> int:
+        return sum(map(len, self.words))
+
+    @cached_property
+    def lines(self) -> list[str]:
+        return list(filter(None, map(str.strip, self.text.split("\n"))))
+
+    @cached_property
+    def paragraphs(self) -> list[str]:
+        return list(filter(None, map(str.strip, _PARAGRAPH_END.split(self.text))))
+
+    @cached_property
+    def counts(self) -> Counter[str]:
+        return Counter(self.words)
+
+    @cached_property
+    def heaviest(self) -> float:
+        """The largest share of the characters that the occurrences of one word make up."""
+        return _share(max(map(mul, map(len, self.counts), self.counts.values()), default=0), self.characters)
+
+    @cached_property
+    def duplicate_5_grams(self) -> float:
+        return _duplicate_grams(self, 5)
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0
+
+
+def _mean_word_length(document: _Document) -> float:
+    return _share(document.characters, len(document.words))
+
+
+def _symbols(document: _Document) -> float:
+    text = document.text
+    return _share(max(text.count("#"), sum(map(text.count, ELLIPSES))), len(document.words))
+
+
+def _bullet_lines(document: _Document) -> float:
+    return _share(sum(line.startswith(BULLETS) for line in document.lines), len(document.lines))
+
+
+def _ellipsis_lines(document: _Document) -> float:
+    return _share(sum(line.endswith(ELLIPSES) for line in document.lines), len(document.lines))
+
+
+def _alphabetic_words(document: _Document) -> float:
+    # few words are neither of letters alone nor in small letters: only these are looked at in a Python loop
+    others = filterfalse(str.islower, filterfalse(str.isalpha, document.words))
+    without = sum(not any(map(str.isalpha, word)) for word in others)
+    return _share(len(document.words) - without, len(document.words))
+
+
+def _stop_words(document: _Document) -> float:
+    return sum(not document.counts.keys().isdisjoint(forms) for forms in _STOP_FORMS)
+
+
+def _duplicates(parts: Sequence[str]) -> float:
+    return _share(len(parts) - len(set(parts)), len(parts))
+
+
+def _duplicate_characters(parts: Sequence[str]) -> float:
+    total = sum(map(len, parts))
+    return _share(total - sum(map(len, set(parts))), total)
+
+
+def _grams(document: _Document, n: int) -> zip[tuple[str, ...]]:
+    return zip(*(document.words[start:] for start in range(n)), strict=False)
+
+
+def _all_differ(document: _Document, n: int) -> bool:
+    return len(set(_grams(document, n))) >= len(document.words) - n + 1
+
+
+def _top_gram(document: _Document, n: int) -> float:
+    """Of the characters, the share in the most frequent n-gram; of several as frequent, in the longest.
+
+    An n-gram that occurs once repeats nothing: 0. Occurrences that overlap count in full, as in "ha ha ha".
+    """
+    if _all_differ(document, n):
+        return 0.0
+    counts = Counter(_grams(document, n))
+    most = max(counts.values())
+    longest = max(sum(map(len, gram)) for gram, count in counts.items() if count == most)
+    return _share(most * longest, document.characters)
+
+
+def _duplicate_grams(document: _Document, n: int) -> float:
+    """Of the characters, the share in words of n-grams that have occurred before; each word counts once."""
+    if _all_differ(document, n):
+        return 0.0
+    words, seen, covered, end = document.words, set(), 0, 0
+    for start, gram in enumerate(_grams(document, n)):
+        if gram in seen:
+            covered += sum(map(len, words[max(start, end) : start + n]))  # before `end` all is counted
+            end = start + n
+        seen.add(gram)
+    return _share(covered, document.characters)
+
+
+_MEASURES: dict[str, Callable[[_Document], float]] = {
+    "words": lambda document: len(document.words),
+    "mean_word_length": _mean_word_length,
+    "symbols": _symbols,
+    "bullet_lines": _bullet_lines,
+    "ellipsis_lines": _ellipsis_lines,
+    "alphabetic_words": _alphabetic_words,
+    "stop_words": _stop_words,
+    "duplicate_lines": lambda document: _duplicates(document.lines),
+    "duplicate_paragraphs": lambda document: _duplicates(document.paragraphs),
+    "duplicate_line_characters": lambda document: _duplicate_characters(document.lines),
+    "duplicate_paragraph_characters": lambda document: _duplicate_characters(document.paragraphs),
+    **{f"top_{n}_gram": partial(_top_gram, n=n) for n in (2, 3, 4)},
+    "duplicate_5_grams": lambda document: document.duplicate_5_grams,
+    **{f"duplicate_{n}_grams": partial(_duplicate_grams, n=n) for n in (6, 7, 8, 9, 10)},
+}
+
+# No measure can be above these, which cost little: nearly all documents pass without a count of their n-grams.
+# An n-gram occurs no more often than any word of it; and what repeated n-grams cover, repeated 5-grams cover.
+_CEILINGS: dict[str, Callable[[_Document], float]] = {
+    **{f"top_{n}_gram": lambda document, n=n: n * document.heaviest for n in (2, 3, 4)},
+    **{f"duplicate_{n}_grams": lambda document: document.duplicate_5_grams for n in (6, 7, 8, 9, 10)},
+}
