@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from datasets import concatenate_datasets, load_from_disk
+import json
 
-from jokbo.data.documents import build_documents, only_labelled
-from jokbo.data.outputs import save_table, save_tables, whole_directory
-from jokbo.data.progress import progress
+from jokbo.data import preparation, shards
+from jokbo.data.documents import DOCUMENT_SCHEMA
+from jokbo.data.outputs import assemble, whole_directory
 from tasks.paths import DOCUMENTS, JUDGE_TEXTS, RAW
 from tasks.records import write_metrics
 from tasks.stage import Stage, run_stage
 
 
 def prepare(stage: Stage) -> None:
-    rows = concatenate_datasets([load_from_disk(path) for path in sorted(RAW.iterdir())])
-    tables, metrics = build_documents(
-        progress(rows, "documents"),
-        seed=stage.params.seed,
-        splits=stage.params.splits.model_dump(),
-        minimum_words=stage.params.minimum_words,
-    )
-    judge_texts = only_labelled(tables.pop("judge"))
-    metrics["judge_texts"] = judge_texts.num_rows
+    raw = {path.name: path for path in RAW.iterdir() if path.is_dir()}
+    with shards.processes(stage.compute.workers) as spread:
+        splits, facts = preparation.prepare(raw, stage.params, stage.checkpoints, spread)
     with whole_directory(DOCUMENTS) as documents, whole_directory(JUDGE_TEXTS) as judge:
-        save_tables(tables, documents)
-        save_table(judge_texts, judge)
-    write_metrics(stage, metrics)
+        assemble(splits.pop("judge"), judge, DOCUMENT_SCHEMA)
+        for split, files in splits.items():
+            assemble(files, documents / split, DOCUMENT_SCHEMA)
+        (documents / "dataset_dict.json").write_text(json.dumps({"splits": list(splits)}) + "\n")
+        (documents / "facts.json").write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n")
+    write_metrics(stage, {name: found for name, found in facts.items() if name != "examples"})
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -16,24 +15,43 @@ from typing import Any
 
 import pyarrow as pa
 
-from jokbo.data.cleaning import clean, normalised
-
 DOCUMENT_SCHEMA = pa.schema(
     [
         ("text", pa.string()),
         ("sources", pa.list_(pa.string())),  # sorted
         ("label", pa.int64()),  # null where unknown, and where the sources contradict each other
-        ("ratings", pa.list_(pa.int64())),  # of all sources, null if there is none
+        ("ratings", pa.list_(pa.int64())),  # of all sources, sorted, null if there is none
+        ("language", pa.string()),  # ISO 639, "und" where it can't be told
     ]
 )
+DIGEST_BYTES = 16
+
+
+def digest(key: str, seed: int) -> bytes:
+    """What a document is known by: a hash of its normalised text. Its order is the order of documents."""
+    return hashlib.blake2b(key.encode(), digest_size=DIGEST_BYTES, key=seed.to_bytes(8, "big")).digest()
+
+
+def part(digest: bytes, parts: int) -> int:
+    """Which of so many equal parts of the space of digests this one lies in."""
+    return int.from_bytes(digest[:8], "big") * parts >> 64
+
+
+def split_of(digest: bytes, splits: Mapping[str, float]) -> str:
+    """The split whose share of the space of digests holds this one; the last takes what rounding leaves."""
+    inner_ends = list(accumulate(splits.values()))[:-1]
+    return list(splits)[bisect(inner_ends, int.from_bytes(digest[:8], "big") / 2**64)]
 
 
 @dataclass
-class _Document:
+class Document:
+    """What several rows say of one text."""
+
     texts: set[str] = field(default_factory=set)
     sources: set[str] = field(default_factory=set)
     labels: set[int] = field(default_factory=set)
     ratings: list[int] = field(default_factory=list)
+    languages: set[str] = field(default_factory=set)
 
     def row(self) -> dict[str, Any]:
         # Of several spellings the shortest and then the first in code order: the natural one, rather than
@@ -42,65 +60,19 @@ class _Document:
             "text": min(self.texts, key=lambda text: (len(text), text)),
             "sources": sorted(self.sources),
             "label": next(iter(self.labels)) if len(self.labels) == 1 else None,
-            "ratings": self.ratings or None,
+            "ratings": sorted(self.ratings) or None,
+            "language": min(self.languages),
         }
 
 
-def build_documents(
-    rows: Iterable[Mapping[str, Any]], *, seed: int, splits: Mapping[str, float], minimum_words: int
-) -> tuple[dict[str, pa.Table], dict[str, int]]:
-    """Clean, merge and split rows of the raw table (formats.RAW_SCHEMA).
-
-    splits: the share of each split, adding up to 1; the last takes what rounding leaves. Texts of fewer than
-    `minimum_words` words are dropped.
-    Returns a table of DOCUMENT_SCHEMA a split, in an order that does not depend on the sets' own, and counts:
-    rows/SOURCE, dropped/REASON (rows), merged (rows that joined another's document), conflicting_labels,
-    in_several_sources, documents/SPLIT/all and documents/SPLIT/SOURCE.
-    """
-    counts: Counter[str] = Counter({"merged": 0, "conflicting_labels": 0, "in_several_sources": 0})
-    counts.update({"dropped/short": 0, "dropped/wordless": 0})
-    documents: dict[str, _Document] = {}
+def merged(rows: Iterable[Mapping[str, Any]]) -> dict[bytes, Document]:
+    """Documents by digest, in its order, from rows that each have one; in whatever order the rows come."""
+    found: dict[bytes, Document] = {}
     for row in rows:
-        counts[f"rows/{row['source']}"] += 1
-        text = clean(row["text"])
-        key = normalised(text)
-        if not key:
-            counts["dropped/wordless"] += 1
-        elif len(text.split()) < minimum_words:
-            counts["dropped/short"] += 1
-        else:
-            counts["merged"] += key in documents
-            document = documents.setdefault(key, _Document())
-            document.texts.add(text)
-            document.sources.add(row["source"])
-            document.labels.update(() if row["label"] is None else (row["label"],))
-            document.ratings.extend(row["ratings"] or ())
-
-    positions = {key: _position(key, seed) for key in documents}
-    placed: dict[str, list[dict[str, Any]]] = {split: [] for split in splits}
-    for key in sorted(documents, key=lambda key: (positions[key], key)):
-        split = _split_at(positions[key], splits)
-        document = documents[key]
-        placed[split].append(document.row())
-        counts["conflicting_labels"] += len(document.labels) > 1
-        counts["in_several_sources"] += len(document.sources) > 1
-        counts.update(f"documents/{split}/{name}" for name in ("all", *document.sources))
-    tables = {split: pa.Table.from_pylist(found, schema=DOCUMENT_SCHEMA) for split, found in placed.items()}
-    return tables, dict(counts)
-
-
-def only_labelled(table: pa.Table) -> pa.Table:
-    """The documents with a label: those from which a judge can learn."""
-    return table.filter(table["label"].is_valid())
-
-
-def _position(key: str, seed: int) -> float:
-    """Where in [0, 1) a text falls. It decides the split, and the order within it."""
-    digest = hashlib.blake2b(key.encode(), digest_size=8, key=seed.to_bytes(8, "big")).digest()
-    return int.from_bytes(digest, "big") / 2**64
-
-
-def _split_at(position: float, splits: Mapping[str, float]) -> str:
-    """The split whose share of the unit interval holds the position."""
-    inner_ends = list(accumulate(splits.values()))[:-1]
-    return list(splits)[bisect(inner_ends, position)]
+        document = found.setdefault(row["digest"], Document())
+        document.texts.add(row["text"])
+        document.sources.add(row["source"])
+        document.labels.update(() if row["label"] is None else (row["label"],))
+        document.ratings.extend(row["ratings"] or ())
+        document.languages.add(row["language"])
+    return dict(sorted(found.items()))

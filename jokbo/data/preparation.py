@@ -1,0 +1,254 @@
+"""From raw rows to documents, shard by shard: no step holds more than a part of the corpus.
+
+    clean   each raw shard: text repaired, language told, rules applied, personal data masked
+    merge   each part of the digests: exact duplicates become one document
+    match   each part of the band hashes: pairs of near-duplicates, every one verified
+    place   each part of the digests: near-duplicates and contaminated documents dropped, the rest split and written
+
+A part is an interval of digests and a split is one too, so that the parts laid end to end are the splits in order.
+What a step leaves for the next is cut into the next one's parts, a record batch each. Nothing depends on how many
+processes there are or on the order of files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from jokbo.data import contamination, language, near_duplicates, personal, rules, shards
+from jokbo.data.cleaning import cleaner, normalised
+from jokbo.data.documents import DIGEST_BYTES, DOCUMENT_SCHEMA, digest, merged, part, split_of
+from jokbo.data.outputs import read_batches, shard_files, write_shards
+from jokbo.data.tally import Tally, total
+
+if TYPE_CHECKING:
+    from jokbo.params import Prepare
+
+PART_BYTES = 64 << 20  # of raw shards to a part: what one process works on at a time
+
+CLEANED = pa.schema(
+    [
+        ("digest", pa.binary(DIGEST_BYTES)),
+        ("text", pa.string()),
+        ("source", pa.string()),
+        ("label", pa.int64()),
+        ("ratings", pa.list_(pa.int64())),
+        ("language", pa.string()),
+    ]
+)
+PLACED = DOCUMENT_SCHEMA.append(pa.field("digest", pa.binary(DIGEST_BYTES)))
+BANDS = pa.schema([("hash", pa.uint64()), ("id", pa.uint64())])
+ROW_BITS = 32  # an id is a part's number and the row in it
+
+
+def prepare(
+    raw: Mapping[str, Path], settings: Prepare, folder: Path, spread: shards.Spread = map
+) -> tuple[dict[str, list[Path]], dict[str, Any]]:
+    """Shard files of documents (DOCUMENT_SCHEMA) by split, in order, and what was counted on the way.
+
+    raw: folders of raw tables by name. What is in `folder` already is taken for done.
+    """
+    files = {f"{name}-{i:05d}": file for name in sorted(raw) for i, file in enumerate(shard_files(raw[name]))}
+    parts = max(1, -(-sum(file.stat().st_size for file in files.values()) // PART_BYTES))
+    numbers = {f"{i:05d}": i for i in range(parts)}
+    step = partial(shards.run, folder=folder, spread=spread)
+
+    cleaned = step("clean", partial(clean_shard, settings, parts), files)
+    origins = [folder / "clean" / name for name in cleaned]
+    merges = step("merge", partial(merge_part, settings, parts, origins), numbers)
+    matches = step("match", partial(match_part, settings, folder / "merge"), numbers)
+    near, known = folder / "near.npy", folder / "known.npy"
+    pairs = [np.load(folder / "match" / name) for name in matches]
+    doubles, _ = near_duplicates.clusters(near_duplicates.distinct_pairs(np.concatenate(pairs)))
+    np.save(near, doubles)
+    np.save(known, contamination.union(np.load(folder / "merge" / name / "ngrams.npy") for name in merges))
+    placed = step("place", partial(place_part, settings, folder / "merge", near, known), numbers)
+
+    facts = [*cleaned.values(), *merges.values(), *matches.values(), *placed.values()]
+    splits = {
+        split: [file for name in placed for file in shard_files(folder / "place" / name / split)]
+        for split in settings.splits.model_dump()
+    }
+    return splits, total(facts)
+
+
+def clean_shard(settings: Prepare, parts: int, file: Path, path: Path) -> shards.Facts:
+    """One raw shard, cleaned: a record batch of CLEANED for each part."""
+    clean = cleaner(settings.clean)
+    tally = Tally()
+    cut: list[list[dict[str, Any]]] = [[] for _ in range(parts)]
+    for batch in read_batches(file):
+        rows = batch.to_pylist()
+        texts = [clean(row["text"]) for row in rows]
+        for row, text, code in zip(rows, texts, language.identify(texts), strict=True):
+            source = row["source"]
+            tally.add("sources", source, "rows")
+            masked, hits = personal.masked(text, settings.personal_data)
+            key = normalised(masked)
+            reason = fault(text, key, source, code, settings)
+            mark = digest(key, settings.seed)
+            if reason:
+                tally.add("sources", source, "dropped", reason)
+                tally.example(reason, mark, source, text)
+                continue
+            for kind, count in hits.items():
+                tally.add("sources", source, "masked", kind, count=count)
+            kept = {**row, "text": masked, "digest": mark, "language": code}
+            cut[part(mark, parts)].append(kept)
+    write_cut(cut, path, CLEANED)
+    return tally.facts()
+
+
+def fault(text: str, key: str, source: str, code: str, settings: Prepare) -> str | None:
+    """Why a cleaned text is dropped, if it is."""
+    if not key:
+        return "wordless"
+    if len(text.split()) < settings.minimum_words:
+        return "short"
+    if settings.languages and code not in (*settings.languages, "und"):
+        return "language"
+    if source in settings.quality.sources:
+        return rules.failed(text, settings.quality.rules)
+    return None
+
+
+def merge_part(
+    settings: Prepare, parts: int, cleaned: Sequence[Path], number: int, path: Path
+) -> shards.Facts:
+    """The documents of one part, by digest; their band hashes, cut into parts; n-grams of evaluation splits."""
+    tally = Tally()
+    rows = [row for file in cleaned for row in read_part(file, number).to_pylist()]
+    documents = merged(rows)
+    tally.add("merged", count=len(rows) - len(documents))
+    table = pa.Table.from_pylist(
+        [{**document.row(), "digest": mark} for mark, document in documents.items()], schema=PLACED
+    )
+    for document in documents.values():
+        tally.add("conflicting_labels", count=len(document.labels) > 1)
+        tally.add("in_several_sources", count=len(document.sources) > 1)
+    path.mkdir()
+    write_cut([table], path / "documents", PLACED)
+
+    texts, near = table["text"].to_pylist(), settings.near_duplicates
+    wide = [i for i, origins in enumerate(table["sources"].to_pylist()) if set(origins) & set(near.sources)]
+    hash_of = partial(
+        near_duplicates.band_hashes, shingle_words=near.shingle_words, bands=near.bands, rows=near.rows
+    )
+    hashes_NB = np.concatenate([hash_of([])] + [hash_of([texts[i] for i in some]) for some in _few(wide)])
+    ids_NB = np.broadcast_to((number << ROW_BITS) + np.array(wide, np.uint64)[:, None], hashes_NB.shape)
+    bands = pa.table({"hash": hashes_NB.ravel(), "id": ids_NB.ravel()}, schema=BANDS)
+    target = (hashes_NB.ravel() >> np.uint64(32)) * np.uint64(parts) >> np.uint64(32)
+    write_cut([bands.filter(pa.array(target == i)) for i in range(parts)], path / "bands", BANDS)
+
+    known, shares = settings.decontaminate, settings.splits.model_dump()
+    marks = zip(texts, documents, strict=True)
+    held_out = [text for text, mark in marks if split_of(mark, shares) in known.splits]
+    grams = contamination.union(contamination.ngrams(some, known.ngram) for some in _few(held_out))
+    np.save(path / "ngrams.npy", grams)
+    return tally.facts()
+
+
+def match_part(settings: Prepare, merges: Path, number: int, path: Path) -> shards.Facts:
+    """Near-duplicates among the documents that share a band hash of this part: ids, uint64 [pairs, 2]."""
+    near, tally = settings.near_duplicates, Tally()
+    folders = sorted(folder for folder in merges.iterdir() if folder.is_dir())
+    bands = pa.Table.from_batches([read_part(folder / "bands", number) for folder in folders], BANDS)
+    pairs = near_duplicates.candidates(bands["hash"].to_numpy(), bands["id"].to_numpy())
+    rows = dict(zip(np.unique(pairs).tolist(), read_rows(folders, np.unique(pairs)), strict=True))
+    shingles = {id: near_duplicates.shingles(row["text"], near.shingle_words) for id, row in rows.items()}
+    alike = [near_duplicates.jaccard(shingles[a], shingles[b]) >= near.similarity for a, b in pairs.tolist()]
+    for a, b in pairs[np.array(alike, bool)].tolist():
+        first, second = rows[a], rows[b]
+        tally.example("near_duplicate", second["digest"], second["sources"][0], second["text"], first["text"])
+    with open(path, "wb") as file:
+        np.save(file, pairs[np.array(alike, bool)])
+    return tally.facts()
+
+
+def place_part(
+    settings: Prepare, merges: Path, near: Path, known: Path, number: int, path: Path
+) -> shards.Facts:
+    """The documents of one part that stay, a folder of shards for each split."""
+    tally, shares = Tally(), settings.splits.model_dump()
+    placed: dict[str, list[dict[str, Any]]] = {split: [] for split in shares}
+    rows = read_part(merges / f"{number:05d}" / "documents", 0).to_pylist()
+    doubles, held_out = _in_part(np.load(near, mmap_mode="r"), number), np.load(known, mmap_mode="r")
+    seen = [
+        shared
+        for some in _few(rows)
+        for shared in contamination.shared(
+            [row["text"] for row in some], settings.decontaminate.ngram, held_out
+        )
+    ]
+    for i, row in enumerate(rows):
+        mark = row.pop("digest")
+        split = split_of(mark, shares)
+        reason = None
+        if i in doubles:
+            reason = "near_duplicate"
+        elif split == "train" and seen[i]:
+            reason = "contaminated"
+            tally.example(reason, mark, row["sources"][0], row["text"])
+        elif split == "judge" and row["label"] is None:
+            reason = "unlabelled"  # nothing that a judge could learn from, and nobody else may read it
+        if not reason:
+            placed[split].append(row)
+        _count(tally, row, split, reason)
+    for split, kept in placed.items():
+        write_shards(kept, path / split, DOCUMENT_SCHEMA)
+    return tally.facts()
+
+
+def _few(items: Sequence[Any], count: int = 500) -> Iterator[Sequence[Any]]:
+    """The items a few at a time: what is computed for all words of some texts at once takes many times their size."""
+    return (items[start : start + count] for start in range(0, len(items), count))
+
+
+def _in_part(ids: np.ndarray, number: int) -> set[int]:
+    """Of sorted ids those of one part, as its rows."""
+    low, high = np.searchsorted(ids, np.array([number, number + 1], np.uint64) << np.uint64(ROW_BITS))
+    return set((ids[low:high] & np.uint64((1 << ROW_BITS) - 1)).tolist())
+
+
+def _count(tally: Tally, row: Mapping[str, Any], split: str, reason: str | None) -> None:
+    """A document in the counts of its split and of each source that it came from."""
+    if reason:
+        for source in row["sources"]:
+            tally.add("sources", source, "dropped", reason)
+        return
+    tally.add("splits", split, "all")
+    for source in row["sources"]:
+        tally.add("splits", split, source)
+        tally.add("sources", source, "documents")
+        tally.add("sources", source, "words", count=len(row["text"].split()))
+        tally.add("sources", source, "bytes", count=len(row["text"].encode()))
+        tally.add("sources", source, "languages", row["language"])
+
+
+def write_cut(parts: Sequence[pa.Table | list[dict[str, Any]]], path: Path, schema: pa.Schema) -> None:
+    """An Arrow file of one record batch a part, each of which can be read alone."""
+    with pa.ipc.new_file(str(path), schema) as file:
+        for rows in parts:
+            table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows, schema=schema)
+            batches = table.combine_chunks().to_batches()
+            file.write_batch(batches[0] if batches else pa.RecordBatch.from_pylist([], schema=schema))
+
+
+def read_part(path: Path, number: int) -> pa.RecordBatch:
+    with pa.OSFile(str(path)) as file:
+        return pa.ipc.open_file(file).get_batch(number)
+
+
+def read_rows(folders: Sequence[Path], ids: np.ndarray) -> Iterator[dict[str, Any]]:
+    """The documents of ids in rising order; of each part only what is asked for is read."""
+    for number, folder in enumerate(folders):
+        wanted = ids[ids >> np.uint64(ROW_BITS) == number] & np.uint64((1 << ROW_BITS) - 1)
+        if len(wanted):
+            with pa.memory_map(str(folder / "documents")) as file:
+                batch = pa.ipc.open_file(file).get_batch(0)
+                yield from batch.take(pa.array(wanted)).to_pylist()
