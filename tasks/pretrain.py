@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from transformers import AutoTokenizer
 
-from jokbo.data.batches import packed_batch
+from jokbo.data.batches import efficiency, packed_batch
 from jokbo.data.packing import TokenCorpus
 from jokbo.evaluation.perplexity import corpus_perplexity
 from jokbo.systems import gpt
@@ -21,23 +21,20 @@ def pretrain(stage: Stage) -> None:
     context, batch = params.model.context, params.training.batch
     tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
     corpus = TokenCorpus.open(TOKENS / "train")
-    config = gpt.configuration(
-        params.model,
-        vocabulary=len(tokenizer),
-        end_of_text=tokenizer.eos_token_id,
-        padding=tokenizer.pad_token_id,
-    )
+    marks = {"end_of_text": tokenizer.eos_token_id, "padding": tokenizer.pad_token_id}
+    config = gpt.configuration(params.model, vocabulary=len(tokenizer), **marks)
     network = gpt.build(config, seed=params.seed)
-    everywhere_BT = torch.ones(batch, context)
+    layout = {"batch": batch, "context": context, "seed": params.seed, "packing": params.packing}
 
     def batch_at(step: int) -> engine.Batch:
-        tokens_BS = packed_batch(corpus, step, batch, context, params.seed)
-        return {"tokens_BS": torch.from_numpy(tokens_BS), "weights_BT": everywhere_BT}
+        tokens_BS = packed_batch(corpus, step, **layout, padding=tokenizer.pad_token_id)
+        return gpt.packed_rows(torch.from_numpy(tokens_BS), params.packing, **marks)
 
     batch_at(0)  # a corpus too small for one batch is found before anything is built
     history = train(stage, gpt.NextToken(network), batch_at, params.training)
     engine.save_network(network, tokenizer, BASE)
-    held_out = corpus_perplexity(network, tokenizer, TokenCorpus.open(TOKENS / "validation"), context)
+    validation, apart = TokenCorpus.open(TOKENS / "validation"), params.packing != "joined"
+    held_out = corpus_perplexity(network, tokenizer, validation, context, apart=apart)
     write_curves(stage, {"pretrain": history})
     write_metrics(
         stage,
@@ -45,6 +42,7 @@ def pretrain(stage: Stage) -> None:
             "parameters": network.num_parameters(),
             "parameters_without_embeddings": network.num_parameters(exclude_embeddings=True),
             "tokens": params.training.steps * batch * context,
+            "packing": {"used": params.packing, **efficiency(corpus, context)},
             "validation": held_out,
         },
     )

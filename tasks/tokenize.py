@@ -2,32 +2,87 @@
 
 from __future__ import annotations
 
-from datasets import load_from_disk
+import shutil
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from jokbo.data.outputs import whole_directory
-from jokbo.data.packing import pack
-from jokbo.data.selection import texts_from
-from jokbo.data.tokenizer import END_OF_TEXT, save_tokenizer, train_tokenizer
+from tokenizers import Tokenizer
+
+from jokbo.data import mixing, packing, shards
+from jokbo.data.outputs import read_batches, shard_files, whole_directory
+from jokbo.data.tokenizer import END_OF_TEXT, measure, save_tokenizer, train_tokenizer
 from tasks.paths import DOCUMENTS, TOKENIZER, TOKENS
 from tasks.records import write_metrics
 from tasks.stage import Stage, run_stage
 
+if TYPE_CHECKING:
+    from jokbo import params
+
+MEASURED = 1000  # documents of each language, at most, on which the tokenizer is measured
+
 
 def tokenize(stage: Stage) -> None:
-    documents = load_from_disk(DOCUMENTS)
-    texts = {
-        split: texts_from(documents[split], stage.params.sources) for split in ("train", "validation", "test")
-    }
-    tokenizer = train_tokenizer(texts["train"], stage.params.vocabulary)
-    metrics = {"vocabulary": tokenizer.get_vocab_size()}
-    with whole_directory(TOKENIZER) as files, whole_directory(TOKENS) as tokens:
-        save_tokenizer(tokenizer, files)
-        for split in texts:
+    settings, folder = stage.params, stage.checkpoints
+    names = mixing.source_names(settings.mix)
+    files = {split: shard_files(DOCUMENTS / split) for split in ("train", "validation", "test")}
+    shards.run("learn", partial(learn, settings), {"tokenizer": files["train"]}, folder)
+    learned = folder / "learn" / "tokenizer"
+    tokenizer = Tokenizer.from_file(str(learned / "tokenizer.json"))
+    metrics: dict[str, Any] = {"vocabulary": tokenizer.get_vocab_size()}
+    with (
+        shards.processes(stage.compute.workers) as spread,
+        whole_directory(TOKENIZER) as place,
+        whole_directory(TOKENS) as tokens,
+    ):
+        shutil.copytree(learned, place, dirs_exist_ok=True)
+        for split, found in files.items():
+            step = f"encode-{split}"
+            encoded = packing.encode(step, found, learned / "tokenizer.json", names, folder, spread)
+            if split == "train":
+                epochs = mixing.epochs_of(settings.mix, encoded.count("tokens"))
+                metrics |= described(encoded, epochs)
+            else:
+                epochs = dict.fromkeys(names, 1.0)
             end = tokenizer.token_to_id(END_OF_TEXT)
-            counts = pack(texts[split], tokenizer, end, tokens / split, stage.params.shard_tokens)
+            counts = packing.lay_out(encoded, epochs, end, tokens / split, settings.shard_tokens)
             counts["bytes_per_token"] = counts["bytes"] / counts["tokens"]
             metrics |= {f"{name}/{split}": count for name, count in counts.items()}
+    held_out = some_texts(files["validation"], names)
+    metrics["held_out"] = {code: measure(tokenizer, texts) for code, texts in held_out.items()}
     write_metrics(stage, metrics)
+
+
+def learn(settings: params.Tokenize, files: Sequence[Path], path: Path) -> shards.Facts:
+    """The tokenizer, learned from a sample of the mix of these files of documents, and saved."""
+    sample = mixing.Sample(files, settings.mix, settings.tokenizer.sample_bytes)
+    save_tokenizer(train_tokenizer(sample, settings.tokenizer), path)
+    return {}
+
+
+def described(encoded: packing.Encoded, epochs: Mapping[str, float]) -> dict[str, Any]:
+    """What one pass over each source and language of the training split has, and what the mix makes of it."""
+    sizes = encoded.count("tokens")
+    whole = sum(epochs[name] * sizes[name] for name in epochs)
+    mixed = {name: {"epochs": epochs[name], "share": epochs[name] * sizes[name] / whole} for name in epochs}
+    held = encoded.facts["sources"]
+    return {
+        "sources": {name: {**held[name], **mixed[name]} for name in epochs},
+        "languages": encoded.facts["languages"],
+    }
+
+
+def some_texts(files: Sequence[Path], names: Sequence[str]) -> dict[str, list[str]]:
+    """The first documents of the sources by language, at most MEASURED of each."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for batch in (batch for file in files for batch in read_batches(file)):
+        owned = mixing.owners(batch, names) >= 0
+        for text, code, mine in zip(batch["text"], batch["language"], owned, strict=True):
+            if mine and len(found[code.as_py()]) < MEASURED:
+                found[code.as_py()].append(text.as_py())
+    return dict(sorted(found.items()))
 
 
 if __name__ == "__main__":

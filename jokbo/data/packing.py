@@ -6,77 +6,184 @@ which the next begins. The stream itself begins with one, so that this holds for
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from tokenizers import Tokenizer
 
+from jokbo.data import mixing, shards
+from jokbo.data.outputs import read_batches
 from jokbo.data.progress import progress
+from jokbo.data.tally import Tally, total
+from jokbo.data.tokenizer import END_OF_TEXT, taken_literally, unknown_token
 from jokbo.errors import InputError
 
-BATCH = 1000  # documents encoded at a time
+
+@dataclass(frozen=True)
+class Encoded:
+    """Documents of the sources as tokens: a folder a file of documents, and in it NUMBER.npz for each source."""
+
+    sources: list[str]
+    folders: list[Path]
+    rows: list[int]  # in each file, also those of other sources
+    facts: dict[str, Any]  # sources/NAME and languages/CODE: documents, bytes, tokens, unknown
+
+    def count(self, what: str) -> dict[str, int]:
+        """Of each source: `documents`, `bytes`, `tokens` (end-of-text marks too) or `unknown` ones."""
+        held = self.facts["sources"]
+        return {name: held[name][what] if name in held else 0 for name in self.sources}
+
+    def documents(self, name: str) -> Iterator[tuple[np.ndarray, int, int]]:
+        """One pass over a source: tokens with the end-of-text mark, row among all documents, UTF-8 bytes."""
+        first = 0
+        for folder, rows in zip(self.folders, self.rows, strict=True):
+            with np.load(folder / f"{self.sources.index(name)}.npz") as held:
+                tokens, ends = held["tokens"], np.cumsum(held["lengths"]).tolist()
+                where, sizes = (held["rows"] + first).tolist(), held["bytes"].tolist()
+            for start, end, row, size in zip([0, *ends], ends, where, sizes, strict=False):
+                yield tokens[start:end], row, size
+            first += rows
 
 
-def pack(
-    texts: Sequence[str], tokenizer: Tokenizer, end_of_text: int, path: Path, shard_tokens: int
-) -> dict[str, int]:
-    """Encode texts into shard-NNNNN.npy, of `shard_tokens` tokens but the last, and documents.npy.
+def encode(
+    step: str,
+    files: Sequence[Path],
+    tokenizer: Path,
+    sources: Sequence[str],
+    folder: Path,
+    spread: shards.Spread = map,
+) -> Encoded:
+    """Encodes files of documents (outputs.shard_files) under FOLDER/STEP, one a call; `tokenizer` is tokenizer.json."""
+    items = {f"{number:05d}": file for number, file in enumerate(files)}
+    work = partial(encode_shard, tokenizer, list(sources))
+    facts = shards.run(step, work, items, folder, spread)
+    rows = [fact.pop("rows") for fact in facts.values()]
+    empty = {"sources": {}, "languages": {}}
+    counted = {**empty, **total(list(facts.values()))}
+    return Encoded(list(sources), [folder / step / name for name in items], rows, counted)
+
+
+def encode_shard(tokenizer: Path, sources: Sequence[str], file: Path, path: Path) -> shards.Facts:
+    """Encodes one file of documents into a new folder: for each source tokens, lengths, rows and bytes.
 
     Tokens are uint16 where the vocabulary allows, else uint32. A text that spells the end-of-text marker is
-    encoded as the characters it is. Returns the numbers of documents, tokens and UTF-8 bytes.
+    encoded as the characters it is.
     """
-    dtype = np.uint16 if tokenizer.get_vocab_size() <= 2**16 else np.uint32
+    encoder = Tokenizer.from_file(str(tokenizer))
+    end, unknown = encoder.token_to_id(END_OF_TEXT), unknown_token(encoder)
+    dtype = np.uint16 if encoder.get_vocab_size() <= 2**16 else np.uint32
+    held = [{"tokens": [np.empty(0, dtype)], "lengths": [], "rows": [], "bytes": []} for _ in sources]
+    tally, first = Tally(), 0
+    for batch in read_batches(file):
+        owners = mixing.owners(batch, sources)
+        rows = np.flatnonzero(owners >= 0)
+        chosen = batch.take(pa.array(rows))
+        texts, languages = chosen["text"].to_pylist(), chosen["language"].to_pylist()
+        with taken_literally(encoder):
+            encodings = encoder.encode_batch_fast(texts, add_special_tokens=False)
+        for row, text, language, encoding in zip(rows.tolist(), texts, languages, encodings, strict=True):
+            ids, size, owner = encoding.ids, len(text.encode()), int(owners[row])
+            found = {"tokens": np.array([*ids, end], dtype), "lengths": len(ids) + 1}
+            for what, value in {**found, "rows": first + row, "bytes": size}.items():
+                held[owner][what].append(value)
+            counts = {"documents": 1, "bytes": size, "tokens": len(ids) + 1, "unknown": ids.count(unknown)}
+            for kind, name in (("sources", sources[owner]), ("languages", language)):
+                for what, number in counts.items():
+                    tally.add(kind, name, what, count=number)
+        first += len(batch)
+    path.mkdir()
+    for number, arrays in enumerate(held):
+        tokens = np.concatenate(arrays.pop("tokens"))
+        whole = {name: np.array(values, np.int64) for name, values in arrays.items()}
+        np.savez(path / f"{number}.npz", tokens=tokens, **whole)
+    return {**tally.facts(), "rows": first}
+
+
+def lay_out(
+    encoded: Encoded, epochs: Mapping[str, float], end_of_text: int, path: Path, shard_tokens: int
+) -> dict[str, int]:
+    """Writes the mix of encoded documents as a corpus that `TokenCorpus.open` opens.
+
+    shard-NNNNN.npy: the tokens, `shard_tokens` of them to all but the last; documents.npy: where each entry starts,
+    and the end; rows.npy: the row of each entry's document; sources.npy and sources.json: its source and their names.
+    Returns the numbers of documents (entries: one gone through twice counts twice), tokens and UTF-8 bytes.
+    Raises InputError if there is no document.
+    """
+    documents = encoded.count("documents")
+    entries = sum(mixing.entry_count(documents[name], epochs[name]) for name in documents)
+    if not entries:
+        raise InputError(f"{path.name}: no document is of {', '.join(encoded.sources)}: name other sources")
     path.mkdir(parents=True, exist_ok=True)
-    pending = [np.array([end_of_text], dtype)]
-    lengths, shards = [1], 0
-    tokenizer.encode_special_tokens = True
-    for start in progress(range(0, len(texts), BATCH), f"packing {path.name}"):
-        for encoding in tokenizer.encode_batch_fast(texts[start : start + BATCH], add_special_tokens=False):
-            pending.append(np.array([*encoding.ids, end_of_text], dtype))
-            lengths.append(len(pending[-1]))
-        tokens = np.concatenate(pending)
-        while len(tokens) > shard_tokens:
-            _write_shard(path, shards, tokens[:shard_tokens])
-            tokens, shards = tokens[shard_tokens:], shards + 1
-        pending = [tokens]
-    tokenizer.encode_special_tokens = False
-    _write_shard(path, shards, np.concatenate(pending))
-    starts = np.cumsum(lengths, dtype=np.int64)
+    lengths, rows, sizes = (np.empty(entries, np.int64) for _ in range(3))
+    sources, places = np.empty(entries, np.uint16), {name: i for i, name in enumerate(encoded.sources)}
+
+    def pieces() -> Iterator[np.ndarray]:
+        stream = mixing.interleaved(encoded.documents, documents, epochs)
+        for entry, (name, (tokens, row, size)) in enumerate(progress(stream, path.name, total=entries)):
+            lengths[entry], rows[entry], sizes[entry], sources[entry] = len(tokens), row, size, places[name]
+            if entry == 0:
+                yield np.array([end_of_text], tokens.dtype)
+            yield tokens
+
+    _write_shards(pieces(), path, shard_tokens)
+    starts = np.cumsum(np.concatenate([[1], lengths]))
     np.save(path / "documents.npy", starts)
-    return {
-        "documents": len(texts),
-        "tokens": int(starts[-1]),
-        "bytes": sum(len(text.encode()) for text in texts),
-    }
+    np.save(path / "rows.npy", rows)
+    np.save(path / "sources.npy", sources)
+    (path / "sources.json").write_text(json.dumps(encoded.sources) + "\n")
+    return {"documents": entries, "tokens": int(starts[-1]), "bytes": int(sizes.sum())}
 
 
-def _write_shard(path: Path, number: int, tokens: np.ndarray) -> None:
-    np.save(path / f"shard-{number:05d}.npy", tokens)
+def _write_shards(pieces: Iterator[np.ndarray], path: Path, shard_tokens: int) -> None:
+    pending: list[np.ndarray] = []
+    held, number = 0, 0
+    for piece in pieces:
+        pending.append(piece)
+        held += len(piece)
+        if held > shard_tokens:
+            tokens = np.concatenate(pending)
+            whole = (held - 1) // shard_tokens * shard_tokens  # the last shard is never empty
+            for start in range(0, whole, shard_tokens):
+                np.save(path / f"shard-{number:05d}.npy", tokens[start : start + shard_tokens])
+                number += 1
+            pending, held = [tokens[whole:]], held - whole
+    np.save(path / f"shard-{number:05d}.npy", np.concatenate(pending))
 
 
 @dataclass(frozen=True)
 class TokenCorpus:
     """Shards as one array of `total_tokens` tokens. Document i is [documents[i], documents[i + 1]), its end
-    marker included."""
+    marker included; it is row rows[i] of its split and there for the source names[sources[i]]."""
 
     name: str
     shards: tuple[np.ndarray, ...]
     starts: np.ndarray  # int64: position of each shard's first token
     documents: np.ndarray  # int64, one more than there are documents
+    rows: np.ndarray  # int64
+    sources: np.ndarray  # uint16
+    names: list[str]
     total_tokens: int
 
     @classmethod
     def open(cls, path: Path) -> TokenCorpus:
-        """Map the shards that `pack` wrote; tokens are read when used. Raises InputError without shards."""
+        """Map the files that `lay_out` wrote; tokens are read when used. Raises InputError without shards."""
         files = sorted(path.glob("shard-*.npy"))
         if not files:
             raise InputError(f"{path} holds no token shards: run the stage tokenize")
         shards = tuple(np.load(file, mmap_mode="r") for file in files)
         ends = np.cumsum([len(shard) for shard in shards], dtype=np.int64)
         starts = np.concatenate([[0], ends[:-1]])
-        return cls(str(path), shards, starts, np.load(path / "documents.npy"), int(ends[-1]))
+        documents, rows, sources = (
+            np.load(path / f"{name}.npy", mmap_mode="r") for name in ("documents", "rows", "sources")
+        )
+        names = json.loads((path / "sources.json").read_text())
+        return cls(str(path), shards, starts, documents, rows, sources, names, int(ends[-1]))
 
     def window(self, start: int, length: int) -> np.ndarray:
         """Tokens [start, start + length) as int64, across shards. Raises IndexError outside the corpus."""

@@ -1,24 +1,122 @@
-"""Byte-level byte-pair encoding (Sennrich et al. 2016, section 3; over bytes as in GPT-2, section 2.2)."""
+"""Tokenizers learned from text: byte-level BPE, WordPiece and unigram, all by the library `tokenizers`.
+
+Normalisation is Unicode's (NFC, NFKC), which joins the jamo of a decomposed Hangul syllable. BERT's own normaliser is
+not for Korean: to strip accents it decomposes, and leaves every syllable in jamo.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+import unicodedata
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
+from string import punctuation
+from typing import TYPE_CHECKING
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
+
+from jokbo.errors import InputError
+
+if TYPE_CHECKING:
+    from jokbo import params
 
 END_OF_TEXT = "<|endoftext|>"
 PADDING = "<|pad|>"  # not the end of text: a classifier reads the last token that is no padding
+ROLES = {"[UNK]": "unk_token", "[CLS]": "cls_token", "[SEP]": "sep_token", "[MASK]": "mask_token"}
+ROLES |= {"<unk>": "unk_token"}
+COVERAGE = (
+    0.9995  # of the characters of the text; rarer ones are unknown (sentencepiece's character_coverage)
+)
 
 
-def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
-    """Learn merges from texts until there are `vocabulary` tokens, or nothing left to merge.
+def train_tokenizer(texts: Iterable[str], settings: params.Tokenizer) -> Tokenizer:
+    """Learn a tokenizer of at most `settings.vocabulary` tokens from texts, which are gone through twice.
 
-    Tokens 0 and 1 are END_OF_TEXT and PADDING, and all 256 bytes are tokens, so that any text goes in and
-    comes back unchanged.
+    Tokens 0 and 1 are END_OF_TEXT and PADDING. The result is a function of the texts and the settings: neither the
+    number of threads nor the hash tables of the library show in it.
+
+    byte_bpe: byte-pair encoding (Sennrich et al. 2016, section 3) over bytes as in GPT-2 (2019, section 2.2). All
+    256 bytes are tokens, so that any text goes in and, unless it was normalised, comes back unchanged.
+    wordpiece: BERT's (Devlin et al. 2019, section 3), ## before what continues a word, and its [UNK], [CLS], [SEP]
+    and [MASK]. White space is lost.
+    unigram: a language model over pieces (Kudo 2018, section 3.2), spaces written as U+2581, and <unk>.
+
+    Raises InputError if the vocabulary has no room for the characters of the texts.
     """
+    steps = [normalizers.Lowercase()] if settings.lowercase else []
+    steps += {"none": [], "nfc": [normalizers.NFC()], "nfkc": [normalizers.NFKC()]}[settings.normalisation]
+    train = {"byte_bpe": _byte_bpe, "wordpiece": _wordpiece, "unigram": _unigram}[settings.kind]
+    tokenizer = train(texts, settings.vocabulary, normalizers.Sequence(steps))
+    if not steps:
+        tokenizer.normalizer = None
+    return tokenizer
+
+
+def save_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
+    """Write the files that `AutoTokenizer.from_pretrained` opens. END_OF_TEXT begins and ends, PADDING pads."""
+    special = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=END_OF_TEXT,
+        eos_token=END_OF_TEXT,
+        pad_token=PADDING,
+        clean_up_tokenization_spaces=False,
+        **{role: token for token, role in ROLES.items() if token in special},
+    ).save_pretrained(path)
+
+
+@contextmanager
+def taken_literally(tokenizer: Tokenizer) -> Iterator[Tokenizer]:
+    """Within it, a text that spells a special token is encoded as the characters it is."""
+    tokenizer.encode_special_tokens = True
+    try:
+        yield tokenizer
+    finally:
+        tokenizer.encode_special_tokens = False
+
+
+def unknown_token(tokenizer: Tokenizer) -> int | None:
+    """The id that stands for what the tokenizer does not know, if it has one."""
+    special = {token.content: number for number, token in tokenizer.get_added_tokens_decoder().items()}
+    return next(
+        (special[token] for token, role in ROLES.items() if role == "unk_token" and token in special), None
+    )
+
+
+def measure(tokenizer: Tokenizer, texts: Sequence[str]) -> dict[str, float]:
+    """What a tokenizer makes of at least one text.
+
+    bytes (UTF-8), tokens, bytes_per_token, unknown (share of tokens), round_trip (share of texts that decode to
+    exactly what they were, white space and case too).
+    """
+    counts: Counter[str] = Counter()
+    unknown = unknown_token(tokenizer)
+    with taken_literally(tokenizer):
+        for start in range(0, len(texts), 1000):
+            batch = texts[start : start + 1000]
+            rows = [encoding.ids for encoding in tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
+            decoded = tokenizer.decode_batch(rows, skip_special_tokens=False)
+            counts["bytes"] += sum(len(text.encode()) for text in batch)
+            counts["tokens"] += sum(map(len, rows))
+            counts["unknown"] += sum(row.count(unknown) for row in rows)
+            counts["same"] += sum(text == again for text, again in zip(batch, decoded, strict=True))
+    return {
+        "bytes": counts["bytes"],
+        "tokens": counts["tokens"],
+        "bytes_per_token": counts["bytes"] / counts["tokens"],
+        "unknown": counts["unknown"] / counts["tokens"],
+        "round_trip": counts["same"] / len(texts),
+    }
+
+
+def _byte_bpe(texts: Iterable[str], vocabulary: int, normalizer: normalizers.Normalizer) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -31,12 +129,94 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
     return tokenizer
 
 
-def save_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
-    """Write the files that `AutoTokenizer.from_pretrained` opens. END_OF_TEXT begins and ends, PADDING pads."""
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token=END_OF_TEXT,
-        eos_token=END_OF_TEXT,
-        pad_token=PADDING,
-        clean_up_tokenization_spaces=False,
-    ).save_pretrained(path)
+def _wordpiece(texts: Iterable[str], vocabulary: int, normalizer: normalizers.Normalizer) -> Tokenizer:
+    special = [END_OF_TEXT, PADDING, "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    alphabet = [c for c in _alphabet(texts, normalizer)[0] if not c.isspace()]
+    # The trainer meets pieces such as ##a in the order of a hash table, numbers them so, and decides between equally
+    # frequent merges by number (huggingface/tokenizers#1794). Named as special tokens they have numbers beforehand.
+    inner = [f"##{character}" for character in alphabet if not _stands_alone(character)]
+    _check_room(vocabulary, len(special) + len(alphabet) + len(inner))
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[*special, *alphabet, *inner],
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
+        show_progress=False,
+    )
+    learner = _bert(models.WordPiece(), normalizer)
+    learner.train_from_iterator(texts, trainer)
+    pieces = json.loads(learner.to_str())["model"]["vocab"]
+    tokenizer = _bert(models.WordPiece(pieces, unk_token="[UNK]"), normalizer)
+    tokenizer.add_special_tokens(special)
+    return tokenizer
+
+
+def _bert(model: models.Model, normalizer: normalizers.Normalizer) -> Tokenizer:
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece(cleanup=False)
+    return tokenizer
+
+
+def _stands_alone(character: str) -> bool:
+    """Whether BERT's pre-tokenizer makes a word of it."""
+    return character in punctuation or unicodedata.category(character).startswith("P")
+
+
+def _unigram(texts: Iterable[str], vocabulary: int, normalizer: normalizers.Normalizer) -> Tokenizer:
+    special = [END_OF_TEXT, PADDING, "<unk>"]
+    alphabet, rare = _alphabet(texts, normalizer)
+    _check_room(vocabulary, len(special) + len({*alphabet, " "}))
+    blanks = dict.fromkeys(map(ord, rare), " ")
+    trainer = trainers.UnigramTrainer(
+        vocab_size=vocabulary, special_tokens=special, unk_token="<unk>", show_progress=False
+    )
+    learner = _sentencepiece(models.Unigram(), normalizer)
+    learner.train_from_iterator((normalizer.normalize_str(text).translate(blanks) for text in texts), trainer)
+    pieces = json.loads(learner.to_str())["model"]["vocab"]
+    scored = [(token, 0.0) for token in special] + _settled(pieces[len(special) :])
+    tokenizer = _sentencepiece(models.Unigram(scored, unk_id=2), normalizer)
+    tokenizer.add_special_tokens(special)
+    return tokenizer
+
+
+def _settled(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:
+    """The pieces as if the trainer did not add up in the order of a hash table. By that order scores differ in their
+    last digits and equal ones in their places; and single characters that earned no place, but are kept so as to be
+    known, get the lowest score and 0.0001 more for each of them that came before."""
+    lowest = min(score for _, score in pieces)
+
+    def settled(piece: str, score: float) -> float:
+        steps = (score - lowest) / 1e-4
+        return round(lowest if len(piece) == 1 and abs(steps - round(steps)) < 1e-5 else score, 6)
+
+    return sorted(((piece, settled(piece, score)) for piece, score in pieces), key=lambda p: (-p[1], p[0]))
+
+
+def _sentencepiece(model: models.Model, normalizer: normalizers.Normalizer) -> Tokenizer:
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizer
+    # a piece of text never crosses a "<", else the model would find its own special tokens spelled in a text
+    spaces = pre_tokenizers.Metaspace(prepend_scheme="never")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split("<", "isolated"), spaces])
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="never")
+    return tokenizer
+
+
+def _alphabet(texts: Iterable[str], normalizer: normalizers.Normalizer) -> tuple[list[str], list[str]]:
+    """The characters that make up COVERAGE of the normalised texts, most frequent first, and the others."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(normalizer.normalize_str(text))
+    found = sorted(counts, key=lambda character: (-counts[character], character))
+    sums = list(accumulate(counts[character] for character in found))
+    kept = bisect_left(sums, COVERAGE * sums[-1]) + 1 if sums else 0
+    return found[:kept], found[kept:]
+
+
+def _check_room(vocabulary: int, needed: int) -> None:
+    if vocabulary < needed:
+        raise InputError(
+            f"tokenize.tokenizer.vocabulary is {vocabulary}: the characters of the text alone need {needed}"
+        )

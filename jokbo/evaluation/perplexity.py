@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from jokbo.systems.gpt import token_losses
+from jokbo.systems.gpt import document_positions, token_losses
 
 if TYPE_CHECKING:
     from jokbo.data.packing import TokenCorpus
@@ -18,10 +18,13 @@ ROWS = 32  # sequences a forward pass
 
 
 @torch.no_grad()
-def losses(network: PreTrainedModel, tokens_NS: Tensor) -> Tensor:
-    """Nats [N, S-1] of each token but the first of each row."""
+def losses(network: PreTrainedModel, tokens_NS: Tensor, *, end_of_text: int | None = None) -> Tensor:
+    """Nats [N, S-1] of each token but the first of each row; with `end_of_text`, given its own document alone."""
     network.eval()
-    parts = [token_losses(network, rows.to(network.device)).cpu() for rows in tokens_NS.split(ROWS)]
+    parts = []
+    for rows in tokens_NS.to(network.device).split(ROWS):
+        positions = None if end_of_text is None else document_positions(rows[:, :-1], end_of_text)
+        parts.append(token_losses(network, rows, positions).cpu())
     return torch.cat(parts)
 
 
@@ -32,12 +35,16 @@ def corpus_perplexity(
     context: int,
     *,
     windows: int = 512,
+    apart: bool = False,
 ) -> dict[str, float]:
-    """Perplexity and bits per byte over the first `windows` blocks of context + 1 tokens of a corpus."""
+    """Perplexity and bits per byte over the first `windows` blocks of context + 1 tokens of a corpus.
+
+    apart: each token given its own document alone, for a network that was trained so.
+    """
     count = min(windows, (corpus.total_tokens - 1) // context)
     blocks = [torch.from_numpy(corpus.window(i * context, context + 1)) for i in range(count)]
     tokens_NS = torch.stack(blocks)
-    nats = losses(network, tokens_NS).double()
+    nats = losses(network, tokens_NS, end_of_text=tokenizer.eos_token_id if apart else None).double()
     # the bytes that the predicted tokens stand for, end-of-text marks left out
     text = tokenizer.decode(tokens_NS[:, 1:].flatten(), skip_special_tokens=True)
     return {

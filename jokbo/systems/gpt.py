@@ -6,7 +6,7 @@ The network is transformers' own: `gpt2` (Radford et al. 2019: learned positions
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -70,9 +70,24 @@ def build(config: PretrainedConfig, *, seed: int) -> PreTrainedModel:
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
 
 
-def token_losses(network: PreTrainedModel, tokens_BS: Tensor) -> Tensor:
-    """Cross-entropy [B, S-1] in nats of each token given those before it."""
-    logits_BTV = network(input_ids=tokens_BS[:, :-1], use_cache=False).logits
+def document_positions(tokens_BT: Tensor, end_of_text: int) -> Tensor:
+    """The position of each input in its document, int64 [B, T], by which documents in one row are kept apart.
+
+    transformers takes a position that does not follow on the one before for the start of another document, to which
+    attention does not reach across (the document mask of Llama 3, Dubey et al. 2024, section 3.2).
+    An end-of-text mark is a target of the document that it ends and, as an input, position 0 of the one after: so each
+    document is predicted whole, from the mark and itself alone, and no target is lost. A document cut by the row's
+    start begins anew there, at 0.
+    """
+    places_T = torch.arange(tokens_BT.shape[1], device=tokens_BT.device)
+    starts_BT = torch.where(tokens_BT == end_of_text, places_T, 0).cummax(dim=1).values
+    return places_T - starts_BT
+
+
+def token_losses(network: PreTrainedModel, tokens_BS: Tensor, positions_BT: Tensor | None = None) -> Tensor:
+    """Cross-entropy [B, S-1] in nats of each token given those before it, or (with `document_positions` of the
+    inputs) those before it in its document."""
+    logits_BTV = network(input_ids=tokens_BS[:, :-1], position_ids=positions_BT, use_cache=False).logits
     targets_BT = tokens_BS[:, 1:]
     return nn.functional.cross_entropy(
         logits_BTV.float().flatten(0, 1), targets_BT.flatten(), reduction="none"
@@ -86,8 +101,10 @@ class NextToken(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, tokens_BS: Tensor, weights_BT: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        return (token_losses(self.network, tokens_BS) * weights_BT).mean(), {}
+    def forward(
+        self, tokens_BS: Tensor, weights_BT: Tensor, positions_BT: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        return (token_losses(self.network, tokens_BS, positions_BT) * weights_BT).mean(), {}
 
 
 class NextTokenWhere(NextToken):
@@ -120,6 +137,23 @@ def mean_one(mask_BT: Tensor) -> Tensor:
     """A mask of targets as weights of mean 1 over the global batch: any even share of rows then adds up right."""
     mask_BT = mask_BT.float()
     return mask_BT / mask_BT.mean()
+
+
+def packed_rows(
+    tokens_BS: Tensor, packing: Literal["joined", "masked", "padded"], *, end_of_text: int, padding: int
+) -> dict[str, Tensor]:
+    """A batch of `packed_batch` as `NextToken` takes it.
+
+    joined: as GPT-2 and GPT-3 (Brown et al. 2020, appendix B), attention reaches over all documents of a row;
+    masked: over one (document_positions); padded: one document a row, as for BERT, and padding is no target. It needs
+    no mask: it comes last and attention goes backward only.
+    """
+    if packing == "padded":
+        return {"tokens_BS": tokens_BS, "weights_BT": mean_one(tokens_BS[:, 1:] != padding)}
+    rows = {"tokens_BS": tokens_BS, "weights_BT": torch.ones(tokens_BS[:, 1:].shape)}
+    if packing == "masked":
+        rows["positions_BT"] = document_positions(tokens_BS[:, :-1], end_of_text)
+    return rows
 
 
 def training_rows(tokens_NS: Tensor, mask_NT: Tensor, indices_B: Tensor) -> dict[str, Tensor]:

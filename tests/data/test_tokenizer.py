@@ -3,82 +3,181 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
 from transformers import AutoTokenizer, GPT2Config
 
-from jokbo.data.tokenizer import END_OF_TEXT, PADDING, save_tokenizer, train_tokenizer
+from jokbo.data.tokenizer import END_OF_TEXT, PADDING, measure, save_tokenizer, taken_literally
+from jokbo.errors import InputError
+from tests.data.corpora import trained
 
 TEXTS = [f"The film number {i} is a film that I liked, isn't it?\n\nSo did they." for i in range(50)]
+KOREAN = [
+    "단군성조가 천혜의 이 강토 위에 국기를 닦으신지 반만년, 연면히 이어온 역사와 전통 위에",
+    "이제 새 공화국을 바로 세우면서, 나는 국헌을 준수하고 나의 신명을 조국과 민족 앞에 바칠 것을 맹세하면서",
+    "겨레가 쌓은 이 성단에 서게 되었습니다. 나의 사랑하는 삼천만 동포들이여!",
+]
+KINDS = ("byte_bpe", "wordpiece", "unigram")
 
 
 @pytest.fixture(scope="module")
-def trained() -> Tokenizer:
-    return train_tokenizer(TEXTS, 300)
+def plain():
+    return trained(TEXTS, 300)
 
 
-@pytest.fixture(scope="module")
-def opened(trained, tmp_path_factory):
-    path = tmp_path_factory.mktemp("tokenizer")
-    save_tokenizer(trained, path)
-    return AutoTokenizer.from_pretrained(path)
+@pytest.fixture(scope="module", params=KINDS)
+def tokenizer(request):
+    return trained(TEXTS + KOREAN, 500, request.param, normalisation="nfc")
 
 
-def test_readers_whose_default_is_to_tidy_are_told_not_to(trained, tmp_path):
-    save_tokenizer(trained, tmp_path)
+@pytest.fixture
+def opened(tokenizer, tmp_path):
+    save_tokenizer(tokenizer, tmp_path)
+    return AutoTokenizer.from_pretrained(tmp_path)
+
+
+def test_readers_whose_default_is_to_tidy_are_told_not_to(tokenizer, tmp_path):
+    save_tokenizer(tokenizer, tmp_path)
     assert (
         json.loads((tmp_path / "tokenizer_config.json").read_text())["clean_up_tokenization_spaces"] is False
     )
 
 
-def test_vocabulary_is_of_the_size_asked_for_or_of_what_there_is(trained):
-    assert trained.get_vocab_size() == 300
-    assert train_tokenizer(["ab ab"], 300).get_vocab_size() == 258 + len(["ab", "Ġab"])
+def test_vocabulary_is_of_the_size_asked_for_or_of_what_there_is(plain):
+    assert plain.get_vocab_size() == 300
+    assert trained(["ab ab"], 300).get_vocab_size() == 258 + len(["ab", "Ġab"])
+    assert trained(TEXTS, 120, "wordpiece").get_vocab_size() == 120
+    assert 40 < trained(TEXTS, 120, "unigram").get_vocab_size() <= 120
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "unigram"])
+def test_vocabulary_without_room_for_the_characters(kind):
+    with pytest.raises(InputError, match="vocabulary is 30: the characters of the text alone need "):
+        trained(KOREAN, 30, kind)
 
 
 @given(text=st.one_of(st.text(), st.text(st.sampled_from("가각힣ᄀ\u1161🎬👩\u200d🚀é ,'\n\t"))))
-def test_any_text_comes_back(trained, opened, text):
-    ids = opened(text)["input_ids"]
-    assert opened.decode(ids) == text
-    assert ids == trained.encode(text).ids
+def test_any_text_comes_back_from_bytes(plain, text):
+    with taken_literally(plain):
+        assert plain.decode(plain.encode(text).ids) == text
 
 
-def test_merges_shorten_text(trained):
-    assert len(trained.encode(TEXTS[0]).ids) < len(TEXTS[0]) / 2
+def test_auto_tokenizer_does_the_same(tokenizer, opened):
+    for text in [*TEXTS[:3], *KOREAN, " a  b \n", "漢字 never seen"]:
+        ids = opened(text)["input_ids"]
+        assert ids == tokenizer.encode(text).ids
+        assert opened.decode(ids) == tokenizer.decode(ids, skip_special_tokens=False)
 
 
-def test_special_tokens(opened):
+def test_merges_shorten_text(plain):
+    assert len(plain.encode(TEXTS[0]).ids) < len(TEXTS[0]) / 2
+
+
+def test_special_tokens(tokenizer, opened):
     assert (opened.bos_token_id, opened.eos_token_id, opened.pad_token_id) == (0, 0, 1)
     assert opened.convert_ids_to_tokens([0, 1]) == [END_OF_TEXT, PADDING]
     assert opened(END_OF_TEXT)["input_ids"] == [0]
     assert opened.model_max_length > 10**9
+    model = json.loads(tokenizer.to_str())["model"]["type"]
+    expected = {
+        "BPE": [None, None, None, None],
+        "WordPiece": ["[UNK]", "[CLS]", "[SEP]", "[MASK]"],
+        "Unigram": ["<unk>", None, None, None],
+    }[model]
+    roles = [opened.unk_token, opened.cls_token, opened.sep_token, opened.mask_token]
+    assert roles == expected
+    marks = [token for token in expected if token]
+    assert opened.convert_tokens_to_ids(marks) == list(range(2, 2 + len(marks)))
 
 
-@pytest.mark.parametrize("text", ["it 's here , is n't it ?", " leading", "trailing ", "a  b"])
-def test_nothing_is_added_or_tidied(opened, text):
-    assert not {0, 1}.intersection(opened(text)["input_ids"])
-    assert opened.decode(opened(text)["input_ids"]) == text
+def test_no_text_can_spell_a_special_token(tokenizer):
+    special = list(tokenizer.get_added_tokens_decoder())
+    with taken_literally(tokenizer):
+        for mark in (END_OF_TEXT, PADDING, f"good{END_OF_TEXT}evil", f"{END_OF_TEXT * 2} [CLS][MASK]"):
+            assert not {0, 1, *special[3:]}.intersection(tokenizer.encode(mark).ids)
+    assert tokenizer.encode(END_OF_TEXT).ids == [0], "the tokenizer itself is left as it was"
 
 
-def test_same_class_beside_a_model(trained, opened, tmp_path):
+def test_special_tokens_that_the_text_taught():
+    """Every character of the marks is known, and the text full of them."""
+    for kind in KINDS:
+        tokenizer = trained([f"{END_OF_TEXT} is {END_OF_TEXT}, <unk> [CLS] {PADDING}"] * 20, 300, kind)
+        with taken_literally(tokenizer):
+            assert not {0, 1}.intersection(tokenizer.encode(f"a{END_OF_TEXT}{PADDING}").ids)
+
+
+@pytest.mark.parametrize("text", ["it 's here , is n't it ?", " leading", "trailing ", "a  b", "a\n\nb"])
+@pytest.mark.parametrize("kind", ["byte_bpe", "unigram"])
+def test_nothing_is_added_or_tidied(kind, text):
+    tokenizer = trained([*TEXTS, text * 9], 300, kind)
+    assert tokenizer.decode(tokenizer.encode(text).ids) == text
+
+
+def test_words_are_continued_with_marks():
+    tokenizer = trained(["unlikely", "un", "like"] * 9, 45, "wordpiece")
+    assert tokenizer.encode("unlikely, 漢").tokens == ["unlikely", "[UNK]", "[UNK]"]
+    assert tokenizer.encode("ununlike").tokens[0] == "un"
+    assert all(token.startswith("##") for token in tokenizer.encode("ununlike").tokens[1:])
+
+
+@pytest.mark.parametrize("normalisation", ["nfc", "nfkc"])
+@pytest.mark.parametrize("lowercase", [False, True])
+def test_decomposed_hangul_comes_together(tokenizer, normalisation, lowercase):
+    kind = {"BPE": "byte_bpe", "WordPiece": "wordpiece", "Unigram": "unigram"}
+    kind = kind[json.loads(tokenizer.to_str())["model"]["type"]]
+    made = trained(KOREAN, 600, kind, normalisation=normalisation, lowercase=lowercase)
+    for text in KOREAN:
+        apart = unicodedata.normalize("NFD", text)
+        assert len(apart) > 1.5 * len(text)
+        assert made.encode(apart).ids == made.encode(text).ids
+        assert made.decode(made.encode(apart).ids).replace(" ", "") == text.replace(" ", "")
+    assert not any("\u1100" <= character < "\u1200" for token in made.get_vocab() for character in token)
+
+
+def test_normalisation_and_case():
+    text = "\uff26ilm ① é"
+    assert trained(TEXTS, 300).encode(text).ids != trained(TEXTS, 300).encode("Film 1 é").ids
+    compatible = trained(TEXTS, 300, normalisation="nfkc", lowercase=True)
+    assert compatible.decode(compatible.encode(text).ids) == "film 1 é"
+
+
+def test_measures():
+    plain = trained(TEXTS, 300)
+    assert measure(plain, TEXTS)["round_trip"] == 1
+    lower = trained(TEXTS, 300, "unigram", lowercase=True)
+    found = measure(lower, ["number 1", "Number 1", f"漢{END_OF_TEXT}"])
+    tokens = sum(len(lower.encode(text).ids) for text in ("number 1", "Number 1"))
+    with taken_literally(lower):
+        last = lower.encode(f"漢{END_OF_TEXT}").ids
+    assert found["tokens"] == tokens + len(last)
+    assert found["bytes"] == 8 + 8 + 3 + len(END_OF_TEXT)
+    assert found["bytes_per_token"] == found["bytes"] / found["tokens"]
+    assert found["unknown"] == last.count(2) / found["tokens"] > 0
+    assert found["round_trip"] == pytest.approx(1 / 3)
+
+
+def test_same_class_beside_a_model(tokenizer, opened, tmp_path):
     """A model's config.json must not make AutoTokenizer build GPT-2's own tokenizer of these files."""
-    save_tokenizer(trained, tmp_path)
     GPT2Config(vocab_size=300, bos_token_id=0, eos_token_id=0).save_pretrained(tmp_path)
     beside = AutoTokenizer.from_pretrained(tmp_path)
     assert type(beside) is type(opened)
     assert beside(" a film , 영화")["input_ids"] == opened(" a film , 영화")["input_ids"]
 
 
-def test_training_again_gives_the_same_bytes(trained, tmp_path):
-    save_tokenizer(trained, tmp_path / "here")
+def test_training_again_gives_the_same_bytes_whatever_the_threads(tmp_path):
     program = (
-        "from pathlib import Path; from tests.data.test_tokenizer import TEXTS;"
-        "from jokbo.data.tokenizer import save_tokenizer, train_tokenizer;"
-        f"save_tokenizer(train_tokenizer(TEXTS, 300), Path({str(tmp_path / 'there')!r}))"
+        "from tests.data.test_tokenizer import KINDS, KOREAN, TEXTS; from tests.data.corpora import trained;"
+        "texts = [text[i:] for text in TEXTS[:20] + KOREAN for i in range(0, 30, 3)];"
+        "print(*(trained(texts, 500, kind).to_str() for kind in KINDS))"
     )
-    subprocess.run([sys.executable, "-c", program], check=True)
-    for file in (tmp_path / "here").iterdir():
-        assert file.read_bytes() == (tmp_path / "there" / file.name).read_bytes()
+    environments = ({"TOKENIZERS_PARALLELISM": "false"}, {"RAYON_NUM_THREADS": "3"})
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE)
+        for environment in environments
+    ]
+    first, second = (process.communicate(timeout=60)[0] for process in processes)
+    assert first == second
+    assert first.count(b"added_tokens") == len(KINDS)

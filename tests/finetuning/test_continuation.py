@@ -6,9 +6,10 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from jokbo.data.tokenizer import save_tokenizer, train_tokenizer
+from jokbo.data.tokenizer import save_tokenizer
 from jokbo.errors import InputError
 from jokbo.finetuning.continuation import continuations
+from tests.data.corpora import trained
 
 TEXTS = [
     "The film was long. It had a good cast and a fine score, they said! I would not see it again. Would you?",
@@ -22,7 +23,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> PreTrainedTokenizerBa
     from transformers import AutoTokenizer
 
     path = tmp_path_factory.mktemp("tokenizer")
-    save_tokenizer(train_tokenizer(TEXTS, 280), path)
+    save_tokenizer(trained(TEXTS, 280), path)
     return AutoTokenizer.from_pretrained(path)
 
 
