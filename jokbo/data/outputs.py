@@ -37,7 +37,7 @@ def whole_directory(path: Path) -> Iterator[Path]:
 
 
 def write_shards(
-    rows: Iterable[Mapping[str, Any]], path: Path, schema: pa.Schema, *, shard_bytes: int = 32 * MEBIBYTE
+    rows: Iterable[Mapping[str, Any]], path: Path, schema: pa.Schema, *, shard_bytes: int = 16 * MEBIBYTE
 ) -> int:
     """Stream rows into a new folder of Arrow files that `load_from_disk` opens. Returns how many there were.
 

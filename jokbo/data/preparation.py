@@ -3,6 +3,7 @@
     clean   each raw shard: text repaired, language told, rules applied, personal data masked
     merge   each part of the digests: exact duplicates become one document
     match   each part of the band hashes: pairs of near-duplicates, every one verified
+    hold    each part of the digests: n-grams of the evaluation documents that stay
     place   each part of the digests: near-duplicates and contaminated documents dropped, the rest split and written
 
 A part is an interval of digests and a split is one too, so that the parts laid end to end are the splits in order.
@@ -29,7 +30,7 @@ from jokbo.data.tally import Tally, total
 if TYPE_CHECKING:
     from jokbo.params import Prepare
 
-PART_BYTES = 64 << 20  # of raw shards to a part: what one process works on at a time
+PART_BYTES = 32 << 20  # of raw shards to a part: what one process works on at a time
 
 CLEANED = pa.schema(
     [
@@ -60,21 +61,23 @@ def prepare(
 
     cleaned = step("clean", partial(clean_shard, settings, parts), files)
     origins = [folder / "clean" / name for name in cleaned]
-    merges = step("merge", partial(merge_part, settings, parts, origins), numbers)
-    matches = step("match", partial(match_part, settings, folder / "merge"), numbers)
-    near, known = folder / "near.npy", folder / "known.npy"
-    pairs = [np.load(folder / "match" / name) for name in matches]
-    doubles, _ = near_duplicates.clusters(near_duplicates.distinct_pairs(np.concatenate(pairs)))
-    np.save(near, doubles)
-    np.save(known, contamination.union(np.load(folder / "merge" / name / "ngrams.npy") for name in merges))
-    placed = step("place", partial(place_part, settings, folder / "merge", near, known), numbers)
+    near, known, merges = folder / "near.npy", folder / "known.npy", folder / "merge"
+    merged_ = step("merge", partial(merge_part, settings, parts, origins), numbers)
+    matched = step("match", partial(match_part, settings, merges), numbers)
+    pairs = np.concatenate([np.load(folder / "match" / name) for name in matched])
+    doubles, _ = near_duplicates.clusters(near_duplicates.distinct_pairs(pairs))
+    np.save(near, doubles if settings.near_duplicates.drop else doubles[:0])
+    held = step("hold", partial(hold_part, settings, merges, near), numbers)
+    np.save(known, contamination.union(np.load(folder / "hold" / name) for name in held))
+    placed = step("place", partial(place_part, settings, merges, near, known), numbers)
 
-    facts = [*cleaned.values(), *merges.values(), *matches.values(), *placed.values()]
+    facts = total([*cleaned.values(), *merged_.values(), *matched.values(), *placed.values()])
+    facts["near_duplicates"] = len(doubles)
     splits = {
         split: [file for name in placed for file in shard_files(folder / "place" / name / split)]
         for split in settings.splits.model_dump()
     }
-    return splits, total(facts)
+    return splits, facts
 
 
 def clean_shard(settings: Prepare, parts: int, file: Path, path: Path) -> shards.Facts:
@@ -144,12 +147,6 @@ def merge_part(
     bands = pa.table({"hash": hashes_NB.ravel(), "id": ids_NB.ravel()}, schema=BANDS)
     target = (hashes_NB.ravel() >> np.uint64(32)) * np.uint64(parts) >> np.uint64(32)
     write_cut([bands.filter(pa.array(target == i)) for i in range(parts)], path / "bands", BANDS)
-
-    known, shares = settings.decontaminate, settings.splits.model_dump()
-    marks = zip(texts, documents, strict=True)
-    held_out = [text for text, mark in marks if split_of(mark, shares) in known.splits]
-    grams = contamination.union(contamination.ngrams(some, known.ngram) for some in _few(held_out))
-    np.save(path / "ngrams.npy", grams)
     return tally.facts()
 
 
@@ -168,6 +165,19 @@ def match_part(settings: Prepare, merges: Path, number: int, path: Path) -> shar
     with open(path, "wb") as file:
         np.save(file, pairs[np.array(alike, bool)])
     return tally.facts()
+
+
+def hold_part(settings: Prepare, merges: Path, near: Path, number: int, path: Path) -> shards.Facts:
+    """N-grams of the documents of one part that something is evaluated on."""
+    known, shares = settings.decontaminate, settings.splits.model_dump()
+    doubles = _in_part(np.load(near, mmap_mode="r"), number)
+    table = read_part(merges / f"{number:05d}" / "documents", 0)
+    marks = enumerate(table["digest"].to_pylist())
+    rows = [i for i, mark in marks if i not in doubles and split_of(mark, shares) in known.splits]
+    texts = table["text"].take(pa.array(rows, pa.int64())).to_pylist()
+    with open(path, "wb") as file:
+        np.save(file, contamination.union(contamination.ngrams(some, known.ngram) for some in _few(texts)))
+    return {}
 
 
 def place_part(

@@ -1,28 +1,21 @@
 from __future__ import annotations
 
-from collections import Counter
+import itertools
+import random
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jokbo.data.cleaning import clean, normalised
-from jokbo.data.documents import DOCUMENT_SCHEMA, build_documents, only_labelled
+from jokbo.data.cleaning import normalised
+from jokbo.data.documents import digest, merged, part, split_of
 
 SPLITS = {"train": 0.65, "prompts": 0.10, "validation": 0.04, "test": 0.06, "judge": 0.15}
+DIGESTS = [digest(f"document number {i}", seed=1) for i in range(4000)]
 
 
 def row(text, source="imdb", label=None, ratings=None):
-    return {"text": text, "source": source, "label": label, "ratings": ratings}
-
-
-def build(rows, seed=1, splits=SPLITS, minimum_words=3):
-    tables, counts = build_documents(rows, seed=seed, splits=splits, minimum_words=minimum_words)
-    return {split: table.to_pylist() for split, table in tables.items()}, counts
-
-
-def everything(tables):
-    return [document for split in tables.values() for document in split]
+    known = {"text": text, "source": source, "label": label, "ratings": ratings, "language": "en"}
+    return {**known, "digest": digest(normalised(text), seed=1)}
 
 
 def test_twins_become_one_document_with_all_that_is_known():
@@ -31,99 +24,62 @@ def test_twins_become_one_document_with_all_that_is_known():
         row("A crisp, honest film.", "icwsm2014-movies", ratings=[2, 3]),
         row("A crisp, honest film!", "icwsm2014-movies", ratings=[-1]),
     ]
-    tables, counts = build(rows)
-    assert everything(tables) == [
-        {
-            "text": "A crisp, honest film!",
-            "sources": ["icwsm2014-movies", "rotten_tomatoes"],
-            "label": 1,
-            "ratings": [2, 3, -1],
-        }
-    ]
-    assert counts["merged"] == 2
-    assert counts["in_several_sources"] == 1
+    (document,) = merged(rows).values()
+    assert document.row() == {
+        "text": "A crisp, honest film!",
+        "sources": ["icwsm2014-movies", "rotten_tomatoes"],
+        "label": 1,
+        "ratings": [-1, 2, 3],
+        "language": "en",
+    }
 
 
 def test_contradicting_labels_are_none():
-    tables, counts = build([row("The same old words", label=0), row("the same old words", label=1)])
-    (document,) = everything(tables)
-    assert document["label"] is None
-    assert document["ratings"] is None
-    assert counts["conflicting_labels"] == 1
+    (document,) = merged([row("The same old words", label=0), row("the same old words", label=1)]).values()
+    assert document.row()["label"] is None
+    assert document.row()["ratings"] is None
 
 
-def test_what_is_dropped_is_counted_by_reason():
-    tables, counts = build([row("too short"), row("... !!! :-) <br/>"), row("just long enough")])
-    assert [document["text"] for document in everything(tables)] == ["just long enough"]
-    assert (counts["dropped/short"], counts["dropped/wordless"]) == (1, 1)
+texts = st.text("aAbB ,.é", max_size=6)
+rows = st.builds(
+    row, texts, st.sampled_from("xyz"), st.sampled_from([0, 1, None]), st.lists(st.integers(-4, 4))
+)
 
 
-sources = st.sampled_from(["imdb", "rotten_tomatoes", "icwsm2014-tweets"])
-
-
-@given(st.lists(st.tuples(st.text("aAbB ,.é", max_size=9), sources), max_size=60), st.integers(0, 2**32 - 1))
-def test_each_text_is_in_exactly_one_split_and_all_rows_are_accounted_for(pairs, seed):
-    rows = [row(text, source) for text, source in pairs]
-    tables, counts = build(rows, seed=seed, minimum_words=1)
-    keys = [normalised(document["text"]) for document in everything(tables)]
-    assert len(keys) == len(set(keys))
-    assert set(keys) == {normalised(clean(text)) for text, _ in pairs} - {""}
-    assert len(keys) == len(rows) - counts["merged"] - counts["dropped/short"] - counts["dropped/wordless"]
-    assert sum(counts.get(f"rows/{source}", 0) for source in dict(map(reversed, pairs))) == len(rows)
-    for split, documents in tables.items():
-        assert counts.get(f"documents/{split}/all", 0) == len(documents)
-        for source, number in Counter(s for d in documents for s in d["sources"]).items():
-            assert counts[f"documents/{split}/{source}"] == number
-
-
-NUMBERED = [row(f"document number {i}") for i in range(4000)]
+@given(st.lists(rows, max_size=40), st.randoms())
+def test_the_order_of_rows_decides_nothing(found, shuffle: random.Random):
+    mixed = sorted(found, key=lambda _: shuffle.random())
+    documents = merged(found)
+    assert [*documents] == sorted(documents)
+    assert len(documents) == len({normalised(row["text"]) for row in found})
+    again = merged(mixed)
+    assert [(k, v.row()) for k, v in documents.items()] == [(k, v.row()) for k, v in again.items()]
 
 
 def test_shares_are_kept():
-    tables, _ = build(NUMBERED)
+    placed = [split_of(mark, SPLITS) for mark in DIGESTS]
     for split, share in SPLITS.items():
         deviation = (4000 * share * (1 - share)) ** 0.5
-        assert abs(len(tables[split]) - 4000 * share) < 5 * deviation
+        assert abs(placed.count(split) - 4000 * share) < 5 * deviation
 
 
-def test_order_and_split_depend_on_text_and_seed_alone():
-    forwards, _ = build(NUMBERED)
-    backwards, _ = build(NUMBERED[::-1])
-    assert forwards == backwards
-    more, _ = build(NUMBERED + [row(f"another document {i}") for i in range(100)])
-    kept = {split: [d for d in found if "number" in d["text"]] for split, found in more.items()}
-    assert kept == forwards
-    assert build(NUMBERED, seed=2)[0]["test"] != forwards["test"]
+def test_splits_and_parts_are_intervals_of_the_order():
+    """So that parts laid end to end are the splits in order."""
+    for names in (
+        [split_of(mark, SPLITS) for mark in sorted(DIGESTS)],
+        [part(mark, 7) for mark in sorted(DIGESTS)],
+    ):
+        changes = [a != b for a, b in itertools.pairwise(names)]
+        assert sum(changes) == len(set(names)) - 1
+    assert {part(mark, 7) for mark in DIGESTS} == set(range(7))
+    assert {part(bytes(16), 7), part(b"\xff" * 16, 7)} == {0, 6}
 
 
-def test_order_within_a_split_is_shuffled():
-    """Rows come sorted by label."""
-    numbers = [int(document["text"].split()[-1]) for document in build(NUMBERED)[0]["train"]]
-    assert abs(sum(numbers[: len(numbers) // 2]) / (len(numbers) // 2) - 2000) < 200
-    assert numbers != sorted(numbers)
-
-
-def test_empty_split_has_the_schema():
-    tables, _ = build_documents([], seed=1, splits=SPLITS, minimum_words=1)
-    assert {table.schema for table in tables.values()} == {DOCUMENT_SCHEMA}
-
-
-@pytest.mark.parametrize("share", [0.0, 1.0])
-def test_all_or_nothing(share):
-    tables, _ = build(NUMBERED[:100], splits={"train": share, "test": 1 - share})
-    assert len(tables["train"]) == 100 * share
+def test_the_seed_moves_documents():
+    assert digest("a text", 1) != digest("a text", 2)
 
 
 def test_what_rounding_leaves_over_goes_to_the_last_split():
-    tables, _ = build(NUMBERED, splits={"train": 0.5, "test": 0.49})
-    assert len(everything(tables)) == 4000
-
-
-def test_only_labelled():
-    rows = [
-        row("a labelled positive text", label=1),
-        row("a labelled negative text", label=0),
-        row("no label at all"),
-    ]
-    tables, _ = build_documents(rows, seed=1, splits={"judge": 1.0}, minimum_words=1)
-    assert sorted(only_labelled(tables["judge"])["label"].to_pylist()) == [0, 1]
+    assert split_of(b"\xff" * 16, {"train": 0.5, "test": 0.49}) == "test"
+    assert split_of(b"\xff" * 16, {"train": 1.0, "test": 0.0}) == "test"  # 2**64 - 1 rounds up to 1
+    assert {split_of(mark, {"train": 0.0, "test": 1.0}) for mark in DIGESTS} == {"test"}
