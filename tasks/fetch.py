@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 
@@ -19,6 +20,8 @@ def fetch(stage: Stage) -> None:
         for name in stage.params.sources:
             counts[f"too_long/{name}"] = 0
             counts[f"rows/{name}"] = write_shards(_rows(stage, name, counts), raw / name, RAW_SCHEMA)
+        about = {name: source.model_dump() for name, source in stage.params.sources.items()}
+        (raw / "sources.json").write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")
     write_metrics(stage, dict(counts))
 
 

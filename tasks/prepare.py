@@ -21,8 +21,9 @@ def prepare(stage: Stage) -> None:
         for split, files in splits.items():
             assemble(files, documents / split, DOCUMENT_SCHEMA)
         (documents / "dataset_dict.json").write_text(json.dumps({"splits": list(splits)}) + "\n")
+        facts["about"] = json.loads((RAW / "sources.json").read_text())
         (documents / "facts.json").write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n")
-    write_metrics(stage, {name: found for name, found in facts.items() if name != "examples"})
+    write_metrics(stage, {name: found for name, found in facts.items() if name not in ("examples", "about")})
 
 
 if __name__ == "__main__":

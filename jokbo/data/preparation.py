@@ -90,6 +90,7 @@ def clean_shard(settings: Prepare, parts: int, file: Path, path: Path) -> shards
         texts = [clean(row["text"]) for row in rows]
         for row, text, code in zip(rows, texts, language.identify(texts), strict=True):
             source = row["source"]
+            tally.add("tables", file.parent.name, source)
             tally.add("sources", source, "rows")
             masked, hits = personal.masked(text, settings.personal_data)
             key = normalised(masked)
