@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -19,6 +20,8 @@ from jokbo.errors import InputError
 
 STATE = Path(".jokbo")
 REPORT = Path("reports/report.html")
+DOCUMENTS, TOKENS = Path("data/documents/train"), Path("data/tokens/train")
+FIRST_WORDS = 8  # shown of a document
 
 app = typer.Typer(
     help="Language models from raw text to human preference, and the book of who descends from whom.",
@@ -26,6 +29,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+data = typer.Typer(help="What the models were trained on.", no_args_is_help=True)
+app.add_typer(data, name="data")
 Model = Annotated[Path, typer.Argument(help="The folder of a model, such as models/aligned.")]
 
 
@@ -94,6 +99,45 @@ def report() -> None:
         webbrowser.open(REPORT.resolve().as_uri())
 
 
+@data.command("at-step")
+def at_step(
+    step: Annotated[int, typer.Argument(help="As in plots/pretrain.csv: the first is 1.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """List the documents in one batch of the pretraining that params.yaml describes.
+
+    Of each sequence: the tokens of the corpus that it is; and of each document in it: its row in data/documents/train,
+    its source, which of the sequence's tokens are its own, and its first words.
+    """
+    with _one_line_errors():
+        from jokbo import params
+        from jokbo.data.batches import documents_at
+        from jokbo.data.packing import TokenCorpus
+
+        settings = params.load().pretrain
+        if not 1 <= step <= settings.training.steps:
+            raise InputError(
+                f"step {step}: it must be from 1 to pretrain.training.steps, {settings.training.steps}"
+            )
+        sequences = documents_at(
+            TokenCorpus.open(TOKENS),
+            step - 1,
+            batch=settings.training.batch,
+            context=settings.model.context,
+            seed=settings.seed,
+            packing=settings.packing,
+        )
+        _add_first_words(sequences)
+    if as_json:
+        print(json.dumps({"step": step, "sequences": sequences}, ensure_ascii=False, indent=1))
+        return
+    for number, sequence in enumerate(sequences):
+        print(f"sequence {number}: tokens {sequence['start']} to {sequence['end']}")
+        for document in sequence["documents"]:
+            place = f"{document['start']:>5} to {document['end']:<5}"
+            print(f"{place} document {document['row']} ({document['source']}): {document['first_words']}")
+
+
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
     try:
@@ -101,6 +145,17 @@ def _one_line_errors() -> Iterator[None]:
     except InputError as error:
         print(f"jokbo: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def _add_first_words(sequences: list[dict[str, Any]]) -> None:
+    if not DOCUMENTS.is_dir():
+        raise InputError(f"{DOCUMENTS}: not there: run the stage prepare")
+    from datasets import load_from_disk
+
+    texts = load_from_disk(DOCUMENTS).select_columns("text")
+    for document in (document for sequence in sequences for document in sequence["documents"]):
+        words = texts[document["row"]]["text"].split(maxsplit=FIRST_WORDS)
+        document["first_words"] = " ".join(words[:FIRST_WORDS])
 
 
 def _prompts() -> Iterator[str]:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast, set_seed
+from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast, set_seed
 
-from tests.conftest import Project
+from jokbo.data.batches import packed_batch
+from jokbo.data.documents import DOCUMENT_SCHEMA
+from jokbo.data.outputs import write_shards
+from jokbo.data.packing import TokenCorpus, lay_out
+from jokbo.data.tokenizer import save_tokenizer
+from tests.conftest import ROOT, Project
+from tests.data.corpora import document, encoded, trained
 
 
 def _jokbo(*arguments: str, folder: Path, typed: str = "") -> subprocess.CompletedProcess[str]:
@@ -74,6 +83,70 @@ def test_what_is_not_there_is_one_line(tmp_path: Path, arguments: list[str], nam
     assert result.returncode == 2
     assert result.stderr.startswith(f"jokbo: {named}")
     assert result.stderr.count("\n") == 1
+
+
+TEXTS = [f"Film {i} is one of the films " + "that were made that year " * (i % 4) for i in range(30)]
+
+
+@pytest.fixture(scope="module", params=["joined", "padded"])
+def packing(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def packed_project(packing: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a prepared corpus, and params.yaml that trains on it with a context of 16 tokens."""
+    folder = tmp_path_factory.mktemp("packed")
+    tree = YAML(typ="safe").load(ROOT / "params.yaml")
+    tree["pretrain"] |= {"packing": packing}
+    tree["pretrain"]["model"]["context"] = 90
+    tree["pretrain"]["training"]["batch"] = 4
+    YAML(typ="safe").dump(tree, folder / "params.yaml")
+    tokenizer = trained(TEXTS, 300)
+    rows = [document(text, "films" if i % 3 else "books") for i, text in enumerate(TEXTS)]
+    write_shards(rows, folder / "data/documents/train", DOCUMENT_SCHEMA)
+    mixed = encoded(folder, rows, tokenizer, ["books", "films"])
+    lay_out(mixed, {"books": 2.0, "films": 1.0}, 0, folder / "data/tokens/train", 500)
+    save_tokenizer(tokenizer, folder / "data/tokenizer")
+    return folder
+
+
+@pytest.mark.parametrize("step", [1, 7])
+def test_documents_at_a_step_are_those_of_its_batch(packed_project: Path, packing: str, step: int) -> None:
+    result = _jokbo("data", "at-step", str(step), "--json", folder=packed_project)
+    assert result.returncode == 0, result.stderr
+    sequences = json.loads(result.stdout)["sequences"]
+    corpus = TokenCorpus.open(packed_project / "data/tokens/train")
+    layout = {"batch": 4, "context": 90, "seed": 1, "packing": packing, "padding": 1}
+    tokenizer = AutoTokenizer.from_pretrained(packed_project / "data/tokenizer")
+    batch = packed_batch(corpus, step - 1, **layout)
+    assert len(sequences) == len(batch) == 4
+    for sequence, tokens in zip(sequences, batch, strict=True):
+        pieces = tokenizer.decode(tokens).replace("<|pad|>", "").split("<|endoftext|>")
+        pieces = [piece for piece in pieces if piece]
+        assert len(pieces) == len(sequence["documents"])
+        for piece, found in zip(pieces, sequence["documents"], strict=True):
+            text = TEXTS[found["row"]]
+            assert piece in text
+            assert text.startswith(found["first_words"])
+            assert found["source"] == ("films" if found["row"] % 3 else "books")
+    plain = _jokbo("data", "at-step", str(step), folder=packed_project).stdout
+    assert plain.count("sequence ") == 4
+    assert plain.count(" document ") == sum(len(sequence["documents"]) for sequence in sequences)
+
+
+def test_steps_that_are_none(packed_project: Path) -> None:
+    for step in ("0", "851"):
+        result = _jokbo("data", "at-step", step, folder=packed_project)
+        assert result.returncode == 2
+        assert result.stderr == f"jokbo: step {step}: it must be from 1 to pretrain.training.steps, 850\n"
+
+
+def test_no_corpus_to_list_documents_of(packed_project: Path, tmp_path: Path) -> None:
+    shutil.copy(packed_project / "params.yaml", tmp_path)
+    result = _jokbo("data", "at-step", "1", folder=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr == "jokbo: data/tokens/train holds no token shards: run the stage tokenize\n"
 
 
 def test_tree_names_parents_parameters_and_the_commit_of_each(project: Project) -> None:
