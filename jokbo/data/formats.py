@@ -269,7 +269,6 @@ def _opened(file: Path, place: str, *, seeks: bool) -> Iterator[BinaryIO]:
                 return
             with tempfile.TemporaryFile() as whole:
                 shutil.copyfileobj(stream, whole, PIECE)
-                whole.seek(0)
                 yield whole
 
 

@@ -132,3 +132,13 @@ def test_assembled_shards_open_in_the_order_given_and_can_be_assembled_again(tmp
         assert load_from_disk(tmp_path / again)["text"][:] == ["b", "a"]
     one, two = load_from_disk(tmp_path / "a"), load_from_disk(tmp_path / "b")
     assert one._fingerprint != two._fingerprint
+
+
+def test_shards_on_another_disk_are_copied(tmp_path, monkeypatch):
+    def link(*arguments):
+        raise OSError("Invalid cross-device link")
+
+    monkeypatch.setattr("os.link", link)
+    write_shards([{"text": "a", "ratings": None}], tmp_path / "a", SCHEMA)
+    assemble(shard_files(tmp_path / "a"), tmp_path / "b", SCHEMA)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")

@@ -160,6 +160,7 @@ def test_a_folder_is_the_files_below_it_whose_names_fit(project):
         assert {row["text"] for row in read("mine", files(paths, "txt"))} == {"b.txt", "a/c.txt.gz", "a.TXT"}
     assert [row["text"] for row in read("mine", files("corpus/*.txt", "txt"))] == ["b.txt"]
     assert [row["text"] for row in read("mine", files("**/*.bak", "txt"))] == ["notes.txt.bak"]
+    assert [row["text"] for row in read("mine", files("corpus/[ab]*", "txt"))] == ["a.TXT", "b.txt"]
 
 
 def test_rows_are_in_the_order_of_the_names(project):
@@ -282,6 +283,10 @@ def test_urls_of_a_file_a_glob_and_a_folder(project, memory):
     assert texts("memory://in/", "txt") == ["one", "two"]
     assert texts("memory://in/*.csv", "csv") == ["three"]
     assert texts("memory://in/**/*.gz", "txt") == ["two"]
+    assert texts("memory://in/[!cd]*", "txt") == ["one"]
+    memory.pipe("/other/folder/x", b"not of the glob")
+    memory.pipe("/other/file", b"five")
+    assert texts("memory://other/f*", "txt") == ["five"]
     assert texts("memory://in/d.parquet", "parquet") == ["four"]
     assert list(DOWNLOADS.iterdir()) == []
     memory.pipe("/in/deep/b.txt.gz", gzip.compress(b"good\nbad \xff"))
@@ -327,7 +332,11 @@ def test_pinned_url_is_checked_and_kept(project, memory):
         ("s3://bucket/a.txt", None, r"s3://bucket/a\.txt cannot be looked up \(Install s3fs"),
         ("gs://bucket/*.txt", None, r"gs://bucket/\*\.txt cannot be looked up \(Please install gcsfs"),
         ("carrier-pigeon://a.txt", None, r"cannot be looked up \(Protocol not known: carrier-pigeon"),
-        ("memory://in", None, r"memory://in is a folder: name a file, or end it in /"),
+        (
+            "memory://in",
+            None,
+            r"^fetch\.sources\.mine: memory://in is a folder: name a file, or end it in /$",
+        ),
         ("memory://none.txt", None, r"memory:///none\.txt cannot be fetched"),
         ("memory://in/*.csv", None, r"no file matches memory://in/\*\.csv"),
         ("memory://in/", None, r"no file is \.txt below memory://in/"),
@@ -342,6 +351,19 @@ def test_bad_urls(project, memory, paths, sha256, said):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("error", "said"), [(ValueError("two\nlines"), "two"), (TimeoutError(), "TimeoutError")]
+)
+def test_what_a_driver_raises_is_one_line(project, memory, monkeypatch, error, said):
+    def fail(*arguments):
+        raise error
+
+    memory.pipe("/a.txt", b"one")
+    monkeypatch.setattr(type(memory), "get_file", fail)
+    with pytest.raises(InputError, match=rf"memory:///a\.txt cannot be fetched \({said}\)$"):
+        texts("memory://a.txt", "txt")
+
+
 @pytest.fixture
 def hub_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
@@ -352,6 +374,9 @@ def test_hub_data_set(project, hub_cache, streaming):
     path = local("set/train.csv", CSV.encode()).parent
     columns = {"text": "text", "label": "label", "source": "source"}
     assert read("mine", hub(path, columns=columns, streaming=streaming)) == ROWS
+    assert (
+        bool(list((project / "cache").rglob("*.arrow"))) is not streaming
+    )  # the whole set is on disk or not
 
 
 @pytest.mark.parametrize("streaming", [False, True])
