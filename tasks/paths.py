@@ -8,6 +8,7 @@ STATE = Path(".jokbo")  # checkpoints, the MLflow store, Prefect's home: never u
 
 RAW = Path("data/raw")
 DOCUMENTS = Path("data/documents")
+FACTS = "facts.json"  # in DOCUMENTS: what was counted on the way to them
 JUDGE_TEXTS = Path("data/judge")
 TOKENIZER = Path("data/tokenizer")
 TOKENS = Path("data/tokens")

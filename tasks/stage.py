@@ -91,7 +91,7 @@ def _work(
     name: str, body: Callable[[Stage], None], settings: params.Params, identity: Identity | None = None
 ) -> None:
     identity = identity or identify(name)
-    checkpoints = _checkpoints(name, identity.key)
+    checkpoints = checkpoint_folder(name, identity.key)
 
     def stage(run: tracking.Run) -> Stage:
         section = getattr(settings, name, None)
@@ -166,7 +166,7 @@ def _alone(name: str) -> Iterator[None]:
         yield
 
 
-def _checkpoints(name: str, key: str) -> Path:
+def checkpoint_folder(name: str, key: str) -> Path:
     return state() / "checkpoints" / name / key
 
 
@@ -176,10 +176,10 @@ def _sweep(name: str, identity: Identity) -> None:
     done = committed()
     for other, entry in done.items():
         if other != name and all(Path(out).exists() for out in entry.outs):
-            shutil.rmtree(_checkpoints(other, entry.key), ignore_errors=True)
+            shutil.rmtree(checkpoint_folder(other, entry.key), ignore_errors=True)
     ended = timing(name).is_file() and json.loads(timing(name).read_text())["key"] == identity.key
     if ended and name in done and done[name].key == identity.key:
-        shutil.rmtree(_checkpoints(name, identity.key), ignore_errors=True)
+        shutil.rmtree(checkpoint_folder(name, identity.key), ignore_errors=True)
     timing(name).unlink(missing_ok=True)
 
 

@@ -1,0 +1,79 @@
+"""`python -m flows.shards prepare` does the shards of a data stage on a cluster, ahead of the stage itself.
+
+Every shard is a Prefect task on a Dask or Ray cluster whose workers see this folder at the same path. What they leave
+is where the stage looks for it, under its own identity: the pipeline then finds the work done, and puts it together.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, Any, Literal
+
+import typer
+from prefect import flow, task, unmapped
+from prefect.cache_policies import NO_CACHE
+from prefect.task_runners import TaskRunner
+
+import tasks.prepare
+import tasks.tokenize
+from flows.flow import BAD_INPUT, alone
+from flows.server import server
+from jokbo import params
+from jokbo.errors import InputError
+from tasks.identity import identify
+from tasks.stage import checkpoint_folder
+
+STAGES = {"prepare": tasks.prepare.work, "tokenize": tasks.tokenize.work}
+RUNNERS = {"dask": "DaskTaskRunner", "ray": "RayTaskRunner"}  # of the packages prefect-dask and prefect-ray
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@task(retries=1, cache_policy=NO_CACHE)
+def shard(call: Callable[[Any], None], item: Any) -> None:
+    call(item)
+
+
+def spread(call: Callable[[Any], None], items: Iterable[Any]) -> Iterator[None]:
+    """As `map`, wherever the tasks of the flow run."""
+    return (future.result() for future in shard.map(unmapped(call), list(items)))
+
+
+@flow(name="shards")
+def ahead(name: str) -> None:
+    """All shards of the stage, in the folder of the identity that it would run with now."""
+    folder = checkpoint_folder(name, identify(name).key).resolve()
+    STAGES[name](getattr(params.load(), name), folder, spread)
+
+
+@app.command()
+def main(
+    stage: Annotated[Literal["prepare", "tokenize"], typer.Argument(help="Whose shards.")],
+    runner: Annotated[Literal["dask", "ray"], typer.Option(help="The kind of cluster.")] = "dask",
+    address: Annotated[
+        str | None, typer.Option(help="Its scheduler; none: a cluster on this machine.")
+    ] = None,
+) -> None:
+    """Do the shards of a data stage on a cluster; `make pipeline` then puts them together."""
+    try:
+        params.load()
+        with alone(), server():
+            ahead.with_options(task_runner=task_runner(runner, address))(stage)
+    except InputError as error:
+        print(f"jokbo: {error}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+
+
+def task_runner(kind: str, address: str | None) -> TaskRunner:
+    """Prefect's task runner for a cluster. Raises InputError if the package that has it is missing."""
+    try:
+        module = importlib.import_module(f"prefect_{kind}")
+    except ImportError as error:
+        raise InputError(f"--runner {kind} needs a package: pip install prefect-{kind}") from error
+    return getattr(module, RUNNERS[kind])(**({"address": address} if address else {}))
+
+
+if __name__ == "__main__":
+    app()

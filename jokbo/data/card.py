@@ -1,0 +1,152 @@
+"""The data card: what the corpus is made of and what was left out of it, written from what was measured.
+
+After Gebru et al. 2021 (Datasheets for Datasets) as far as numbers can answer it: composition, collection,
+preprocessing and licences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+
+def card(facts: Mapping[str, Any], tokenized: Mapping[str, Any]) -> dict[str, Any]:
+    """The card as JSON holds it: `sources`, `splits`, `merged`, `near_duplicates`, `tokenizer`, `examples`.
+
+    facts: what `prepare` left beside the documents; tokenized: what `tokenize` counted (its metrics).
+    """
+    about, tables = facts["about"], facts["tables"]
+    counted = tokenized["sources"]
+    return {
+        "sources": {
+            source: {
+                "licences": sorted({about[table]["licence"] for table in tables if source in tables[table]}),
+                "from": sorted(origin(table, about[table]) for table in tables if source in tables[table]),
+                **{name: found.get(name, 0) for name in ("rows", "documents", "words", "bytes")},
+                "languages": found.get("languages", {}),
+                "dropped": found.get("dropped", {}),
+                "masked": found.get("masked", {}),
+                **(
+                    {name: counted[source][name] for name in ("tokens", "epochs")}
+                    if source in counted
+                    else {}
+                ),
+            }
+            for source, found in facts["sources"].items()
+        },
+        "splits": facts["splits"],
+        "merged": facts["merged"],
+        "near_duplicates": facts["near_duplicates"],
+        "tokenizer": tokenized["held_out"],
+        "examples": {
+            reason: [{"source": source, "texts": texts} for _, source, *texts in found]
+            for reason, found in facts["examples"].items()
+        },
+    }
+
+
+def origin(name: str, source: Mapping[str, Any]) -> str:
+    """Where a table of rows was got, with what pins it."""
+    if source["kind"] == "package":
+        return f"{name}: {source['requirement']}, {source['member']}, sha256 {source['sha256'][:12]}"
+    if source["kind"] == "hub":
+        return f"{name}: {source['dataset']}, split {source['split']}, revision {source['revision'][:12]}"
+    return f"{name}: {source['paths']}" + (f", sha256 {source['sha256'][:12]}" if source["sha256"] else "")
+
+
+def markdown(card: Mapping[str, Any]) -> str:
+    """The card to be read."""
+    sources = card["sources"]
+    parts = [
+        "# Data card",
+        "Written by the stage `tokenize` from what it and the stages before it counted.",
+        "## Sources",
+        table(
+            ("source", "rows", "documents", "words", "bytes", "tokens", "epochs", "languages"),
+            (
+                (name, *(number(found.get(key)) for key in COLUMNS), shares(found["languages"]))
+                for name, found in sources.items()
+            ),
+        ),
+        "Words, bytes and tokens are of the documents that stayed, tokens of those in the training split alone. A "
+        "document that stands in several sources counts in each. Tokens and epochs are there for what the language "
+        "model reads.",
+        "## Origin and licence",
+        table(
+            ("source", "from", "licence"),
+            (
+                (name, "; ".join(found["from"]), "; ".join(found["licences"]))
+                for name, found in sources.items()
+            ),
+        ),
+        "## What was left out",
+        f"{number(card['merged'])} rows said the same as another and joined its document. Near-duplicates found: "
+        f"{number(card['near_duplicates'])} documents.",
+        table(("reason", *sources), ((reason, *counts) for reason, *counts in dropped(sources))),
+        "## Personal data masked",
+        table(
+            ("kind", *sources),
+            (
+                (kind, *(number(found["masked"].get(kind)) for found in sources.values()))
+                for kind in sorted({kind for found in sources.values() for kind in found["masked"]})
+            ),
+        ),
+        "## Splits",
+        table(
+            ("split", "documents", *sources),
+            (
+                (split, *(number(found.get(name)) for name in ("all", *sources)))
+                for split, found in card["splits"].items()
+            ),
+        ),
+        "## The tokenizer on held-out text",
+        table(
+            ("language", "bytes a token", "unknown", "come back exactly"),
+            (
+                (
+                    code,
+                    f"{found['bytes_per_token']:.2f}",
+                    f"{found['unknown']:.2%}",
+                    f"{found['round_trip']:.1%}",
+                )
+                for code, found in card["tokenizer"].items()
+            ),
+        ),
+        "## Examples of what was dropped",
+    ]
+    for reason, found in card["examples"].items():
+        parts += [
+            f"### {reason}",
+            "\n".join(f"- {example['source']}: {quoted(example)}" for example in found),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+COLUMNS = ("rows", "documents", "words", "bytes", "tokens", "epochs")
+
+
+def dropped(sources: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
+    """A row a reason: how many documents of each source."""
+    for reason in sorted({reason for found in sources.values() for reason in found["dropped"]}):
+        yield reason, *(number(found["dropped"].get(reason)) for found in sources.values())
+
+
+def quoted(example: Mapping[str, Any]) -> str:
+    """The texts of an example on one line, as code, so that nothing in them is taken for markdown."""
+    return " instead of ".join(
+        f"`{' '.join(text.replace('`', chr(39)).split())}`" for text in example["texts"]
+    )
+
+
+def shares(counts: Mapping[str, int]) -> str:
+    whole = sum(counts.values())
+    return ", ".join(f"{name} {count / whole:.1%}" for name, count in sorted(counts.items()))
+
+
+def number(value: float | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    cells = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells)
