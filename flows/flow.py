@@ -83,14 +83,15 @@ def run(name: str, stale: bool, timeout_hours: float, family: dict[str, str]) ->
 
 
 @flow(name="pipeline", task_runner=ThreadPoolTaskRunner(max_workers=1))  # stages share the cores, or the GPU
-def pipeline(timeout_hours: float = 24.0) -> State:
-    """Run every stage after those it needs, each for at most `timeout_hours`. Failed names those that did not end.
+def pipeline(timeout_hours: float = 24.0, until: str | None = None) -> State:
+    """Run every stage (`until`: it and what it needs) after those it needs, each for at most `timeout_hours`.
+    Failed names those that did not end.
 
     Raises InputError if params.yaml is not right or another pipeline runs in this folder.
     """
     params.load()
     with alone():
-        needs, stale = graph.read()
+        needs, stale = graph.read(until)
         id, store = str(flow_run.id), tracking.local_store(state())
         tags = {"stage": "pipeline", "flow.run": id}
         try:

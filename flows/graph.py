@@ -10,8 +10,9 @@ from dvc.repo import Repo
 from jokbo.errors import InputError
 
 
-def read() -> tuple[dict[str, set[str]], set[str]]:
-    """Every stage with the stages it needs, needed ones first; and the stages that may have to run.
+def read(until: str | None = None) -> tuple[dict[str, set[str]], set[str]]:
+    """Every stage (`until`: it and what it needs) with the stages it needs, needed ones first; and the stages that
+    may have to run.
 
     A stage is among the latter if DVC finds it changed, or if one that it needs is among them.
     """
@@ -22,9 +23,20 @@ def read() -> tuple[dict[str, set[str]], set[str]]:
             changed = set(repo.status())
     except DvcException as error:
         raise InputError(f"dvc.yaml: {error}") from error
+    if until:
+        needs = _needed(until, needs)
     ordered = {name: needs[name] for name in TopologicalSorter(needs).static_order()}
     stale: set[str] = set()
     for name, upstream in ordered.items():
         if name in changed or upstream & stale:
             stale.add(name)
     return ordered, stale
+
+
+def _needed(name: str, needs: dict[str, set[str]]) -> dict[str, set[str]]:
+    if name not in needs:
+        raise InputError(f"dvc.yaml has no stage {name}: it has {', '.join(sorted(needs))}")
+    found: dict[str, set[str]] = {name: needs[name]}
+    for other in needs[name]:
+        found |= _needed(other, needs)
+    return found

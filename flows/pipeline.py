@@ -27,6 +27,9 @@ def main(
     timeout_hours: Annotated[
         float, typer.Option(help="After how long a stage is stopped, and tried again once.")
     ] = 24.0,
+    until: Annotated[
+        str | None, typer.Option(help="A stage: bring it up to date, and what it needs, no more.")
+    ] = None,
 ) -> None:
     """Bring everything in dvc.yaml up to date."""
     if context.invoked_subcommand:
@@ -34,14 +37,14 @@ def main(
     try:
         params.load()
         with alone():
-            needs, stale = graph.read()
+            needs, stale = graph.read(until)
         if not stale and not own_server():
             summary(dict.fromkeys(needs, "Cached"))
             print("Nothing to do, so no Prefect server was started.")
             return
         runner = ThreadPoolTaskRunner(max_workers=workers)
         with server():
-            outcome = pipeline.with_options(task_runner=runner)(timeout_hours, return_state=True)
+            outcome = pipeline.with_options(task_runner=runner)(timeout_hours, until, return_state=True)
         if not outcome.is_completed():
             print(f"jokbo: {outcome.message}", file=sys.stderr)
             sys.exit(1)

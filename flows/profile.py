@@ -1,0 +1,93 @@
+"""`python -m flows.profile NAME` trains the base model of another corpus, beside the one of params.yaml.
+
+A profile, profiles/NAME.yaml, holds the keys of params.yaml that differ. It runs in a project of its own,
+.jokbo/profiles/NAME, which shares the DVC cache and the MLflow store; what it measured comes back as profiles/NAME.json,
+small enough for git, and the report shows it beside this project's own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from ruamel.yaml import YAML
+
+from flows.flow import BAD_INPUT
+from jokbo import params, tracking
+from jokbo.errors import InputError
+from tasks.paths import METRICS, PROFILES, STATE
+from tasks.stage import state
+
+LAST = "pretrain"
+CODE = ("jokbo", "tasks", "flows", "dvc.yaml", ".dvcignore")
+SHOWN = ("prepare", "tokenize", LAST)
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(name: Annotated[str, typer.Argument(help="Of profiles/NAME.yaml.")]) -> None:
+    """Train the base model of a profile, and keep what was measured as profiles/NAME.json."""
+    try:
+        folder = project(name)
+    except InputError as error:
+        print(f"jokbo: {error}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    store = {"MLFLOW_TRACKING_URI": tracking.local_store(state().resolve())}
+    command = [sys.executable, "-m", "flows.pipeline", "--until", LAST]
+    status = subprocess.call(command, cwd=folder, env={**os.environ, **store})
+    if status:
+        sys.exit(status)
+    found = {stage: json.loads((folder / METRICS / f"{stage}.json").read_text()) for stage in SHOWN}
+    results = PROFILES / f"{name}.json"
+    results.write_text(json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    print(f"{results}: {found[LAST]['validation']['bits_per_byte']:.3f} bits a byte on held-out text")
+
+
+def project(name: str) -> Path:
+    """The project of a profile: this one's code as it stands, its own parameters, data and models.
+
+    Raises InputError for parameters that are not right.
+    """
+    folder = STATE / "profiles" / name
+    own = merged(Path("params.yaml"), PROFILES / f"{name}.yaml")
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "params.yaml", "w") as file:
+        YAML().dump(own, file)
+    params.load(folder / "params.yaml")
+    for path in map(Path, CODE):
+        target = folder / path
+        if path.is_dir():
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(path, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(path, target)
+    (folder / ".dvc").mkdir(exist_ok=True)
+    cache = Path(".dvc/cache").resolve()
+    (folder / ".dvc" / "config").write_text(
+        f"{Path('.dvc/config').read_text()}    no_scm = true\n[cache]\n    dir = {cache}\n"
+    )
+    (folder / "data/local").mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def merged(base: Path, profile: Path) -> dict[str, Any]:
+    """The parameters of `base` with what the profile names in their place. InputError if there is no such profile."""
+    if not profile.is_file():
+        there = ", ".join(sorted(path.stem for path in PROFILES.glob("*.yaml"))) or "none"
+        raise InputError(f"{profile}: no such profile: there is {there}")
+    yaml = YAML(typ="safe")
+    tree, changes = yaml.load(base), yaml.load(profile)
+    for section, keys in changes.items():
+        tree[section] = {**tree.get(section, {}), **keys}
+    return tree
+
+
+if __name__ == "__main__":
+    app()
