@@ -1,8 +1,8 @@
 """`python -m flows.profile NAME` trains the base model of another corpus, beside the one of params.yaml.
 
 A profile, profiles/NAME.yaml, holds the keys of params.yaml that differ. It runs in a project of its own,
-.jokbo/profiles/NAME, which shares the DVC cache and the MLflow store; what it measured comes back as profiles/NAME.json,
-small enough for git, and the report shows it beside this project's own.
+.jokbo/profiles/NAME, which shares the DVC cache and the MLflow store; what it measured comes back as
+profiles/NAME.json, small enough for git, and the report shows it beside this project's own.
 """
 
 from __future__ import annotations
