@@ -50,30 +50,18 @@ def measure(text: str, rule: str) -> float:
 
 
 class _Document:
-    """A text and what several rules need of it, computed when first asked for."""
+    """A text and what several rules need of it."""
 
     def __init__(self, text: str) -> None:
         self.text = text
-
-    @cached_property
-    def words(self) -> list[str]:
-        return self.text.split()
-
-    @cached_property
-    def characters(self) -> int:
-        return sum(map(len, self.words))
-
-    @cached_property
-    def lines(self) -> list[str]:
-        return list(filter(None, map(str.strip, self.text.split("\n"))))
+        self.words = text.split()
+        self.counts = Counter(self.words)
+        self.characters = sum(map(len, self.words))
+        self.lines = list(filter(None, map(str.strip, text.split("\n"))))
 
     @cached_property
     def paragraphs(self) -> list[str]:
         return list(filter(None, map(str.strip, _PARAGRAPH_END.split(self.text))))
-
-    @cached_property
-    def counts(self) -> Counter[str]:
-        return Counter(self.words)
 
     @cached_property
     def heaviest(self) -> float:
@@ -81,8 +69,8 @@ class _Document:
         return _share(max(map(mul, map(len, self.counts), self.counts.values()), default=0), self.characters)
 
     @cached_property
-    def duplicate_5_grams(self) -> float:
-        return _duplicate_grams(self, 5)
+    def duplicate_4_grams(self) -> float:
+        return _duplicate_grams(self, 4)
 
 
 def _share(part: float, whole: float) -> float:
@@ -173,13 +161,12 @@ _MEASURES: dict[str, Callable[[_Document], float]] = {
     "duplicate_line_characters": lambda document: _duplicate_characters(document.lines),
     "duplicate_paragraph_characters": lambda document: _duplicate_characters(document.paragraphs),
     **{f"top_{n}_gram": partial(_top_gram, n=n) for n in (2, 3, 4)},
-    "duplicate_5_grams": lambda document: document.duplicate_5_grams,
-    **{f"duplicate_{n}_grams": partial(_duplicate_grams, n=n) for n in (6, 7, 8, 9, 10)},
+    **{f"duplicate_{n}_grams": partial(_duplicate_grams, n=n) for n in (5, 6, 7, 8, 9, 10)},
 }
 
 # No measure can be above these, which cost little: nearly all documents pass without a count of their n-grams.
-# An n-gram occurs no more often than any word of it; and what repeated n-grams cover, repeated 5-grams cover.
+# An n-gram occurs no more often than any word of it; and what repeated n-grams cover, repeated 4-grams cover.
 _CEILINGS: dict[str, Callable[[_Document], float]] = {
     **{f"top_{n}_gram": lambda document, n=n: n * document.heaviest for n in (2, 3, 4)},
-    **{f"duplicate_{n}_grams": lambda document: document.duplicate_5_grams for n in (6, 7, 8, 9, 10)},
+    **{f"duplicate_{n}_grams": lambda document: document.duplicate_4_grams for n in (5, 6, 7, 8, 9, 10)},
 }

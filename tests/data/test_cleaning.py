@@ -68,7 +68,8 @@ def test_cleaners_are_applied_in_the_order_given(names, text):
     [
         ("sÃ£o Paulo", "são Paulo"),
         ("ì•ˆë…•í•˜ì„¸ìš”", "안녕하세요"),
-        ("It’s “so”, ﬁne &amp; ＷＩＤＥ", "It’s “so”, ﬁne &amp; ＷＩＤＥ"),
+        ("It’s “so”, ﬁne &amp; ＷＩＤＥ, cafÃ©", "It’s “so”, ﬁne &amp; ＷＩＤＥ, café"),
+        ("cafÃ©\nIt’s “so”, ﬁne &amp; ＷＩＤＥ", "café\nIt’s “so”, ﬁne &amp; ＷＩＤＥ"),
         ("Amélie, 冷戰, señor Ñu", "Amélie, 冷戰, señor Ñu"),
         ("fine\nbut cafÃ©\nand Â£5", "fine\nbut café\nand £5"),
     ],
@@ -123,6 +124,7 @@ def test_a_page_of_filler_goes_whole():
     ("without", "with_space"),
     [
         ("합니다.그리고 갑니까?네, 가지요.그럼", "합니다. 그리고 갑니까? 네, 가지요. 그럼"),
+        ("말씀해 주십시오.이 오.이", "말씀해 주십시오. 이 오.이"),
         ("국민 여러분!저는", "국민 여러분! 저는"),
         ("국민 여러분.「하와이」는", "국민 여러분. 「하와이」는"),
         ("의원님!!정부는", "의원님!! 정부는"),
