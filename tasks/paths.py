@@ -23,6 +23,7 @@ REWARD = Path("models/reward")
 ALIGNED = Path("models/aligned")
 
 REPORT = Path("reports/report.html")
+DATA_CARD = Path("reports/data-card.json")  # and .md, the same to be read
 PROFILES = Path("profiles")  # other corpora: NAME.yaml, and what was measured, NAME.json
 METRICS = Path("metrics")
 PLOTS = Path("plots")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer
 
-from jokbo.data import mixing, packing, shards
+from jokbo.data import card, mixing, packing, shards
 from jokbo.data.outputs import read_batches, shard_files, whole_directory
 from jokbo.data.tokenizer import END_OF_TEXT, measure, save_tokenizer, train_tokenizer
-from tasks.paths import DOCUMENTS, TOKENIZER, TOKENS
+from tasks.paths import DATA_CARD, DOCUMENTS, FACTS, TOKENIZER, TOKENS
 from tasks.records import write_metrics
 from tasks.stage import Stage, run_stage
 
@@ -25,34 +26,51 @@ MEASURED = 1000  # documents of each language, at most, on which the tokenizer i
 
 
 def tokenize(stage: Stage) -> None:
-    settings, folder = stage.params, stage.checkpoints
-    names = mixing.source_names(settings.mix)
-    files = {split: shard_files(DOCUMENTS / split) for split in ("train", "validation", "test")}
-    shards.run("learn", partial(learn, settings), {"tokenizer": files["train"]}, folder)
-    learned = folder / "learn" / "tokenizer"
+    settings = stage.params
+    with shards.processes(stage.compute.workers) as spread:
+        encoded, learned = work(settings, stage.checkpoints, spread)
     tokenizer = Tokenizer.from_file(str(learned / "tokenizer.json"))
     metrics: dict[str, Any] = {"vocabulary": tokenizer.get_vocab_size()}
-    with (
-        shards.processes(stage.compute.workers) as spread,
-        whole_directory(TOKENIZER) as place,
-        whole_directory(TOKENS) as tokens,
-    ):
+    with whole_directory(TOKENIZER) as place, whole_directory(TOKENS) as tokens:
         shutil.copytree(learned, place, dirs_exist_ok=True)
-        for split, found in files.items():
-            step = f"encode-{split}"
-            encoded = packing.encode(step, found, learned / "tokenizer.json", names, folder, spread)
+        for split, found in encoded.items():
+            epochs = dict.fromkeys(mixing.source_names(settings.mix), 1.0)
             if split == "train":
-                epochs = mixing.epochs_of(settings.mix, encoded.count("tokens"))
-                metrics |= described(encoded, epochs)
-            else:
-                epochs = dict.fromkeys(names, 1.0)
+                epochs = mixing.epochs_of(settings.mix, found.count("tokens"))
+                metrics |= described(found, epochs)
             end = tokenizer.token_to_id(END_OF_TEXT)
-            counts = packing.lay_out(encoded, epochs, end, tokens / split, settings.shard_tokens)
+            counts = packing.lay_out(found, epochs, end, tokens / split, settings.shard_tokens)
             counts["bytes_per_token"] = counts["bytes"] / counts["tokens"]
             metrics |= {f"{name}/{split}": count for name, count in counts.items()}
-    held_out = some_texts(files["validation"], names)
+    held_out = some_texts(shard_files(DOCUMENTS / "validation"), mixing.source_names(settings.mix))
     metrics["held_out"] = {code: measure(tokenizer, texts) for code, texts in held_out.items()}
     write_metrics(stage, metrics)
+    write_card(stage, metrics)
+
+
+def work(
+    settings: params.Tokenize, folder: Path, spread: shards.Spread
+) -> tuple[dict[str, packing.Encoded], Path]:
+    """All that is done by shards, in `folder`: the encoded documents by split, and the tokenizer."""
+    names, documents = mixing.source_names(settings.mix), DOCUMENTS.resolve()
+    files = {split: shard_files(documents / split) for split in ("train", "validation", "test")}
+    shards.run("learn", partial(learn, settings), {"tokenizer": files["train"]}, folder, spread)
+    learned = folder / "learn" / "tokenizer"
+    encoded = {
+        split: packing.encode(f"encode-{split}", found, learned / "tokenizer.json", names, folder, spread)
+        for split, found in files.items()
+    }
+    return encoded, learned
+
+
+def write_card(stage: Stage, metrics: dict[str, Any]) -> None:
+    """The data card, to be read and to be parsed."""
+    made = card.card(json.loads((DOCUMENTS / FACTS).read_text()), metrics)
+    DATA_CARD.parent.mkdir(exist_ok=True)
+    DATA_CARD.write_text(json.dumps(made, ensure_ascii=False, indent=1) + "\n")
+    DATA_CARD.with_suffix(".md").write_text(card.markdown(made))
+    stage.run.artifact(DATA_CARD.with_suffix(".md"))
+    stage.run.artifact(DATA_CARD)
 
 
 def learn(settings: params.Tokenize, files: Sequence[Path], path: Path) -> shards.Facts:

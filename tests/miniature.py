@@ -78,9 +78,11 @@ def rows(draw: random.Random) -> list[dict[str, Any]]:
 def params() -> dict[str, Any]:
     with open(ROOT / "params.yaml") as file:
         tree = YAML(typ="safe").load(file)
-    tree["compute"] |= {"compile": False, "checkpoint_seconds": 0.0}
+    tree["compute"] |= {"compile": False, "checkpoint_seconds": 0.0, "workers": 1}
     tree["fetch"]["sources"] = {
         "reviews": {
+            "licence": "made up",
+            "language": "en",
             "kind": "files",
             "paths": "reviews.jsonl",
             "format": "jsonl",
@@ -88,7 +90,7 @@ def params() -> dict[str, Any]:
         }
     }
     tree["prepare"]["splits"] = {"train": 0.4, "prompts": 0.2, "validation": 0.1, "test": 0.15, "judge": 0.15}
-    tree["tokenize"]["vocabulary"] = 320
+    tree["tokenize"]["tokenizer"]["vocabulary"] = 320
     tree["pretrain"]["model"] |= {"layers": 2, "width": 32, "heads": 2, "context": 64}
     tree["finetune"]["policy"] |= {"prompt_tokens": 6, "response_tokens": 50}
     tree["finetune"]["classifier"]["context"] = 48
