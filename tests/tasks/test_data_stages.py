@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,31 +12,49 @@ import pytest
 from datasets import load_from_disk
 from transformers import AutoTokenizer
 
-from jokbo import tracking
+from jokbo import params, tracking
 from jokbo.data.packing import TokenCorpus
 from jokbo.errors import InputError
-from jokbo.params import Fetch, Prepare, Tokenize
 from tasks.fetch import fetch
-from tasks.paths import DOCUMENTS, JUDGE_TEXTS, METRICS, RAW, TOKENIZER, TOKENS
+from tasks.paths import DATA_CARD, DOCUMENTS, JUDGE_TEXTS, METRICS, RAW, TOKENIZER, TOKENS
 from tasks.prepare import prepare
 from tasks.tokenize import tokenize
 
-MINE = {"kind": "files", "paths": "*.csv", "format": "csv", "columns": {"text": "text", "label": "label"}}
+MINE = {
+    "kind": "files",
+    "licence": "mine",
+    "language": "en",
+    "paths": "*.csv",
+    "format": "csv",
+    "columns": {"text": "text", "label": "label"},
+}
+SETTINGS = params.load(Path(__file__).parents[2] / "params.yaml")
 SHARES = {"train": 0.6, "prompts": 0.1, "validation": 0.1, "test": 0.1, "judge": 0.1}
 
 
-def stage(params):
-    return SimpleNamespace(name=type(params).__name__.lower(), params=params, run=tracking.Run())
+def stage(name, changes, workers=1):
+    section = getattr(SETTINGS, name).model_dump() | changes
+    return SimpleNamespace(
+        name=name,
+        params=type(getattr(SETTINGS, name)).model_validate(section),
+        compute=SETTINGS.compute.model_copy(update={"workers": workers}),
+        checkpoints=Path(".jokbo/checkpoints", name).resolve(),
+        run=tracking.Run(),
+    )
 
 
-def run_all():
-    fetch(stage(Fetch(sources={"mine": MINE})))
-    prepare(stage(Prepare(seed=1, splits=SHARES, minimum_words=3)))
-    tokenize(stage(Tokenize(vocabulary=300, sources=["mine"], shard_tokens=500)))
+def run_all(workers=1):
+    shutil.rmtree(".jokbo", ignore_errors=True)  # finished shards would only be put together again
+    fetch(stage("fetch", {"sources": {"mine": MINE}}))
+    prepare(stage("prepare", {"splits": SHARES}, workers))
+    small = SETTINGS.tokenize.tokenizer.model_dump() | {"vocabulary": 300}
+    mix = {"by": "epochs", "sources": {"mine": 1.0}}
+    tokenize(stage("tokenize", {"tokenizer": small, "mix": mix, "shard_tokens": 500}, workers))
 
 
 def contents(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    """Of what is not the work in progress."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and ".jokbo" not in path.parts)
     return {str(path): hashlib.md5(path.read_bytes()).hexdigest() for path in files}
 
 
@@ -59,8 +78,9 @@ def test_from_a_file_to_packed_tokens(project):
     texts = [text for split in documents.values() for text in split["text"]] + judge["text"][:]
     assert len(set(texts)) == len(texts)
     prepared = json.loads((METRICS / "prepare.json").read_text())
-    assert (prepared["rows/mine"], prepared["merged"], prepared["dropped/short"]) == (302, 1, 1)
-    assert prepared["judge_texts"] == len(judge)
+    mine = prepared["sources"]["mine"]
+    assert (mine["rows"], prepared["merged"], mine["dropped"]["short"]) == (302, 1, 1)
+    assert prepared["splits"]["judge"]["all"] == len(judge)
     tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
     for split in ("train", "validation", "test"):
         corpus = TokenCorpus.open(TOKENS / split)
@@ -68,19 +88,47 @@ def test_from_a_file_to_packed_tokens(project):
         assert tokenizer.decode(first) == documents[split]["text"][0]
     tokenized = json.loads((METRICS / "tokenize.json").read_text())
     assert tokenized["tokens/train"] == TokenCorpus.open(TOKENS / "train").total_tokens
-    assert json.loads((METRICS / "fetch.json").read_text()) == {"rows/mine": 302}
+    assert json.loads((METRICS / "fetch.json").read_text()) == {"rows/mine": 302, "too_long/mine": 0}
+
+
+def test_the_data_card_says_what_was_counted(project):
+    run_all()
+    card = json.loads(DATA_CARD.read_text())
+    mine, documents = card["sources"]["mine"], load_from_disk(DOCUMENTS)
+    kept = [text for split in documents.values() for text in split["text"]] + load_from_disk(JUDGE_TEXTS)[
+        "text"
+    ][:]
+    assert (mine["documents"], mine["words"]) == (len(kept), sum(len(text.split()) for text in kept))
+    assert mine["tokens"] == TokenCorpus.open(TOKENS / "train").total_tokens - 1
+    assert (mine["licences"], mine["from"]) == (["mine"], ["mine: *.csv"])
+    assert card["examples"]["short"] == [{"source": "mine", "texts": ["Too short."]}]
+    page = DATA_CARD.with_suffix(".md").read_text()
+    assert "| mine | mine: *.csv | mine |" in page
+    assert f"| mine | 302 | {len(kept)} |" in page
+    assert "- mine: `Too short.`" in page
 
 
 def test_outputs_are_the_same_bytes_every_time(project):
     run_all()
     before = contents(project)
-    run_all()
+    run_all(workers=2)
     assert contents(project) == before
+
+
+def test_a_stage_that_was_killed_goes_on_with_the_shards_that_are_done(project):
+    run_all()
+    before = contents(project)
+    done = {path: path.stat().st_mtime_ns for path in Path(".jokbo/checkpoints").glob("*/*/*.json")}
+    (lost,) = [path for path in done if path.parent.name == "place"]
+    lost.unlink()
+    prepare(stage("prepare", {"splits": SHARES}))
+    assert contents(project) == before
+    assert [path for path in done if path.stat().st_mtime_ns != done[path]] == [lost]
 
 
 def test_one_bad_source_leaves_nothing_of_the_good_ones(project):
     missing = MINE | {"paths": "*.tsv"}
     with pytest.raises(InputError, match="no file matches"):
-        fetch(stage(Fetch(sources={"mine": MINE, "other": missing})))
+        fetch(stage("fetch", {"sources": {"mine": MINE, "other": missing}}))
     assert not RAW.exists()
     assert contents(project).keys() == {str(project / "data/local/films.csv")}
