@@ -7,6 +7,7 @@ which the next begins. The stream itself begins with one, so that this holds for
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -120,24 +121,26 @@ def lay_out(
     if not entries:
         raise InputError(f"{path.name}: no document is of {', '.join(encoded.sources)}: name other sources")
     path.mkdir(parents=True, exist_ok=True)
-    lengths, rows, sizes = (np.empty(entries, np.int64) for _ in range(3))
+    starts, rows = np.ones(entries + 1, np.int64), np.empty(entries, np.int64)
     sources, places = np.empty(entries, np.uint16), {name: i for i, name in enumerate(encoded.sources)}
+    sizes: Counter[str] = Counter()
 
     def pieces() -> Iterator[np.ndarray]:
         stream = mixing.interleaved(encoded.documents, documents, epochs)
         for entry, (name, (tokens, row, size)) in enumerate(progress(stream, path.name, total=entries)):
-            lengths[entry], rows[entry], sizes[entry], sources[entry] = len(tokens), row, size, places[name]
+            starts[entry + 1] = starts[entry] + len(tokens)
+            rows[entry], sources[entry] = row, places[name]
+            sizes["bytes"] += size
             if entry == 0:
                 yield np.array([end_of_text], tokens.dtype)
             yield tokens
 
     _write_shards(pieces(), path, shard_tokens)
-    starts = np.cumsum(np.concatenate([[1], lengths]))
     np.save(path / "documents.npy", starts)
     np.save(path / "rows.npy", rows)
     np.save(path / "sources.npy", sources)
     (path / "sources.json").write_text(json.dumps(encoded.sources) + "\n")
-    return {"documents": entries, "tokens": int(starts[-1]), "bytes": int(sizes.sum())}
+    return {"documents": entries, "tokens": int(starts[-1]), "bytes": sizes["bytes"]}
 
 
 def _write_shards(pieces: Iterator[np.ndarray], path: Path, shard_tokens: int) -> None:

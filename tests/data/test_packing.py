@@ -111,6 +111,16 @@ def test_neither_files_nor_processes_show(mixed, tmp_path):
         assert file.read_bytes() == (tmp_path / "again" / "tokens" / file.name).read_bytes()
 
 
+def test_rows_are_counted_on_through_batches_and_files(tmp_path):
+    rows = [document(f"film {i}", "films" if i % 7 else "books") for i in range(2500)]
+    packing.lay_out(
+        encoded(tmp_path, rows, TOKENIZER, ["films"], files=2), {"films": 1.0}, 0, tmp_path / "t", 999
+    )
+    corpus = TokenCorpus.open(tmp_path / "t")
+    assert corpus.rows.tolist() == [i for i in range(2500) if i % 7]
+    assert words(corpus) == [rows[i]["text"] for i in corpus.rows]
+
+
 def test_one_pass_of_no_document_is_an_error(tmp_path):
     nothing = encoded(tmp_path, DOCUMENTS, TOKENIZER, sources=["songs"])
     assert nothing.facts["sources"] == {}
