@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -453,16 +453,18 @@ def _explain(fault: dict[str, Any], tree: Any) -> str:
     """One line for pydantic's first complaint: the key, what was found, what is allowed."""
     # pydantic puts a union's tag between the keys; what is not in the tree is not a key of the file
     keys, node = [], tree
-    for part in fault["loc"]:
+    unknown_name = fault["loc"][-1:] == ("[key]",)  # of a mapping whose keys are names that we give
+    for part in fault["loc"][: -1 if unknown_name else None]:
         inside = (isinstance(node, dict) and part in node) or (
             isinstance(node, list) and isinstance(part, int)
         )
-        if inside or part == fault["loc"][-1]:
+        if inside or (part == fault["loc"][-1] and not unknown_name):
             keys.append(str(part))
             node = node[part] if inside else None
     key = ".".join(keys) or "the file"
-    if fault["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(keys[-1], _siblings(keys[:-1], tree), n=1, cutoff=0.5)
+    if fault["type"] == "extra_forbidden" or unknown_name:
+        known = get_args(Rule) if unknown_name else _siblings(keys[:-1], tree)
+        near = difflib.get_close_matches(keys[-1], known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else "remove it"
         return f"{key} is not a known key: {hint}"
     if fault["type"] == "missing":
@@ -471,7 +473,8 @@ def _explain(fault: dict[str, Any], tree: Any) -> str:
     if fault["type"] == "value_error":
         return f"{key}: {message}" if keys else message
     if fault["type"] == "union_tag_invalid":
-        return f"{key}.kind is {fault['ctx']['tag']}: it must be one of {fault['ctx']['expected_tags']}"
+        which = fault["ctx"]["discriminator"].strip("'")
+        return f"{key}.{which} is {fault['ctx']['tag']}: it must be one of {fault['ctx']['expected_tags']}"
     found = "nothing" if fault["input"] is None else repr(fault["input"])
     return f"{key} is {found}: {message[0].lower()}{message[1:]}"
 

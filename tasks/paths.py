@@ -23,7 +23,7 @@ REWARD = Path("models/reward")
 ALIGNED = Path("models/aligned")
 
 REPORT = Path("reports/report.html")
-DATA_CARD = Path("reports/data-card.json")  # and .md, the same to be read
+DATA_CARD, DATA_CARD_PAGE = Path("reports/data-card.json"), Path("reports/data-card.md")
 PROFILES = Path("profiles")  # other corpora: NAME.yaml, and what was measured, NAME.json
 METRICS = Path("metrics")
 PLOTS = Path("plots")

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from jokbo.data import card, mixing, packing, shards
 from jokbo.data.outputs import read_batches, shard_files, whole_directory
 from jokbo.data.tokenizer import END_OF_TEXT, measure, save_tokenizer, train_tokenizer
-from tasks.paths import DATA_CARD, DOCUMENTS, FACTS, TOKENIZER, TOKENS
+from tasks.paths import DATA_CARD, DATA_CARD_PAGE, DOCUMENTS, FACTS, TOKENIZER, TOKENS
 from tasks.records import write_metrics
 from tasks.stage import Stage, run_stage
 
@@ -68,8 +68,8 @@ def write_card(stage: Stage, metrics: dict[str, Any]) -> None:
     made = card.card(json.loads((DOCUMENTS / FACTS).read_text()), metrics)
     DATA_CARD.parent.mkdir(exist_ok=True)
     DATA_CARD.write_text(json.dumps(made, ensure_ascii=False, indent=1) + "\n")
-    DATA_CARD.with_suffix(".md").write_text(card.markdown(made))
-    stage.run.artifact(DATA_CARD.with_suffix(".md"))
+    DATA_CARD_PAGE.write_text(card.markdown(made))
+    stage.run.artifact(DATA_CARD_PAGE)
     stage.run.artifact(DATA_CARD)
 
 

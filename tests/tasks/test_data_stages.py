@@ -16,7 +16,7 @@ from jokbo import params, tracking
 from jokbo.data.packing import TokenCorpus
 from jokbo.errors import InputError
 from tasks.fetch import fetch
-from tasks.paths import DATA_CARD, DOCUMENTS, JUDGE_TEXTS, METRICS, RAW, TOKENIZER, TOKENS
+from tasks.paths import DATA_CARD, DATA_CARD_PAGE, DOCUMENTS, JUDGE_TEXTS, METRICS, RAW, TOKENIZER, TOKENS
 from tasks.prepare import prepare
 from tasks.tokenize import tokenize
 
@@ -102,7 +102,7 @@ def test_the_data_card_says_what_was_counted(project):
     assert mine["tokens"] == TokenCorpus.open(TOKENS / "train").total_tokens - 1
     assert (mine["licences"], mine["from"]) == (["mine"], ["mine: *.csv"])
     assert card["examples"]["short"] == [{"source": "mine", "texts": ["Too short."]}]
-    page = DATA_CARD.with_suffix(".md").read_text()
+    page = DATA_CARD_PAGE.read_text()
     assert "| mine | mine: *.csv | mine |" in page
     assert f"| mine | 302 | {len(kept)} |" in page
     assert "- mine: `Too short.`" in page
