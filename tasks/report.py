@@ -10,7 +10,7 @@ from typing import Any
 from jokbo import ancestry
 from jokbo.errors import InputError
 from jokbo.evaluation.report.report import Findings, charts, render, tables
-from tasks.paths import ALIGNED, EVALUATION, METRICS, PLOTS, REPORT
+from tasks.paths import ALIGNED, DATA_CARD, EVALUATION, METRICS, PLOTS, PROFILES, REPORT
 from tasks.records import write_metrics
 from tasks.stage import Stage, run_stage, timing
 
@@ -52,6 +52,8 @@ def read_findings() -> Findings:
         ancestry=ancestry.read(ALIGNED),
         timings={name: _json(path)["seconds"] for name, path in timings.items() if path.is_file()},
         speeds=_json(speeds) if speeds.is_file() else {},
+        card=_json(DATA_CARD),
+        profiles={path.stem: _json(path) for path in sorted(PROFILES.glob("*.json"))},
     )
 
 

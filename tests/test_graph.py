@@ -142,7 +142,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         command = " && ".join(f"mkdir -p {Path(out).parent} && cat tasks/{name}.py > {out}" for out in outs)
         stages[name] = {**stage, "cmd": command}
         for path in stage["deps"]:
-            if closure.is_code(path) or path == "data/local":
+            if closure.is_code(path) or path in ("data/local", "profiles"):
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
                 (folder / path).write_text(f"# {path}\n")
     YAML().dump({"stages": stages}, folder / "dvc.yaml")

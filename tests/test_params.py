@@ -86,7 +86,9 @@ def test_a_mistake_is_named_in_one_line(tmp_path: Path, found: str, written: str
 def test_a_hub_set_is_pinned_to_a_commit(tmp_path: Path) -> None:
     hub = "{kind: hub, licence: x, language: en, dataset: a/b, revision: main, split: train, streaming: false"
     path = tmp_path / "params.yaml"
-    path.write_text(SHIPPED.read_text().replace("  sources:\n", f"  sources:\n    mine: {hub}, columns: {{}}}}\n", 1))
+    path.write_text(
+        SHIPPED.read_text().replace("  sources:\n", f"  sources:\n    mine: {hub}, columns: {{}}}}\n", 1)
+    )
     with pytest.raises(InputError, match=r"fetch.sources.mine.revision is 'main'"):
         params.load(path)
 

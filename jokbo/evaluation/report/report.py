@@ -44,6 +44,8 @@ class Findings:
     ancestry: Mapping[str, Any]
     timings: Mapping[str, float]
     speeds: Mapping[str, Mapping[str, float]]
+    card: Mapping[str, Any]
+    profiles: Mapping[str, Mapping[str, Numbers]]
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ def render(findings: Findings) -> str:
     `calibration_error`, `calibration` (rows of `low`, `high`, `count`, `confidence`, `accuracy`). `curves` are the
     rows of plots/NAME.csv by NAME, or NAME/PART where it holds several trainings; `ancestry` the record of the final
     model (jokbo.ancestry). `timings`, seconds by stage, and `speeds`, tokens a second `reading` and `writing` of
-    the supervised and of the distilled system, are of this machine, and empty if unknown.
+    the supervised and of the distilled system, are of this machine, and empty if unknown. `card` is the data card
+    (jokbo.data.card); `profiles`, by name, the metrics of `prepare`, `tokenize` and `pretrain` of other corpora.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE.parent),
@@ -95,6 +98,7 @@ def render(findings: Findings) -> str:
         notes=SYSTEM_NOTES,
         timings=findings.timings,
         longest=max(findings.timings.values(), default=0),
+        examples=findings.card["examples"],
         family=family("models/aligned", findings.ancestry, set()),
     )
 
@@ -194,6 +198,8 @@ def tables(findings: Findings) -> list[Table]:
                 ["Expected calibration error", _percent(reward["calibration_error"])],
             ],
         ),
+        *_data_tables(findings.card),
+        _corpora_table({"this run": metrics, **findings.profiles}),
         *(
             Table(
                 f"metrics-{stage}",
@@ -204,6 +210,59 @@ def tables(findings: Findings) -> list[Table]:
             for stage, numbers in metrics.items()
         ),
     ]
+
+
+def _data_tables(card: Mapping[str, Any]) -> list[Table]:
+    sources = card["sources"]
+    reasons = sorted({reason for found in sources.values() for reason in found["dropped"]})
+    return [
+        Table(
+            "sources",
+            "What the documents come from; tokens are those that the language model may read",
+            ["Source", "Rows", "Documents", "Words", "Tokens", "Languages", "From", "Licence"],
+            [
+                [
+                    name,
+                    *(_number(found.get(column)) for column in ("rows", "documents", "words", "tokens")),
+                    ", ".join(sorted(found["languages"])),
+                    "; ".join(found["from"]),
+                    "; ".join(found["licences"]),
+                ]
+                for name, found in sources.items()
+            ],
+        ),
+        Table(
+            "dropped",
+            "Documents left out, by the first reason to",
+            ["Reason", *sources],
+            [
+                [reason, *(_number(found["dropped"].get(reason)) for found in sources.values())]
+                for reason in reasons
+            ],
+        ),
+    ]
+
+
+def _corpora_table(corpora: Mapping[str, Mapping[str, Numbers]]) -> Table:
+    """Base models of several corpora. Bits a byte compare what tokens cannot: they do not depend on the tokenizer."""
+    return Table(
+        "corpora",
+        "The same small network pretrained on each corpus, on held-out text of its own",
+        ["Corpus", "Languages", "Bytes a token", "Tokens trained on", "Nats a token", "Bits a byte"],
+        [
+            [
+                name,
+                ", ".join(found["tokenize"]["languages"]),
+                _number(found["tokenize"]["bytes_per_token/train"]),
+                _number(found["pretrain"]["tokens"]),
+                *(
+                    _number(found["pretrain"]["validation"][unit])
+                    for unit in ("nats_per_token", "bits_per_byte")
+                ),
+            ]
+            for name, found in corpora.items()
+        ],
+    )
 
 
 def charts(findings: Findings) -> dict[str, list[Chart]]:
