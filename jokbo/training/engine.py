@@ -118,8 +118,8 @@ def start(
     for module in objective.modules():
         if isinstance(module, PreTrainedModel):
             prefer_attention(module)
-    if not (compute.compile and can_compile()):
-        torch.compiler.set_stance("force_eager")  # DeepSpeed compiles Muon's update by itself
+    # DeepSpeed compiles Muon's update by itself
+    torch.compiler.set_stance("default" if compute.compile and can_compile() else "force_eager")
     engine, *_ = deepspeed.initialize(
         model=objective,
         optimizer=optimizer_for(objective, optimizer),

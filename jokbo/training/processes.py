@@ -17,6 +17,11 @@ def join() -> None:
     if dist.is_initialized():
         return
     _keep_memory()
+    # two runs must give the same bits: compiled for a CPU, the gradient of an embedding is otherwise added up by
+    # threads in whatever order they come, and so are several kernels of GPUs
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
     accelerator = get_accelerator()
     on_cpu = accelerator.device_name() == "cpu"
     backend = "gloo" if on_cpu else accelerator.communication_backend_name()

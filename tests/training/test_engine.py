@@ -44,6 +44,21 @@ def train(
     return history, list(model.state_dict().values())
 
 
+@pytest.mark.skipif(not engine.can_compile(), reason="no C++ compiler")
+def test_compiled_twice_it_ends_with_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of tokens of a small vocabulary: the gradient of each embedding is a sum over many places."""
+    monkeypatch.setattr(engine, "COMPILE_FROM_STEPS", 0)
+
+    def many(step: int) -> engine.Batch:
+        tokens_BS = tokens(512, seed=step)
+        return {"tokens_BS": tokens_BS, "weights_BT": torch.ones(512, tokens_BS.shape[1] - 1)}
+
+    settings = training(STEPS, batch=512)
+    runs = [train(tmp_path / str(i), batches=many, settings=settings, compile=True)[1] for i in range(3)]
+    for other in runs[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(runs[0], other, strict=True))
+
+
 def test_it_is_the_bare_loop(tmp_path: Path) -> None:
     """AdamW on the same batches, warm-up over 2 steps, decay to zero over the last half of the 6 others."""
     history, weights = train(tmp_path)
