@@ -55,8 +55,12 @@ def test_vocabulary_is_of_the_size_asked_for_or_of_what_there_is(plain):
 
 @pytest.mark.parametrize("kind", ["wordpiece", "unigram"])
 def test_vocabulary_without_room_for_the_characters(kind):
-    with pytest.raises(InputError, match="vocabulary is 30: the characters of the text alone need "):
+    with pytest.raises(
+        InputError, match="vocabulary is 30: the characters of the text alone need "
+    ) as caught:
         trained(KOREAN, 30, kind)
+    enough = int(str(caught.value).split()[-1])
+    assert trained(KOREAN, enough, kind).get_vocab_size() == enough
 
 
 @given(text=st.one_of(st.text(), st.text(st.sampled_from("가각힣ᄀ\u1161🎬👩\u200d🚀é ,'\n\t"))))
