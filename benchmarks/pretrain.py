@@ -30,7 +30,7 @@ def main() -> None:
     processes.join()
     device, context = processes.device(), settings.pretrain.model.context
     config = gpt.configuration(
-        settings.pretrain.model, vocabulary=settings.tokenize.vocabulary, end_of_text=0, padding=1
+        settings.pretrain.model, vocabulary=settings.tokenize.tokenizer.vocabulary, end_of_text=0, padding=1
     )
     batch = {
         "tokens_BS": torch.randint(2, config.vocab_size, (training.batch, context + 1), device=device),

@@ -54,7 +54,7 @@ def work(
     """All that is done by shards, in `folder`: the encoded documents by split, and the tokenizer."""
     names, documents = mixing.source_names(settings.mix), DOCUMENTS.resolve()
     files = {split: shard_files(documents / split) for split in ("train", "validation", "test")}
-    shards.run("learn", partial(learn, settings), {"tokenizer": files["train"]}, folder, spread)
+    shards.run("learn", partial(learn, settings), {"tokenizer": files["train"]}, folder)  # with all cores
     learned = folder / "learn" / "tokenizer"
     encoded = {
         split: packing.encode(f"encode-{split}", found, learned / "tokenizer.json", names, folder, spread)
