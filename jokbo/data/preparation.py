@@ -189,20 +189,21 @@ def place_part(
     placed: dict[str, list[dict[str, Any]]] = {split: [] for split in shares}
     rows = read_part(merges / f"{number:05d}" / "documents", 0).to_pylist()
     doubles, held_out = _in_part(np.load(near, mmap_mode="r"), number), np.load(known, mmap_mode="r")
-    seen = [
-        shared
-        for some in _few(rows)
-        for shared in contamination.shared(
-            [row["text"] for row in some], settings.decontaminate.ngram, held_out
-        )
+    asked = [
+        i for i in range(len(rows)) if i not in doubles and split_of(rows[i]["digest"], shares) == "train"
     ]
+    seen: set[int] = set()
+    for some in _few(asked if len(held_out) else []):
+        texts = [rows[i]["text"] for i in some]
+        hits = contamination.shared(texts, settings.decontaminate.ngram, held_out)
+        seen.update(np.array(some)[hits].tolist())
     for i, row in enumerate(rows):
         mark = row.pop("digest")
         split = split_of(mark, shares)
         reason = None
         if i in doubles:
             reason = "near_duplicate"
-        elif split == "train" and seen[i]:
+        elif i in seen:
             reason = "contaminated"
             tally.example(reason, mark, row["sources"][0], row["text"])
         elif split == "judge" and row["label"] is None:
