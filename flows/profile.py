@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 
 from flows.flow import BAD_INPUT
 from jokbo import params, tracking
+from jokbo.data.sources import LOCAL
 from jokbo.errors import InputError
 from tasks.paths import METRICS, PROFILES, STATE
 from tasks.stage import state
@@ -40,8 +41,11 @@ def main(name: Annotated[str, typer.Argument(help="Of profiles/NAME.yaml.")]) ->
         print(f"jokbo: {error}", file=sys.stderr)
         sys.exit(BAD_INPUT)
     store = {"MLFLOW_TRACKING_URI": tracking.local_store(state().resolve())}
-    command = [sys.executable, "-m", "flows.pipeline", "--until", LAST]
-    status = subprocess.call(command, cwd=folder, env={**os.environ, **store})
+    python = [sys.executable, "-m"]
+    command = [*python, "flows.supervise", *python, "flows.pipeline", "--until", LAST]
+    environment = {**os.environ, **store}
+    with subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.PIPE) as process:
+        status = process.wait()  # its standard input is what it lives by: it ends with this process
     if status:
         sys.exit(status)
     found = {stage: json.loads((folder / METRICS / f"{stage}.json").read_text()) for stage in SHOWN}
@@ -73,7 +77,10 @@ def project(name: str) -> Path:
     (folder / ".dvc" / "config").write_text(
         f"{Path('.dvc/config').read_text()}    no_scm = true\n[cache]\n    dir = {cache}\n"
     )
-    (folder / "data/local").mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder / LOCAL, ignore_errors=True)
+    shutil.copytree(
+        LOCAL, folder / LOCAL, copy_function=os.link
+    )  # the user's own texts, not a second time on the disk
     return folder
 
 

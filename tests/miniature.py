@@ -125,12 +125,12 @@ def environment() -> dict[str, str]:
     return {**kept, "PATH": search_path(), "OMP_NUM_THREADS": "1"}
 
 
-def run(folder: Path, *command: str, timeout: int = 300) -> subprocess.CompletedProcess[str]:
-    """`python -m COMMAND` in the project, to its end."""
+def run(folder: Path, *command: str, timeout: int = 300, **more: str) -> subprocess.CompletedProcess[str]:
+    """`python -m COMMAND` in the project, to its end; `more` goes into its environment."""
     return subprocess.run(
         [sys.executable, "-m", *command],
         cwd=folder,
-        env=environment(),
+        env={**environment(), **more},
         capture_output=True,
         text=True,
         timeout=timeout,

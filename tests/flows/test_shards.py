@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -38,11 +36,7 @@ def test_a_stage_puts_together_what_a_cluster_worked_on(tmp_path: Path, cluster:
     repro(alone, "tokenize")
     repro(spread, "--single-item", "fetch")
     for stage in ("prepare", "tokenize"):
-        command = [sys.executable, "-m", "flows.shards", stage, "--address", cluster]
-        environment = {**miniature.environment(), "PREFECT_API_URL": api}
-        ahead = subprocess.run(
-            command, cwd=spread, env=environment, capture_output=True, text=True, timeout=200
-        )
+        ahead = miniature.run(spread, "flows.shards", stage, "--address", cluster, PREFECT_API_URL=api)
         assert ahead.returncode == 0, ahead.stderr
         work = {
             path: path.stat().st_mtime_ns for path in spread.glob(f".jokbo/checkpoints/{stage}/*/*/*.json")

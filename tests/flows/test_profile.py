@@ -1,0 +1,56 @@
+"""A profile trains the base model of another corpus in a project of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from flows import profile
+from jokbo.errors import InputError
+from tests import miniature
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    made = miniature.build(tmp_path / "project")
+    monkeypatch.chdir(made)
+    return made
+
+
+def test_what_a_profile_names_takes_the_place_of_the_whole_key(folder: Path) -> None:
+    (folder / "profiles/other.yaml").write_text("tokenize:\n  mix: {by: epochs, sources: {letters: 2.0}}\n")
+    tree = profile.merged(Path("params.yaml"), Path("profiles/other.yaml"))
+    own = miniature.params()
+    assert tree["tokenize"].pop("mix") == {"by": "epochs", "sources": {"letters": 2.0}}
+    own["tokenize"].pop("mix")
+    assert tree == own
+
+
+def test_the_shipped_profiles_are_valid(folder: Path) -> None:
+    for path in sorted(Path("profiles").glob("*.yaml")):
+        made = profile.project(path.stem)
+        assert YAML(typ="safe").load(made / "params.yaml")["fetch"] != miniature.params()["fetch"]
+
+
+def test_a_profile_that_is_not_there_is_named(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"profiles/corean.yaml: no such profile: there is korean"):
+        profile.project("corean")
+
+
+def test_it_trains_beside_the_project_and_leaves_what_it_measured(folder: Path, api: str) -> None:
+    (folder / "profiles/other.yaml").write_text("pretrain:\n  seed: 2\nprepare:\n  seed: 2\n")
+    other = folder / ".jokbo/profiles/other"
+    done = miniature.run(folder, "flows.profile", "other", PREFECT_API_URL=api)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((folder / "profiles/other.json").read_text())
+    assert found == {
+        stage: json.loads((other / f"metrics/{stage}.json").read_text())
+        for stage in ("prepare", "tokenize", "pretrain")
+    }
+    assert f"{found['pretrain']['validation']['bits_per_byte']:.3f} bits a byte" in done.stdout
+    assert not (folder / "models").exists()
+    assert (folder / ".jokbo/mlflow.db").is_file()
+    assert not (other / ".jokbo/mlflow.db").exists()
