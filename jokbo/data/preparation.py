@@ -44,6 +44,7 @@ CLEANED = pa.schema(
 )
 PLACED = DOCUMENT_SCHEMA.append(pa.field("digest", pa.binary(DIGEST_BYTES)))
 BANDS = pa.schema([("hash", pa.uint64()), ("id", pa.uint64())])
+NGRAMS = pa.schema([("hash", pa.uint64())])
 ROW_BITS = 32  # an id is a part's number and the row in it
 
 
@@ -61,14 +62,17 @@ def prepare(
 
     cleaned = step("clean", partial(clean_shard, settings, parts), files)
     origins = [folder / "clean" / name for name in cleaned]
-    near, known, merges = folder / "near.npy", folder / "known.npy", folder / "merge"
+    near, known, merges = folder / "near.npy", folder / "known", folder / "merge"
     merged_ = step("merge", partial(merge_part, settings, parts, origins), numbers)
     matched = step("match", partial(match_part, settings, merges), numbers)
     pairs = np.concatenate([np.load(folder / "match" / name) for name in matched])
     doubles, _ = near_duplicates.clusters(near_duplicates.distinct_pairs(pairs))
     np.save(near, doubles if settings.near_duplicates.drop else doubles[:0])
-    held = step("hold", partial(hold_part, settings, merges, near), numbers)
-    np.save(known, contamination.union(np.load(folder / "hold" / name) for name in held))
+    held = step("hold", partial(hold_part, settings, parts, merges, near), numbers)
+    with known.open("wb") as file:  # sorted, for a part is an interval of hashes
+        for i in range(parts):
+            grams = (read_part(folder / "hold" / name, i)["hash"].to_numpy() for name in held)
+            file.write(contamination.union(grams))
     placed = step("place", partial(place_part, settings, merges, near, known), numbers)
 
     facts = total([*cleaned.values(), *merged_.values(), *matched.values(), *placed.values()])
@@ -124,7 +128,7 @@ def fault(text: str, key: str, source: str, code: str, settings: Prepare) -> str
 def merge_part(
     settings: Prepare, parts: int, cleaned: Sequence[Path], number: int, path: Path
 ) -> shards.Facts:
-    """The documents of one part, by digest; their band hashes, cut into parts; n-grams of evaluation splits."""
+    """The documents of one part, by digest; and their band hashes, cut into parts."""
     tally = Tally()
     rows = [row for file in cleaned for row in read_part(file, number).to_pylist()]
     documents = merged(rows)
@@ -146,8 +150,7 @@ def merge_part(
     hashes_NB = np.concatenate([hash_of([])] + [hash_of([texts[i] for i in some]) for some in _few(wide)])
     ids_NB = np.broadcast_to((number << ROW_BITS) + np.array(wide, np.uint64)[:, None], hashes_NB.shape)
     bands = pa.table({"hash": hashes_NB.ravel(), "id": ids_NB.ravel()}, schema=BANDS)
-    target = (hashes_NB.ravel() >> np.uint64(32)) * np.uint64(parts) >> np.uint64(32)
-    write_cut([bands.filter(pa.array(target == i)) for i in range(parts)], path / "bands", BANDS)
+    write_cut(by_hash(bands, parts), path / "bands", BANDS)
     return tally.facts()
 
 
@@ -168,16 +171,18 @@ def match_part(settings: Prepare, merges: Path, number: int, path: Path) -> shar
     return tally.facts()
 
 
-def hold_part(settings: Prepare, merges: Path, near: Path, number: int, path: Path) -> shards.Facts:
-    """N-grams of the documents of one part that something is evaluated on."""
+def hold_part(
+    settings: Prepare, parts: int, merges: Path, near: Path, number: int, path: Path
+) -> shards.Facts:
+    """N-grams of the documents of one part that something is evaluated on, cut into parts."""
     known, shares = settings.decontaminate, settings.splits.model_dump()
     doubles = _in_part(np.load(near, mmap_mode="r"), number)
     table = read_part(merges / f"{number:05d}" / "documents", 0)
     marks = enumerate(table["digest"].to_pylist())
     rows = [i for i, mark in marks if i not in doubles and split_of(mark, shares) in known.splits]
     texts = table["text"].take(pa.array(rows, pa.int64())).to_pylist()
-    with open(path, "wb") as file:
-        np.save(file, contamination.union(contamination.ngrams(some, known.ngram) for some in _few(texts)))
+    grams = contamination.union(contamination.ngrams(some, known.ngram) for some in _few(texts))
+    write_cut(by_hash(pa.table({"hash": grams}, schema=NGRAMS), parts), path, NGRAMS)
     return {}
 
 
@@ -188,7 +193,8 @@ def place_part(
     tally, shares = Tally(), settings.splits.model_dump()
     placed: dict[str, list[dict[str, Any]]] = {split: [] for split in shares}
     rows = read_part(merges / f"{number:05d}" / "documents", 0).to_pylist()
-    doubles, held_out = _in_part(np.load(near, mmap_mode="r"), number), np.load(known, mmap_mode="r")
+    doubles = _in_part(np.load(near, mmap_mode="r"), number)
+    held_out = np.memmap(known, np.uint64, "r") if known.stat().st_size else np.zeros(0, np.uint64)
     asked = [
         i for i in range(len(rows)) if i not in doubles and split_of(rows[i]["digest"], shares) == "train"
     ]
@@ -240,6 +246,12 @@ def _count(tally: Tally, row: Mapping[str, Any], split: str, reason: str | None)
         tally.add("sources", source, "words", count=len(row["text"].split()))
         tally.add("sources", source, "bytes", count=len(row["text"].encode()))
         tally.add("sources", source, "languages", row["language"])
+
+
+def by_hash(table: pa.Table, parts: int) -> list[pa.Table]:
+    """Its rows by where their `hash` lies: in which of so many equal intervals of the space of hashes."""
+    target = (table["hash"].to_numpy() >> np.uint64(32)) * np.uint64(parts) >> np.uint64(32)
+    return [table.filter(pa.array(target == i)) for i in range(parts)]
 
 
 def write_cut(parts: Sequence[pa.Table | list[dict[str, Any]]], path: Path, schema: pa.Schema) -> None:
