@@ -11,7 +11,7 @@ pipeline: $(INSTALLED)
 	@$(BIN)/python -m flows.pipeline
 
 test: $(INSTALLED)
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 
 test-slow: $(INSTALLED)
 	@$(BIN)/python -m pytest -m slow
