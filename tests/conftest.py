@@ -76,7 +76,7 @@ class Project:
     def run(self, *command: str, **environment: str) -> tuple[int, str]:
         """Run it to its end: exit status and output."""
         process = self.start(*command, **environment)
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=300)
         return process.returncode, output
 
     def edit(self, name: str, old: str, new: str) -> None:
