@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,10 +61,11 @@ class Project:
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
+    started: list[subprocess.Popen] = field(default_factory=list)
 
     def start(self, *command: str, **environment: str) -> subprocess.Popen:
         """Start `python -m COMMAND` in the project; its output is one stream."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-u", "-m", *command],
             cwd=self.folder,
             env={**os.environ, **self.environment, **environment},
@@ -72,6 +73,8 @@ class Project:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self.started.append(process)
+        return process
 
     def run(self, *command: str, **environment: str) -> tuple[int, str]:
         """Run it to its end: exit status and output."""
@@ -129,7 +132,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def project(pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+def project(pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
     """A fresh copy of the pristine project, which is also the current folder."""
     folder = tmp_path / "project"
     shutil.copytree(pristine, folder, symlinks=True)
@@ -137,7 +140,10 @@ def project(pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.chdir(folder)
-    return Project(folder)
+    made = Project(folder)
+    yield made
+    for process in made.started:
+        process.kill()  # a test that failed may have left one running
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def test_an_edit_reruns_its_stage_and_no_other(served: Project) -> None:
 @pytest.mark.parametrize("stop", ["kill", "terminate"])
 def test_no_process_outlives_a_flow_that_is_stopped(served: Project, stop: str) -> None:
     flow = served.start(FLOW, STEPS="5000", PAUSE="0.05")
-    until(lambda: _counting(served), 60)
+    until(lambda: _counting(served), 120)
     getattr(flow, stop)()
     flow.communicate(timeout=60)
     assert flow.returncode != 0
@@ -77,7 +77,7 @@ def test_no_process_outlives_a_flow_that_is_stopped(served: Project, stop: str) 
 
 def test_dvc_killed_under_a_stage_is_tried_again_and_resumes(served: Project) -> None:
     flow = served.start(FLOW, STEPS="40", PAUSE="0.02")
-    until(lambda: _counting(served), 60)
+    until(lambda: _counting(served), 120)
     _dvc(served).kill()
     output, _ = flow.communicate(timeout=120)
     assert flow.returncode == 0, output
@@ -90,7 +90,7 @@ def test_dvc_killed_under_a_stage_is_tried_again_and_resumes(served: Project) ->
 
 def test_a_second_pipeline_in_the_folder_refuses(served: Project) -> None:
     first = served.start(FLOW, STEPS="5000", PAUSE="0.05")
-    until(lambda: _counting(served), 60)
+    until(lambda: _counting(served), 120)
     status, output = served.run(FLOW)
     assert status == 2
     assert output == "jokbo: another pipeline runs in this folder: wait for it, or stop it\n"
