@@ -1,0 +1,118 @@
+"""Masked-token prediction: which tokens of a row are hidden, by what, and the loss where they were.
+
+BERT's way (Devlin et al. 2019, section 3.1 and appendix C.2): 15% of the tokens are to be predicted; of these 80% are
+replaced by [MASK], 10% by a random token and 10% are left. Other papers change the rate, the shares or the choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from jokbo.systems.gpt import mean_one
+
+
+class Masked(NamedTuple):
+    """Rows of corrupted tokens and what has to be predicted in them, K places each; as a batch: `_asdict()`."""
+
+    inputs_BT: Tensor  # int64
+    places_BK: Tensor  # int64, all different in a row
+    targets_BK: Tensor  # int64: what stood there
+    weights_BK: Tensor  # mean 1 over the global batch; 0 where a row has fewer than K places to predict
+
+
+def masked(
+    tokens_BT: Tensor,
+    eligible_BT: Tensor,
+    draw: np.random.Generator,
+    *,
+    mask: int,
+    vocabulary: int,
+    rate: float = 0.15,
+    kept: float = 0.1,
+    random: float = 0.1,
+) -> Masked:
+    """Of each row a share `rate` of its eligible tokens, rounded, each as likely as any other; K = round(rate * T).
+
+    `eligible_BT` is a mask, or says how much likelier some tokens are than others (zero: never). Of the chosen, a share
+    `kept` stays, `random` becomes any ordinary token and the rest `mask`: 0 and 0 make all of them `mask`.
+    """
+    weights_BT = eligible_BT.numpy().astype(float)
+    with np.errstate(divide="ignore"):
+        # the least of exponential times of these rates: a sample without replacement (Efraimidis & Spirakis 2006)
+        times_BT = draw.standard_exponential(weights_BT.shape) / weights_BT
+    places_BK = np.argsort(times_BT, axis=1, kind="stable")[:, : round(rate * weights_BT.shape[1])]
+    counts_B = np.rint(rate * (weights_BT > 0).sum(axis=1))
+    valid_BK = np.arange(places_BK.shape[1]) < counts_B[:, None]
+    return replaced(
+        tokens_BT, places_BK, valid_BK, draw, mask=mask, vocabulary=vocabulary, kept=kept, random=random
+    )
+
+
+def chosen(chosen_BT: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places [B, count] of what was chosen, in their order, with others after where a row has fewer; and which are
+    really chosen. Together they are what `replaced` asks for."""
+    places_BK = np.argsort(~chosen_BT, axis=1, kind="stable")[:, :count]
+    return places_BK, np.take_along_axis(chosen_BT, places_BK, 1)
+
+
+def replaced(
+    tokens_BT: Tensor,
+    places_BK: np.ndarray,
+    valid_BK: np.ndarray,
+    draw: np.random.Generator,
+    *,
+    mask: int,
+    vocabulary: int,
+    kept: float = 0.1,
+    random: float = 0.1,
+    units_BK: np.ndarray | None = None,
+) -> Masked:
+    """Corrupts the valid ones of these places. Places of one unit, a number below K, fare alike: all masked, all
+    random (each by a token of its own) or all kept. Without `units_BK` each fares alone.
+
+    Ordinary tokens are those after `mask`, the last of a WordPiece tokenizer's marks.
+    """
+    original_BK = np.take_along_axis(tokens_BT.numpy(), places_BK, 1)
+    fates_BK = draw.random(places_BK.shape)
+    if units_BK is not None:
+        fates_BK = np.take_along_axis(fates_BK, units_BK, 1)
+    others_BK = draw.integers(mask + 1, vocabulary, places_BK.shape)
+    new_BK = np.select(
+        [~valid_BK | (fates_BK < kept), fates_BK < kept + random], [original_BK, others_BK], mask
+    )
+    inputs_BT = tokens_BT.numpy().copy()
+    np.put_along_axis(inputs_BT, places_BK, new_BK, 1)
+    return Masked(
+        torch.from_numpy(inputs_BT),
+        torch.from_numpy(places_BK),
+        torch.from_numpy(original_BK),
+        mean_one(torch.from_numpy(valid_BK)),
+    )
+
+
+def gathered(states_BTD: Tensor, places_BK: Tensor) -> Tensor:
+    """The states [B, K, D] at the places: logits, the dearest part, need be computed for no other."""
+    return states_BTD.gather(1, places_BK.unsqueeze(-1).expand(-1, -1, states_BTD.shape[-1]))
+
+
+def masked_loss(
+    head: Callable[[Tensor], Tensor],
+    states_BTD: Tensor,
+    places_BK: Tensor,
+    targets_BK: Tensor,
+    weights_BK: Tensor,
+) -> Tensor:
+    """Mean cross-entropy in nats at the places, `head` giving the logits of states."""
+    return weighted_mean(head(gathered(states_BTD, places_BK)), targets_BK, weights_BK)
+
+
+def weighted_mean(logits_BKV: Tensor, targets_BK: Tensor, weights_BK: Tensor) -> Tensor:
+    losses_N = nn.functional.cross_entropy(
+        logits_BKV.float().flatten(0, 1), targets_BK.flatten(), reduction="none"
+    )
+    return (losses_N * weights_BK.flatten()).mean()

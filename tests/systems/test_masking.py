@@ -1,0 +1,111 @@
+"""What is hidden of a text is as the papers say, and the loss is that of the hidden tokens."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from jokbo.systems import masking
+from jokbo.systems.common import generator
+
+MASK, VOCABULARY = 5, 1000
+KNOWN = {"mask": MASK, "vocabulary": VOCABULARY}
+
+
+def rows(count: int, length: int) -> torch.Tensor:
+    return torch.from_numpy(generator(0, 0, "rows").integers(MASK + 1, VOCABULARY, (count, length)))
+
+
+def within(found: float, expected: float, number: int) -> bool:
+    """Of a share in so many draws, within four standard deviations."""
+    return abs(found - expected) < 4 * np.sqrt(expected * (1 - expected) / number) + 1e-12
+
+
+def test_shares_of_what_is_masked_replaced_and_kept() -> None:
+    tokens_BT = rows(2000, 100)
+    found = masking.masked(tokens_BT, torch.ones(2000, 100), generator(0, 1), **KNOWN)
+    assert found.places_BK.shape == (2000, 15)
+    assert torch.equal(found.targets_BK, tokens_BT.gather(1, found.places_BK))
+    assert torch.equal(found.weights_BK, torch.ones(2000, 15))
+    new_BK = found.inputs_BT.gather(1, found.places_BK)
+    same = (new_BK == found.targets_BK).double().mean().item()
+    masks = (new_BK == MASK).double().mean().item()
+    ordinary = VOCABULARY - MASK - 1
+    assert within(masks, 0.8, 30_000)
+    assert within(same, 0.1 + 0.1 / ordinary, 30_000)
+    randoms = new_BK[(new_BK != MASK) & (new_BK != found.targets_BK)]
+    assert within(len(randoms) / 30_000, 0.1 * (1 - 1 / ordinary), 30_000)
+    assert randoms.min() == MASK + 1  # 3,000 draws of 994 tokens: each end comes
+    assert randoms.max() > VOCABULARY - 5
+    untouched = torch.ones(2000, 100, dtype=torch.bool).scatter(1, found.places_BK, False)
+    assert untouched.sum() == 2000 * 85  # places differ within a row
+    assert torch.equal(found.inputs_BT[untouched], tokens_BT[untouched])
+    share_T = np.bincount(found.places_BK.flatten().numpy(), minlength=100) / 2000
+    assert all(within(share, 0.15, 2000) for share in share_T)  # no place is preferred
+
+
+def test_only_eligible_tokens_are_chosen_and_short_rows_have_fewer() -> None:
+    tokens_BT = rows(3, 40)
+    eligible_BT = torch.zeros(3, 40, dtype=torch.bool)
+    eligible_BT[0], eligible_BT[1, 7:27] = True, True
+    found = masking.masked(tokens_BT, eligible_BT, generator(0, 2), kept=0, random=0, **KNOWN)
+    assert ((found.weights_BK > 0).sum(1)).tolist() == [6, 3, 0]
+    assert found.weights_BK.mean() == pytest.approx(1)
+    hidden_BT = found.inputs_BT == MASK
+    assert hidden_BT.sum(1).tolist() == [6, 3, 0]
+    assert not hidden_BT[~eligible_BT].any()
+    assert torch.equal(found.inputs_BT[~hidden_BT], tokens_BT[~hidden_BT])
+
+
+def test_tokens_may_be_likelier_than_others() -> None:
+    likelier_BT = torch.ones(20_000, 2)
+    likelier_BT[:, 1] = 3
+    found = masking.masked(rows(20_000, 2), likelier_BT, generator(0, 3), rate=0.5, **KNOWN)
+    assert within((found.places_BK == 1).double().mean().item(), 0.75, 20_000)
+
+
+def test_places_of_one_unit_fare_alike() -> None:
+    tokens_BT = rows(3000, 12)
+    chosen_BT = np.zeros((3000, 12), bool)
+    chosen_BT[:, [2, 3, 4, 8, 9]] = True
+    places_BK, valid_BK = masking.chosen(chosen_BT, 6)
+    assert places_BK[0].tolist() == [2, 3, 4, 8, 9, 0]
+    assert valid_BK[0].tolist() == [True] * 5 + [False]
+    units_BK = np.tile([0, 0, 0, 1, 1, 5], (3000, 1))
+    found = masking.replaced(tokens_BT, places_BK, valid_BK, generator(0, 4), units_BK=units_BK, **KNOWN)
+    new_BK = found.inputs_BT.gather(1, found.places_BK)
+    masks_BK = new_BK == MASK
+    assert torch.equal(masks_BK[:, 0], masks_BK[:, 2])
+    assert torch.equal(masks_BK[:, 3], masks_BK[:, 4])
+    assert not torch.equal(masks_BK[:, 0], masks_BK[:, 3])
+    assert not masks_BK[:, 5].any()
+    assert within(masks_BK[:, [0, 3]].double().mean().item(), 0.8, 6000)
+    whole = (new_BK[:, :3] == found.targets_BK[:, :3]).all(1).double().mean().item()
+    assert within(whole, 0.1, 3000)
+    random_B = ~masks_BK[:, 0] & (new_BK[:, 0] != found.targets_BK[:, 0])
+    assert (new_BK[random_B, 0] != new_BK[random_B, 1]).double().mean() > 0.95  # each a token of its own
+
+
+def test_loss_is_the_mean_over_the_valid_places_however_rows_are_shared_out() -> None:
+    torch.manual_seed(0)
+    tokens_BT, eligible_BT = rows(6, 20), torch.ones(6, 20, dtype=torch.bool)
+    eligible_BT[1, 4:], eligible_BT[3, 9:] = False, False
+    found = masking.masked(tokens_BT, eligible_BT, generator(0, 5), rate=0.4, **KNOWN)
+    head, states_BTD = nn.Linear(8, VOCABULARY), torch.randn(6, 20, 8)
+    places = found[1:]
+    loss = masking.masked_loss(head, states_BTD, *places)
+    slow = [
+        nn.functional.cross_entropy(head(states_BTD[row, place]), tokens_BT[row, place])
+        for row in range(6)
+        for place, weight in zip(found.places_BK[row], found.weights_BK[row], strict=True)
+        if weight > 0
+    ]
+    assert len(slow) == 4 * 8 + 2 + 4
+    torch.testing.assert_close(loss, torch.stack(slow).mean())
+    parts = [
+        masking.masked_loss(head, *part)
+        for part in zip(states_BTD.split(2), *(values.split(2) for values in places), strict=True)
+    ]
+    torch.testing.assert_close(torch.stack(parts).mean(), loss)
