@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from jokbo.systems.common import Marks
 from jokbo.systems.gpt import mean_one
 
 
@@ -20,7 +21,7 @@ class Masked(NamedTuple):
     """Rows of corrupted tokens and what has to be predicted in them, K places each; as a batch: `_asdict()`."""
 
     inputs_BT: Tensor  # int64
-    places_BK: Tensor  # int64, all different in a row
+    places_BK: Tensor  # int64; those of some weight are all different in a row
     targets_BK: Tensor  # int64: what stood there
     weights_BK: Tensor  # mean 1 over the global batch; 0 where a row has fewer than K places to predict
 
@@ -53,13 +54,6 @@ def masked(
     )
 
 
-def chosen(chosen_BT: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Places [B, count] of what was chosen, in their order, with others after where a row has fewer; and which are
-    really chosen. Together they are what `replaced` asks for."""
-    places_BK = np.argsort(~chosen_BT, axis=1, kind="stable")[:, :count]
-    return places_BK, np.take_along_axis(chosen_BT, places_BK, 1)
-
-
 def replaced(
     tokens_BT: Tensor,
     places_BK: np.ndarray,
@@ -82,17 +76,53 @@ def replaced(
     if units_BK is not None:
         fates_BK = np.take_along_axis(fates_BK, units_BK, 1)
     others_BK = draw.integers(mask + 1, vocabulary, places_BK.shape)
-    new_BK = np.select(
-        [~valid_BK | (fates_BK < kept), fates_BK < kept + random], [original_BK, others_BK], mask
-    )
+    new_BK = np.select([fates_BK < kept, fates_BK < kept + random], [original_BK, others_BK], mask)
     inputs_BT = tokens_BT.numpy().copy()
-    np.put_along_axis(inputs_BT, places_BK, new_BK, 1)
+    inputs_BT[np.nonzero(valid_BK)[0], places_BK[valid_BK]] = new_BK[valid_BK]
     return Masked(
         torch.from_numpy(inputs_BT),
         torch.from_numpy(places_BK),
         torch.from_numpy(original_BK),
         mean_one(torch.from_numpy(valid_BK)),
     )
+
+
+class Spans(NamedTuple):
+    """Non-overlapping spans in rows of tokens, as the K tokens in them: where each is and which span is its own."""
+
+    places_BK: np.ndarray  # ascending
+    units_BK: np.ndarray  # the number of its span in the row, from the left
+    firsts_BK: np.ndarray  # the place of its span's first token
+    lasts_BK: np.ndarray
+    valid_BK: np.ndarray  # false for what the row has no room for
+
+
+def spans(
+    rooms_B: np.ndarray, lengths_BK: np.ndarray, draw: np.random.Generator, rate: float = 0.15
+) -> Spans:
+    """Spans of the given lengths, as many as come to a share `rate` of a row's first `rooms_B` places, the last one
+    cut to fit. All ways to lay them out with at least one place between two are equally likely, so that a span ends
+    where it was drawn to end and what is beside it is to be seen.
+    """
+    rows, count = lengths_BK.shape
+    budgets_B1 = np.minimum(np.rint(rate * rooms_B).astype(int), count)[:, None]
+    # a span and the place after it are one slot: whatever their number, room - budget + 1 slots are to be had
+    slots_BS = draw.random((rows, max(int(rooms_B.max()) + 1, count)))
+    slots_BS[np.arange(slots_BS.shape[1]) > rooms_B[:, None] - budgets_B1] = np.inf
+    slots_BK = np.argsort(slots_BS, axis=1)[:, :count]
+    ends_BK = np.minimum(np.cumsum(lengths_BK, axis=1), budgets_B1)
+    lengths_BK = np.diff(ends_BK, axis=1, prepend=0)
+    slots_BK[lengths_BK == 0] = slots_BS.shape[1]  # beyond the budget: to the end with them
+    order_BK = np.argsort(slots_BK, axis=1, kind="stable")
+    slots_BK, lengths_BK = (np.take_along_axis(values, order_BK, 1) for values in (slots_BK, lengths_BK))
+    ends_BK = np.cumsum(lengths_BK, axis=1)
+    firsts_BK = slots_BK + ends_BK - lengths_BK
+    valid_BK = np.arange(count) < budgets_B1
+    units_BK = (np.arange(count)[:, None] >= ends_BK[:, None, :]).sum(axis=2) * valid_BK
+    inner_BK = np.arange(count) - np.take_along_axis(ends_BK - lengths_BK, units_BK, 1)
+    firsts_BK, lengths_BK = (np.take_along_axis(values, units_BK, 1) for values in (firsts_BK, lengths_BK))
+    found = (firsts_BK + inner_BK, units_BK, firsts_BK, firsts_BK + lengths_BK - 1)
+    return Spans(*(values * valid_BK for values in found), valid_BK)
 
 
 def gathered(states_BTD: Tensor, places_BK: Tensor) -> Tensor:
@@ -116,3 +146,12 @@ def weighted_mean(logits_BKV: Tensor, targets_BK: Tensor, weights_BK: Tensor) ->
         logits_BKV.float().flatten(0, 1), targets_BK.flatten(), reduction="none"
     )
     return (losses_N * weights_BK.flatten()).mean()
+
+
+def framed(tokens_BT: Tensor, marks: Marks, context: int) -> Tensor:
+    """Padded text as encoders read it, [B, T + 2]: [CLS] text [SEP], cut so as to fit the context."""
+    tokens_BT = tokens_BT[:, : context - 2]
+    framed_BT = nn.functional.pad(tokens_BT, (1, 1), value=marks.padding)
+    framed_BT[:, 0] = marks.cls
+    ends_B1 = (tokens_BT != marks.padding).sum(dim=1, keepdim=True) + 1
+    return framed_BT.scatter(1, ends_B1, marks.sep)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from jokbo.systems import masking
-from jokbo.systems.common import generator
+from jokbo.systems.common import Marks, generator
 
 MASK, VOCABULARY = 5, 1000
 KNOWN = {"mask": MASK, "vocabulary": VOCABULARY}
@@ -68,24 +70,51 @@ def test_tokens_may_be_likelier_than_others() -> None:
 
 def test_places_of_one_unit_fare_alike() -> None:
     tokens_BT = rows(3000, 12)
-    chosen_BT = np.zeros((3000, 12), bool)
-    chosen_BT[:, [2, 3, 4, 8, 9]] = True
-    places_BK, valid_BK = masking.chosen(chosen_BT, 6)
-    assert places_BK[0].tolist() == [2, 3, 4, 8, 9, 0]
-    assert valid_BK[0].tolist() == [True] * 5 + [False]
-    units_BK = np.tile([0, 0, 0, 1, 1, 5], (3000, 1))
+    places_BK = np.tile([2, 3, 4, 8, 9, 2], (3000, 1))
+    valid_BK, units_BK = places_BK >= 0, np.tile([0, 0, 0, 1, 1, 5], (3000, 1))
+    valid_BK[:, 5] = False
     found = masking.replaced(tokens_BT, places_BK, valid_BK, generator(0, 4), units_BK=units_BK, **KNOWN)
+    assert torch.equal(found.weights_BK > 0, torch.from_numpy(valid_BK))
+    changed_BT = (found.inputs_BT != tokens_BT).double()
+    assert changed_BT.sum(0).nonzero().flatten().tolist() == [2, 3, 4, 8, 9]
     new_BK = found.inputs_BT.gather(1, found.places_BK)
     masks_BK = new_BK == MASK
     assert torch.equal(masks_BK[:, 0], masks_BK[:, 2])
     assert torch.equal(masks_BK[:, 3], masks_BK[:, 4])
     assert not torch.equal(masks_BK[:, 0], masks_BK[:, 3])
-    assert not masks_BK[:, 5].any()
     assert within(masks_BK[:, [0, 3]].double().mean().item(), 0.8, 6000)
     whole = (new_BK[:, :3] == found.targets_BK[:, :3]).all(1).double().mean().item()
     assert within(whole, 0.1, 3000)
     random_B = ~masks_BK[:, 0] & (new_BK[:, 0] != found.targets_BK[:, 0])
     assert (new_BK[random_B, 0] != new_BK[random_B, 1]).double().mean() > 0.95  # each a token of its own
+
+
+def test_spans_are_of_the_lengths_drawn_and_all_layouts_equally_likely() -> None:
+    # 3 of 7 places as spans of 2 and then, cut to 1 by the budget, of 2: 20 ways to lay them out
+    found = masking.spans(np.full(24_000, 7), np.full((24_000, 3), 2), generator(0, 6), rate=3 / 7)
+    layouts = Counter(map(tuple, np.concatenate([found.places_BK, found.units_BK], axis=1).tolist()))
+    ways = {(*range(a, a + 2), b, 0, 0, 1) for a in range(6) for b in range(a + 3, 7)}
+    ways |= {(b, a, a + 1, 0, 1, 1) for a in range(6) for b in range(a - 1)}
+    assert layouts.keys() == ways
+    assert len(ways) == 20
+    assert all(within(count / 24_000, 1 / len(ways), 24_000) for count in layouts.values())
+
+
+def test_a_span_knows_its_ends_and_short_rows_have_fewer() -> None:
+    draw = generator(0, 7)
+    rooms_B = draw.integers(0, 60, 500)
+    found = masking.spans(rooms_B, draw.integers(1, 5, (500, 9)), draw)
+    assert found.valid_BK.sum(1).tolist() == np.rint(0.15 * rooms_B).tolist()
+    for row, room in enumerate(rooms_B):
+        places, units, firsts, lasts, valid = (values[row] for values in found)
+        taken = places[valid].tolist()
+        assert all(0 <= place < room for place in taken)
+        for unit in set(units[valid]):
+            mine = places[valid & (units == unit)].tolist()
+            assert mine == list(range(mine[0], mine[-1] + 1))
+            assert (firsts[valid & (units == unit)] == mine[0]).all()
+            assert (lasts[valid & (units == unit)] == mine[-1]).all()
+            assert not {mine[0] - 1, mine[-1] + 1} & set(taken)  # what is beside it is to be seen
 
 
 def test_loss_is_the_mean_over_the_valid_places_however_rows_are_shared_out() -> None:
@@ -109,3 +138,10 @@ def test_loss_is_the_mean_over_the_valid_places_however_rows_are_shared_out() ->
         for part in zip(states_BTD.split(2), *(values.split(2) for values in places), strict=True)
     ]
     torch.testing.assert_close(torch.stack(parts).mean(), loss)
+
+
+def test_text_is_framed_behind_its_padding() -> None:
+    marks = Marks(end_of_text=0, padding=1, unknown=2, cls=3, sep=4, mask=5)
+    tokens_BT = torch.tensor([[7, 8, 9], [7, 1, 1]])
+    assert masking.framed(tokens_BT, marks, 9).tolist() == [[3, 7, 8, 9, 4], [3, 7, 4, 1, 1]]
+    assert masking.framed(tokens_BT, marks, 4).tolist() == [[3, 7, 8, 4], [3, 7, 4, 1]]
