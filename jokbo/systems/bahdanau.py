@@ -1,0 +1,125 @@
+"""RNNsearch: a recurrent encoder-decoder that learns where to look (Bahdanau, Cho and Bengio 2014).
+
+New in the paper: the decoder no longer sees one vector for the whole source sentence. For each word that it writes,
+a small network, trained with all the rest, scores every source position against the state of the decoder, and the
+context is the mean of the annotations under the softmax of the scores (section 3.1, equations 5 and 6): the first soft
+attention. An annotation is the state of a GRU forward and of another backward over the source (3.2). The output goes
+through one hidden layer of maxout (appendix A.2.2). The scores, as a matrix, show which words were aligned (figure 3).
+
+Here there are no pairs of sentences: the network is trained to write the second half of a block of running text from
+the first, given the true words before each (teacher forcing). Two tables of embeddings are kept, as for two languages.
+Beyond that: GRUs are torch's, whose reset gate acts after the recurrent matrix, not before (equal in size and, by
+Chung et al. 2014, in merit); weights start as torch's do; the decoder starts from the end-of-text mark; the paper has
+no dropout, here `size.dropout` acts on the embeddings and the maxout layer.
+
+Size: `width` is the GRUs' n = n', the maxout layer has width / 2 units, `more` holds `embedding`; one layer, no heads.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from jokbo.systems.common import Marks, Paper, Size, Text
+
+TITLE = "RNNsearch (Bahdanau et al.)"
+YEAR = 2014
+OBJECTIVE = "second half of a block from the first, by soft attention"
+
+# The paper prints no count. Its appendix A.2.3 gives all sizes: embeddings 2 * 30000 * 620, encoder 2 * 3 * 1000 *
+# (620 + 1000), decoder 3 * 1000 * (620 + 1000 + 2000), start 1000 * 1000, alignment 1000 * (1000 + 2000) + 1000,
+# maxout 1000 * (1000 + 620 + 2000), words 500 * 30000: 80.4M, to which biases add 0.05M.
+PAPER_SIZES = {
+    "RNNsearch": Paper(
+        Size(30000, 1, 1000, 1, 50, more={"embedding": 620}), 80.4e6, "all but biases, from its sizes", 0.001
+    )
+}
+
+
+class RNNsearch(nn.Module):
+    def __init__(self, size: Size, marks: Marks) -> None:
+        super().__init__()
+        width, embedding = size.width, size.more["embedding"]
+        self.begin = marks.end_of_text
+        self.source = nn.Embedding(size.vocabulary, embedding)
+        self.target = nn.Embedding(size.vocabulary, embedding)
+        self.encoder = nn.GRU(embedding, width, batch_first=True, bidirectional=True)
+        self.start = nn.Linear(width, width)
+        self.query = nn.Linear(width, width, bias=False)
+        self.key = nn.Linear(2 * width, width, bias=False)
+        self.score = nn.Linear(width, 1, bias=False)
+        self.decoder = nn.GRUCell(embedding + 2 * width, width)
+        self.hidden = nn.Linear(width + embedding + 2 * width, width)
+        self.words = nn.Linear(width // 2, size.vocabulary)
+        self.dropout = nn.Dropout(size.dropout)
+
+    def annotations(self, source_BS: Tensor) -> Tensor:
+        """For each source position the states [B, S, 2 * width] of both GRUs, forward ones first."""
+        return self.encoder(self.dropout(self.source(source_BS)))[0]
+
+    @torch.compiler.disable  # it would unroll the loop
+    def decode(self, annotations_BSH: Tensor, given_BTE: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Before each word the decoder's state [B, T, D], the context [B, T, 2D] and its weights [B, T, S]."""
+        keys_BSD = self.key(annotations_BSH)
+        state_BD = torch.tanh(self.start(annotations_BSH[:, 0].chunk(2, dim=-1)[1]))
+        found = []
+        for given_BE in given_BTE.unbind(1):
+            energies_BSD = torch.tanh(self.query(state_BD)[:, None] + keys_BSD)
+            weights_BS = self.score(energies_BSD).squeeze(-1).softmax(dim=-1)
+            context_BH = (weights_BS[:, None] @ annotations_BSH).squeeze(1)
+            found.append((state_BD, context_BH, weights_BS))
+            state_BD = self.decoder(torch.cat([given_BE, context_BH], dim=-1), state_BD)
+        states_BTD, contexts_BTH, weights_BTS = (
+            torch.stack(each, dim=1) for each in zip(*found, strict=True)
+        )
+        return states_BTD, contexts_BTH, weights_BTS
+
+    def forward(self, source_BS: Tensor, target_BT: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [B, T, V] of each target word given the source and those before it; alignments [B, T, S]."""
+        before_BT = torch.cat([torch.full_like(target_BT[:, :1], self.begin), target_BT[:, :-1]], dim=1)
+        given_BTE = self.dropout(self.target(before_BT))
+        states_BTD, contexts_BTH, weights_BTS = self.decode(self.annotations(source_BS), given_BTE)
+        hidden_BTD = self.hidden(torch.cat([states_BTD, given_BTE, contexts_BTH], dim=-1))
+        maxout_BTD = hidden_BTD.unflatten(-1, (-1, 2)).amax(dim=-1)
+        return self.words(self.dropout(maxout_BTD)), weights_BTS
+
+
+def network(size: Size, marks: Marks, seed: int) -> RNNsearch:
+    torch.manual_seed(seed)
+    return RNNsearch(size, marks)
+
+
+class Objective(nn.Module):
+    """Mean cross-entropy of the target's words."""
+
+    def __init__(self, network: RNNsearch, marks: Marks) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, source_BS: Tensor, target_BT: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        logits_BTV, _ = self.network(source_BS, target_BT)
+        return nn.functional.cross_entropy(logits_BTV.float().flatten(0, 1), target_BT.flatten()), {}
+
+
+def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+    """The halves of blocks of running text."""
+    blocks_BT = text.blocks(step, rows, context, seed)
+    return {"source_BS": blocks_BT[:, : context // 2], "target_BT": blocks_BT[:, context // 2 :]}
+
+
+def alignment(network: RNNsearch, source_S: Tensor, target_T: Tensor) -> Tensor:
+    """How much each target word looked at each source word, [T, S], rows of sum 1: the paper's figure 3."""
+    return network(source_S[None], target_T[None])[1][0]
+
+
+def features(network: RNNsearch, tokens_BT: Tensor, marks: Marks) -> Tensor:
+    """Mean annotation of each row, [B, 2 * width]; the backward GRU starts at the row's last token."""
+    kept_BT = tokens_BT != marks.padding
+    lengths_B = kept_BT.sum(dim=1)
+    embedded_BTE = network.dropout(network.source(tokens_BT))
+    packed = pack_padded_sequence(embedded_BTE, lengths_B.cpu(), batch_first=True, enforce_sorted=False)
+    annotations_BTH, _ = pad_packed_sequence(
+        network.encoder(packed)[0], batch_first=True
+    )  # padded with zeros
+    return annotations_BTH.sum(dim=1) / lengths_B[:, None]

@@ -1,0 +1,187 @@
+"""ELMo: the states of a language model in both directions as word vectors (Peters et al. 2018).
+
+New in the paper: a word's vector is a function of the whole sentence, made of all layers of a language model that
+was trained before on text without labels. That one (biLM, section 3.1) is two: an LSTM predicts each token from those
+before it, another from those after it, both over the same token vectors and under the same softmax. What a task reads
+is gamma * sum_j s_j h_j over the layers, the weights s from a softmax; s and gamma are learned for the task, while the
+biLM stays as it is (3.2, equation 1). A token's vector comes from its characters alone (3.4; Kim et al. 2016,
+Jozefowicz et al. 2016): convolutions of several widths, of each filter the maximum over the token, two highway layers,
+a projection. Two LSTM layers with projections follow, the second with a residual connection.
+
+A token here is a WordPiece: `characters` makes the table of its bytes from the strings of the vocabulary, `##` and
+all. Departures: the loss is the mean of both directions, as in the authors' code, where the paper has the sum; the
+softmax is whole, where they drew a sample of 8,192 words; states start at zero in each block and are not clipped.
+Dropout is between layers and before the softmax.
+
+Size: `width` is that of token vectors and projections, `more` holds `cells` of an LSTM, and `filters`: (width, number)
+of each convolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from jokbo.systems.common import Marks, Paper, Size, Text
+
+TITLE = "ELMo (Peters et al.)"
+YEAR = 2018
+OBJECTIVE = "next token and token before, by one LSTM each"
+
+PADDING, BEGIN, END, CHARACTERS = 0, 257, 258, 259  # byte b is character 1 + b
+CHARACTER_WIDTH = 16
+
+# AllenNLP's table of models has 93.6M for the original, without the softmax over 793,471 words (406M more).
+PAPER_SIZES = {
+    "original": Paper(
+        Size(
+            793471,
+            2,
+            512,
+            1,
+            20,
+            0.1,
+            more={
+                "cells": 4096,
+                "filters": [(1, 32), (2, 32), (3, 64), (4, 128), (5, 256), (6, 512), (7, 1024)],
+            },
+        ),
+        93.6e6,
+        "all but the softmax",
+        0.002,
+    )
+}
+
+
+def characters(pieces: Sequence[str], longest: int = 50) -> Tensor:
+    """The characters of each token, int64 [V, C]: begin, its first longest - 2 bytes, end, padding.
+
+    C is what the longest token needs, at most `longest`; but at least 7, the width of the widest filter.
+    """
+    spelled = [[BEGIN, *(1 + byte for byte in piece.encode()[: longest - 2]), END] for piece in pieces]
+    table_VC = torch.full((len(pieces), max(7, *map(len, spelled))), PADDING)
+    for row, spelling in zip(table_VC, spelled, strict=True):
+        row[: len(spelling)] = torch.tensor(spelling)
+    return table_VC
+
+
+class Highway(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.change, self.carry = nn.Linear(width, width), nn.Linear(width, width)
+        nn.init.ones_(self.carry.bias)  # it begins by carrying most of its input on
+
+    def forward(self, x: Tensor) -> Tensor:
+        carried = self.carry(x).sigmoid()
+        return carried * x + (1 - carried) * self.change(x).relu()
+
+
+class CharacterVectors(nn.Module):
+    """Vectors of tokens from their characters."""
+
+    def __init__(self, size: Size, characters_VC: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("characters_VC", characters_VC)
+        self.embedding = nn.Embedding(CHARACTERS, CHARACTER_WIDTH)
+        filters = size.more["filters"]
+        self.convolutions = nn.ModuleList(nn.Conv1d(CHARACTER_WIDTH, number, w) for w, number in filters)
+        found = sum(number for _, number in filters)
+        self.highways = nn.Sequential(Highway(found), Highway(found))
+        self.projection = nn.Linear(found, size.width)
+
+    def forward(self, tokens_BT: Tensor, multiple: int = 256) -> Tensor:
+        """Each different token is computed once, and others up to a multiple: kernels are made for a shape."""
+        words_U, places_BT = tokens_BT.unique(return_inverse=True)
+        words_U = nn.functional.pad(words_U, (0, -len(words_U) % multiple))
+        spelled_UEC = self.embedding(self.characters_VC[words_U]).mT
+        found_UF = torch.cat(
+            [filters(spelled_UEC).amax(dim=-1).relu() for filters in self.convolutions], dim=-1
+        )
+        return nn.functional.embedding(places_BT, self.projection(self.highways(found_UF)))
+
+
+class BiLM(nn.Module):
+    def __init__(self, size: Size, characters_VC: Tensor) -> None:
+        super().__init__()
+        self.vectors = CharacterVectors(size, characters_VC)
+        self.forwards, self.backwards = (
+            nn.ModuleList(
+                nn.LSTM(size.width, size.more["cells"], proj_size=size.width, batch_first=True)
+                for _ in range(size.layers)
+            )
+            for _ in range(2)
+        )
+        self.softmax = nn.Linear(size.width, size.vocabulary)
+        self.dropout = nn.Dropout(size.dropout)
+        # of a task's own training (equation 1), not of the language model's
+        self.mix = nn.Parameter(torch.zeros(size.layers + 1))
+        self.gamma = nn.Parameter(torch.ones(()))
+
+    def layers(self, tokens_BT: Tensor, lengths_B: Tensor) -> list[Tensor]:
+        """Token vectors, twice side by side, and each LSTM layer, forward and backward: [B, T, 2 * width] each."""
+        vectors_BTD = self.vectors(tokens_BT)
+        ahead = self._run(self.forwards, vectors_BTD)
+        back = [
+            in_reverse(each, lengths_B)
+            for each in self._run(self.backwards, in_reverse(vectors_BTD, lengths_B))
+        ]
+        return [torch.cat(pair, dim=-1) for pair in zip(ahead, back, strict=True)]
+
+    def _run(self, layers: nn.ModuleList, states_BTD: Tensor) -> list[Tensor]:
+        found = [states_BTD]
+        for number, lstm in enumerate(layers):
+            states_BTD = lstm(self.dropout(found[-1]))[0]
+            found.append(states_BTD + found[-1] if number else states_BTD)
+        return found
+
+    def forward(self, tokens_BT: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of full rows, both [B, T - 1, V]: of tokens 1 ... given those before, 0 ... given those after."""
+        full_B = torch.full_like(tokens_BT[:, 0], tokens_BT.shape[1])
+        ahead_BTD, back_BTD = self.layers(tokens_BT, full_B)[-1].chunk(2, dim=-1)
+        return self.softmax(self.dropout(ahead_BTD[:, :-1])), self.softmax(self.dropout(back_BTD[:, 1:]))
+
+    def elmo(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        """The mix of all layers, [B, T, 2 * width] (equation 1)."""
+        layers_JBTD = torch.stack(self.layers(tokens_BT, lengths_B))
+        return self.gamma * torch.tensordot(self.mix.softmax(dim=0), layers_JBTD, dims=1)
+
+
+def in_reverse(x_BTD: Tensor, lengths_B: Tensor) -> Tensor:
+    """The first lengths[b] places of each row in reverse order, what comes after where it was."""
+    places_T = torch.arange(x_BTD.shape[1], device=x_BTD.device)
+    mirrored_BT = lengths_B[:, None] - 1 - places_T
+    order_BT = torch.where(mirrored_BT >= 0, mirrored_BT, places_T)
+    return x_BTD.gather(1, order_BT[..., None].expand_as(x_BTD))
+
+
+def network(size: Size, marks: Marks, seed: int, characters_VC: Tensor) -> BiLM:
+    """`characters_VC` is the table that `characters` makes of the vocabulary."""
+    torch.manual_seed(seed)
+    return BiLM(size, characters_VC)
+
+
+class Objective(nn.Module):
+    """Mean cross-entropy of both directions."""
+
+    def __init__(self, network: BiLM, marks: Marks) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, tokens_BT: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        ahead_BTV, back_BTV = self.network(tokens_BT)
+        ahead = nn.functional.cross_entropy(ahead_BTV.float().flatten(0, 1), tokens_BT[:, 1:].flatten())
+        back = nn.functional.cross_entropy(back_BTV.float().flatten(0, 1), tokens_BT[:, :-1].flatten())
+        return (ahead + back) / 2, {"forward": ahead.detach(), "backward": back.detach()}
+
+
+def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+    return {"tokens_BT": text.blocks(step, rows, context + 1, seed)}
+
+
+def features(network: BiLM, tokens_BT: Tensor, marks: Marks) -> Tensor:
+    """Mean ELMo vector of each row, [B, 2 * width]. As in the paper, a task trains `mix` and `gamma` of the biLM."""
+    kept_BT = tokens_BT != marks.padding
+    lengths_B = kept_BT.sum(dim=1)
+    return (network.elmo(tokens_BT, lengths_B) * kept_BT[..., None]).sum(dim=1) / lengths_B[:, None]

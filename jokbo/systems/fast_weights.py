@@ -1,0 +1,161 @@
+"""Fast weights: a network whose weights are written by another as it reads (Schmidhuber 1991, 1992).
+
+There, a slow network is trained to make, at each step, two vectors whose outer product is added to the weights of a
+fast one: memory that is neither a hidden state nor learned by gradient descent. Schlag, Irie and Schmidhuber (2021)
+show that attention without its softmax is just this (section 3): a key and its value are written, W += v (x) phi(k),
+and a query reads, W phi(q). So linear transformers (Katharopoulos et al. 2020) are fast weight programmers. New there:
+  a memory of d dimensions keeps at most d associations apart (4.1), so it must be able to forget: the delta rule
+  writes W += b (v - W phi(k)) (x) phi(k), what the memory lacks, at a rate b = sigmoid(...) of its own (4.2);
+  keys and queries are divided by their sums, after which the output needs no normaliser (4.2);
+  no positional encoding is needed (6.3).
+`more["rule"]` is "delta" or "sum"; the sum is normalised as a linear transformer's attention is (equations 14 and 15).
+phi is ELU + 1, as in its best language models.
+
+Read step by step, memory is a loop over tokens. `memory` does the same a chunk at a time: within a chunk, what the
+delta rule writes is the solution of a triangular system (Yang et al. 2024, section 3), and all else is products.
+
+The layers around it are as in its code for language models: layer norm after each block, ReLU, tied embeddings.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from jokbo.systems.common import Marks, Paper, Size, Text
+
+TITLE = "Fast weights (Schmidhuber; Schlag et al.)"
+YEAR = 2021
+OBJECTIVE = "next token"
+
+# "Small" of section 6.3 over WikiText-103; the count is from its sizes: words 267735 * 128, and 16 layers, each
+# attention 128 * (3 * 128 + 8) + 128 * 128 and feed-forward 2 * 128 * 2048.
+PAPER_SIZES = {
+    "small": Paper(
+        Size(267735, 16, 128, 8, 256, 0.1, more={"rule": "delta", "feed_forward": 2048}),
+        43.7e6,
+        "all but biases and gains, from its sizes",
+        0.005,
+    )
+}
+
+
+def memory_by_steps(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTE: Tensor, rates_BHT: Tensor, delta: bool) -> Tensor:
+    """What a memory that starts empty gives for each query after its key and value are written, [B, H, T, E]."""
+    weights_BHDE = q_BHTD.new_zeros(*q_BHTD.shape[:2], q_BHTD.shape[-1], v_BHTE.shape[-1])
+    read = []
+    for t in range(q_BHTD.shape[2]):
+        k_BHD, v_BHE = k_BHTD[:, :, t], v_BHTE[:, :, t]
+        if delta:
+            v_BHE = v_BHE - torch.einsum("bhd,bhde->bhe", k_BHD, weights_BHDE)
+        written_BHE = rates_BHT[:, :, t, None] * v_BHE
+        weights_BHDE = weights_BHDE + k_BHD[..., :, None] * written_BHE[..., None, :]
+        read.append(torch.einsum("bhd,bhde->bhe", q_BHTD[:, :, t], weights_BHDE))
+    return torch.stack(read, dim=2)
+
+
+def memory(
+    q_BHTD: Tensor, k_BHTD: Tensor, v_BHTE: Tensor, rates_BHT: Tensor, delta: bool, chunk: int = 64
+) -> Tensor:
+    """The same as `memory_by_steps`, `chunk` tokens at a time."""
+    weights_BHDE = q_BHTD.new_zeros(*q_BHTD.shape[:2], q_BHTD.shape[-1], v_BHTE.shape[-1])
+    read = []
+    for q, k, v, rates in zip(
+        *(each.split(chunk, dim=2) for each in (q_BHTD, k_BHTD, v_BHTE, rates_BHT[..., None])), strict=True
+    ):
+        if delta:
+            # row t lacks what the memory held before the chunk, and what rows before t write at its key
+            lacking_BHCE = rates * (v - k @ weights_BHDE)
+            overlap_BHCC = (rates * (k @ k.mT)).tril(-1)
+            written_BHCE = torch.linalg.solve_triangular(
+                overlap_BHCC, lacking_BHCE, upper=False, unitriangular=True
+            )
+        else:
+            written_BHCE = rates * v
+        read.append(q @ weights_BHDE + (q @ k.mT).tril() @ written_BHCE)
+        weights_BHDE = weights_BHDE + k.mT @ written_BHCE
+    return torch.cat(read, dim=2)
+
+
+class FastWeightLayer(nn.Module):
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.heads, self.delta = size.heads, size.more["rule"] == "delta"
+        self.slow = nn.Linear(size.width, 3 * size.width + size.heads * self.delta, bias=False)
+        self.out = nn.Linear(size.width, size.width, bias=False)
+        self.attention_norm, self.norm = nn.LayerNorm(size.width), nn.LayerNorm(size.width)
+        inner = size.more["feed_forward"]
+        self.feed_forward = nn.Sequential(
+            nn.Linear(size.width, inner),
+            nn.ReLU(),
+            nn.Dropout(size.dropout),
+            nn.Linear(inner, size.width),
+            nn.Dropout(size.dropout),
+        )
+        self.dropout = nn.Dropout(size.dropout)
+
+    def forward(self, states_BTD: Tensor) -> Tensor:
+        width = states_BTD.shape[-1]
+        made_BTM = self.slow(states_BTD)
+        q, k, v = (
+            each.unflatten(-1, (self.heads, -1)).transpose(1, 2).float()
+            for each in made_BTM[..., : 3 * width].chunk(3, dim=-1)
+        )
+        with torch.autocast(states_BTD.device.type, enabled=False):  # errors in memory add up
+            q, k = ((nn.functional.elu(each) + 1) for each in (q, k))
+            q, k = q / q.sum(dim=-1, keepdim=True), k / k.sum(dim=-1, keepdim=True)
+            if self.delta:
+                rates_BHT = made_BTM[..., 3 * width :].float().sigmoid().transpose(1, 2)
+                read_BHTE = memory(q, k, v, rates_BHT, delta=True)
+            else:
+                # a value of one more dimension, always 1, adds up the weights by which the read is divided
+                ones_BHT1 = torch.ones_like(v[..., :1])
+                read = memory(q, k, torch.cat([v, ones_BHT1], dim=-1), ones_BHT1[..., 0], delta=False)
+                read_BHTE = read[..., :-1] / read[..., -1:]
+        read_BTD = read_BHTE.transpose(1, 2).flatten(2)
+        states_BTD = self.attention_norm(states_BTD + self.dropout(self.out(read_BTD)))
+        return self.norm(states_BTD + self.feed_forward(states_BTD))
+
+
+class FastWeights(nn.Module):
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(size.vocabulary, size.width)
+        nn.init.normal_(self.embedding.weight, std=0.02)
+        self.scale = size.width**0.5
+        self.dropout = nn.Dropout(size.dropout)
+        self.layers = nn.Sequential(*(FastWeightLayer(size) for _ in range(size.layers)))
+
+    def states(self, tokens_BT: Tensor) -> Tensor:
+        return self.dropout(self.layers(self.dropout(self.embedding(tokens_BT) * self.scale)))
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        """Logits [B, T, V] of the token after each."""
+        return self.states(tokens_BT) @ self.embedding.weight.T
+
+
+def network(size: Size, marks: Marks, seed: int) -> FastWeights:
+    torch.manual_seed(seed)
+    return FastWeights(size)
+
+
+class Objective(nn.Module):
+    """Mean next-token loss."""
+
+    def __init__(self, network: FastWeights, marks: Marks) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, tokens_BS: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        logits_BTV = self.network(tokens_BS[:, :-1]).float()
+        return nn.functional.cross_entropy(logits_BTV.flatten(0, 1), tokens_BS[:, 1:].flatten()), {}
+
+
+def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+    return {"tokens_BS": text.blocks(step, rows, context + 1, seed)}
+
+
+def features(network: FastWeights, tokens_BT: Tensor, marks: Marks) -> Tensor:
+    """The state at each row's last token, [B, D]: it alone has read the whole row."""
+    last_B = (tokens_BT != marks.padding).sum(dim=1) - 1
+    return network.states(tokens_BT)[torch.arange(len(last_B), device=last_B.device), last_B]

@@ -1,0 +1,152 @@
+"""ULMFiT: fine-tuning a whole language model for any task (Howard and Ruder 2018), the AWD-LSTM (Merity et al. 2018).
+
+New in the paper: an LSTM language model of general text is trained on, first on the task's text, then on its labels,
+and forgets little of what it knew, because of how (sections 3.2 and 3.3):
+  discriminative rates: each layer has a learning rate 2.6 times lower than the one above it (`parameter_groups`);
+  slanted triangular rates: a short, steep rise and a long decay (equation 3, `slanted_triangular`);
+  gradual unfreezing: from the last layer on, one layer more each epoch (`unfreeze`);
+  concat pooling: the classifier reads the last state and the maximum and mean of all (equation 4, `features`).
+
+The network is the AWD-LSTM (3.1), three plain LSTM layers, its output tied to its embeddings, so strongly regularised
+that it does not need more: DropConnect on hidden-to-hidden weights, one mask a forward pass (Merity et al., section
+2); dropout by one mask for all time steps (4.2) between layers; dropout of whole words (4.3); and a penalty on large
+activations and on their changes (4.6). Left out: averaged SGD (the engine has its own optimizers), sequences of varying
+length (4.1: shapes are fixed here) and states carried from one batch to the next (blocks are drawn at random).
+
+`size.dropout` is that of a layer's output; the other rates keep their ratio to it in section 4.1 of ULMFiT.
+Size: `width` is that of the embeddings and the last layer, `more` holds `hidden`, that of the other layers.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from jokbo.systems.common import Marks, Paper, Size, Text
+
+TITLE = "ULMFiT (Howard and Ruder)"
+YEAR = 2018
+OBJECTIVE = "next token"
+
+# Merity et al. 2018, table 1: 24M on the Penn Treebank's 10,000 words.
+PAPER_SIZES = {"AWD-LSTM": Paper(Size(10000, 3, 400, 1, 70, 0.4, more={"hidden": 1150}), 24e6)}
+
+# by section 4.1 of ULMFiT: 0.4 layers, 0.3 within the LSTM, 0.4 input, 0.05 words, 0.5 weights
+BETWEEN_LAYERS, INPUT, WORDS, WEIGHTS = 0.3 / 0.4, 0.4 / 0.4, 0.05 / 0.4, 0.5 / 0.4
+ACTIVATION_PENALTY, CHANGE_PENALTY = 2.0, 1.0  # alpha and beta, Merity et al. section 5
+
+
+class WeightDropLSTM(nn.LSTM):
+    """One layer, rows first, whose hidden-to-hidden weights are dropped anew in each forward pass of training."""
+
+    def __init__(self, width: int, hidden: int, drop: float) -> None:
+        super().__init__(width, hidden, batch_first=True)
+        self.drop = drop
+
+    def forward(self, states_BTD: Tensor) -> Tensor:
+        # straight to the kernel, so that the weights that it holds stay as they are and gradients reach them
+        kept = nn.functional.dropout(self.weight_hh_l0, self.drop, self.training)
+        weights = [self.weight_ih_l0, kept, self.bias_ih_l0, self.bias_hh_l0]
+        zero_1BH = states_BTD.new_zeros(1, len(states_BTD), self.hidden_size)
+        return torch.lstm(
+            states_BTD, (zero_1BH, zero_1BH), weights, True, 1, 0.0, self.training, False, True
+        )[0]
+
+
+def locked_dropout(x_BTD: Tensor, rate: float, training: bool) -> Tensor:
+    """Dropout by one mask for all time steps."""
+    return x_BTD * nn.functional.dropout(torch.ones_like(x_BTD[:, :1]), rate, training)
+
+
+class AWDLSTM(nn.Module):
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.rate = size.dropout
+        self.embedding = nn.Embedding(size.vocabulary, size.width)
+        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        widths = [size.width, *[size.more["hidden"]] * (size.layers - 1), size.width]
+        self.layers = nn.ModuleList(
+            WeightDropLSTM(before, after, WEIGHTS * size.dropout) for before, after in pairwise(widths)
+        )
+        self.bias = nn.Parameter(torch.zeros(size.vocabulary))
+
+    def states(self, tokens_BT: Tensor) -> Tensor:
+        """The last layer's states [B, T, D], before the dropout of a layer's output."""
+        ones_V1 = torch.ones_like(self.embedding.weight[:, :1])
+        words_V1 = nn.functional.dropout(ones_V1, WORDS * self.rate, self.training)
+        states_BTD = self.embedding(tokens_BT) * words_V1[tokens_BT]
+        rates = [INPUT * self.rate, *[BETWEEN_LAYERS * self.rate] * (len(self.layers) - 1)]
+        for layer, rate in zip(self.layers, rates, strict=True):
+            states_BTD = layer(locked_dropout(states_BTD, rate, self.training))
+        return states_BTD
+
+    def forward(self, tokens_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits [B, T, V] of the token after each, and the last layer's states before and after dropout."""
+        states_BTD = self.states(tokens_BT)
+        dropped_BTD = locked_dropout(states_BTD, self.rate, self.training)
+        logits_BTV = nn.functional.linear(dropped_BTD, self.embedding.weight, self.bias)
+        return logits_BTV, states_BTD, dropped_BTD
+
+
+def network(size: Size, marks: Marks, seed: int) -> AWDLSTM:
+    torch.manual_seed(seed)
+    return AWDLSTM(size)
+
+
+class Objective(nn.Module):
+    """Mean next-token loss; in training with the penalties on activations and their changes."""
+
+    def __init__(self, network: AWDLSTM, marks: Marks) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, tokens_BS: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        logits_BTV, states_BTD, dropped_BTD = self.network(tokens_BS[:, :-1])
+        nats = nn.functional.cross_entropy(logits_BTV.float().flatten(0, 1), tokens_BS[:, 1:].flatten())
+        loss = nats
+        if self.training:
+            loss = loss + ACTIVATION_PENALTY * dropped_BTD.float().square().mean()
+            loss = loss + CHANGE_PENALTY * states_BTD.float().diff(dim=1).square().mean()
+        return loss, {"nats": nats.detach()}
+
+
+def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+    return {"tokens_BS": text.blocks(step, rows, context + 1, seed)}
+
+
+def features(network: AWDLSTM, tokens_BT: Tensor, marks: Marks) -> Tensor:
+    """Concat pooling (equation 4): each row's last state and the maximum and mean of all, [B, 3 * width]."""
+    kept_BT1 = (tokens_BT != marks.padding)[..., None]
+    lengths_B1 = kept_BT1.sum(dim=1)
+    states_BTD = network.states(tokens_BT)
+    last_BD = states_BTD.gather(1, (lengths_B1 - 1)[..., None].expand(-1, -1, states_BTD.shape[-1])).squeeze(
+        1
+    )
+    largest_BD = states_BTD.masked_fill(~kept_BT1, -torch.inf).amax(dim=1)
+    return torch.cat([last_BD, largest_BD, (states_BTD * kept_BT1).sum(dim=1) / lengths_B1], dim=-1)
+
+
+def parameter_groups(network: AWDLSTM, head: nn.Module, rate: float, factor: float = 2.6) -> list[dict]:
+    """An optimizer's groups for fine-tuning, from the embeddings up to the classifier, which has the whole rate."""
+    parts = [network.embedding, *network.layers, head]
+    return [
+        {"params": list(part.parameters()), "lr": rate / factor ** (len(parts) - 1 - place)}
+        for place, part in enumerate(parts)
+    ]
+
+
+def slanted_triangular(step: int, steps: int, cut: float = 0.1, ratio: float = 32) -> float:
+    """The share of the largest learning rate that step 0 ... steps has (equation 3): 1 at cut * steps, from and
+    to 1 / ratio."""
+    top = max(1, int(steps * cut))
+    risen = step / top if step < top else 1 - (step - top) / max(1, steps - top)
+    return (1 + risen * (ratio - 1)) / ratio
+
+
+def unfreeze(groups: list[dict], epoch: int) -> None:
+    """Lets only the last epoch + 1 groups learn; epochs are counted from 0."""
+    for place, group in enumerate(groups):
+        for parameter in group["params"]:
+            parameter.requires_grad_(place >= len(groups) - 1 - epoch)
