@@ -1,0 +1,186 @@
+"""Cramming (Geiping and Goldstein 2023): BERT's recipe, rewritten for one GPU and one day.
+
+New in the paper is a choice among known changes by what they gain under a budget of time (section 4). Network (4.2):
+pre-norm; no biases in attention and dense layers; gated feed-forward layers without a wider middle to make up for the
+gate; scaled sinusoidal positions; a norm after the embedding and one at the end; no head but the tied embedding, which
+has no bias. Logits are computed for the masked tokens alone ("sparse token prediction"). Training (4.3): masked tokens
+as the only objective; no dropout in pretraining; a learning rate that rises and falls once over the budget; a batch
+that grows; AdamW with rate 1e-3, decay 0.01, betas 0.9 and 0.98, epsilon 1e-12, gradients clipped at 0.5.
+
+Here are network, input, loss and the schedule as a function of the share of the budget that is spent (`schedule`),
+which the training loop has to ask. Sizes and schedule are those of the authors' released recipe (bert-c5, bert-o3 and,
+for the ramp of the batch as a share of the budget, bert-o4). Text is packed without [CLS], and a text's features are
+the mean of its states, as the authors' pooler takes them. transformers has no such network.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.masking_utils import create_bidirectional_mask
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.models.bert.modeling_bert import eager_attention_forward
+
+from jokbo.systems.common import Marks, Paper, Size, Text, generator
+from jokbo.systems.masking import masked, masked_loss
+
+TITLE, YEAR, OBJECTIVE = "Cramming", 2023, "masked tokens"
+PAPER_SIZES = {"crammed": Paper(Size(32768, 16, 768, 12, 128), 120e6)}
+
+
+class CrammedConfig(PreTrainedConfig):
+    model_type = "crammed"
+
+    vocab_size: int = 32768
+    hidden_size: int = 768
+    num_hidden_layers: int = 16
+    num_attention_heads: int = 12
+    max_position_embeddings: int = 128
+    dropout: float = 0.0
+
+
+class Attention(nn.Module):
+    is_causal = False  # read by transformers' attention functions
+
+    def __init__(self, config: CrammedConfig) -> None:
+        super().__init__()
+        self.config, width = config, config.hidden_size
+        self.queries_keys_values = nn.Linear(width, 3 * width, bias=False)
+        self.dense = nn.Linear(width, width, bias=False)
+
+    def forward(self, states_BTD: Tensor, mask_BHTT: Tensor | None) -> Tensor:
+        heads = self.config.num_attention_heads
+        query, key, value = (
+            part.unflatten(-1, (heads, -1)).transpose(1, 2)
+            for part in self.queries_keys_values(states_BTD).chunk(3, dim=-1)
+        )
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(
+            self.config._attn_implementation, eager_attention_forward
+        )
+        dropout = self.config.dropout if self.training else 0.0
+        mixed_BTHC, _ = attend(
+            self, query, key, value, mask_BHTT, scaling=query.shape[-1] ** -0.5, dropout=dropout
+        )
+        return self.dense(mixed_BTHC.flatten(2))
+
+
+class FeedForward(nn.Module):
+    """The middle is 4 wide, half of it for the gates."""
+
+    def __init__(self, config: CrammedConfig) -> None:
+        super().__init__()
+        self.dense_in = nn.Linear(config.hidden_size, 4 * config.hidden_size, bias=False)
+        self.dense_out = nn.Linear(2 * config.hidden_size, config.hidden_size, bias=False)
+
+    def forward(self, states_BTD: Tensor) -> Tensor:
+        middle, gates = self.dense_in(states_BTD).chunk(2, dim=-1)
+        return self.dense_out(middle * nn.functional.gelu(gates))
+
+
+class Layer(nn.Module):
+    def __init__(self, config: CrammedConfig) -> None:
+        super().__init__()
+        self.attention, self.feed_forward = Attention(config), FeedForward(config)
+        self.norm1, self.norm2 = (nn.LayerNorm(config.hidden_size, eps=1e-12) for _ in range(2))
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, states_BTD: Tensor, mask_BHTT: Tensor | None) -> Tensor:
+        states_BTD = states_BTD + self.dropout(self.attention(self.norm1(states_BTD), mask_BHTT))
+        return states_BTD + self.dropout(self.feed_forward(self.norm2(states_BTD)))
+
+
+class Crammed(PreTrainedModel):
+    config_class = CrammedConfig
+    _supports_sdpa = True
+    _supports_flash_attn = True
+
+    def __init__(self, config: CrammedConfig) -> None:
+        super().__init__(config)
+        self.embedding = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.position_scale = nn.Parameter(torch.tensor(config.hidden_size**-0.5))
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+        self.first_norm, self.last_norm = (nn.LayerNorm(config.hidden_size, eps=1e-12) for _ in range(2))
+        self.dropout = nn.Dropout(config.dropout)
+        self.post_init()
+
+    def forward(self, inputs_BT: Tensor, seen_BT: Tensor | None = None) -> Tensor:
+        """States [B, T, D]; `seen_BT` is false at padding."""
+        tokens_BTD = self.embedding(inputs_BT)
+        positions_TD = self.position_scale * sinusoids(*tokens_BTD.shape[1:], tokens_BTD.device)
+        states_BTD = self.dropout(self.first_norm(tokens_BTD + positions_TD))
+        mask_BHTT = create_bidirectional_mask(self.config, states_BTD, seen_BT)
+        for layer in self.layers:
+            states_BTD = layer(states_BTD, mask_BHTT)
+        return self.last_norm(states_BTD)
+
+    def logits(self, states: Tensor) -> Tensor:
+        return nn.functional.linear(states, self.embedding.weight)
+
+
+def sinusoids(length: int, width: int, device: torch.device) -> Tensor:
+    """Sines in the even, cosines in the odd columns, [T, D] (Vaswani et al. 2017, section 3.5)."""
+    rates = torch.exp(torch.arange(0, width, 2, device=device) * (-math.log(10_000) / width))
+    angles = torch.arange(length, device=device)[:, None] * rates
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
+
+
+def network(size: Size, marks: Marks, seed: int) -> Crammed:
+    torch.manual_seed(seed)
+    return Crammed(
+        CrammedConfig(
+            vocab_size=size.vocabulary,
+            hidden_size=size.width,
+            num_hidden_layers=size.layers,
+            num_attention_heads=size.heads,
+            max_position_embeddings=size.context,
+            dropout=size.dropout,
+            pad_token_id=marks.padding,
+        )
+    )
+
+
+class Objective(nn.Module):
+    """Mean loss of the masked tokens."""
+
+    def __init__(self, network: Crammed, marks: Marks) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, inputs_BT: Tensor, places_BK: Tensor, targets_BK: Tensor, weights_BK: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        states_BTD = self.network(inputs_BT)
+        return masked_loss(self.network.logits, states_BTD, places_BK, targets_BK, weights_BK), {}
+
+
+def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+    marks = text.marks
+    tokens_BT = text.blocks(step, rows, context, seed)
+    tokens_BT = tokens_BT.masked_fill(tokens_BT == marks.end_of_text, marks.sep)
+    draw = generator(seed, step, "cramming")
+    known = {"mask": marks.mask, "vocabulary": text.vocabulary}
+    return masked(tokens_BT, tokens_BT > marks.mask, draw, **known)._asdict()
+
+
+def schedule(
+    share: float, *, peak: float = 1e-3, batch: int = 1536, micro_batch: int = 128
+) -> tuple[float, int]:
+    """Learning rate and rows a step when a share of the budget (of time or of anything else) is spent.
+
+    The rate rises from a quarter of the peak to the peak at three quarters of the budget, then falls to zero. The batch
+    grows from one micro-batch, by whole ones, to the full one at 60%.
+    """
+    rate = min(0.25 + share, 4 * (1 - share)) * peak
+    count = batch // micro_batch
+    return max(rate, 0.0), micro_batch * min(count, max(1, math.ceil(share / 0.6 * count)))
+
+
+def features(network: Crammed, tokens_BT: Tensor, marks: Marks) -> Tensor:
+    """The mean of the states, padding left out."""
+    tokens_BT = tokens_BT[:, : network.config.max_position_embeddings]
+    seen_BT = tokens_BT != marks.padding
+    states_BTD = network(tokens_BT, seen_BT) * seen_BT.unsqueeze(-1)
+    return states_BTD.sum(dim=1) / seen_BT.sum(dim=1, keepdim=True)

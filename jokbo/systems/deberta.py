@@ -1,0 +1,180 @@
+"""DeBERTa (He et al. 2021): content and position kept apart in attention, absolute positions only where words come out.
+
+New in the paper: a token's content and its position relative to another are vectors of their own, and the score of two
+tokens is the sum of content to content, content to position and position to content (section 3.1, equations 2 to 4),
+divided by sqrt(3 d). Absolute positions enter in the last layer before the softmax alone: the enhanced mask decoder
+(section 3.2, figure 2b) is two layers of the same weights whose queries are, at first, the encoder's states plus the
+position's vector, and then the layer's own output; keys and values are always the encoder's states. Tokens are masked
+as BERT's. (Virtual adversarial fine-tuning, section 4, is not here.)
+
+transformers has the attention and the head (`legacy=False`: the authors'), not the decoder: its attention takes no
+queries of their own, and its z_steps is always 0. So the decoder is here, through scaled_dot_product_attention, over
+the masked places alone: they attend to the encoder's states, never to one another. As in the authors' code it is the
+encoder's own last layer, over the states of the one before; without the decoder, in fine-tuning and in `AutoModel`,
+that layer is an ordinary one. A saved checkpoint so opens with equal states; the logits of `AutoModelForMaskedLM` are
+those without absolute positions, and the vectors of these are an entry of the checkpoint which it passes over.
+
+A departure of the authors' code, and so of transformers and of this: position to content is looked up at delta(i, j)
+as content to position is, not at the delta(j, i) of equation 4.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers import DebertaConfig, DebertaForMaskedLM
+from transformers.models.deberta.modeling_deberta import DebertaLayer, DisentangledSelfAttention
+
+from jokbo.systems import roberta
+from jokbo.systems.common import Marks, Paper, Size
+from jokbo.systems.masking import framed, gathered, weighted_mean
+
+TITLE, YEAR, OBJECTIVE = "DeBERTa", 2021, "masked tokens"
+# What the appendix says relative positions add (2 L d^2 + 2 k d) to RoBERTa's 125M and 355M: 14M and 49M. Exactly, the
+# formula gives 14.9M and 51.4M.
+PAPER_SIZES = {
+    "base": Paper(Size(50265, 12, 768, 12, 512, 0.1), 139e6, "all, head and absolute positions too"),
+    "large": Paper(Size(50265, 24, 1024, 16, 512, 0.1), 404e6, "all, head and absolute positions too"),
+}
+DECODER_LAYERS = 2  # n of section 3.2
+
+
+class Deberta(DebertaForMaskedLM):
+    """transformers' network and what its decoder lacks: the vectors of absolute positions."""
+
+    def __init__(self, config: DebertaConfig) -> None:
+        super().__init__(config)
+        self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+        self.post_init()
+
+    def decode(self, inputs_BT: Tensor, places_BK: Tensor) -> Tensor:
+        """The states [B, K, D] that the head reads at the places, by the enhanced mask decoder."""
+        encoder, positions_T = self.deberta.encoder, torch.arange(inputs_BT.shape[1], device=inputs_BT.device)
+        states_BTD = self.deberta.embeddings(inputs_BT)
+        mask_B1TT = encoder.get_attention_mask(torch.ones_like(inputs_BT))
+        relative = {
+            "relative_pos": encoder.get_rel_pos(states_BTD),
+            "rel_embeddings": encoder.get_rel_embedding(),
+        }
+        for layer in encoder.layer[:-1]:
+            states_BTD, _ = layer(states_BTD, mask_B1TT, **relative)
+        queries_BKD = gathered(states_BTD, places_BK) + self.position_embeddings(places_BK)
+        relative_BKT = places_BK[:, :, None] - positions_T
+        for _ in range(DECODER_LAYERS):
+            queries_BKD = cross_layer(
+                encoder.layer[-1], queries_BKD, states_BTD, relative_BKT, relative["rel_embeddings"]
+            )
+        return queries_BKD
+
+
+def cross_layer(
+    layer: DebertaLayer, queries_BQD: Tensor, states_BTD: Tensor, relative_BQT: Tensor, positions_PD: Tensor
+) -> Tensor:
+    """A layer of transformers' encoder whose queries need not be the states that it attends to."""
+    attention = layer.attention.self
+    query_BHQC, key_BHTC, value_BHTC = projections(attention, queries_BQD, states_BTD)
+    scores_BHQT = position_scores(attention, query_BHQC, key_BHTC, relative_BQT, positions_PD)
+    mixed_BHQC = nn.functional.scaled_dot_product_attention(
+        query_BHQC,
+        key_BHTC,
+        value_BHTC,
+        attn_mask=scores_BHQT,
+        dropout_p=attention.dropout.p if layer.training else 0.0,
+        scale=scale(attention),
+    )
+    mixed_BQD = mixed_BHQC.transpose(1, 2).flatten(2)
+    states_BQD = layer.attention.output(mixed_BQD, queries_BQD)
+    return layer.output(layer.intermediate(states_BQD), states_BQD)
+
+
+def projections(
+    attention: DisentangledSelfAttention, queries_BQD: Tensor, states_BTD: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values of each head [B, H, ., C], from transformers' one matrix for all three."""
+    heads = attention.num_attention_heads
+    query_w, key_w, value_w = attention.in_proj.weight.unflatten(0, (heads, 3, -1)).unbind(1)
+    query_HC, value_HC = (bias.unflatten(0, (heads, -1)) for bias in (attention.q_bias, attention.v_bias))
+
+    def project(states: Tensor, weight_HCD: Tensor) -> Tensor:
+        return (
+            nn.functional.linear(states, weight_HCD.flatten(0, 1)).unflatten(-1, (heads, -1)).transpose(1, 2)
+        )
+
+    return (
+        project(queries_BQD, query_w) + query_HC[:, None],
+        project(states_BTD, key_w),
+        project(states_BTD, value_w) + value_HC[:, None],
+    )
+
+
+def position_scores(
+    attention: DisentangledSelfAttention,
+    query_BHQC: Tensor,
+    key_BHTC: Tensor,
+    relative_BQT: Tensor,
+    positions_PD: Tensor,
+) -> Tensor:
+    """Content to position plus position to content, [B, H, Q, T]: the second and third summand of equation 4."""
+    heads, farthest = attention.num_attention_heads, len(positions_PD) // 2
+    positions_PD = attention.pos_dropout(positions_PD)
+    keys_HPC, queries_HPC = (
+        project(positions_PD).unflatten(-1, (heads, -1)).transpose(0, 1)
+        for project in (attention.pos_proj, attention.pos_q_proj)
+    )
+    delta_BHQT = (relative_BQT + farthest).clamp(0, 2 * farthest - 1)[:, None].expand(-1, heads, -1, -1)
+    to_position_BHQP = query_BHQC @ keys_HPC.transpose(1, 2)
+    from_position_BHTP = key_BHTC @ queries_HPC.transpose(1, 2)
+    return scale(attention) * (
+        to_position_BHQP.gather(-1, delta_BHQT)
+        + from_position_BHTP.gather(-1, delta_BHQT.transpose(2, 3)).transpose(2, 3)
+    )
+
+
+def scale(attention: DisentangledSelfAttention) -> float:
+    return (3 * attention.attention_head_size) ** -0.5  # three summands: section 3.1
+
+
+def network(size: Size, marks: Marks, seed: int) -> Deberta:
+    torch.manual_seed(seed)
+    return Deberta(
+        DebertaConfig(
+            vocab_size=size.vocabulary,
+            hidden_size=size.width,
+            num_hidden_layers=size.layers,
+            num_attention_heads=size.heads,
+            intermediate_size=4 * size.width,
+            hidden_dropout_prob=size.dropout,
+            attention_probs_dropout_prob=size.dropout,
+            max_position_embeddings=size.context,
+            max_relative_positions=size.context,
+            relative_attention=True,
+            position_biased_input=False,
+            pos_att_type=["c2p", "p2c"],
+            pad_token_id=marks.padding,
+            legacy=False,
+        )
+    )
+
+
+batch = roberta.batch  # the paper's way, and the same rows and masks for the same seed
+
+
+class Objective(nn.Module):
+    """Mean loss of the masked tokens."""
+
+    def __init__(self, network: Deberta, marks: Marks) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, inputs_BT: Tensor, places_BK: Tensor, targets_BK: Tensor, weights_BK: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        states_BKD = self.network.decode(inputs_BT, places_BK)
+        logits_BKV = self.network.lm_predictions(states_BKD, self.network.get_input_embeddings())
+        return weighted_mean(logits_BKV, targets_BK, weights_BK), {}
+
+
+def features(network: Deberta, tokens_BT: Tensor, marks: Marks) -> Tensor:
+    """The state of [CLS] after the encoder's last layer, as the authors fine-tune: without the decoder."""
+    inputs_BT = framed(tokens_BT, marks, network.config.max_position_embeddings)
+    return network.deberta(inputs_BT, attention_mask=inputs_BT != marks.padding).last_hidden_state[:, 0]

@@ -1,0 +1,152 @@
+"""DistilBERT (Sanh et al. 2019): half of BERT's layers, taught by BERT while it is pretrained.
+
+New in the paper: distillation at pretraining time, not for a task (sections 2 and 3). The student has the teacher's
+width and half its layers, no segment embeddings and no pooler; it starts from every other layer of the teacher and
+learns by three losses: the teacher's distribution at a temperature, masked tokens, and the cosine between the last
+hidden states of the two. As for RoBERTa, masks are dynamic and there is no next-sentence loss.
+
+Temperature 2 and the weights 5, 2 and 1 are those of the authors' released command; the paper gives none. The losses
+are `jokbo.distillation.distil`'s, which distils a decoder the same way, and a test holds them to be equal. Soft targets
+are taken at the masked tokens alone (an option of the authors' code, whose default is everywhere): logits are the
+dearest part. The cosine is taken everywhere.
+
+A teacher adds the embedding of the first segment to every token. The student's positions begin with it added, so that a
+student of all the teacher's layers is the teacher exactly (the authors' code leaves it out).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers import BertForMaskedLM, BertForPreTraining, DistilBertConfig, DistilBertForMaskedLM
+
+from jokbo.systems import roberta
+from jokbo.systems.common import Marks, Paper, Size
+from jokbo.systems.masking import framed, gathered, weighted_mean
+
+TITLE, YEAR, OBJECTIVE = "DistilBERT", 2019, "masked tokens, distillation from BERT"
+PAPER_SIZES = {"base": Paper(Size(30522, 6, 768, 12, 512, 0.1), 66e6)}
+TEMPERATURE = 2.0
+WEIGHTS = {"soft_targets": 5.0, "masked": 2.0, "cosine": 1.0}
+Teacher = BertForPreTraining | BertForMaskedLM
+
+# of a layer, of the embeddings and of the head: BERT's names and DistilBERT's
+LAYER_NAMES = {
+    "attention.self.query": "attention.q_lin",
+    "attention.self.key": "attention.k_lin",
+    "attention.self.value": "attention.v_lin",
+    "attention.output.dense": "attention.out_lin",
+    "attention.output.LayerNorm": "sa_layer_norm",
+    "intermediate.dense": "ffn.lin1",
+    "output.dense": "ffn.lin2",
+    "output.LayerNorm": "output_layer_norm",
+}
+HEAD_NAMES = {
+    "transform.dense": "vocab_transform",
+    "transform.LayerNorm": "vocab_layer_norm",
+    "decoder": "vocab_projector",
+}
+
+
+def network(size: Size, marks: Marks, seed: int) -> DistilBertForMaskedLM:
+    """A student that knows nothing of a teacher; `student_of` begins with one."""
+    torch.manual_seed(seed)
+    return DistilBertForMaskedLM(
+        DistilBertConfig(
+            vocab_size=size.vocabulary,
+            dim=size.width,
+            hidden_dim=4 * size.width,
+            n_layers=size.layers,
+            n_heads=size.heads,
+            max_position_embeddings=size.context,
+            dropout=size.dropout,
+            attention_dropout=size.dropout,
+            pad_token_id=marks.padding,
+        )
+    )
+
+
+@torch.no_grad()
+def student_of(teacher: Teacher, layers: int, marks: Marks) -> DistilBertForMaskedLM:
+    """A student of `layers` layers: the teacher's embeddings and head, and evenly spaced layers from the first on."""
+    theirs = teacher.config
+    size = Size(
+        theirs.vocab_size,
+        layers,
+        theirs.hidden_size,
+        theirs.num_attention_heads,
+        theirs.max_position_embeddings,
+        theirs.hidden_dropout_prob,
+    )
+    student = network(size, marks, seed=0)
+    mine, given = student.distilbert.embeddings, teacher.bert.embeddings
+    mine.word_embeddings.load_state_dict(given.word_embeddings.state_dict())
+    mine.LayerNorm.load_state_dict(given.LayerNorm.state_dict())
+    positions_TD = given.position_embeddings.weight + given.token_type_embeddings.weight[0]
+    mine.position_embeddings.weight.copy_(positions_TD)
+    for number, layer in enumerate(student.distilbert.transformer.layer):
+        source = teacher.bert.encoder.layer[number * theirs.num_hidden_layers // layers]
+        _copy(source, layer, LAYER_NAMES)
+    _copy(teacher.cls.predictions, student, HEAD_NAMES)
+    return student
+
+
+def _copy(source: nn.Module, target: nn.Module, names: dict[str, str]) -> None:
+    for theirs, mine in names.items():
+        target.get_submodule(mine).load_state_dict(source.get_submodule(theirs).state_dict())
+
+
+batch = roberta.batch  # the paper's way, and the same rows and masks for the same seed
+
+
+class Objective(nn.Module):
+    """5 T^2 KL(teacher || student) + 2 masked + 1 (1 - cosine), each a mean.
+
+    The teacher is no submodule: the engine neither trains nor saves it.
+    """
+
+    def __init__(self, network: DistilBertForMaskedLM, marks: Marks, teacher: Teacher) -> None:
+        super().__init__()
+        self.network = network
+        self._teacher = (teacher.eval().requires_grad_(False),)
+
+    def forward(
+        self, inputs_BT: Tensor, places_BK: Tensor, targets_BK: Tensor, weights_BK: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        student, teacher = self.network, self._teacher[0].to(inputs_BT.device)
+        mine_BTD = student.distilbert(inputs_BT).last_hidden_state
+        mine_BKV = head(student, gathered(mine_BTD, places_BK)).float()
+        with torch.no_grad():
+            theirs_BTD = teacher.bert(inputs_BT).last_hidden_state
+            theirs_BKV = teacher.cls.predictions(gathered(theirs_BTD, places_BK)).float()
+        parts = {
+            "soft_targets": (soft_targets(mine_BKV, theirs_BKV) * weights_BK).mean(),
+            "masked": weighted_mean(mine_BKV, targets_BK, weights_BK),
+            "cosine": 1
+            - nn.functional.cosine_similarity(mine_BTD.float(), theirs_BTD.float(), dim=-1).mean(),
+        }
+        loss = sum(WEIGHTS[name] * part for name, part in parts.items())
+        return loss, {f"{name}_loss": part.detach() for name, part in parts.items()}
+
+
+def head(student: DistilBertForMaskedLM, states: Tensor) -> Tensor:
+    """Logits of states, as transformers' network computes them of all."""
+    return student.vocab_projector(
+        student.vocab_layer_norm(student.activation(student.vocab_transform(states)))
+    )
+
+
+def soft_targets(mine_BKV: Tensor, theirs_BKV: Tensor, temperature: float = TEMPERATURE) -> Tensor:
+    """T^2 KL(teacher || student) of each distribution [B, K] at the temperature."""
+    mine_BKV, theirs_BKV = (
+        nn.functional.log_softmax(logits / temperature, dim=-1) for logits in (mine_BKV, theirs_BKV)
+    )
+    return temperature**2 * nn.functional.kl_div(mine_BKV, theirs_BKV, reduction="none", log_target=True).sum(
+        -1
+    )
+
+
+def features(network: DistilBertForMaskedLM, tokens_BT: Tensor, marks: Marks) -> Tensor:
+    """The state of [CLS]."""
+    inputs_BT = framed(tokens_BT, marks, network.config.max_position_embeddings)
+    return network.distilbert(inputs_BT, attention_mask=inputs_BT != marks.padding).last_hidden_state[:, 0]

@@ -1,0 +1,142 @@
+"""ELECTRA (Clark et al. 2020): an encoder that finds the tokens which a small language model put in.
+
+New in the paper: instead of predicting masked tokens, the network tells for every token of the input whether it is the
+original one ("replaced token detection", section 2). A generator, trained beside it by maximum likelihood on the masked
+15%, samples the replacements; a sample that equals the original counts as original. The two losses are added, the
+discriminator's 50 times (equation after figure 2); no gradient goes through the samples, so it is no GAN. The generator
+is a quarter to a half as wide (section 3.2) and shares the embeddings; it is thrown away after pretraining.
+
+As in the paper the masked tokens are all [MASK] to the generator (the authors' code leaves 15% of them as they were).
+The embeddings are shared as in that code: positions, segments and their norm as well as tokens.
+
+Sampling takes one uniform number a masked place from the batch and inverts the cumulative distribution with it: the
+same distribution as the authors' Gumbel noise for a vocabulary's share of the random numbers, and no global state.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import ElectraConfig, ElectraForMaskedLM, ElectraForPreTraining
+
+from jokbo.systems.common import Marks, Paper, Size, Text, generator
+from jokbo.systems.masking import framed, gathered, masked, weighted_mean
+
+TITLE, YEAR, OBJECTIVE = "ELECTRA", 2020, "replaced-token detection"
+DISCRIMINATOR = "discriminator"
+PAPER_SIZES = {  # table 6; it rounds to millions
+    "small": Paper(
+        Size(30522, 12, 256, 4, 512, 0.1, {"embedding": 128, "generator": 1 / 4}), 14e6, DISCRIMINATOR, 0.04
+    ),
+    "base": Paper(Size(30522, 12, 768, 12, 512, 0.1, {"generator": 1 / 3}), 110e6, DISCRIMINATOR),
+    "large": Paper(Size(30522, 24, 1024, 16, 512, 0.1, {"generator": 1 / 4}), 335e6, DISCRIMINATOR),
+}
+WEIGHT = 50.0  # of the discriminator's loss: lambda of section 2, table 6
+
+
+class Electra(nn.Module):
+    """The two networks. What is kept, saved and counted is the discriminator."""
+
+    def __init__(self, discriminator: ElectraForPreTraining, generator: ElectraForMaskedLM) -> None:
+        super().__init__()
+        self.discriminator, self.generator = discriminator, generator
+        generator.electra.embeddings = discriminator.electra.embeddings
+        generator.generator_lm_head.weight = discriminator.electra.embeddings.word_embeddings.weight
+
+    def save_pretrained(self, folder: Path) -> None:
+        """The discriminator in `folder`, for `AutoModelForPreTraining`; the generator under it, for
+        `AutoModelForMaskedLM`."""
+        self.discriminator.save_pretrained(folder)
+        self.generator.save_pretrained(Path(folder) / "generator")
+
+
+def network(size: Size, marks: Marks, seed: int) -> Electra:
+    """`size.more`: `generator`, its width as a share; `embedding`, the width of embeddings if it is another."""
+    torch.manual_seed(seed)
+    share = size.more["generator"]
+    heads = max(1, round(share * size.heads))  # of the discriminator's size, as in the authors' code
+    small = _configuration(size, marks, heads * size.width // size.heads, heads)
+    return Electra(
+        ElectraForPreTraining(_configuration(size, marks, size.width, size.heads)), ElectraForMaskedLM(small)
+    )
+
+
+def _configuration(size: Size, marks: Marks, width: int, heads: int) -> ElectraConfig:
+    return ElectraConfig(
+        vocab_size=size.vocabulary,
+        embedding_size=size.more.get("embedding", size.width),
+        hidden_size=width,
+        num_hidden_layers=size.layers,
+        num_attention_heads=heads,
+        intermediate_size=4 * width,
+        hidden_dropout_prob=size.dropout,
+        attention_probs_dropout_prob=size.dropout,
+        max_position_embeddings=size.context,
+        pad_token_id=marks.padding,
+    )
+
+
+class Objective(nn.Module):
+    """The generator's loss and, 50 times, the discriminator's over all tokens."""
+
+    def __init__(self, network: Electra, marks: Marks) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self,
+        inputs_BT: Tensor,
+        places_BK: Tensor,
+        targets_BK: Tensor,
+        weights_BK: Tensor,
+        uniforms_BK: Tensor,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        writer, reader = self.network.generator, self.network.discriminator
+        states_BTD = writer.electra(inputs_BT).last_hidden_state
+        logits_BKV = writer.generator_lm_head(writer.generator_predictions(gathered(states_BTD, places_BK)))
+        generator_loss = weighted_mean(logits_BKV, targets_BK, weights_BK)
+
+        sampled_BK = sampled(logits_BKV.detach().float(), uniforms_BK)
+        # a place that only fills up the row's K is no masked one, and stays what it is
+        written_BK = torch.where(weights_BK > 0, sampled_BK, targets_BK)
+        corrupted_BT = inputs_BT.scatter(1, places_BK, written_BK)
+        original_BT = inputs_BT.scatter(1, places_BK, targets_BK)
+        replaced_BT = (corrupted_BT != original_BT).float()
+        scores_BT = reader(corrupted_BT).logits.float()
+        discriminator_loss = nn.functional.binary_cross_entropy_with_logits(scores_BT, replaced_BT)
+        return generator_loss + WEIGHT * discriminator_loss, {
+            "generator_loss": generator_loss.detach(),
+            "discriminator_loss": discriminator_loss.detach(),
+            "replaced": replaced_BT.mean(),
+        }
+
+
+def sampled(logits_BKV: Tensor, uniforms_BK: Tensor) -> Tensor:
+    """A token of each distribution, int64 [B, K]: the first whose cumulative probability is above the uniform."""
+    sums_BKV = logits_BKV.softmax(-1).cumsum(-1)
+    thresholds_BK1 = (
+        uniforms_BK.unsqueeze(-1) * sums_BKV[..., -1:]
+    )  # rounding leaves the sum near one, not at it
+    found_BK = torch.searchsorted(sums_BKV, thresholds_BK1, right=True).squeeze(-1)
+    return found_BK.clamp(max=logits_BKV.shape[-1] - 1)
+
+
+def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+    """Full rows of running text, [SEP] where a document ends."""
+    marks = text.marks
+    tokens_BT = text.blocks(step, rows, context - 2, seed)
+    tokens_BT = framed(tokens_BT.masked_fill(tokens_BT == marks.end_of_text, marks.sep), marks, context)
+    draw = generator(seed, step, "electra")
+    known = {"mask": marks.mask, "vocabulary": text.vocabulary, "kept": 0, "random": 0}
+    hidden = masked(tokens_BT, tokens_BT > marks.mask, draw, **known)
+    uniforms_BK = torch.from_numpy(draw.random(hidden.places_BK.shape, dtype="float32"))
+    return {**hidden._asdict(), "uniforms_BK": uniforms_BK}
+
+
+def features(network: Electra, tokens_BT: Tensor, marks: Marks) -> Tensor:
+    """The discriminator's state of [CLS]."""
+    reader = network.discriminator
+    inputs_BT = framed(tokens_BT, marks, reader.config.max_position_embeddings)
+    return reader.electra(inputs_BT, attention_mask=inputs_BT != marks.padding).last_hidden_state[:, 0]
