@@ -1,0 +1,111 @@
+"""ALBERT: A Lite BERT for Self-supervised Learning of Language Representations (Lan et al. 2020).
+
+New, all in section 3.1: tokens are embedded in `more["embedding"]` dimensions, fewer than the layers have (factorised
+embeddings); all layers are one and the same (cross-layer sharing); and next sentence prediction, which a model solves
+by topic alone, gives way to sentence-order prediction: two consecutive segments, swapped in half of the pairs. Masked
+are n-grams, n up to 3 with a probability in proportion to 1/n (section 4.1).
+
+Segments are cut as for BERT, but drawn anew each step, and masks too. N-grams are of tokens, as the paper's of
+pieces, and do not touch here, so that each is as long as it was drawn; of its tokens each is masked, replaced or kept
+for itself, as in the released code.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import AlbertConfig, AlbertForPreTraining
+
+from jokbo.systems.bert import halves, pair_rows, windows
+from jokbo.systems.common import Marks, Paper, Size, Text, generator
+from jokbo.systems.masking import framed, masked_loss, replaced, spans
+
+TITLE, YEAR, OBJECTIVE = "ALBERT", 2020, "masked n-grams, sentence order"
+NGRAMS = np.array([1, 2, 3])
+
+
+def _paper(layers: int, width: int, millions: float, tolerance: float) -> Paper:
+    size = Size(30000, layers, width, width // 64, 512, more={"embedding": 128})
+    return Paper(size, millions * 1e6, "all, both heads", tolerance)
+
+
+PAPER_SIZES = {  # table 1
+    "base": _paper(12, 768, 12, 0.04),  # printed in whole millions
+    "large": _paper(24, 1024, 18, 0.03),
+    "xlarge": _paper(24, 2048, 60, 0.03),
+    "xxlarge": _paper(12, 4096, 235, 0.06),  # what its size and the released weights come to is 223M
+}
+
+
+def network(size: Size, marks: Marks, seed: int) -> AlbertForPreTraining:
+    torch.manual_seed(seed)
+    return AlbertForPreTraining(
+        AlbertConfig(
+            vocab_size=size.vocabulary,
+            embedding_size=size.more["embedding"],
+            hidden_size=size.width,
+            num_hidden_layers=size.layers,
+            num_attention_heads=size.heads,
+            intermediate_size=4 * size.width,
+            hidden_dropout_prob=size.dropout,
+            attention_probs_dropout_prob=size.dropout,
+            classifier_dropout_prob=size.dropout,
+            max_position_embeddings=size.context,
+            pad_token_id=marks.padding,
+            bos_token_id=marks.cls,
+            eos_token_id=marks.sep,
+        )
+    )
+
+
+class Objective(nn.Module):
+    """The mean loss over masked tokens and the mean loss over pairs, added."""
+
+    def __init__(self, network: AlbertForPreTraining, marks: Marks) -> None:
+        super().__init__()
+        self.network, self.padding = network, marks.padding
+
+    def forward(
+        self,
+        inputs_BT: Tensor,
+        segments_BT: Tensor,
+        places_BK: Tensor,
+        targets_BK: Tensor,
+        weights_BK: Tensor,
+        swapped_B: Tensor,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        seen_BT = inputs_BT != self.padding
+        states = self.network.albert(inputs_BT, attention_mask=seen_BT, token_type_ids=segments_BT)
+        words = masked_loss(
+            self.network.predictions, states.last_hidden_state, places_BK, targets_BK, weights_BK
+        )
+        logits_B2 = self.network.sop_classifier(states.pooler_output).float()
+        order = nn.functional.cross_entropy(logits_B2, swapped_B)
+        return words + order, {"masked": words.detach(), "order": order.detach()}
+
+
+def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+    draw = generator(seed, step, "albert")
+    _, windows_B2 = windows(text.corpus, step, rows, context - 3, seed)
+    pairs_B22 = halves(windows_B2, draw.random(rows))
+    swapped_B = draw.random(rows) < 0.5
+    pairs_B22[swapped_B] = pairs_B22[swapped_B, ::-1]
+    tokens_BT, segments_BT = pair_rows(text, pairs_B22, context)
+    lengths_BK = draw.choice(NGRAMS, (rows, round(0.15 * context)), p=1 / NGRAMS / (1 / NGRAMS).sum())
+    found = spans(windows_B2[:, 1] - windows_B2[:, 0], lengths_BK, draw)
+    # the text without its marks is counted through: [CLS] before all of it, the inner [SEP] before B
+    firsts_B1 = pairs_B22[:, :1, 1] - pairs_B22[:, :1, 0]
+    places_BK = found.places_BK + 1 + (found.places_BK >= firsts_B1)
+    known = {"mask": text.marks.mask, "vocabulary": text.vocabulary}
+    return {
+        **replaced(tokens_BT, places_BK, found.valid_BK, draw, **known)._asdict(),
+        "segments_BT": segments_BT,
+        "swapped_B": torch.from_numpy(swapped_B).long(),
+    }
+
+
+def features(network: AlbertForPreTraining, tokens_BT: Tensor, marks: Marks) -> Tensor:
+    """The pooled state of [CLS]."""
+    inputs_BT = framed(tokens_BT, marks, network.config.max_position_embeddings)
+    return network.albert(inputs_BT, attention_mask=inputs_BT != marks.padding).pooler_output

@@ -1,0 +1,185 @@
+"""BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding (Devlin et al. 2019).
+
+New: a transformer that sees both sides of every token, which is possible because the tokens to predict are hidden
+from it (masked LM, section 3.1, task 1): 15% are chosen, and of these 80% become [MASK], 10% a random token and 10%
+stay, as fine-tuning has no [MASK]. Input is two segments, [CLS] A [SEP] B [SEP], told apart by segment embeddings; in
+half of the pairs B is what follows A, in half it comes from another document, and the state of [CLS] has to tell
+which (next sentence prediction, task 2). The loss is the sum of the two means (appendix A.2).
+
+Masks are static, as in the released code: ten copies of the data are made, each with its own pairs and masks, and
+gone through again and again. So a row is a function of its place in the corpus and of the pass modulo DUPLICATES.
+
+Segments are spans of tokens, as text here has no sentences: A and B are cut from a window of running text inside one
+document, at a place as likely as any. A document shorter than a row leaves padding. Unlike the released code none of
+the rows is shortened at random, and the part of a window that a random B displaces waits for another copy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import BertConfig, BertForPreTraining
+
+from jokbo.data.batches import sample_indices
+from jokbo.data.packing import TokenCorpus
+from jokbo.systems.common import Marks, Paper, Size, Text, generator
+from jokbo.systems.masking import framed, masked, masked_loss
+
+TITLE, YEAR, OBJECTIVE = "BERT", 2019, "masked tokens (static), next sentence"
+PAPER_SIZES = {
+    "base": Paper(Size(30522, 12, 768, 12, 512, 0.1), 110e6, "all, both heads"),
+    "large": Paper(Size(30522, 24, 1024, 16, 512, 0.1), 340e6, "all, both heads"),
+}
+DUPLICATES = 10
+
+
+def configuration(size: Size, marks: Marks) -> BertConfig:
+    return BertConfig(
+        vocab_size=size.vocabulary,
+        hidden_size=size.width,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        intermediate_size=4 * size.width,
+        hidden_dropout_prob=size.dropout,
+        attention_probs_dropout_prob=size.dropout,
+        max_position_embeddings=size.context,
+        pad_token_id=marks.padding,
+    )
+
+
+def network(size: Size, marks: Marks, seed: int) -> BertForPreTraining:
+    torch.manual_seed(seed)
+    return BertForPreTraining(configuration(size, marks))
+
+
+class Objective(nn.Module):
+    """The mean loss over masked tokens and the mean loss over pairs, added."""
+
+    def __init__(self, network: BertForPreTraining, marks: Marks) -> None:
+        super().__init__()
+        self.network, self.padding = network, marks.padding
+
+    def forward(
+        self,
+        inputs_BT: Tensor,
+        segments_BT: Tensor,
+        places_BK: Tensor,
+        targets_BK: Tensor,
+        weights_BK: Tensor,
+        unrelated_B: Tensor,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        seen_BT = inputs_BT != self.padding
+        states = self.network.bert(inputs_BT, attention_mask=seen_BT, token_type_ids=segments_BT)
+        heads = self.network.cls
+        words = masked_loss(heads.predictions, states.last_hidden_state, places_BK, targets_BK, weights_BK)
+        logits_B2 = heads.seq_relationship(states.pooler_output).float()
+        pairs = nn.functional.cross_entropy(logits_B2, unrelated_B)
+        return words + pairs, {"masked": words.detach(), "pairs": pairs.detach()}
+
+
+def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+    room = context - 3
+    sequences_B, windows_B2 = windows(text.corpus, step, rows, room, seed)
+    passes_B = np.arange(step * rows, (step + 1) * rows) // sequence_count(text.corpus, room)
+    copies_B = sequences_B * DUPLICATES + passes_B % DUPLICATES
+    draw = OwnDraws([generator(seed, copy, "bert") for copy in copies_B.tolist()])
+    chances_4B = draw.random((rows, 4)).T
+    pairs_B22, unrelated_B = halves(windows_B2, chances_4B[0]), chances_4B[1] < 0.5
+    lengths_B = room - (pairs_B22[:, 0, 1] - pairs_B22[:, 0, 0])
+    others_B2 = elsewhere(text.corpus, windows_B2, lengths_B, chances_4B[2:])
+    pairs_B22[unrelated_B, 1] = others_B2[unrelated_B]
+    tokens_BT, segments_BT = pair_rows(text, pairs_B22, context)
+    known = {"mask": text.marks.mask, "vocabulary": text.vocabulary}
+    return {
+        **masked(tokens_BT, tokens_BT > text.marks.mask, draw, **known)._asdict(),
+        "segments_BT": segments_BT,
+        "unrelated_B": torch.from_numpy(unrelated_B).long(),
+    }
+
+
+@dataclass
+class OwnDraws:
+    """Random numbers for rows as one generator gives them, but each row's from a generator of its own."""
+
+    draws: list[np.random.Generator]
+
+    def random(self, shape: tuple[int, ...]) -> np.ndarray:
+        return np.stack([draw.random(shape[1:]) for draw in self.draws])
+
+    def standard_exponential(self, shape: tuple[int, ...]) -> np.ndarray:
+        return np.stack([draw.standard_exponential(shape[1:]) for draw in self.draws])
+
+    def integers(self, low: int, high: int, shape: tuple[int, ...]) -> np.ndarray:
+        return np.stack([draw.integers(low, high, shape[1:]) for draw in self.draws])
+
+
+def sequence_count(corpus: TokenCorpus, length: int) -> int:
+    return corpus.total_tokens // length
+
+
+def windows(
+    corpus: TokenCorpus, step: int, rows: int, length: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each row of a step the number of its sequence [B], and where that starts and ends in the corpus [B, 2]: at
+    most `length` tokens of one document.
+
+    Sequence k starts at token k * length, or so much earlier that it fits into its document: a long document gives
+    full windows only, a short one is read whole, and each about as often as it is long.
+    """
+    sequences_B = sample_indices(step, rows, sequence_count(corpus, length), seed, corpus.name)
+    firsts_B, ends_B = texts_of(corpus, numbers_of(corpus, sequences_B * length))
+    starts_B = np.maximum(firsts_B, np.minimum(sequences_B * length, ends_B - length))
+    return sequences_B, np.stack([starts_B, np.minimum(starts_B + length, ends_B)], axis=1)
+
+
+def numbers_of(corpus: TokenCorpus, places_B: np.ndarray) -> np.ndarray:
+    """The documents that have these tokens of the corpus; its first token is of none and counts for the first."""
+    return np.maximum(np.searchsorted(corpus.documents, places_B, side="right") - 1, 0)
+
+
+def texts_of(corpus: TokenCorpus, numbers_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the texts of documents start and end, their end-of-text marks left out."""
+    return corpus.documents[numbers_B], corpus.documents[numbers_B + 1] - 1
+
+
+def halves(windows_B2: np.ndarray, chances_B: np.ndarray) -> np.ndarray:
+    """Each window cut in two by a number of [0, 1), [B, segment, start and end]; neither is empty."""
+    starts_B, ends_B = windows_B2.T
+    cuts_B = np.minimum(starts_B + 1 + (chances_B * (ends_B - starts_B - 1)).astype(int), ends_B)
+    return np.stack([starts_B, cuts_B, cuts_B, ends_B], axis=1).reshape(-1, 2, 2)
+
+
+def elsewhere(
+    corpus: TokenCorpus, windows_B2: np.ndarray, lengths_B: np.ndarray, chances_2B: np.ndarray
+) -> np.ndarray:
+    """Of any document but the window's own, each as likely, at most so many tokens from anywhere in it: [B, 2]."""
+    count = len(corpus.documents) - 1
+    steps_B = 1 + (chances_2B[0] * (count - 1)).astype(int)
+    starts_B, ends_B = texts_of(corpus, (numbers_of(corpus, windows_B2[:, 0]) + steps_B) % count)
+    starts_B = starts_B + (chances_2B[1] * np.maximum(ends_B - starts_B - lengths_B + 1, 1)).astype(int)
+    return np.stack([starts_B, np.minimum(starts_B + lengths_B, ends_B)], axis=1)
+
+
+def pair_rows(text: Text, pairs_B22: np.ndarray, context: int) -> tuple[Tensor, Tensor]:
+    """[CLS] A [SEP] B [SEP] and padding, and the segment of each token, 1 for B and its [SEP]: both [B, T]."""
+    tokens_BT = np.full((len(pairs_B22), context), text.marks.padding)
+    segments_BT = np.zeros_like(tokens_BT)
+    tokens_BT[:, 0] = text.marks.cls
+    for row, segments in enumerate(pairs_B22.tolist()):
+        place = 1
+        for number, (start, end) in enumerate(segments):
+            after = place + end - start
+            tokens_BT[row, place:after] = text.corpus.window(start, end - start)
+            tokens_BT[row, after] = text.marks.sep
+            segments_BT[row, place : after + 1] = number
+            place = after + 1
+    return torch.from_numpy(tokens_BT), torch.from_numpy(segments_BT)
+
+
+def features(network: BertForPreTraining, tokens_BT: Tensor, marks: Marks) -> Tensor:
+    """The pooled state of [CLS], as section 3.2 fine-tunes it."""
+    inputs_BT = framed(tokens_BT, marks, network.config.max_position_embeddings)
+    return network.bert(inputs_BT, attention_mask=inputs_BT != marks.padding).pooler_output

@@ -1,0 +1,77 @@
+"""RoBERTa: A Robustly Optimized BERT Pretraining Approach (Liu et al. 2019).
+
+New is no part of the network but how BERT is trained. The mask of a row is drawn anew each time that it is read
+(dynamic masking, section 4.1). There is no next sentence prediction; a row is full of running text, and where a
+document ends inside of it a separator stands (FULL-SENTENCES, section 4.2). And more of everything: batches, data,
+steps (4.3, 5).
+
+The network is BERT's without segments and pooler. Positions are counted on from the padding's id, as in the released
+model: the table has padding + 1 rows more than a row of text is long.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers import RobertaConfig, RobertaForMaskedLM
+
+from jokbo.systems.common import Marks, Paper, Size, Text, generator
+from jokbo.systems.masking import framed, masked, masked_loss
+
+TITLE, YEAR, OBJECTIVE = "RoBERTa", 2019, "masked tokens (dynamic)"
+PAPER_SIZES = {
+    # the paper's section 3 calls base 110M after BERT's; with the 50K byte-level BPE its model card says 125M
+    "base": Paper(Size(50265, 12, 768, 12, 512, 0.1), 125e6, "all, with the masked-token head"),
+    "large": Paper(Size(50265, 24, 1024, 16, 512, 0.1), 355e6, "all, with the masked-token head"),
+}
+
+
+def network(size: Size, marks: Marks, seed: int) -> RobertaForMaskedLM:
+    torch.manual_seed(seed)
+    return RobertaForMaskedLM(
+        RobertaConfig(
+            vocab_size=size.vocabulary,
+            hidden_size=size.width,
+            num_hidden_layers=size.layers,
+            num_attention_heads=size.heads,
+            intermediate_size=4 * size.width,
+            hidden_dropout_prob=size.dropout,
+            attention_probs_dropout_prob=size.dropout,
+            max_position_embeddings=size.context + marks.padding + 1,
+            type_vocab_size=1,
+            layer_norm_eps=1e-5,
+            pad_token_id=marks.padding,
+            bos_token_id=marks.cls,
+            eos_token_id=marks.sep,
+        )
+    )
+
+
+class Objective(nn.Module):
+    def __init__(self, network: RobertaForMaskedLM, marks: Marks) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, inputs_BT: Tensor, places_BK: Tensor, targets_BK: Tensor, weights_BK: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        states_BTD = self.network.roberta(inputs_BT).last_hidden_state  # rows are full: nothing is padding
+        return masked_loss(self.network.lm_head, states_BTD, places_BK, targets_BK, weights_BK), {}
+
+
+def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+    marks = text.marks
+    tokens_BT = text.blocks(step, rows, context - 2, seed)
+    tokens_BT = tokens_BT.masked_fill(tokens_BT == marks.end_of_text, marks.sep)
+    tokens_BT = framed(tokens_BT, marks, context)
+    draw = generator(seed, step, "roberta")
+    known = {"mask": marks.mask, "vocabulary": text.vocabulary}
+    return masked(tokens_BT, tokens_BT > marks.mask, draw, **known)._asdict()
+
+
+def features(network: RobertaForMaskedLM, tokens_BT: Tensor, marks: Marks) -> Tensor:
+    """The state of [CLS]."""
+    context = network.config.max_position_embeddings - marks.padding - 1
+    inputs_BT = framed(tokens_BT, marks, context)
+    seen_BT = inputs_BT != marks.padding
+    return network.roberta(inputs_BT, attention_mask=seen_BT).last_hidden_state[:, 0]

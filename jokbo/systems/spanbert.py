@@ -1,0 +1,124 @@
+"""SpanBERT: Improving Pre-training by Representing and Predicting Spans (Joshi et al. 2020).
+
+New: whole spans are masked, of lengths from a geometric distribution with p = 0.2 up to 10, 3.8 on average, until 15%
+of the tokens are (section 3.1); a span is masked, replaced or kept as one. Each of its tokens is predicted twice,
+once as BERT does and once from no more than the states on either side of the span and the token's place in it (the
+span-boundary objective, section 3.2), and the two losses are added. A row is one segment, without next sentence
+prediction (section 3.3).
+
+Lengths are in tokens here, in whole words in the paper: text comes as tokens alone. Spans do not touch, where the
+released code merges those that do, so the state beside a span is that of an observed token or of [CLS] or [SEP]. The
+last span of a row is cut to the budget, which takes the average span a little below 3.8.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import BertConfig, BertForMaskedLM
+
+from jokbo.systems import bert
+from jokbo.systems.common import Marks, Paper, Size, Text, generator
+from jokbo.systems.masking import framed, gathered, replaced, spans, weighted_mean
+
+TITLE, YEAR, OBJECTIVE = "SpanBERT", 2020, "masked spans, span boundary"
+PAPER_SIZES = {  # the paper has no figure but BERT's, whose sizes it takes (section 4.2)
+    "base": Paper(bert.PAPER_SIZES["base"].size, 110e6, "all but the span-boundary head"),
+    "large": Paper(bert.PAPER_SIZES["large"].size, 340e6, "all but the span-boundary head"),
+}
+LENGTHS = np.arange(1, 11)
+CHANCES = 0.2 * 0.8 ** (LENGTHS - 1) / (0.2 * 0.8 ** (LENGTHS - 1)).sum()
+POSITION_WIDTH = 200  # of the place in a span (section 4.2)
+
+
+class Boundary(nn.Module):
+    """f(x[s-1], x[e+1], p[i-s+1]) of section 3.2: two layers with GELU and layer norm."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        width, eps = config.hidden_size, config.layer_norm_eps
+        self.positions = nn.Embedding(len(LENGTHS), POSITION_WIDTH)
+        self.layers = nn.Sequential(
+            nn.Linear(2 * width + POSITION_WIDTH, width),
+            nn.GELU(),
+            nn.LayerNorm(width, eps=eps),
+            nn.Linear(width, width),
+            nn.GELU(),
+            nn.LayerNorm(width, eps=eps),
+        )
+
+    def forward(self, left_BKD: Tensor, right_BKD: Tensor, inner_BK: Tensor) -> Tensor:
+        return self.layers(torch.cat([left_BKD, right_BKD, self.positions(inner_BK)], dim=-1))
+
+
+class SpanBert(BertForMaskedLM):
+    """BERT with the head of the span-boundary objective. Saved, it opens as BertForMaskedLM, without that head."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config)
+        self.boundary = Boundary(config)
+        self.post_init()
+
+
+def network(size: Size, marks: Marks, seed: int) -> SpanBert:
+    torch.manual_seed(seed)
+    return SpanBert(bert.configuration(size, marks))
+
+
+class Objective(nn.Module):
+    """Mean over the masked tokens of both losses' sum (equation 1); both share the output embeddings."""
+
+    def __init__(self, network: SpanBert, marks: Marks) -> None:
+        super().__init__()
+        self.network, self.padding = network, marks.padding
+
+    def forward(
+        self,
+        inputs_BT: Tensor,
+        places_BK: Tensor,
+        targets_BK: Tensor,
+        weights_BK: Tensor,
+        lefts_BK: Tensor,
+        rights_BK: Tensor,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        seen_BT = inputs_BT != self.padding
+        states_BTD = self.network.bert(inputs_BT, attention_mask=seen_BT).last_hidden_state
+        head = self.network.cls.predictions
+        words = weighted_mean(head(gathered(states_BTD, places_BK)), targets_BK, weights_BK)
+        left_BKD, right_BKD = gathered(states_BTD, lefts_BK), gathered(states_BTD, rights_BK)
+        beside_BKD = self.network.boundary(left_BKD, right_BKD, places_BK - lefts_BK - 1)
+        boundary = weighted_mean(head.decoder(beside_BKD), targets_BK, weights_BK)
+        return words + boundary, {"masked": words.detach(), "boundary": boundary.detach()}
+
+
+def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+    marks, room = text.marks, context - 2
+    draw = generator(seed, step, "spanbert")
+    _, windows_B2 = bert.windows(text.corpus, step, rows, room, seed)
+    tokens_BT = np.full((rows, room), marks.padding)
+    for row, (start, end) in enumerate(windows_B2.tolist()):
+        tokens_BT[row, : end - start] = text.corpus.window(start, end - start)
+    tokens_BT = framed(torch.from_numpy(tokens_BT), marks, context)
+    lengths_BK = draw.choice(LENGTHS, (rows, round(0.15 * context)), p=CHANCES)
+    found = spans(windows_B2[:, 1] - windows_B2[:, 0], lengths_BK, draw)
+    masks = replaced(
+        tokens_BT,
+        found.places_BK + 1,  # after [CLS]
+        found.valid_BK,
+        draw,
+        mask=marks.mask,
+        vocabulary=text.vocabulary,
+        units_BK=found.units_BK,
+    )
+    return {
+        **masks._asdict(),
+        "lefts_BK": torch.from_numpy(found.firsts_BK),
+        "rights_BK": torch.from_numpy(found.lasts_BK + 2),
+    }
+
+
+def features(network: SpanBert, tokens_BT: Tensor, marks: Marks) -> Tensor:
+    """The state of [CLS]."""
+    inputs_BT = framed(tokens_BT, marks, network.config.max_position_embeddings)
+    return network.bert(inputs_BT, attention_mask=inputs_BT != marks.padding).last_hidden_state[:, 0]
