@@ -1,0 +1,167 @@
+"""DistilBERT: size, what the student begins with, the three losses, what is saved, training under a teacher."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+from transformers import AutoModelForMaskedLM, BertConfig, BertForMaskedLM, BertForPreTraining
+
+from jokbo.distillation.distil import Distil
+from jokbo.systems import bert, distilbert, gpt, roberta
+from tests import networks
+from tests.systems.running_text import (
+    MARKS,
+    SIZE,
+    random_rows,
+    running_text,
+    same,
+    sharpened,
+    trained,
+    unigram_entropy,
+)
+
+
+def teacher(layers: int = 4) -> BertForPreTraining:
+    return sharpened(bert.network(replace(SIZE, layers=layers), MARKS, 0))
+
+
+def test_parameter_count_at_the_papers_size() -> None:
+    paper = distilbert.PAPER_SIZES["base"]
+    with torch.device("meta"):
+        built = distilbert.network(paper.size, MARKS, 0)
+    counted = sum(parameter.numel() for parameter in built.parameters())
+    print(f"DistilBERT: {counted / 1e6:.1f}M ({paper.counted}), paper {paper.parameters / 1e6:.0f}M")
+    assert counted == pytest.approx(paper.parameters, rel=paper.tolerance)
+
+
+@pytest.mark.parametrize("kind", [BertForPreTraining, BertForMaskedLM])
+def test_a_student_of_all_layers_is_its_teacher(kind: type) -> None:
+    given = sharpened(kind(BertConfig(**bert.configuration(SIZE, MARKS).to_dict())))
+    student = distilbert.student_of(given, SIZE.layers, MARKS).eval()
+    tokens_BT = random_rows(3, 20)
+    logits = given(tokens_BT)
+    expected = logits.prediction_logits if kind is BertForPreTraining else logits.logits
+    torch.testing.assert_close(student(tokens_BT).logits, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_student_has_every_other_layer() -> None:
+    given = teacher(4)
+    student = distilbert.student_of(given, 2, MARKS)
+    for mine, theirs in ((0, 0), (1, 2)):
+        layer, source = student.distilbert.transformer.layer[mine], given.bert.encoder.layer[theirs]
+        assert torch.equal(layer.ffn.lin1.weight, source.intermediate.dense.weight)
+        assert torch.equal(layer.attention.v_lin.bias, source.attention.self.value.bias)
+    assert student.vocab_projector.weight is student.distilbert.embeddings.word_embeddings.weight
+    student.vocab_projector.weight.data.zero_()  # its own, not the teacher's
+    assert given.bert.embeddings.word_embeddings.weight.abs().sum() > 0
+
+
+def test_losses_against_slow_ones_however_rows_are_shared_out() -> None:
+    given, batch = teacher(), distilbert.batch(running_text(), 0, 6, SIZE.context, 0)
+    student = sharpened(distilbert.network(SIZE, MARKS, 1))
+    objective = distilbert.Objective(student, MARKS, given)
+    loss, metrics = objective(**batch)
+    mine_BTV, theirs_BTV = student(batch["inputs_BT"]).logits, given(batch["inputs_BT"]).prediction_logits
+    soft, nats = [], []
+    for row in range(6):
+        for place, target, weight in zip(
+            *(batch[key][row] for key in ("places_BK", "targets_BK", "weights_BK")), strict=True
+        ):
+            if weight > 0:
+                p, q = ((logits[row, place] / 2).softmax(-1) for logits in (theirs_BTV, mine_BTV))
+                soft.append(4 * (p * (p / q).log()).sum())
+                nats.append(-mine_BTV[row, place].log_softmax(-1)[target])
+    mine_BTD = student.distilbert(batch["inputs_BT"]).last_hidden_state
+    theirs_BTD = given.bert(batch["inputs_BT"]).last_hidden_state
+    norms = mine_BTD.norm(dim=-1) * theirs_BTD.norm(dim=-1)
+    cosine = (1 - (mine_BTD * theirs_BTD).sum(-1) / norms).mean()
+    parts = [torch.stack(soft).mean(), torch.stack(nats).mean(), cosine]
+    for found, expected in zip(metrics.values(), parts, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(loss, 5 * parts[0] + 2 * parts[1] + parts[2], rtol=1e-4, atol=1e-5)
+    shares = [objective(*half)[0] for half in zip(*(v.chunk(3) for v in batch.values()), strict=True)]
+    torch.testing.assert_close(torch.stack(shares).mean(), loss)
+
+
+def test_soft_targets_are_those_of_the_distilled_decoder() -> None:
+    mine, theirs, tokens_BS = networks.network(seed=0), networks.network(seed=1), networks.tokens(4)
+    weights = SimpleNamespace(soft_targets=1, language_model=0, cosine=0)
+    expected, _ = Distil(mine, theirs, 3.0, weights)(
+        tokens_BS, gpt.mean_one(torch.ones(4, tokens_BS.shape[1] - 1))
+    )
+    mine_BTV, theirs_BTV = (model(tokens_BS).logits[:, :-1] for model in (mine, theirs))
+    found = distilbert.soft_targets(mine_BTV, theirs_BTV, 3.0).mean()
+    torch.testing.assert_close(found, expected)
+
+
+def test_the_teacher_is_neither_trained_nor_saved() -> None:
+    given = teacher()
+    student = distilbert.student_of(given, 2, MARKS)
+    objective = distilbert.Objective(student, MARKS, given)
+    assert {id(p) for p in objective.parameters()} == {id(p) for p in student.parameters()}
+    objective.train()
+    assert not given.training
+    objective(**distilbert.batch(running_text(), 0, 6, SIZE.context, 0))[0].backward()
+    assert all(parameter.grad is None for parameter in given.parameters())
+    assert all(parameter.grad is not None for parameter in student.parameters())
+
+
+def test_a_saved_network_opens_with_an_auto_model(tmp_path: Path) -> None:
+    student, tokens_BT = distilbert.student_of(teacher(), 2, MARKS).eval(), random_rows(3, 20)
+    student.save_pretrained(tmp_path)
+    opened = AutoModelForMaskedLM.from_pretrained(tmp_path).eval()
+    assert torch.equal(opened(tokens_BT).logits, student(tokens_BT).logits)
+
+
+def test_a_short_training_under_a_trained_teacher() -> None:
+    text = running_text()
+    wordy = SimpleNamespace(
+        network=lambda size, marks, seed: BertForMaskedLM(bert.configuration(replace(size, layers=3), marks)),
+        Objective=Words,
+        batch=roberta.batch,
+    )
+    torch.manual_seed(0)
+    given, _ = trained(wordy, text, 120)
+    system = SimpleNamespace(
+        network=lambda size, marks, seed: distilbert.student_of(given, 1, marks),
+        Objective=lambda network, marks: distilbert.Objective(network, marks, given),
+        batch=distilbert.batch,
+    )
+    student, losses = trained(system, text, 60, rate=0.003)
+    held = distilbert.batch(text, 1000, 64, SIZE.context, 1)
+    _, metrics = distilbert.Objective(student.eval(), MARKS, given)(**held)
+    assert losses[-1] < 0.8 * losses[0]
+    assert metrics["masked_loss"] < 0.9 * unigram_entropy(text.corpus.shards[0])
+
+
+class Words(nn.Module):
+    """Masked tokens alone, for the teacher."""
+
+    def __init__(self, network: BertForMaskedLM, marks: object) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs_BT, places_BK, targets_BK, weights_BK):
+        states_BTD = self.network.bert(inputs_BT).last_hidden_state
+        logits_BKV = self.network.cls.predictions(distilbert.gathered(states_BTD, places_BK))
+        return distilbert.weighted_mean(logits_BKV, targets_BK, weights_BK), {}
+
+
+def test_batch_is_a_function_of_seed_and_step() -> None:
+    text = running_text()
+    first = distilbert.batch(text, 3, 8, SIZE.context, 5)
+    assert same(first, distilbert.batch(text, 3, 8, SIZE.context, 5))
+    assert not same(first, distilbert.batch(text, 4, 8, SIZE.context, 5))
+
+
+def test_features_do_not_see_padding() -> None:
+    student, tokens_BT = sharpened(distilbert.network(SIZE, MARKS, 0)), random_rows(3, 12)
+    padded_BT = nn.functional.pad(tokens_BT, (0, 9), value=MARKS.padding)
+    found = distilbert.features(student, padded_BT, MARKS)
+    assert found.shape == (3, SIZE.width)
+    torch.testing.assert_close(found, distilbert.features(student, tokens_BT, MARKS), rtol=1e-4, atol=1e-5)

@@ -1,0 +1,170 @@
+"""ELECTRA: sizes, sampling, what is original and what replaced, the loss, what is shared and saved."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from transformers import AutoModelForMaskedLM, AutoModelForPreTraining
+
+from jokbo.systems import electra
+from tests.systems.running_text import MARKS, SIZE, random_rows, running_text, same, sharpened, trained
+
+SMALL = replace(SIZE, more={"generator": 0.5, "embedding": 24})
+
+
+def network() -> electra.Electra:
+    return sharpened(electra.network(SMALL, MARKS, 0))
+
+
+def random_batch(rows: int = 6) -> dict[str, torch.Tensor]:
+    return electra.batch(running_text(), 0, rows, SIZE.context, 0)
+
+
+@pytest.mark.parametrize("name", electra.PAPER_SIZES)
+def test_parameter_count_at_the_papers_size(name: str) -> None:
+    paper = electra.PAPER_SIZES[name]
+    with torch.device("meta"):
+        built = electra.network(paper.size, MARKS, 0)
+    counted = sum(parameter.numel() for parameter in built.discriminator.parameters())
+    print(f"ELECTRA-{name}: {counted / 1e6:.1f}M ({paper.counted}), paper {paper.parameters / 1e6:.0f}M")
+    assert counted == pytest.approx(paper.parameters, rel=paper.tolerance)
+    width = built.generator.config.hidden_size
+    assert width == paper.size.more["generator"] * paper.size.width
+    assert width // built.generator.config.num_attention_heads == paper.size.width // paper.size.heads
+
+
+def test_samples_follow_the_distribution() -> None:
+    torch.manual_seed(0)
+    logits_BKV = 2 * torch.randn(1, 1, 7)
+    count = 100_000
+    found = electra.sampled(logits_BKV.expand(1, count, 7), torch.rand(1, count))
+    shares = torch.bincount(found.flatten(), minlength=7) / count
+    expected = logits_BKV.softmax(-1).flatten()
+    errors = (expected * (1 - expected) / count).sqrt()
+    assert ((shares - expected).abs() < 4 * errors).all()
+
+
+def test_a_sample_is_never_a_token_of_no_probability() -> None:
+    logits_BKV = torch.tensor([[[-1e9, 0.0, -1e9, 0.0, -1e9]]]).expand(1, 4, 5)
+    uniforms_BK = torch.tensor([[0.0, 0.49, 0.51, 1 - 2**-24]])
+    assert electra.sampled(logits_BKV, uniforms_BK).tolist() == [[1, 1, 3, 3]]
+
+
+def test_the_generator_reads_masks_alone() -> None:
+    batch = electra.batch(running_text(), 0, 64, 128, 0)
+    kept_BK = batch["weights_BK"] > 0
+    assert (batch["inputs_BT"].gather(1, batch["places_BK"])[kept_BK] == MARKS.mask).all()
+    original_BT = batch["inputs_BT"].scatter(1, batch["places_BK"], batch["targets_BK"])
+    ordinary_B = (original_BT > MARKS.mask).sum(1)
+    assert torch.equal(kept_BK.sum(1), (0.15 * ordinary_B).round().long())
+    assert (batch["inputs_BT"] != original_BT).sum() == kept_BK.sum()
+    assert (original_BT[:, 0] == MARKS.cls).all()
+    assert (original_BT[:, -1] == MARKS.sep).all()
+    assert (original_BT != MARKS.end_of_text).all()
+
+
+def test_loss_against_a_slow_one() -> None:
+    model, batch = network(), random_batch()
+    loss, metrics = electra.Objective(model, MARKS)(**batch)
+    inputs_BT = batch["inputs_BT"]
+    generator_logits_BTV = model.generator(inputs_BT).logits
+    original_BT, corrupted_BT = inputs_BT.clone(), inputs_BT.clone()
+    nats, replaced = [], torch.zeros(inputs_BT.shape)
+    for row in range(len(inputs_BT)):
+        for k, place in enumerate(batch["places_BK"][row]):
+            target = batch["targets_BK"][row, k]
+            original_BT[row, place] = corrupted_BT[row, place] = target
+            if batch["weights_BK"][row, k] == 0:
+                continue
+            probabilities_V = generator_logits_BTV[row, place].softmax(-1)
+            nats.append(-probabilities_V[target].log())
+            token, total = 0, probabilities_V[0].item()
+            while total <= batch["uniforms_BK"][row, k]:
+                token += 1
+                total += probabilities_V[token].item()
+            corrupted_BT[row, place] = token
+            replaced[row, place] = float(token != target)  # the original, sampled by chance, is original
+    assert 0 < replaced.sum() < len(nats)
+    theirs = model.discriminator(corrupted_BT, labels=replaced).loss  # transformers' own: all tokens
+    torch.testing.assert_close(loss, torch.stack(nats).mean() + 50 * theirs)
+    assert metrics["replaced"] == pytest.approx(replaced.mean().item())
+
+
+def test_a_generator_that_is_always_right_leaves_nothing_to_find() -> None:
+    model, batch = network(), random_batch()
+    batch["uniforms_BK"] = torch.zeros_like(batch["uniforms_BK"])
+    with torch.no_grad():
+        model.generator.generator_lm_head.bias[MARKS.mask + 1] += 1e4
+    target = torch.full_like(batch["targets_BK"], MARKS.mask + 1)
+    assert electra.Objective(model, MARKS)(**{**batch, "targets_BK": target})[1]["replaced"] == 0
+    assert electra.Objective(model, MARKS)(**{**batch, "targets_BK": target + 1})[1]["replaced"] > 0.1
+
+
+def test_gradients_do_not_go_through_samples_and_embeddings_are_shared() -> None:
+    model, batch = network(), random_batch()
+    reader, writer = model.discriminator, model.generator
+    assert reader.electra.embeddings is writer.electra.embeddings
+    assert writer.generator_lm_head.weight is reader.electra.embeddings.word_embeddings.weight
+    objective = electra.Objective(model, MARKS)
+    objective(**batch)[0].backward()
+    with_discriminator = writer.electra.encoder.layer[0].output.dense.weight.grad.clone()
+    writer.zero_grad()
+    logits_BTV = writer(batch["inputs_BT"]).logits
+    logits_BKV = logits_BTV.gather(1, batch["places_BK"][..., None].expand(-1, -1, SIZE.vocabulary))
+    electra.weighted_mean(logits_BKV, batch["targets_BK"], batch["weights_BK"]).backward()
+    torch.testing.assert_close(with_discriminator, writer.electra.encoder.layer[0].output.dense.weight.grad)
+
+
+def test_loss_does_not_depend_on_how_rows_are_shared_out() -> None:
+    objective, batch = electra.Objective(network(), MARKS), random_batch()
+    whole, _ = objective(**batch)
+    halves = zip(*(value.chunk(2) for value in batch.values()), strict=True)
+    parts = [objective(*half)[0] for half in halves]
+    torch.testing.assert_close(torch.stack(parts).mean(), whole)
+
+
+def test_both_networks_open_with_auto_models(tmp_path: Path) -> None:
+    model, tokens_BT = network(), random_rows(3, 20)
+    model.save_pretrained(tmp_path)
+    for opened, mine in (
+        (AutoModelForPreTraining.from_pretrained(tmp_path), model.discriminator),
+        (AutoModelForMaskedLM.from_pretrained(tmp_path / "generator"), model.generator),
+    ):
+        assert torch.equal(opened.eval()(tokens_BT).logits, mine(tokens_BT).logits)
+
+
+def test_a_short_training() -> None:
+    system = SimpleNamespace(
+        network=lambda size, marks, seed: electra.network(SMALL, marks, seed),
+        Objective=electra.Objective,
+        batch=electra.batch,
+    )
+    text = running_text()
+    model, losses = trained(system, text, 80)
+    held = electra.batch(text, 1000, 64, SIZE.context, 1)
+    _, metrics = electra.Objective(model.eval(), MARKS)(**held)
+    share = metrics["replaced"]
+    entropy = -(share * share.log() + (1 - share) * (1 - share).log())
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+    assert metrics["discriminator_loss"] < 0.9 * entropy  # better than knowing how many are replaced
+
+
+def test_batch_is_a_function_of_seed_and_step() -> None:
+    text = running_text()
+    first = electra.batch(text, 3, 8, SIZE.context, 5)
+    assert same(first, electra.batch(text, 3, 8, SIZE.context, 5))
+    assert not same(first, electra.batch(text, 4, 8, SIZE.context, 5))
+    assert not same(first, electra.batch(text, 3, 8, SIZE.context, 6))
+    assert all(len(value) == 8 for value in first.values())
+
+
+def test_features_do_not_see_padding() -> None:
+    model, tokens_BT = network(), random_rows(3, 12)
+    padded_BT = torch.nn.functional.pad(tokens_BT, (0, 9), value=MARKS.padding)
+    found = electra.features(model, padded_BT, MARKS)
+    assert found.shape == (3, SIZE.width)
+    torch.testing.assert_close(found, electra.features(model, tokens_BT, MARKS), rtol=1e-4, atol=1e-5)
