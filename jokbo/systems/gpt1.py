@@ -1,0 +1,65 @@
+"""GPT (Radford et al. 2018): a transformer decoder, pretrained to predict the next word, is fine-tuned for any task.
+
+New in the paper: one network for all tasks. It is pretrained as a language model on running text (section 3.1,
+equations 1 and 2), and fine-tuned with one linear layer on top (section 3.2), tasks being written as one row of
+tokens with marks between their parts (section 3.3). The network (section 4.1) is the decoder of Vaswani et al. 2017
+without the encoder: layer norm after each residual sum, GELU, learned positions, tied embeddings, weights from
+N(0, 0.02). jokbo/finetuning/classifier.py has the fine-tuning.
+
+The paper prints no count of parameters: 117M is that of its size in GPT-2's paper (table 2). It reads batches of 64
+rows of 512 contiguous tokens; here a row runs on over document ends.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig, PreTrainedModel
+
+from jokbo.systems import gpt
+from jokbo.systems.common import Marks, Paper, Size, Text
+
+TITLE, YEAR, OBJECTIVE = "GPT", 2018, "next token"
+PAPER_SIZES = {"gpt": Paper(Size(vocabulary=40478, layers=12, width=768, heads=12, context=512), 117e6)}
+
+
+def network(size: Size, marks: Marks, seed: int) -> PreTrainedModel:
+    config = AutoConfig.for_model(
+        "openai-gpt",
+        vocab_size=size.vocabulary,
+        n_layer=size.layers,
+        n_embd=size.width,
+        n_head=size.heads,
+        n_positions=size.context,
+        resid_pdrop=size.dropout,
+        embd_pdrop=size.dropout,
+        attn_pdrop=size.dropout,
+        bos_token_id=marks.end_of_text,
+        eos_token_id=marks.end_of_text,
+        pad_token_id=marks.padding,
+    )
+    return gpt.build(config, seed=seed)
+
+
+class Objective(gpt.NextToken):
+    """L1 (equation 1), as a mean."""
+
+    def __init__(self, network: PreTrainedModel, marks: Marks) -> None:
+        super().__init__(network)
+
+
+def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+    tokens_BS = text.blocks(step, rows, context + 1, seed)
+    marks = text.marks
+    return gpt.packed_rows(tokens_BS, "joined", end_of_text=marks.end_of_text, padding=marks.padding)
+
+
+def features(network: PreTrainedModel, tokens_BT: Tensor, marks: Marks) -> Tensor:
+    """The last state at an end-of-text mark put after each row (the extract token of section 3.2; in place of the
+    last token where the row fills the context). Padding comes after it, where causal attention does not look."""
+    longest = network.config.max_position_embeddings
+    ends_B = (tokens_BT != marks.padding).sum(dim=1).clamp(max=longest - 1)
+    padded_BT = torch.nn.functional.pad(tokens_BT, (0, 1), value=marks.padding)[:, :longest]
+    ended_BT = padded_BT.scatter(1, ends_B[:, None], marks.end_of_text)
+    states_BTD = network.base_model(input_ids=ended_BT, use_cache=False).last_hidden_state
+    return states_BTD[torch.arange(len(ends_B), device=ends_B.device), ends_B]

@@ -1,0 +1,49 @@
+"""GPT-2 (Radford et al. 2019): a language model of the web's text learns tasks that nobody trained it for.
+
+New in the paper: no fine-tuning; scale (section 2.3, table 2: four sizes up to 1.5B); a vocabulary over bytes, which
+knows every text (section 2.2). The network is GPT's with layer norm moved to the input of each sub-block and one more
+after the last, residual projections that start smaller by 1/sqrt(number of residual layers), and a context of 1,024.
+Objective and input are GPT's; in the comparison so is the vocabulary, the one that all systems share.
+
+Table 2's counts (117M, 345M, 762M, 1542M) were miscounted; those below are OpenAI's corrected ones.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from transformers import PreTrainedModel
+
+from jokbo.systems import gpt
+from jokbo.systems.common import Marks, Paper, Size
+from jokbo.systems.gpt1 import Objective, batch, features
+
+__all__ = ["OBJECTIVE", "PAPER_SIZES", "TITLE", "YEAR", "Objective", "batch", "features", "network"]
+
+TITLE, YEAR, OBJECTIVE = "GPT-2", 2019, "next token"
+PAPER_SIZES = {
+    name: Paper(
+        Size(vocabulary=50257, layers=layers, width=width, heads=width // 64, context=1024), parameters
+    )
+    for name, layers, width, parameters in [
+        ("small", 12, 768, 124e6),
+        ("medium", 24, 1024, 355e6),
+        ("large", 36, 1280, 774e6),
+        ("xl", 48, 1600, 1558e6),
+    ]
+}
+
+
+def network(size: Size, marks: Marks, seed: int) -> PreTrainedModel:
+    model = SimpleNamespace(
+        architecture="gpt2",
+        layers=size.layers,
+        width=size.width,
+        heads=size.heads,
+        context=size.context,
+        dropout=size.dropout,
+    )
+    config = gpt.configuration(
+        model, vocabulary=size.vocabulary, end_of_text=marks.end_of_text, padding=marks.padding
+    )
+    return gpt.build(config, seed=seed)

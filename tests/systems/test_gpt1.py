@@ -1,0 +1,121 @@
+"""GPT: its size, what a position sees, its loss, its checkpoint; and what GPT-2 and GPT-3 share with it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM
+
+from jokbo.systems import gpt1, gpt2, gpt3
+from tests.systems.running_text import (
+    MARKS,
+    SIZE,
+    random_rows,
+    running_text,
+    same,
+    sharpened,
+    trained,
+    unigram_entropy,
+)
+
+SYSTEMS = pytest.mark.parametrize("system", [gpt1, gpt2, gpt3], ids=["gpt1", "gpt2", "gpt3"])
+
+
+def test_parameter_count_at_the_papers_size() -> None:
+    paper = gpt1.PAPER_SIZES["gpt"]
+    with torch.device("meta"):
+        count = gpt1.network(paper.size, MARKS, 0).num_parameters()
+    print(f"GPT: {count / 1e6:.1f}M, as published {paper.parameters / 1e6:.0f}M")
+    assert count == pytest.approx(paper.parameters, rel=0.005)
+
+
+def test_layer_norm_stands_after_each_sum() -> None:
+    """So what one block gives the next has mean 0 and variance 1 at every place."""
+    network = sharpened(gpt1.network(SIZE, MARKS, 0))
+    for states_BTD in network.base_model(random_rows(2, 16), output_hidden_states=True).hidden_states[1:]:
+        torch.testing.assert_close(states_BTD.mean(-1), torch.zeros(2, 16), atol=1e-5, rtol=0)
+        torch.testing.assert_close(states_BTD.var(-1, correction=0), torch.ones(2, 16), atol=1e-3, rtol=0)
+
+
+@SYSTEMS
+def test_a_position_sees_what_is_before_it_alone(system: ModuleType) -> None:
+    network = sharpened(system.network(SIZE, MARKS, 0))
+    tokens_BT = random_rows(1, 20)
+    changed_BT = tokens_BT.clone()
+    changed_BT[0, 11] = 6 + (changed_BT[0, 11] - 5) % 42
+    first, second = network(tokens_BT).logits, network(changed_BT).logits
+    assert torch.equal(first[0, :11], second[0, :11])
+    assert not torch.isclose(first[0, 11:13], second[0, 11:13]).all(-1).any()
+
+
+@SYSTEMS
+def test_loss_is_the_mean_over_all_next_tokens(system: ModuleType) -> None:
+    network = sharpened(system.network(SIZE, MARKS, 0))
+    rows = system.batch(running_text(), 3, 4, 31, 1)
+    tokens_BS = rows["tokens_BS"]
+    assert tokens_BS.shape == (4, 32)
+    losses = []
+    for row in tokens_BS:
+        for place in range(31):
+            logits_V = network(row[None, : place + 1]).logits[0, -1]
+            losses.append(-nn.functional.log_softmax(logits_V, dim=-1)[row[place + 1]])
+    found, _ = system.Objective(network, MARKS)(**rows)
+    torch.testing.assert_close(found, torch.stack(losses).mean())
+    torch.testing.assert_close(found, network(input_ids=tokens_BS, labels=tokens_BS).loss)
+
+
+def test_a_batch_is_a_function_of_seed_and_step() -> None:
+    text = running_text()
+    first = gpt1.batch(text, 5, 4, 32, 1)
+    assert same(first, gpt1.batch(text, 5, 4, 32, 1))
+    assert not same(first, gpt1.batch(text, 6, 4, 32, 1))
+    assert not same(first, gpt1.batch(text, 5, 4, 32, 2))
+
+
+@SYSTEMS
+def test_features_are_the_state_at_a_mark_after_the_text(system: ModuleType) -> None:
+    network = sharpened(system.network(SIZE, MARKS, 0))
+    tokens_BT = random_rows(3, 20)
+    tokens_BT[1, 9:], tokens_BT[2, 1:] = MARKS.padding, MARKS.padding
+    found_BD = system.features(network, tokens_BT, MARKS)
+    assert found_BD.shape == (3, 32)
+    more_BD = system.features(network, nn.functional.pad(tokens_BT, (0, 12), value=MARKS.padding), MARKS)
+    torch.testing.assert_close(found_BD, more_BD)
+    for row, length, found_D in zip(tokens_BT, (20, 9, 1), found_BD, strict=True):
+        alone = torch.cat([row[:length], torch.tensor([MARKS.end_of_text])])
+        torch.testing.assert_close(found_D, network.base_model(alone[None]).last_hidden_state[0, -1])
+    full_BD = system.features(network, random_rows(2, 32), MARKS)  # as long as the context
+    assert full_BD.shape == (2, 32)
+
+
+@SYSTEMS
+def test_a_saved_network_opens_with_auto_model(system: ModuleType, tmp_path: Path) -> None:
+    network, tokens_BT = sharpened(system.network(SIZE, MARKS, 0)), random_rows(2, 20)
+    network.save_pretrained(tmp_path)
+    opened = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert type(opened) is type(network)
+    torch.testing.assert_close(opened(tokens_BT).logits, network(tokens_BT).logits)
+
+
+@SYSTEMS
+def test_weights_are_a_function_of_the_seed_and_dropout_of_the_size(system: ModuleType) -> None:
+    first, again, other = (system.network(SIZE, MARKS, seed).state_dict() for seed in (0, 0, 1))
+    assert same(first, again)
+    assert not same(first, other)
+    dropping = system.network(replace(SIZE, dropout=0.3), MARKS, 0)
+    rates = {module.p for module in dropping.modules() if isinstance(module, nn.Dropout)}
+    assert rates == {0.3}
+
+
+@SYSTEMS
+def test_a_short_training_learns_more_than_how_often_each_token_comes(system: ModuleType) -> None:
+    text = running_text()
+    _, losses = trained(system, text, 80)
+    entropy = unigram_entropy(text.corpus.shards[0])
+    print(f"{system.TITLE}: {losses[0]:.2f} to {losses[-1]:.2f}, unigram entropy {entropy:.2f}")
+    assert losses[-1] < 0.6 * entropy < 0.6 * losses[0]
