@@ -8,7 +8,7 @@ and a query reads, W phi(q). So linear transformers (Katharopoulos et al. 2020) 
   writes W += b (v - W phi(k)) (x) phi(k), what the memory lacks, at a rate b = sigmoid(...) of its own (4.2);
   keys and queries are divided by their sums, after which the output needs no normaliser (4.2);
   no positional encoding is needed (6.3).
-`more["rule"]` is "delta" or "sum"; the sum is normalised as a linear transformer's attention is (equations 14 and 15).
+`more["rule"]` is "delta" or "sum"; the sum is normalised as a linear transformer's attention is (3.2).
 phi is ELU + 1, as in its best language models.
 
 Read step by step, memory is a loop over tokens. `memory` does the same a chunk at a time: within a chunk, what the

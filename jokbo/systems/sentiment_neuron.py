@@ -1,11 +1,11 @@
 """The sentiment neuron: a language model of bytes, one unit of which tells sentiment (Radford et al. 2017).
 
-New in the paper: a single multiplicative LSTM (Krause et al. 2016) with 4,096 units learns to predict the next byte of
-82 million reviews (section 3), never told what they say of a product; a linear classifier on its cell states after
-the last byte was the best of its time on the Stanford Sentiment Treebank (4.1), and nearly all that it used was one
-unit, which alone, by a threshold, comes within half a point of the whole (4.2). In the mLSTM the gates see not the
-last hidden state but m = (W x) * (U h), so that each byte has a recurrent matrix of its own. The weights of the
-recurrence are normalised (Salimans and Kingma 2016). Bounded by tanh, cell states are the features (section 3).
+New in the paper: one layer of 4,096 units, a multiplicative LSTM (Krause et al. 2016), learns to predict the next byte
+of 82 million reviews, without a label (section 3). A linear classifier on its cell states after the last byte was the
+best of its time on the Stanford Sentiment Treebank (4.1); and of what it used nearly all was in one unit, by whose
+threshold alone 92.3% of IMDB's reviews are told right, where all units give 92.9% (4.2). In the mLSTM the gates see
+not the last hidden state but m = (W x) * (U h), so that each byte has a recurrent matrix of its own. Weights of the
+recurrence are normalised (Salimans and Kingma 2016). Features are the cell states, bounded by tanh (section 3).
 
 A byte-level tokenizer without merges (kind byte_bpe, vocabulary 258: two marks, then all bytes) makes the text.
 Departures: each block starts from zero states, where the paper carried them from block to block of one long text; it

@@ -7,7 +7,7 @@ and forgets little of what it knew, because of how (sections 3.2 and 3.3):
   gradual unfreezing: from the last layer on, one layer more each epoch (`unfreeze`);
   concat pooling: the classifier reads the last state and the maximum and mean of all (equation 4, `features`).
 
-The network is the AWD-LSTM (3.1), three plain LSTM layers, its output tied to its embeddings, so strongly regularised
+The network is the AWD-LSTM (section 3), three plain LSTM layers, its output tied to its embeddings, so strongly regularised
 that it does not need more: DropConnect on hidden-to-hidden weights, one mask a forward pass (Merity et al., section
 2); dropout by one mask for all time steps (4.2) between layers; dropout of whole words (4.3); and a penalty on large
 activations and on their changes (4.6). Left out: averaged SGD (the engine has its own optimizers), sequences of varying
@@ -45,6 +45,7 @@ class WeightDropLSTM(nn.LSTM):
         super().__init__(width, hidden, batch_first=True)
         self.drop = drop
 
+    @torch.compiler.disable  # it would unroll the loop over time
     def forward(self, states_BTD: Tensor) -> Tensor:
         # straight to the kernel, so that the weights that it holds stay as they are and gradients reach them
         kept = nn.functional.dropout(self.weight_hh_l0, self.drop, self.training)
