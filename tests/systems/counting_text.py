@@ -1,0 +1,54 @@
+"""Text whose tokens say where they stand, so that a row shows from where it was cut."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from jokbo.data.packing import TokenCorpus
+from jokbo.systems.common import Text
+from tests.systems.running_text import MARKS, ORDINARY
+
+START = 10_000  # far above ORDINARY: a token put in by chance is another's with some small probability only
+
+
+def counting_text(*lengths: int) -> Text:
+    """Documents of so many tokens: token i of the corpus is START + i, but for the marks that end them."""
+    starts = np.concatenate([[1], 1 + np.cumsum(np.array(lengths) + 1)])
+    tokens = START + np.arange(starts[-1])
+    tokens[starts - 1] = MARKS.end_of_text
+    rows, sources = np.arange(len(lengths)), np.zeros(len(lengths), np.uint16)
+    corpus = TokenCorpus("text", (tokens,), np.array([0]), starts, rows, sources, ["a"], len(tokens))
+    return Text(corpus, MARKS, START + len(tokens))
+
+
+def document_of(text: Text, token: int) -> int:
+    assert token >= START
+    return int(np.searchsorted(text.corpus.documents, token - START, side="right")) - 1
+
+
+def original(batch: dict[str, Tensor]) -> Tensor:
+    """The rows as they were before anything in them was masked."""
+    targets_BK, places_BK, inputs_BT = batch["targets_BK"], batch["places_BK"], batch["inputs_BT"].clone()
+    for row, place in (batch["weights_BK"] > 0).nonzero().tolist():
+        inputs_BT[row, places_BK[row, place]] = targets_BK[row, place]
+    return inputs_BT
+
+
+def segments(row_T: Tensor) -> list[list[int]]:
+    """What stands between a row's marks, once they are checked: [CLS] A [SEP] (B [SEP]) and padding alone."""
+    tokens = [token for token in row_T.tolist() if token != MARKS.padding]
+    assert (row_T[len(tokens) :] == MARKS.padding).all()
+    assert (tokens[0], tokens[-1]) == (MARKS.cls, MARKS.sep)
+    found: list[list[int]] = [[]]
+    for token in tokens[1:-1]:
+        if token == MARKS.sep:
+            found.append([])
+        else:
+            assert token >= ORDINARY
+            found[-1].append(token)
+    return found
+
+
+def running(segment: list[int]) -> bool:
+    return segment == list(range(segment[0], segment[0] + len(segment)))
