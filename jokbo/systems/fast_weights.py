@@ -54,6 +54,7 @@ def memory_by_steps(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTE: Tensor, rates_BHT: T
     return torch.stack(read, dim=2)
 
 
+@torch.compiler.disable  # compiled, the gradient of solve_triangular fails on its strides (torch 2.13)
 def memory(
     q_BHTD: Tensor, k_BHTD: Tensor, v_BHTE: Tensor, rates_BHT: Tensor, delta: bool, chunk: int = 64
 ) -> Tensor:

@@ -7,8 +7,8 @@ and forgets little of what it knew, because of how (sections 3.2 and 3.3):
   gradual unfreezing: from the last layer on, one layer more each epoch (`unfreeze`);
   concat pooling: the classifier reads the last state and the maximum and mean of all (equation 4, `features`).
 
-The network is the AWD-LSTM (section 3), three plain LSTM layers, its output tied to its embeddings, so strongly regularised
-that it does not need more: DropConnect on hidden-to-hidden weights, one mask a forward pass (Merity et al., section
+The network is the AWD-LSTM (section 3): three plain LSTM layers, the output tied to the embeddings, and regularised so
+much that no more is needed: DropConnect on hidden-to-hidden weights, one mask a forward pass (Merity et al., section
 2); dropout by one mask for all time steps (4.2) between layers; dropout of whole words (4.3); and a penalty on large
 activations and on their changes (4.6). Left out: averaged SGD (the engine has its own optimizers), sequences of varying
 length (4.1: shapes are fixed here) and states carried from one batch to the next (blocks are drawn at random).
