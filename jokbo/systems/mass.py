@@ -1,0 +1,68 @@
+"""MASS (Song et al. 2019, "MASS: Masked Sequence to Sequence Pre-training for Language Generation").
+
+New: one contiguous fragment of half the tokens is hidden from the encoder and predicted by the decoder, so that both
+are trained together (section 3.2, equation 1, figure 1): the encoder has to understand what it sees, and the decoder,
+which is given no token outside the fragment, has to use the encoder rather than its own past. With a fragment of one
+token this is BERT, with all tokens a language model (section 3.3); half is best (4.5). Hidden tokens are masks (80%),
+random (10%) or left (10%), and the decoder leaves out what is not in the fragment but keeps the positions (4.1). The
+decoder's first input is the mask (figure 1; the authors' code has the token before the fragment there).
+
+The network is the Transformer of 2017 (section 4.1), so the one of transformer.py, with sinusoids (the released
+summarisation models learned their positions): transformers' BART, near to it, gives a decoder no positions but 0, 1,
+2 ... The fragment is one in a block of running text, all places where it fits alike. There is no classification in
+the paper: the classifier reads the mean of the encoder's states.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor, nn
+
+from jokbo.systems import transformer
+from jokbo.systems.common import Marks, Paper, Size, Text, generator
+from jokbo.systems.masking import replaced
+
+TITLE = "MASS: Masked Sequence to Sequence Pre-training for Language Generation"
+YEAR = 2019
+OBJECTIVE = "a fragment of half the tokens from the rest"
+SHARE = 0.5  # of the tokens in the fragment
+
+# The paper prints no count: these are of the authors' README (microsoft/MASS, MASS-summarization).
+PAPER_SIZES = {
+    "base": Paper(
+        Size(30522, layers=6, width=768, heads=12, context=512, dropout=0.1), 123e6, tolerance=0.005
+    ),
+    "middle": Paper(
+        Size(30522, layers=6, width=1024, heads=16, context=512, dropout=0.1), 208e6, tolerance=0.005
+    ),
+}
+
+network = transformer.network
+features = transformer.features
+
+
+class Objective(nn.Module):
+    """Mean cross-entropy of the fragment, nats a token."""
+
+    def __init__(self, network: transformer.Transformer, marks: Marks) -> None:
+        super().__init__()
+        self.network, self.marks = network, marks
+
+    def forward(
+        self, hidden_BT: Tensor, fragment_BK: Tensor, places_BK: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        inputs_BK = transformer.shifted(fragment_BK, self.marks.mask)
+        logits_BKV = self.network(hidden_BT, inputs_BK, places_BT=places_BK)
+        return nn.functional.cross_entropy(logits_BKV.float().flatten(0, 1), fragment_BK.flatten()), {}
+
+
+def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+    """`hidden_BT` is for the encoder; the fragment and where it was are for the decoder."""
+    rng = generator(seed, step, "mass")
+    tokens_BT = text.blocks(step, rows, context, seed)
+    length = round(SHARE * context)
+    places_BK = rng.integers(context - length + 1, size=(rows, 1)) + np.arange(length)
+    hidden_BT, places_BK, fragment_BK, _ = replaced(
+        tokens_BT, places_BK, places_BK >= 0, rng, mask=text.marks.mask, vocabulary=text.vocabulary
+    )
+    return {"hidden_BT": hidden_BT, "fragment_BK": fragment_BK, "places_BK": places_BK}

@@ -1,0 +1,216 @@
+"""The Transformer (Vaswani et al. 2017, "Attention Is All You Need"), and where its layer norms go (Xiong et al. 2020).
+
+New in the first paper: an encoder-decoder of attention alone. Scaled dot-product attention in several heads
+(section 3.2, equation 1), a decoder that reads the encoder's states and its own past, sinusoids for positions
+(3.5), one matrix for both embeddings, scaled by sqrt(width), and for the logits (3.4), residual dropout and label
+smoothing of 0.1 (5.4), a learning rate that warms up and falls with the root of the step (5.3, equation 3: `noam`).
+New in the second ("On Layer Normalization in the Transformer Architecture"): with the norm after each residual sum,
+as above, gradients at initialisation are large near the output whatever the depth L, which is why warm-up is needed;
+with the norm before each sublayer and one more at the end they are even over depth and fall with 1/sqrt(L) (theorem
+1, figure 3: `gradient_norms`). Here that is Size.more["norm"], "post" (the default) or "pre".
+
+Written by hand, for transformers' only network that is this one, Marian's, has no pre-norm. There is no large parallel
+corpus for the comparison, so it is trained on text to text: the second half of a block from the first half. The
+papers have no classifier: it reads the mean of the encoder's states.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from jokbo.systems.common import Marks, Paper, Size, Text
+
+TITLE = "Attention Is All You Need"
+YEAR = 2017
+OBJECTIVE = "the second half of a text from the first"
+SMOOTHING = 0.1
+
+# Table 3 of Vaswani et al.; the vocabulary is "about 37000" (section 5.1), hence the tolerance. Four times the width
+# inside the feed-forward layers, as in both.
+PAPER_SIZES = {
+    "base": Paper(Size(37000, layers=6, width=512, heads=8, context=512, dropout=0.1), 65e6, tolerance=0.035),
+    "big": Paper(Size(37000, layers=6, width=1024, heads=16, context=512, dropout=0.3), 213e6),
+}
+
+
+def sinusoids(length: int, width: int) -> Tensor:
+    """Positions [length, width]: sine and cosine in turn, wavelengths from 2 pi to 10000 * 2 pi (section 3.5)."""
+    rates = torch.exp(torch.arange(0, width, 2) * (-math.log(10000) / width))
+    angles = torch.arange(length)[:, None] * rates
+    return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
+
+
+class Attention(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
+
+    def forward(
+        self, states_BTD: Tensor, memory_BSD: Tensor, *, causal: bool = False, real_BS: Tensor | None = None
+    ) -> Tensor:
+        query_BHTE, key_BHSE, value_BHSE = (
+            layer(inputs).unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for layer, inputs in zip(
+                (self.query, self.key, self.value), (states_BTD, memory_BSD, memory_BSD), strict=True
+            )
+        )
+        mask = None if real_BS is None else real_BS[:, None, None]
+        mixed_BHTE = nn.functional.scaled_dot_product_attention(
+            query_BHTE, key_BHSE, value_BHSE, attn_mask=mask, is_causal=causal
+        )
+        return self.out(mixed_BHTE.transpose(1, 2).flatten(2))
+
+
+class Layer(nn.Module):
+    """One of the encoder or, given the encoder's states, one of the decoder."""
+
+    def __init__(self, size: Size, *, decodes: bool) -> None:
+        super().__init__()
+        self.before = size.more.get("norm", "post") == "pre"
+        self.attention = Attention(size.width, size.heads)
+        self.cross = Attention(size.width, size.heads) if decodes else None
+        self.feed = nn.Sequential(
+            nn.Linear(size.width, 4 * size.width), nn.ReLU(), nn.Linear(4 * size.width, size.width)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(size.width) for _ in range(3 if decodes else 2))
+        self.dropout = nn.Dropout(size.dropout)
+
+    def add(self, norm: nn.Module, sublayer: Callable[[Tensor], Tensor], states_BTD: Tensor) -> Tensor:
+        if self.before:
+            return states_BTD + self.dropout(sublayer(norm(states_BTD)))
+        return norm(states_BTD + self.dropout(sublayer(states_BTD)))
+
+    def forward(self, states_BTD: Tensor, memory_BSD: Tensor | None, real_BS: Tensor | None) -> Tensor:
+        def own(inputs_BTD: Tensor) -> Tensor:
+            decodes = memory_BSD is not None
+            return self.attention(
+                inputs_BTD, inputs_BTD, causal=decodes, real_BS=None if decodes else real_BS
+            )
+
+        states_BTD = self.add(self.norms[0], own, states_BTD)
+        if memory_BSD is not None:
+            states_BTD = self.add(
+                self.norms[1],
+                lambda inputs_BTD: self.cross(inputs_BTD, memory_BSD, real_BS=real_BS),
+                states_BTD,
+            )
+        return self.add(self.norms[-1], self.feed, states_BTD)
+
+
+class Stack(nn.Module):
+    def __init__(self, size: Size, *, decodes: bool) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Layer(size, decodes=decodes) for _ in range(size.layers))
+        pre = size.more.get("norm", "post") == "pre"  # then nothing has normed the sum of all layers
+        self.norm = nn.LayerNorm(size.width) if pre else nn.Identity()
+
+    def forward(
+        self, states_BTD: Tensor, memory_BSD: Tensor | None = None, real_BS: Tensor | None = None
+    ) -> Tensor:
+        for layer in self.layers:
+            states_BTD = layer(states_BTD, memory_BSD, real_BS)
+        return self.norm(states_BTD)
+
+
+class Transformer(nn.Module):
+    """Source and target in, logits of what follows each place of the target out. `real_BS` is False at padding of the
+    source; `places_BT` are positions of the target's tokens where they are not 0, 1, 2 ..."""
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(size.vocabulary, size.width)
+        self.encoder, self.decoder = Stack(size, decodes=False), Stack(size, decodes=True)
+        self.dropout = nn.Dropout(size.dropout)
+        self.register_buffer("positions_CD", sinusoids(size.context, size.width), persistent=False)
+        self.initialise()
+
+    def initialise(self) -> None:
+        """Xavier's for matrices, as Xiong et al. assume, and embeddings that sqrt(width) brings to variance 1."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        nn.init.normal_(self.embedding.weight, std=self.embedding.embedding_dim**-0.5)
+
+    def embed(self, tokens_BT: Tensor, places_BT: Tensor | None = None) -> Tensor:
+        places = slice(tokens_BT.shape[1]) if places_BT is None else places_BT
+        scale = self.embedding.embedding_dim**0.5
+        return self.dropout(self.embedding(tokens_BT) * scale + self.positions_CD[places])
+
+    def encode(self, source_BS: Tensor, real_BS: Tensor | None = None) -> Tensor:
+        return self.encoder(self.embed(source_BS), real_BS=real_BS)
+
+    def forward(
+        self,
+        source_BS: Tensor,
+        inputs_BT: Tensor,
+        real_BS: Tensor | None = None,
+        places_BT: Tensor | None = None,
+    ) -> Tensor:
+        memory_BSD = self.encode(source_BS, real_BS)
+        states_BTD = self.decoder(self.embed(inputs_BT, places_BT), memory_BSD, real_BS)
+        return nn.functional.linear(states_BTD, self.embedding.weight)
+
+
+def network(size: Size, marks: Marks, seed: int) -> Transformer:
+    torch.manual_seed(seed)
+    return Transformer(size)
+
+
+def shifted(tokens_BT: Tensor, start: int) -> Tensor:
+    """A decoder's inputs for these targets: each token one place later, and first a mark to start from."""
+    return nn.functional.pad(tokens_BT[:, :-1], (1, 0), value=start)
+
+
+class Objective(nn.Module):
+    """Cross-entropy with smoothed labels; the metric `nll` is the one without, in nats a token."""
+
+    def __init__(self, network: Transformer, marks: Marks) -> None:
+        super().__init__()
+        self.network, self.marks = network, marks
+
+    def forward(self, source_BS: Tensor, target_BT: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        logits_BTV = self.network(source_BS, shifted(target_BT, self.marks.end_of_text))
+        log_probs_BTV = logits_BTV.float().log_softmax(dim=2)
+        nll = -log_probs_BTV.gather(2, target_BT[:, :, None]).mean()
+        loss = (1 - SMOOTHING) * nll - SMOOTHING * log_probs_BTV.mean()
+        return loss, {"nll": nll.detach()}
+
+
+def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+    source_BS, target_BT = text.blocks(step, rows, context, seed).tensor_split(2, dim=1)
+    return {"source_BS": source_BS, "target_BT": target_BT}
+
+
+def mean_state(states_BTD: Tensor, real_BT: Tensor) -> Tensor:
+    """The mean of each row's states that are not of padding, [B, D]."""
+    weights_BT = real_BT / real_BT.sum(dim=1, keepdim=True)
+    return (states_BTD * weights_BT[:, :, None]).sum(dim=1)
+
+
+def features(network: Transformer, tokens_BT: Tensor, marks: Marks) -> Tensor:
+    tokens_BT = tokens_BT[:, : len(network.positions_CD)]
+    real_BT = tokens_BT != marks.padding
+    return mean_state(network.encode(tokens_BT, real_BT), real_BT)
+
+
+def noam(step: int, width: int, warmup: int = 4000) -> float:
+    """The learning rate of a step, the first of which is 1 (section 5.3, equation 3)."""
+    return width**-0.5 * min(step**-0.5, step * warmup**-1.5)
+
+
+def gradient_norms(objective: nn.Module, batch: dict[str, Tensor]) -> dict[str, list[float]]:
+    """Of each layer, of "encoder" and "decoder" in order, the Frobenius norm of the gradient of the feed-forward
+    layer's second matrix (Xiong et al. 2020, figure 3)."""
+    stacks = {"encoder": objective.network.encoder, "decoder": objective.network.decoder}
+    matrices = {name: [layer.feed[2].weight for layer in stack.layers] for name, stack in stacks.items()}
+    loss, _ = objective(**batch)
+    return {
+        name: [float(gradient.norm()) for gradient in torch.autograd.grad(loss, weights, retain_graph=True)]
+        for name, weights in matrices.items()
+    }
