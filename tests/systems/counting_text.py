@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
+
 import numpy as np
 from torch import Tensor
 
@@ -52,3 +55,20 @@ def segments(row_T: Tensor) -> list[list[int]]:
 
 def running(segment: list[int]) -> bool:
     return segment == list(range(segment[0], segment[0] + len(segment)))
+
+
+def span_shares(chances: Sequence[float], budget: int) -> dict[int, float]:
+    """The share of each length, from 1 on, where lengths are drawn by these chances up to a budget and the last one
+    is cut to it: by going through all that can be drawn first."""
+
+    @cache
+    def expected(left: int) -> np.ndarray:
+        counts = np.zeros(len(chances))
+        for length, chance in enumerate(chances, 1):
+            if left:
+                counts += chance * expected(left - min(length, left))
+                counts[min(length, left) - 1] += chance
+        return counts
+
+    counts = expected(budget)
+    return dict(enumerate(counts / counts.sum(), 1))
