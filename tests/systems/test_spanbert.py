@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from itertools import groupby
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
