@@ -5,9 +5,9 @@ embeddings); all layers are one and the same (cross-layer sharing); and next sen
 by topic alone, gives way to sentence-order prediction: two consecutive segments, swapped in half of the pairs. Masked
 are n-grams, n up to 3 with a probability in proportion to 1/n (section 4.1).
 
-Segments are cut as for BERT, but drawn anew each step, and masks too. N-grams are of tokens, as the paper's of
-pieces, and do not touch here, so that each is as long as it was drawn; of its tokens each is masked, replaced or kept
-for itself, as in the released code.
+Segments are cut as for BERT, but drawn anew each step, and masks too. N-grams are of tokens here, of whole words in
+the paper: text comes as tokens alone. They do not touch, so that each is as long as it was drawn, but for the last of
+a row, cut to its 15%; of its tokens each is masked, replaced or kept for itself, as in the released code.
 """
 
 from __future__ import annotations
