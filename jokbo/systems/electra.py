@@ -116,9 +116,7 @@ class Objective(nn.Module):
 def sampled(logits_BKV: Tensor, uniforms_BK: Tensor) -> Tensor:
     """A token of each distribution, int64 [B, K]: the first whose cumulative probability is above the uniform."""
     sums_BKV = logits_BKV.softmax(-1).cumsum(-1)
-    thresholds_BK1 = (
-        uniforms_BK.unsqueeze(-1) * sums_BKV[..., -1:]
-    )  # rounding leaves the sum near one, not at it
+    thresholds_BK1 = uniforms_BK.unsqueeze(-1) * sums_BKV[..., -1:]  # by rounding the last is not quite one
     found_BK = torch.searchsorted(sums_BKV, thresholds_BK1, right=True).squeeze(-1)
     return found_BK.clamp(max=logits_BKV.shape[-1] - 1)
 
