@@ -29,13 +29,8 @@ from jokbo.systems.transformer import shifted
 TITLE = "BART: Denoising Sequence-to-Sequence Pre-training"
 YEAR = 2020
 OBJECTIVE = "a text from itself corrupted"
-NOISES = (
-    "permutation",
-    "rotation",
-    "deletion",
-    "masking",
-    "infilling",
-)  # in the order in which they are done
+# in the order in which they are done
+NOISES = ("permutation", "rotation", "deletion", "masking", "infilling")
 DEFAULT = ("permutation", "infilling")
 SHARE, SPAN, SENTENCE = 0.3, 3.0, 20
 

@@ -95,7 +95,7 @@ def test_padded_text_to_text_is_as_if_alone() -> None:
     total, number = 0.0, 0
     for inputs, targets in zip(batch["inputs_BN"], batch["targets_BM"], strict=True):
         inputs, targets = (row[None, row != MARKS.padding] for row in (inputs, targets))
-        total += float(ours(input_ids=inputs, labels=targets).loss) * targets.shape[1]
+        total += ours(input_ids=inputs, labels=targets).loss.item() * targets.shape[1]
         number += targets.shape[1]
     loss, _ = t5.Objective(ours, MARKS)(**batch)
     assert loss.item() == pytest.approx(total / number, rel=1e-5)
