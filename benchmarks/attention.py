@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lengths", type=int, nargs="+", default=[256, 512, 1024, 2048, 4096])
     arguments = parser.parse_args()
-    processes = multiprocessing.get_context("spawn")
+    processes = multiprocessing.get_context("fork")  # before torch has done anything here
     found: dict[str, list[float]] = {kind: [] for kind in KINDS}
     print(f"{'tokens':>8}" + "".join(f"{kind + ', MB':>12}" for kind in KINDS), flush=True)
     for length in arguments.lengths:

@@ -152,9 +152,10 @@ def test_rare_tokens_are_predicted_more_often_by_the_square_root() -> None:
     assert (predicted / all_tokens).tolist() == pytest.approx(expected.tolist(), rel=0.04)
 
 
-def texts(tokens: list[int]) -> list[list[int]]:
+def texts(tokens_T: Tensor) -> list[list[int]]:
     """What stands between marks."""
-    between = np.split(np.array(tokens), np.flatnonzero(np.array(tokens) == MARKS.sep))
+    tokens = tokens_T.numpy()
+    between = np.split(tokens, np.flatnonzero(tokens == MARKS.sep))
     return [part[1:].tolist() for part in between if len(part) > 1]
 
 
@@ -281,8 +282,8 @@ def test_a_short_training_learns_from_the_text_and_from_the_other_language() -> 
     """Words of the pairs are drawn at random: only their translation tells which they are."""
     held = text()
     entropy = unigram_entropy(held.corpus.shards[0])
-    _, losses = trained(xlm, held, 600)
+    _, losses = trained(xlm, held, 700, rate=0.008)
     of_text, of_translations = np.mean(losses[-40::2]), np.mean(losses[-39::2])
     print(f"XLM: {losses[0]:.2f} to {of_text:.2f} and {of_translations:.2f}, unigram entropy {entropy:.2f}")
     assert of_text < 0.8 * entropy < 0.8 * losses[0]
-    assert of_translations < 0.8 * np.log(WORDS / 2)
+    assert of_translations < 0.6 * np.log(WORDS / 2)
