@@ -51,6 +51,7 @@ def test_lengths_of_ngrams() -> None:
         batch = albert.batch(text, step, 50, 128, 1)
         assert batch["weights_BK"].unique().tolist() == [1]  # 19 of 125 in each row
         assert batch["places_BK"].shape == (50, 19)
+        assert batch["targets_BK"].min() > MARKS.mask  # the inner [SEP] is never hidden
         for row_T, places_K in zip(original(batch), batch["places_BK"], strict=True):
             separator = len(segments(row_T)[0]) + 1
             ranks_K = places_K - (places_K > separator).long()  # an n-gram may reach from A into B
