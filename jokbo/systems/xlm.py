@@ -126,7 +126,7 @@ def stream(text: Parallel, step: int, rows: int, context: int, seed: int) -> dic
     return {
         "tokens_BT": tokens_BT,
         "languages_BT": torch.zeros_like(tokens_BT),
-        "positions_BT": torch.arange(context).expand(rows, context),
+        "positions_BT": torch.arange(context).repeat(rows, 1),
         "real_BT": torch.ones_like(tokens_BT),
     }
 
