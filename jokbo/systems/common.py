@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from jokbo.data.batches import packed_batch
 from jokbo.data.packing import TokenCorpus
@@ -79,6 +79,17 @@ class Text:
             padding=self.marks.padding,
         )
         return torch.from_numpy(tokens_BS)
+
+
+def next_token_loss(logits_BTV: Tensor, tokens_BS: Tensor) -> Tensor:
+    """Mean cross-entropy, nats, of all tokens but the first, of which the logits are those given what is before."""
+    return nn.functional.cross_entropy(logits_BTV.float().flatten(0, 1), tokens_BS[:, 1:].flatten())
+
+
+def at_last(states_BTD: Tensor, tokens_BT: Tensor, padding: int) -> Tensor:
+    """The state [B, D] at each row's last token, which alone has read the whole of a row padded on its right."""
+    last_B = (tokens_BT != padding).sum(dim=1) - 1
+    return states_BTD[torch.arange(len(last_B), device=last_B.device), last_B]
 
 
 def generator(seed: int, step: int, purpose: str = "") -> np.random.Generator:

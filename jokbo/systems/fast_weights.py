@@ -22,7 +22,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from jokbo.systems.common import Marks, Paper, Size, Text
+from jokbo.systems.common import Marks, Paper, Size, Text, at_last, next_token_loss
 
 TITLE = "Fast weights (Schmidhuber; Schlag et al.)"
 YEAR = 2021
@@ -148,8 +148,7 @@ class Objective(nn.Module):
         self.network = network
 
     def forward(self, tokens_BS: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        logits_BTV = self.network(tokens_BS[:, :-1]).float()
-        return nn.functional.cross_entropy(logits_BTV.flatten(0, 1), tokens_BS[:, 1:].flatten()), {}
+        return next_token_loss(self.network(tokens_BS[:, :-1]), tokens_BS), {}
 
 
 def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
@@ -158,5 +157,4 @@ def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str
 
 def features(network: FastWeights, tokens_BT: Tensor, marks: Marks) -> Tensor:
     """The state at each row's last token, [B, D]: it alone has read the whole row."""
-    last_B = (tokens_BT != marks.padding).sum(dim=1) - 1
-    return network.states(tokens_BT)[torch.arange(len(last_B), device=last_B.device), last_B]
+    return at_last(network.states(tokens_BT), tokens_BT, marks.padding)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from jokbo.systems.common import Marks, Paper, Size, Text
+from jokbo.systems.common import Marks, Paper, Size, Text, at_last, next_token_loss
 
 TITLE = "Sentiment neuron (Radford et al.)"
 YEAR = 2017
@@ -89,8 +89,7 @@ class Objective(nn.Module):
         self.network = network
 
     def forward(self, tokens_BS: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        logits_BTV = self.network(tokens_BS[:, :-1]).float()
-        return nn.functional.cross_entropy(logits_BTV.flatten(0, 1), tokens_BS[:, 1:].flatten()), {}
+        return next_token_loss(self.network(tokens_BS[:, :-1]), tokens_BS), {}
 
 
 def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
@@ -100,9 +99,7 @@ def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str
 
 def features(network: MultiplicativeLSTM, tokens_BT: Tensor, marks: Marks) -> Tensor:
     """tanh of the cell states after each row's last byte, [B, D]."""
-    last_B = (tokens_BT != marks.padding).sum(dim=1) - 1
-    cells_BTD = network.states(tokens_BT)[1]
-    return torch.tanh(cells_BTD[torch.arange(len(last_B), device=last_B.device), last_B])
+    return at_last(network.states(tokens_BT)[1], tokens_BT, marks.padding).tanh()
 
 
 @dataclass(frozen=True)

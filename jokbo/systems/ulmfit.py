@@ -24,7 +24,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from jokbo.systems.common import Marks, Paper, Size, Text
+from jokbo.systems.common import Marks, Paper, Size, Text, at_last, next_token_loss
 
 TITLE = "ULMFiT (Howard and Ruder)"
 YEAR = 2018
@@ -105,7 +105,7 @@ class Objective(nn.Module):
 
     def forward(self, tokens_BS: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         logits_BTV, states_BTD, dropped_BTD = self.network(tokens_BS[:, :-1])
-        nats = nn.functional.cross_entropy(logits_BTV.float().flatten(0, 1), tokens_BS[:, 1:].flatten())
+        nats = next_token_loss(logits_BTV, tokens_BS)
         loss = nats
         if self.training:
             loss = loss + ACTIVATION_PENALTY * dropped_BTD.float().square().mean()
@@ -122,9 +122,7 @@ def features(network: AWDLSTM, tokens_BT: Tensor, marks: Marks) -> Tensor:
     kept_BT1 = (tokens_BT != marks.padding)[..., None]
     lengths_B1 = kept_BT1.sum(dim=1)
     states_BTD = network.states(tokens_BT)
-    last_BD = states_BTD.gather(1, (lengths_B1 - 1)[..., None].expand(-1, -1, states_BTD.shape[-1])).squeeze(
-        1
-    )
+    last_BD = at_last(states_BTD, tokens_BT, marks.padding)
     largest_BD = states_BTD.masked_fill(~kept_BT1, -torch.inf).amax(dim=1)
     return torch.cat([last_BD, largest_BD, (states_BTD * kept_BT1).sum(dim=1) / lengths_B1], dim=-1)
 
