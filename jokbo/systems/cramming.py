@@ -25,7 +25,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.bert.modeling_bert import eager_attention_forward
 
 from jokbo.systems.common import Marks, Paper, Size, Text, generator
-from jokbo.systems.masking import masked, masked_loss
+from jokbo.systems.masking import full_sentences, masked, masked_loss
 
 TITLE, YEAR, OBJECTIVE = "Cramming", 2023, "masked tokens"
 PAPER_SIZES = {"crammed": Paper(Size(32768, 16, 768, 12, 128), 120e6)}
@@ -158,8 +158,7 @@ class Objective(nn.Module):
 
 def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
     marks = text.marks
-    tokens_BT = text.blocks(step, rows, context, seed)
-    tokens_BT = tokens_BT.masked_fill(tokens_BT == marks.end_of_text, marks.sep)
+    tokens_BT = full_sentences(text, step, rows, context, seed)
     draw = generator(seed, step, "cramming")
     known = {"mask": marks.mask, "vocabulary": text.vocabulary}
     return masked(tokens_BT, tokens_BT > marks.mask, draw, **known)._asdict()

@@ -27,7 +27,7 @@ from transformers.models.deberta.modeling_deberta import DebertaLayer, Disentang
 
 from jokbo.systems import roberta
 from jokbo.systems.common import Marks, Paper, Size
-from jokbo.systems.masking import framed, gathered, weighted_mean
+from jokbo.systems.masking import gathered, state_of_cls, weighted_mean
 
 TITLE, YEAR, OBJECTIVE = "DeBERTa", 2021, "masked tokens"
 # What the appendix says relative positions add (2 L d^2 + 2 k d) to RoBERTa's 125M and 355M: 14M and 49M. Exactly, the
@@ -176,5 +176,4 @@ class Objective(nn.Module):
 
 def features(network: Deberta, tokens_BT: Tensor, marks: Marks) -> Tensor:
     """The state of [CLS] after the encoder's last layer, as the authors fine-tune: without the decoder."""
-    inputs_BT = framed(tokens_BT, marks, network.config.max_position_embeddings)
-    return network.deberta(inputs_BT, attention_mask=inputs_BT != marks.padding).last_hidden_state[:, 0]
+    return state_of_cls(network.deberta, tokens_BT, marks, network.config.max_position_embeddings)

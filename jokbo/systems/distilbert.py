@@ -22,7 +22,7 @@ from transformers import BertForMaskedLM, BertForPreTraining, DistilBertConfig, 
 
 from jokbo.systems import roberta
 from jokbo.systems.common import Marks, Paper, Size
-from jokbo.systems.masking import framed, gathered, weighted_mean
+from jokbo.systems.masking import gathered, state_of_cls, weighted_mean
 
 TITLE, YEAR, OBJECTIVE = "DistilBERT", 2019, "masked tokens, distillation from BERT"
 PAPER_SIZES = {"base": Paper(Size(30522, 6, 768, 12, 512, 0.1), 66e6)}
@@ -148,5 +148,4 @@ def soft_targets(mine_BKV: Tensor, theirs_BKV: Tensor, temperature: float = TEMP
 
 def features(network: DistilBertForMaskedLM, tokens_BT: Tensor, marks: Marks) -> Tensor:
     """The state of [CLS]."""
-    inputs_BT = framed(tokens_BT, marks, network.config.max_position_embeddings)
-    return network.distilbert(inputs_BT, attention_mask=inputs_BT != marks.padding).last_hidden_state[:, 0]
+    return state_of_cls(network.distilbert, tokens_BT, marks, network.config.max_position_embeddings)

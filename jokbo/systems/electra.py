@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from transformers import ElectraConfig, ElectraForMaskedLM, ElectraForPreTraining
 
 from jokbo.systems.common import Marks, Paper, Size, Text, generator
-from jokbo.systems.masking import framed, gathered, masked, weighted_mean
+from jokbo.systems.masking import framed, full_sentences, gathered, masked, state_of_cls, weighted_mean
 
 TITLE, YEAR, OBJECTIVE = "ELECTRA", 2020, "replaced-token detection"
 DISCRIMINATOR = "discriminator"
@@ -124,8 +124,7 @@ def sampled(logits_BKV: Tensor, uniforms_BK: Tensor) -> Tensor:
 def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
     """Full rows of running text, [SEP] where a document ends."""
     marks = text.marks
-    tokens_BT = text.blocks(step, rows, context - 2, seed)
-    tokens_BT = framed(tokens_BT.masked_fill(tokens_BT == marks.end_of_text, marks.sep), marks, context)
+    tokens_BT = framed(full_sentences(text, step, rows, context - 2, seed), marks, context)
     draw = generator(seed, step, "electra")
     known = {"mask": marks.mask, "vocabulary": text.vocabulary, "kept": 0, "random": 0}
     hidden = masked(tokens_BT, tokens_BT > marks.mask, draw, **known)
@@ -136,5 +135,4 @@ def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str
 def features(network: Electra, tokens_BT: Tensor, marks: Marks) -> Tensor:
     """The discriminator's state of [CLS]."""
     reader = network.discriminator
-    inputs_BT = framed(tokens_BT, marks, reader.config.max_position_embeddings)
-    return reader.electra(inputs_BT, attention_mask=inputs_BT != marks.padding).last_hidden_state[:, 0]
+    return state_of_cls(reader.electra, tokens_BT, marks, reader.config.max_position_embeddings)

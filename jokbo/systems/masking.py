@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
-from jokbo.systems.common import Marks
+from jokbo.systems.common import Marks, Text
 from jokbo.systems.gpt import mean_one
 
 
@@ -155,3 +156,15 @@ def framed(tokens_BT: Tensor, marks: Marks, context: int) -> Tensor:
     framed_BT[:, 0] = marks.cls
     ends_B1 = (tokens_BT != marks.padding).sum(dim=1, keepdim=True) + 1
     return framed_BT.scatter(1, ends_B1, marks.sep)
+
+
+def state_of_cls(trunk: PreTrainedModel, tokens_BT: Tensor, marks: Marks, context: int) -> Tensor:
+    """The last state [B, D] of the [CLS] before each row of padded text."""
+    inputs_BT = framed(tokens_BT, marks, context)
+    return trunk(inputs_BT, attention_mask=inputs_BT != marks.padding).last_hidden_state[:, 0]
+
+
+def full_sentences(text: Text, step: int, rows: int, length: int, seed: int) -> Tensor:
+    """Full blocks of running text, int64 [rows, length], [SEP] where a document ends (Liu et al. 2019, section 4.2)."""
+    tokens_BT = text.blocks(step, rows, length, seed)
+    return tokens_BT.masked_fill(tokens_BT == text.marks.end_of_text, text.marks.sep)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import RobertaConfig, RobertaForMaskedLM
 
 from jokbo.systems.common import Marks, Paper, Size, Text, generator
-from jokbo.systems.masking import framed, masked, masked_loss
+from jokbo.systems.masking import framed, full_sentences, masked, masked_loss, state_of_cls
 
 TITLE, YEAR, OBJECTIVE = "RoBERTa", 2019, "masked tokens (dynamic)"
 PAPER_SIZES = {
@@ -61,9 +61,7 @@ class Objective(nn.Module):
 
 def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
     marks = text.marks
-    tokens_BT = text.blocks(step, rows, context - 2, seed)
-    tokens_BT = tokens_BT.masked_fill(tokens_BT == marks.end_of_text, marks.sep)
-    tokens_BT = framed(tokens_BT, marks, context)
+    tokens_BT = framed(full_sentences(text, step, rows, context - 2, seed), marks, context)
     draw = generator(seed, step, "roberta")
     known = {"mask": marks.mask, "vocabulary": text.vocabulary}
     return masked(tokens_BT, tokens_BT > marks.mask, draw, **known)._asdict()
@@ -72,6 +70,4 @@ def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str
 def features(network: RobertaForMaskedLM, tokens_BT: Tensor, marks: Marks) -> Tensor:
     """The state of [CLS]."""
     context = network.config.max_position_embeddings - marks.padding - 1
-    inputs_BT = framed(tokens_BT, marks, context)
-    seen_BT = inputs_BT != marks.padding
-    return network.roberta(inputs_BT, attention_mask=seen_BT).last_hidden_state[:, 0]
+    return state_of_cls(network.roberta, tokens_BT, marks, context)

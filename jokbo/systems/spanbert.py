@@ -20,7 +20,7 @@ from transformers import BertConfig, BertForMaskedLM
 
 from jokbo.systems import bert
 from jokbo.systems.common import Marks, Paper, Size, Text, generator
-from jokbo.systems.masking import framed, gathered, replaced, spans, weighted_mean
+from jokbo.systems.masking import framed, gathered, replaced, spans, state_of_cls, weighted_mean
 
 TITLE, YEAR, OBJECTIVE = "SpanBERT", 2020, "masked spans, span boundary"
 PAPER_SIZES = {  # the paper has no figure but BERT's, whose sizes it takes (section 4.2)
@@ -120,5 +120,4 @@ def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str
 
 def features(network: SpanBert, tokens_BT: Tensor, marks: Marks) -> Tensor:
     """The state of [CLS]."""
-    inputs_BT = framed(tokens_BT, marks, network.config.max_position_embeddings)
-    return network.bert(inputs_BT, attention_mask=inputs_BT != marks.padding).last_hidden_state[:, 0]
+    return state_of_cls(network.bert, tokens_BT, marks, network.config.max_position_embeddings)
