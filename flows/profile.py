@@ -78,9 +78,8 @@ def project(name: str) -> Path:
         f"{Path('.dvc/config').read_text()}    no_scm = true\n[cache]\n    dir = {cache}\n"
     )
     shutil.rmtree(folder / LOCAL, ignore_errors=True)
-    shutil.copytree(
-        LOCAL, folder / LOCAL, copy_function=os.link
-    )  # the user's own texts, not a second time on the disk
+    # the user's own texts, not a second time on the disk
+    shutil.copytree(LOCAL, folder / LOCAL, copy_function=os.link)
     return folder
 
 
