@@ -40,7 +40,9 @@ def body(stage):
         if os.environ.get("RANK", "0") == "0":
             stage.run.flush()
             stage.checkpoints.mkdir(parents=True, exist_ok=True)
-            saved.write_text(str(step + 1))
+            partial = saved.with_name("partial")  # a stop may come between a file's opening and its writing
+            partial.write_text(str(step + 1))
+            partial.rename(saved)
         if str(step) == os.environ.get("DIES_AT") and start == 0:
             os.kill(os.getpid(), 9)
         time.sleep(float(os.environ.get("PAUSE", "0")))

@@ -102,8 +102,8 @@ def test_a_second_run_of_a_stage_waits_for_the_first(project: Project) -> None:
     assert second.poll() is None
     first.terminate()
     first.communicate(timeout=30)
-    second.communicate(timeout=30)
-    assert (first.returncode, second.returncode) == (143, 0)
+    output, _ = second.communicate(timeout=30)
+    assert (first.returncode, second.returncode) == (143, 0), output
 
 
 def test_a_forced_run_starts_afresh_and_replaces_the_finished_run(project: Project) -> None:
