@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from jokbo.tracking import Run
 
 Batch = dict[str, Tensor]
+Schedule = Callable[[torch.optim.Optimizer], LRScheduler]
 COMPILE_FROM_STEPS = 500  # below this a compilation, some 20 s on two cores, costs more than it saves
 
 
@@ -41,15 +42,22 @@ def train(
     compute: Compute,
     *,
     seed: int,
-    checkpoint_folder: Path,
+    checkpoint_folder: Path | None,
     run: Run,
     name: str,
+    optimizer: torch.optim.Optimizer | None = None,
+    schedule: Schedule | None = None,
+    compiled: bool | None = None,
+    after_step: Callable[[int], None] | None = None,
 ) -> list[dict[str, float]]:
     """Trains `objective` in place for `settings.steps` steps; returns the row of metrics of each step.
 
     `objective(**batch)` gives (mean loss of its rows, {metric: scalar}); `batch_at(step)` gives the global batch,
-    tensors whose first axis is its rows. Every rank asks for the same batch and trains on its own rows of it.
-    Metrics are logged as `name/loss` ...
+    tensors whose first axis is its rows. Every rank asks for the same batch and trains on its own rows of it. A batch
+    may have other than `settings.batch` rows, as where the batch grows. Metrics are logged as `name/loss` ...
+    `optimizer` and `schedule` stand in for those of the settings; `compiled`, if given, for the rule by the number of
+    steps; `after_step` is called with the number of steps done after each. Without a checkpoint folder nothing is
+    saved: for trainings of seconds, which a stop loses.
 
     Raises Interrupted after SIGTERM, with a checkpoint of the last whole step on disk.
     """
@@ -59,23 +67,27 @@ def train(
         objective,
         batch=settings.batch,
         precision=settings.precision,
-        optimizer=settings.optimizer,
+        optimizer=optimizer or settings.optimizer,
         gradient_clip=settings.gradient_clip,
         compute=compute,
-        schedule=trapezoid(settings),
-        compiled=settings.steps >= COMPILE_FROM_STEPS,
+        schedule=schedule or trapezoid(settings),
+        compiled=settings.steps >= COMPILE_FROM_STEPS if compiled is None else compiled,
     )
-    step, state = checkpoints.restore(checkpoint_folder, {"model": engine})
+    step, state = checkpoints.restore(checkpoint_folder, {"model": engine}) if checkpoint_folder else (0, {})
     history: list[dict[str, float]] = state.get("history", [])
     saver = Saver(checkpoint_folder, {"model": engine}, run, compute.checkpoint_seconds)
     objective.train()
     with polled() as stop, Progress(name, settings.steps, done=step, writes=checkpoint_folder) as progress:
         while step < settings.steps:
-            row = _step(engine, batch_at(step))
+            batch = batch_at(step)
+            _fit_to(engine, len(next(iter(batch.values()))), compute.micro_batch)
+            row = _step(engine, batch)
             step += 1
             history.append({"step": step, **row})
             run.log({f"{name}/{key}": value for key, value in row.items()}, step=step)
             progress.advance(loss=row["loss"])
+            if after_step:
+                after_step(step)
             saver.step_done(step, {"history": history}, last=step == settings.steps, stopping=stop.requested)
     _gather(engine, objective)
     engine.destroy()
@@ -86,7 +98,11 @@ class Saver:
     """Checkpoints at the end of a step: when one is due, at the last step, and before a stop."""
 
     def __init__(
-        self, folder: Path, engines: dict[str, deepspeed.DeepSpeedEngine], run: Run, least_seconds: float
+        self,
+        folder: Path | None,
+        engines: dict[str, deepspeed.DeepSpeedEngine],
+        run: Run,
+        least_seconds: float,
     ) -> None:
         self.folder, self.engines, self.run, self.least_seconds = folder, engines, run, least_seconds
         self.saved_at = time.monotonic()
@@ -95,12 +111,13 @@ class Saver:
         """Called by every rank after each step. Raises Interrupted, once saved, if any rank was told to stop."""
         stopping = processes.any_rank(stopping)
         due = processes.any_rank(time.monotonic() - self.saved_at >= self.least_seconds)
-        if last or stopping or due:
+        if self.folder and (last or stopping or due):
             self.run.flush()  # first, so that a resume from here has nothing before it to log again
             checkpoints.save(self.folder, step, self.engines, state)
             self.saved_at = time.monotonic()
         if stopping and not last:
-            raise Interrupted(f"saved at step {step}: run again to go on from there")
+            saved = f"saved at step {step}" if self.folder else "nothing to save"
+            raise Interrupted(f"{saved}: run again to go on from there")
 
 
 def start(
@@ -108,28 +125,33 @@ def start(
     *,
     batch: int,
     precision: str,
-    optimizer: Optimizer,
+    optimizer: Optimizer | torch.optim.Optimizer,
     gradient_clip: float,
     compute: Compute,
-    schedule: Callable[[torch.optim.Optimizer], LRScheduler] | None = None,
+    schedule: Schedule | None = None,
     compiled: bool = False,
 ) -> deepspeed.DeepSpeedEngine:
     """A DeepSpeed engine over `objective`: ZeRO stage, precision, optimizer, schedule, clipping, micro-batches."""
     for module in objective.modules():
         if isinstance(module, PreTrainedModel):
             prefer_attention(module)
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        optimizer = optimizer_for(objective, optimizer)
     # DeepSpeed compiles Muon's update by itself
     torch.compiler.set_stance("default" if compute.compile and can_compile() else "force_eager")
     engine, *_ = deepspeed.initialize(
         model=objective,
-        optimizer=optimizer_for(objective, optimizer),
+        optimizer=optimizer,
         lr_scheduler=schedule,
         config={
             "train_batch_size": batch,
             "train_micro_batch_size_per_gpu": compute.micro_batch or batch // processes.world(),
             "gradient_clipping": gradient_clip,
             # ZeRO 3 needs whole gradients for Muon
-            "zero_optimization": {"stage": compute.zero_stage, "reduce_scatter": optimizer.name != "muon"},
+            "zero_optimization": {
+                "stage": compute.zero_stage,
+                "reduce_scatter": not isinstance(optimizer, MuonWithAuxAdam),
+            },
             "zero_allow_untested_optimizer": True,
             "torch_autocast": {"enabled": precision == "bf16", "dtype": "bfloat16"},
             "steps_per_print": 10**9,
@@ -148,7 +170,7 @@ def prefer_attention(network: PreTrainedModel) -> None:
         network.set_attn_implementation("eager")
 
 
-def trapezoid(settings: Training) -> Callable[[torch.optim.Optimizer], LRScheduler]:
+def trapezoid(settings: Training) -> Schedule:
     """Learning rate: linear warm-up, level, then linear decay to zero over the last `decay_fraction` of the steps."""
     return lambda optimizer: get_wsd_schedule(
         optimizer,
@@ -224,6 +246,14 @@ def _step(engine: deepspeed.DeepSpeedEngine, batch: Batch) -> dict[str, float]:
     row["gradient_norm"] = float(engine.get_global_grad_norm() or 0.0)
     row["learning_rate"] = float(engine.get_lr()[0])
     return row
+
+
+def _fit_to(engine: deepspeed.DeepSpeedEngine, rows: int, micro_batch: int) -> None:
+    """Takes a global batch of so many rows: in more micro-batches, or whole where there are none."""
+    if micro_batch:
+        engine.set_train_batch_size(rows)
+    else:
+        engine.set_train_micro_batch_size(rows // processes.world())
 
 
 def _gather(engine: deepspeed.DeepSpeedEngine, objective: nn.Module) -> None:

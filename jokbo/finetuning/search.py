@@ -1,0 +1,140 @@
+"""Fine-tuning for classes, and one search for all: the same rates, seeds and steps whatever the network.
+
+For each task the learning rate is chosen on validation texts, with the first seed; the other seeds are run with it.
+Test texts are read with the chosen rate alone.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from jokbo.data.batches import sample_indices
+from jokbo.training.processes import device
+
+if TYPE_CHECKING:
+    from jokbo.training.engine import Batch
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Task:
+    """Texts as rows of tokens [N, T], padded on the right, and their labels [N], each by split."""
+
+    name: str
+    tokens: Mapping[str, Tensor]
+    labels: Mapping[str, Tensor]
+    padding: int
+
+
+class Classifier(nn.Module):
+    """A linear layer over a vector for each text. The loss is its cross-entropy."""
+
+    def __init__(
+        self, network: nn.Module, features: Callable[[nn.Module, Tensor], Tensor], width: int
+    ) -> None:
+        """`features(network, tokens_BT)` gives vectors [B, width]. The layer's weights are drawn here."""
+        super().__init__()
+        self.network = network
+        self.features = features
+        self.dropout = nn.Dropout(0.1)
+        self.head = nn.Linear(width, 2)
+        nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+
+    def logits(self, tokens_BT: Tensor) -> Tensor:
+        return self.head(self.dropout(self.features(self.network, tokens_BT))).float()
+
+    def forward(self, tokens_BT: Tensor, labels_B: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        logits_BC = self.logits(tokens_BT)
+        accuracy = (logits_BC.argmax(-1) == labels_B).float().mean()
+        return nn.functional.cross_entropy(logits_BC, labels_B), {"accuracy": accuracy}
+
+
+def batches(task: Task, rows: int, seed: int) -> Callable[[int], Batch]:
+    """The batch of each step: shuffled training texts, gone through again and again."""
+
+    def batch_at(step: int) -> Batch:
+        indices = sample_indices(step, rows, len(task.labels["train"]), seed, task.name)
+        chosen_B = torch.from_numpy(indices)
+        tokens_BT = trimmed(task.tokens["train"][chosen_B], task.padding)
+        return {"tokens_BT": tokens_BT, "labels_B": task.labels["train"][chosen_B]}
+
+    return batch_at
+
+
+def trimmed(tokens_BT: Tensor, padding: int) -> Tensor:
+    """The rows without the columns in which every one of them has padding."""
+    return tokens_BT[:, : int((tokens_BT != padding).sum(dim=1).max())]
+
+
+@torch.no_grad()
+def accuracy(classifier: Classifier, task: Task, split: str, rows: int = 128) -> float:
+    """The share of a split's texts that get their label. Texts of like length are read together."""
+    classifier.eval()
+    tokens_NT, labels_N = task.tokens[split], task.labels[split]
+    order = torch.argsort((tokens_NT != task.padding).sum(dim=1), stable=True)
+    right = 0
+    for some in order.split(rows):
+        logits_BC = classifier.logits(trimmed(tokens_NT[some], task.padding).to(device()))
+        right += int((logits_BC.argmax(-1).cpu() == labels_N[some]).sum())
+    return right / len(labels_N)
+
+
+def search(
+    tasks: list[Task],
+    fitted: Callable[[Task, float, int], Classifier],
+    *,
+    learning_rates: list[float],
+    seeds: list[int],
+    done: Path,
+) -> dict[str, Any]:
+    """What comes of `fitted(task, learning_rate, seed)`, a classifier that has been trained, for each task.
+
+    {"tasks": {name: {"accuracies", "mean", "sd", "validation", "learning_rate"}}, "mean", "sd"}: accuracies on test
+    texts by seed; the last two are of the mean over tasks, over seeds. Each training's figures are kept in the folder
+    `done`, and found there by a run that goes on.
+    """
+    found: dict[str, Any] = {}
+    for task in tasks:
+
+        def measured(rate: float, seed: int, task: Task = task) -> dict[str, float]:
+            path = done / f"{task.name}-{rate:g}-{seed}.json"
+            if not path.exists():
+                classifier = fitted(task, rate, seed)
+                figures = {split: accuracy(classifier, task, split) for split in SPLITS[1:]}
+                path.parent.mkdir(parents=True, exist_ok=True)
+                partial = path.with_suffix(".partial")
+                partial.write_text(json.dumps(figures))
+                partial.rename(path)
+            return json.loads(path.read_text())
+
+        validation = {rate: measured(rate, seeds[0])["validation"] for rate in learning_rates}
+        rate = max(learning_rates, key=validation.__getitem__)
+        accuracies = [measured(rate, seed)["test"] for seed in seeds]
+        found[task.name] = {
+            "accuracies": accuracies,
+            **spread(accuracies),
+            "validation": validation[rate],
+            "learning_rate": rate,
+        }
+    by_seed = [
+        statistics.fmean(parts) for parts in zip(*(f["accuracies"] for f in found.values()), strict=True)
+    ]
+    return {"tasks": found, **spread(by_seed)}
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Mean and standard deviation (of a sample; 0 of a single value)."""
+    return {
+        "mean": statistics.fmean(values),
+        "sd": statistics.stdev(values) if len(values) > 1 else 0.0,
+    }

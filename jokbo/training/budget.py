@@ -1,0 +1,87 @@
+"""How many steps a budget pays for, so that different systems can be trained at equal cost.
+
+A budget is in tokens read, in floating-point operations, or in seconds. The first two are functions of the settings
+alone; seconds are measured on the machine at hand, once, and kept where a resumed run finds them again.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+if TYPE_CHECKING:
+    from jokbo.params import Budget
+    from jokbo.training.engine import Batch
+
+TIMED_STEPS, FIRST_STEPS = 5, 3  # the first ones allocate memory and choose kernels
+
+
+def steps_for(
+    budget: Budget,
+    *,
+    tokens: int,
+    flops: int,
+    timed: Callable[[], float],
+    remembered: Path,
+) -> int:
+    """The number of steps, at least 1, that the budget pays for.
+
+    `tokens` and `flops` are those of a step; `timed()` measures its seconds, which are kept in the file `remembered`.
+    """
+    if budget.by == "tokens":
+        return max(1, round(budget.amount / tokens))
+    if budget.by == "flops":
+        return max(1, round(budget.amount / flops))
+    if not remembered.exists():
+        remembered.parent.mkdir(parents=True, exist_ok=True)
+        partial = remembered.with_suffix(".partial")
+        partial.write_text(json.dumps({"seconds_a_step": timed()}))
+        partial.rename(remembered)
+    return max(1, round(budget.amount / json.loads(remembered.read_text())["seconds_a_step"]))
+
+
+def flops_of(objective: nn.Module, batch: Batch) -> int:
+    """Floating-point operations of the matrix products of one step, forward and backward (a multiplication and an
+    addition are two). Counted by doing it, with recurrent layers and attention taken apart into products."""
+    with (
+        warnings.catch_warnings(),
+        torch.random.fork_rng(),
+        torch.backends.mkldnn.flags(enabled=False),
+        sdpa_kernel(SDPBackend.MATH),
+        FlopCounterMode(display=False) as counter,
+    ):
+        warnings.simplefilter("ignore")
+        objective(**batch)[0].backward()
+    objective.zero_grad(set_to_none=True)
+    return counter.get_total_flops()
+
+
+def seconds_of(
+    objective: nn.Module, batch_at: Callable[[int], Batch], precision: str, device: torch.device
+) -> float:
+    """Seconds of one step on this machine: the median of some on a copy, which leaves `objective` as it is."""
+    network = copy.deepcopy(objective).to(device)
+    optimizer = torch.optim.AdamW(network.parameters(), fused=True)
+    found = []
+    with torch.random.fork_rng():
+        for step in range(FIRST_STEPS + TIMED_STEPS):
+            start = time.perf_counter()
+            batch = {name: value.to(device) for name, value in batch_at(step).items()}
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                loss, _ = network(**batch)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            loss.item()  # on a GPU, waits for it
+            found.append(time.perf_counter() - start)
+    return sorted(found[FIRST_STEPS:])[TIMED_STEPS // 2]
