@@ -22,6 +22,11 @@ STUDENT = Path("models/student")
 REWARD = Path("models/reward")
 ALIGNED = Path("models/aligned")
 
+FAMILY_DATA = Path("data/family")
+FAMILY_MODELS = Path("models/family")  # a folder a system
+FAMILY_TABLE = Path("reports/family.md")
+FAMILY = Path("family")  # kept in git: table.json, what the last run of the family measured
+
 REPORT = Path("reports/report.html")
 DATA_CARD, DATA_CARD_PAGE = Path("reports/data-card.json"), Path("reports/data-card.md")
 PROFILES = Path("profiles")  # other corpora: NAME.yaml, and what was measured, NAME.json

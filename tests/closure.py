@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 PACKAGES = ("flows", "tasks", "jokbo")
 EXEMPT = (
-    "jokbo.params"  # the schema holds no defaults and changes no value, so it cannot change what is computed
+    "jokbo.params."  # the schema holds no defaults and changes no value, so it cannot change what is computed
 )
 
 
@@ -25,8 +25,8 @@ def graph() -> grimp.ImportGraph:
 
 def closure(module: str, imports: grimp.ImportGraph) -> list[str]:
     """The files that `module` is made of, relative to the project."""
-    modules = {module, *imports.find_upstream_modules(module)} - {EXEMPT}
-    files = {file for name in modules for file in _files(name)}
+    modules = {module, *imports.find_upstream_modules(module)}
+    files = {file for name in modules if not f"{name}.".startswith(EXEMPT) for file in _files(name)}
     return sorted(str(file) for file in files)
 
 

@@ -25,7 +25,14 @@ def test_the_shipped_file_is_valid() -> None:
         "reward",
         "ppo",
     }
-    assert set(type(loaded).model_fields) == {"compute", *stages, "evaluate"}
+    assert set(type(loaded).model_fields) == {
+        "compute",
+        *stages,
+        "evaluate",
+        "family_text",
+        "family",
+        "family_baselines",
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,28 @@
+"""What every section of params.yaml is made of."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]  # of a file or a folder, and of one of DVC's stages
+DropoutRate = Annotated[float, Field(ge=0, lt=1)]
+Betas = Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]
+Precision = Literal["fp32", "bf16"]
+Requirement = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[^=\s]+$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def check_heads(width: int, heads: int) -> None:
+    if width % heads:
+        raise ValueError(f"heads is {heads}: it must divide width, which is {width}")

@@ -1,0 +1,190 @@
+"""The sections of the stages that make text into tokens: fetch, prepare and tokenize."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from jokbo.params.base import Positive, Requirement, Section, Seed, Sha256, Share
+
+Columns = dict[Literal["text", "label", "source", "ratings"], str]  # a field of ours -> its name in the data
+
+
+class Source(Section):
+    licence: Annotated[
+        str, Field(min_length=1)
+    ]  # of the texts, an SPDX name or a line that says what is known
+    language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]  # ISO 639
+
+
+class PackageSource(Source):
+    kind: Literal["package"]
+    requirement: Requirement
+    sha256: Sha256
+    member: str
+    format: Literal["txt", "jsonl", "csv", "parquet", "icwsm2014"]
+    columns: Columns | None = None
+
+
+class FilesSource(Source):
+    kind: Literal["files"]
+    paths: str  # a file, a folder or a glob below data/local, or an fsspec URL
+    sha256: Sha256 | None = None  # of the one file that a URL names
+    format: Literal["txt", "jsonl", "csv", "parquet"]
+    columns: Columns | None = None
+
+    @model_validator(mode="after")
+    def pinned(self) -> FilesSource:
+        if self.sha256 and "://" not in self.paths:
+            raise ValueError("sha256 is for a URL: DVC itself sees what changes in data/local")
+        return self
+
+
+class HubSource(Source):
+    kind: Literal["hub"]
+    dataset: str
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    split: str
+    streaming: bool
+    columns: Columns
+
+
+class Fetch(Section):
+    sources: dict[str, Annotated[PackageSource | FilesSource | HubSource, Field(discriminator="kind")]]
+    maximum_bytes: Positive
+
+    @model_validator(mode="after")
+    def some_source(self) -> Fetch:
+        if not self.sources:
+            raise ValueError("sources is empty: name at least one")
+        return self
+
+
+class Splits(Section):
+    train: Share
+    prompts: Share
+    validation: Share
+    test: Share
+    judge: Share
+
+    @model_validator(mode="after")
+    def whole(self) -> Splits:
+        total = self.train + self.prompts + self.validation + self.test + self.judge
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"the shares add up to {total:g}: they must add up to 1")
+        return self
+
+
+Cleaner = Literal[
+    "unicode", "html", "control_characters", "boilerplate_lines", "missing_spaces", "white_space"
+]
+Personal = Literal["email", "phone", "ip"]
+Rule = Literal[
+    "words",
+    "mean_word_length",
+    "symbols",
+    "bullet_lines",
+    "ellipsis_lines",
+    "alphabetic_words",
+    "stop_words",
+    "duplicate_lines",
+    "duplicate_paragraphs",
+    "duplicate_line_characters",
+    "duplicate_paragraph_characters",
+    "top_2_gram",
+    "top_3_gram",
+    "top_4_gram",
+    "duplicate_5_grams",
+    "duplicate_6_grams",
+    "duplicate_7_grams",
+    "duplicate_8_grams",
+    "duplicate_9_grams",
+    "duplicate_10_grams",
+]
+
+
+class Bounds(Section):
+    minimum: float | int | None = None
+    maximum: float | int | None = None
+
+    @model_validator(mode="after")
+    def some_bound(self) -> Bounds:
+        if self.minimum is None and self.maximum is None:
+            raise ValueError("give a minimum, a maximum or both")
+        return self
+
+
+class Quality(Section):
+    sources: list[str]
+    rules: dict[Rule, Bounds]
+
+
+class NearDuplicates(Section):
+    drop: bool
+    sources: list[str]
+    shingle_words: Positive
+    bands: Positive
+    rows: Positive
+    similarity: Annotated[float, Field(gt=0, le=1)]
+
+
+class Decontaminate(Section):
+    ngram: Positive
+    splits: list[Literal["prompts", "validation", "test", "judge"]]  # none: off
+
+
+class Prepare(Section):
+    seed: Seed
+    splits: Splits
+    clean: list[Cleaner]
+    minimum_words: Positive
+    languages: list[str]
+    personal_data: list[Personal]
+    quality: Quality
+    near_duplicates: NearDuplicates
+    decontaminate: Decontaminate
+
+
+class MixByEpochs(Section):
+    by: Literal["epochs"]
+    sources: dict[str, Annotated[float, Field(ge=0)]]  # passes over each
+
+
+class MixByWeights(Section):
+    by: Literal["weights"]
+    sources: dict[str, Annotated[float, Field(ge=0)]]  # share of the tokens, up to a common factor
+
+
+class MixByTemperature(Section):
+    by: Literal["temperature"]
+    sources: list[str]
+    temperature: Annotated[float, Field(ge=1)]  # share in proportion to size ** (1 / temperature)
+
+
+Mix = Annotated[MixByEpochs | MixByWeights | MixByTemperature, Field(discriminator="by")]
+
+
+def check_mix(mix: Mix) -> None:
+    if not mix.sources or (isinstance(mix.sources, dict) and not sum(mix.sources.values())):
+        raise ValueError("mix.sources sum to zero: give at least one source a weight above 0")
+
+
+class Tokenizer(Section):
+    kind: Literal["byte_bpe", "wordpiece", "unigram"]
+    vocabulary: Annotated[int, Field(ge=258, le=2**31)]
+    normalisation: Literal["none", "nfc", "nfkc"]
+    lowercase: bool
+    sample_bytes: Positive
+
+
+class Tokenize(Section):
+    seed: Seed
+    tokenizer: Tokenizer
+    mix: Mix
+    shard_tokens: Positive
+
+    @model_validator(mode="after")
+    def some_text(self) -> Tokenize:
+        check_mix(self.mix)
+        return self
