@@ -22,6 +22,7 @@ from jokbo.systems.common import Marks, Paper, Size, Text, generator
 from jokbo.systems.masking import framed, masked_loss, replaced, spans
 
 TITLE, YEAR, OBJECTIVE = "ALBERT", 2020, "masked n-grams, sentence order"
+NATS = "masked"
 NGRAMS = np.array([1, 2, 3])
 
 

@@ -26,6 +26,7 @@ from jokbo.systems.common import Marks, Paper, Size, Text
 TITLE = "RNNsearch (Bahdanau et al.)"
 YEAR = 2014
 OBJECTIVE = "second half of a block from the first, by soft attention"
+NATS = "loss"
 
 # The paper prints no count. Its appendix A.2.3 gives all sizes: embeddings 2 * 30000 * 620, encoder 2 * 3 * 1000 *
 # (620 + 1000), decoder 3 * 1000 * (620 + 1000 + 2000), start 1000 * 1000, alignment 1000 * (1000 + 2000) + 1000,
@@ -40,6 +41,7 @@ PAPER_SIZES = {
 class RNNsearch(nn.Module):
     def __init__(self, size: Size, marks: Marks) -> None:
         super().__init__()
+        self.size = size
         width, embedding = size.width, size.more["embedding"]
         self.begin = marks.end_of_text
         self.source = nn.Embedding(size.vocabulary, embedding)

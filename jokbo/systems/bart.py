@@ -29,6 +29,7 @@ from jokbo.systems.transformer import shifted
 TITLE = "BART: Denoising Sequence-to-Sequence Pre-training"
 YEAR = 2020
 OBJECTIVE = "a text from itself corrupted"
+NATS = "loss"
 # in the order in which they are done
 NOISES = ("permutation", "rotation", "deletion", "masking", "infilling")
 DEFAULT = ("permutation", "infilling")

@@ -29,6 +29,7 @@ from jokbo.systems.common import Marks, Paper, Size, Text, generator
 from jokbo.systems.masking import framed, masked, masked_loss
 
 TITLE, YEAR, OBJECTIVE = "BERT", 2019, "masked tokens (static), next sentence"
+NATS = "masked"
 PAPER_SIZES = {
     "base": Paper(Size(30522, 12, 768, 12, 512, 0.1), 110e6, "all, both heads"),
     "large": Paper(Size(30522, 24, 1024, 16, 512, 0.1), 340e6, "all, both heads"),

@@ -1,23 +1,36 @@
 """What the systems of the family share: their size, the marks of the tokenizer, the text that they read.
 
-Every other file of this folder but gpt.py is one paper and has
+Every other file of this folder but gpt.py, masking.py and noise.py, which they share, is one paper, imports at most one
+other paper, and has
 
     TITLE, YEAR, OBJECTIVE      for the table of the comparison
+    NATS                        which metric (or "loss") is the mean cross-entropy in nats of the tokens predicted; it
+                                compares with the unigram entropy where the tokens are as they come (XLM's are rarer)
+                                and the network has not read them (BART's has, most of them)
     PAPER_SIZES                 {name: Paper}: sizes as published, with the parameters that the paper counts
-    network(size, marks, seed)  the network with fresh weights, a function of its arguments alone
+    network(size, marks, seed)  the network with fresh weights, a function of its arguments alone; for DistilBERT
+                                size.more["teacher"] may name the folder of a BERT to begin with and to learn from
     Objective(network, marks)   a module: Objective(...)(**batch) is (mean loss, {metric: scalar}), as the engine trains
     batch(text, step, rows, context, seed)   a step's input, a function of (seed, step) alone
     features(network, tokens_BT, marks)      a vector for each row of padded text, [B, D]: what a classifier reads
+
+A network is transformers' own or saves itself as that does (`save_pretrained`), or it is a plain module whose `size` is
+the one that it was made with. `save` writes either; `load` opens the second kind, an Auto class of transformers the
+first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
 from jokbo.data.batches import packed_batch
@@ -57,15 +70,24 @@ class Marks:
     cls: int
     sep: int
     mask: int
+    pieces: tuple[str, ...] = ()  # what all tokens are spelled like, by id; ELMo reads it
 
 
 @dataclass(frozen=True)
 class Text:
-    """What a system makes its input from: documents, each followed by an end-of-text mark, as one row of tokens."""
+    """What a system makes its input from: documents, each followed by an end-of-text mark, as one row of tokens; for
+    XLM also pairs of texts that say the same in the corpus' language and in another."""
 
     corpus: TokenCorpus
     marks: Marks
     vocabulary: int
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]] = ()
+
+    @cached_property
+    def counts_V(self) -> np.ndarray:
+        """How often each token comes, pairs and all."""
+        parts = [*self.corpus.shards, *(side for pair in self.pairs for side in pair)]
+        return sum(np.bincount(tokens, minlength=self.vocabulary) for tokens in parts)
 
     def blocks(self, step: int, rows: int, length: int, seed: int) -> Tensor:
         """Full blocks of running text, int64 [rows, length], marks of document ends among them."""
@@ -100,3 +122,20 @@ def generator(seed: int, step: int, purpose: str = "") -> np.random.Generator:
 def hash_of(purpose: str) -> int:
     """A number of 64 bits for a name, the same in every process."""
     return int.from_bytes(purpose.encode()[:8].ljust(8, b"\0"), "big")
+
+
+def save(network: nn.Module, folder: Path) -> None:
+    """Writes weights and size: transformers' files of a network that has them, else size.json and model.safetensors."""
+    if hasattr(network, "save_pretrained"):
+        network.save_pretrained(folder)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "size.json").write_text(json.dumps(asdict(network.size), indent=2) + "\n")
+    save_model(network, str(folder / "model.safetensors"))
+
+
+def load(network: Callable[[Size, Marks, int], nn.Module], marks: Marks, folder: Path) -> nn.Module:
+    """A plain module that `save` wrote, made anew by its system's `network`."""
+    made = network(Size(**json.loads((folder / "size.json").read_text())), marks, 0)
+    load_model(made, folder / "model.safetensors")
+    return made

@@ -28,6 +28,7 @@ from jokbo.systems.common import Marks, Paper, Size, Text, generator
 from jokbo.systems.masking import full_sentences, masked, masked_loss
 
 TITLE, YEAR, OBJECTIVE = "Cramming", 2023, "masked tokens"
+NATS = "loss"
 PAPER_SIZES = {"crammed": Paper(Size(32768, 16, 768, 12, 128), 120e6)}
 
 

@@ -30,6 +30,7 @@ from jokbo.systems.common import Marks, Paper, Size
 from jokbo.systems.masking import gathered, state_of_cls, weighted_mean
 
 TITLE, YEAR, OBJECTIVE = "DeBERTa", 2021, "masked tokens"
+NATS = "loss"
 # What the appendix says relative positions add (2 L d^2 + 2 k d) to RoBERTa's 125M and 355M: 14M and 49M. Exactly, the
 # formula gives 14.9M and 51.4M.
 PAPER_SIZES = {

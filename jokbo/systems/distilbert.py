@@ -18,17 +18,18 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from transformers import BertForMaskedLM, BertForPreTraining, DistilBertConfig, DistilBertForMaskedLM
+from transformers import BertForPreTraining, DistilBertConfig, DistilBertForMaskedLM
 
+from jokbo.errors import InputError
 from jokbo.systems import roberta
 from jokbo.systems.common import Marks, Paper, Size
 from jokbo.systems.masking import gathered, state_of_cls, weighted_mean
 
 TITLE, YEAR, OBJECTIVE = "DistilBERT", 2019, "masked tokens, distillation from BERT"
+NATS = "masked_loss"
 PAPER_SIZES = {"base": Paper(Size(30522, 6, 768, 12, 512, 0.1), 66e6)}
 TEMPERATURE = 2.0
 WEIGHTS = {"soft_targets": 5.0, "masked": 2.0, "cosine": 1.0}
-Teacher = BertForPreTraining | BertForMaskedLM
 
 # of a layer, of the embeddings and of the head: BERT's names and DistilBERT's
 LAYER_NAMES = {
@@ -49,9 +50,9 @@ HEAD_NAMES = {
 
 
 def network(size: Size, marks: Marks, seed: int) -> DistilBertForMaskedLM:
-    """A student that knows nothing of a teacher; `student_of` begins with one."""
+    """With `size.more["teacher"]`, the folder of a BERT as wide, a student that begins from it; else a random one."""
     torch.manual_seed(seed)
-    return DistilBertForMaskedLM(
+    student = DistilBertForMaskedLM(
         DistilBertConfig(
             vocab_size=size.vocabulary,
             dim=size.width,
@@ -62,33 +63,51 @@ def network(size: Size, marks: Marks, seed: int) -> DistilBertForMaskedLM:
             dropout=size.dropout,
             attention_dropout=size.dropout,
             pad_token_id=marks.padding,
+            teacher=size.more.get("teacher"),
         )
     )
+    if student.config.teacher:
+        begin_from(teacher_of(student), student)
+    return student
 
 
-@torch.no_grad()
-def student_of(teacher: Teacher, layers: int, marks: Marks) -> DistilBertForMaskedLM:
-    """A student of `layers` layers: the teacher's embeddings and head, and evenly spaced layers from the first on."""
+def teacher_of(student: DistilBertForMaskedLM) -> BertForPreTraining:
+    """The BERT in the folder that the student's configuration names.
+
+    Raises InputError if none is named, or one of another size.
+    """
+    mine = student.config
+    if not mine.teacher:
+        raise InputError("DistilBERT's `more` names no `teacher`: give the folder of a pretrained BERT")
+    teacher = BertForPreTraining.from_pretrained(mine.teacher)
     theirs = teacher.config
-    size = Size(
+    needed = (mine.vocab_size, mine.dim, mine.n_heads, mine.max_position_embeddings)
+    found = (
         theirs.vocab_size,
-        layers,
         theirs.hidden_size,
         theirs.num_attention_heads,
         theirs.max_position_embeddings,
-        theirs.hidden_dropout_prob,
     )
-    student = network(size, marks, seed=0)
+    if found != needed:
+        raise InputError(
+            f"{mine.teacher}: a BERT of (vocabulary, width, heads, context) {found}, but its student DistilBERT has "
+            f"{needed}: give both the same size but for layers"
+        )
+    return teacher
+
+
+@torch.no_grad()
+def begin_from(teacher: BertForPreTraining, student: DistilBertForMaskedLM) -> None:
+    """Gives the student the teacher's embeddings and head, and evenly spaced ones of its layers from the first on."""
     mine, given = student.distilbert.embeddings, teacher.bert.embeddings
     mine.word_embeddings.load_state_dict(given.word_embeddings.state_dict())
     mine.LayerNorm.load_state_dict(given.LayerNorm.state_dict())
     positions_TD = given.position_embeddings.weight + given.token_type_embeddings.weight[0]
     mine.position_embeddings.weight.copy_(positions_TD)
-    for number, layer in enumerate(student.distilbert.transformer.layer):
-        source = teacher.bert.encoder.layer[number * theirs.num_hidden_layers // layers]
-        _copy(source, layer, LAYER_NAMES)
+    layers, sources = student.distilbert.transformer.layer, teacher.bert.encoder.layer
+    for number, layer in enumerate(layers):
+        _copy(sources[number * len(sources) // len(layers)], layer, LAYER_NAMES)
     _copy(teacher.cls.predictions, student, HEAD_NAMES)
-    return student
 
 
 def _copy(source: nn.Module, target: nn.Module, names: dict[str, str]) -> None:
@@ -102,13 +121,13 @@ batch = roberta.batch  # the paper's way, and the same rows and masks for the sa
 class Objective(nn.Module):
     """5 T^2 KL(teacher || student) + 2 masked + 1 (1 - cosine), each a mean.
 
-    The teacher is no submodule: the engine neither trains nor saves it.
+    The teacher, which the network's configuration names, is no submodule: the engine neither trains nor saves it.
     """
 
-    def __init__(self, network: DistilBertForMaskedLM, marks: Marks, teacher: Teacher) -> None:
+    def __init__(self, network: DistilBertForMaskedLM, marks: Marks) -> None:
         super().__init__()
         self.network = network
-        self._teacher = (teacher.eval().requires_grad_(False),)
+        self._teacher = (teacher_of(network).eval().requires_grad_(False),)
 
     def forward(
         self, inputs_BT: Tensor, places_BK: Tensor, targets_BK: Tensor, weights_BK: Tensor

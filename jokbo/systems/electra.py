@@ -25,6 +25,7 @@ from jokbo.systems.common import Marks, Paper, Size, Text, generator
 from jokbo.systems.masking import framed, full_sentences, gathered, masked, state_of_cls, weighted_mean
 
 TITLE, YEAR, OBJECTIVE = "ELECTRA", 2020, "replaced-token detection"
+NATS = "generator_loss"
 DISCRIMINATOR = "discriminator"
 PAPER_SIZES = {  # table 6; it rounds to millions
     "small": Paper(

@@ -29,6 +29,7 @@ from jokbo.systems.common import Marks, Paper, Size, Text
 TITLE = "ELMo (Peters et al.)"
 YEAR = 2018
 OBJECTIVE = "next token and token before, by one LSTM each"
+NATS = "loss"
 
 PADDING, BEGIN, END, CHARACTERS = 0, 257, 258, 259  # byte b is character 1 + b
 CHARACTER_WIDTH = 16
@@ -105,6 +106,7 @@ class CharacterVectors(nn.Module):
 class BiLM(nn.Module):
     def __init__(self, size: Size, characters_VC: Tensor) -> None:
         super().__init__()
+        self.size = size
         self.vectors = CharacterVectors(size, characters_VC)
         self.forwards, self.backwards = (
             nn.ModuleList(
@@ -156,10 +158,9 @@ def in_reverse(x_BTD: Tensor, lengths_B: Tensor) -> Tensor:
     return x_BTD.gather(1, order_BT[..., None].expand_as(x_BTD))
 
 
-def network(size: Size, marks: Marks, seed: int, characters_VC: Tensor) -> BiLM:
-    """`characters_VC` is the table that `characters` makes of the vocabulary."""
+def network(size: Size, marks: Marks, seed: int) -> BiLM:
     torch.manual_seed(seed)
-    return BiLM(size, characters_VC)
+    return BiLM(size, characters(marks.pieces))
 
 
 class Objective(nn.Module):

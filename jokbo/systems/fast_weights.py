@@ -27,6 +27,7 @@ from jokbo.systems.common import Marks, Paper, Size, Text, at_last, next_token_l
 TITLE = "Fast weights (Schmidhuber; Schlag et al.)"
 YEAR = 2021
 OBJECTIVE = "next token"
+NATS = "loss"
 
 # "Small" of section 6.3 over WikiText-103; the count is from its sizes: words 267735 * 128, and 16 layers, each
 # attention 128 * (3 * 128 + 8) + 128 * 128 and feed-forward 2 * 128 * 2048.
@@ -121,6 +122,7 @@ class FastWeightLayer(nn.Module):
 class FastWeights(nn.Module):
     def __init__(self, size: Size) -> None:
         super().__init__()
+        self.size = size
         self.embedding = nn.Embedding(size.vocabulary, size.width)
         nn.init.normal_(self.embedding.weight, std=0.02)
         self.scale = size.width**0.5

@@ -22,9 +22,10 @@ from jokbo.systems import gpt
 from jokbo.systems.common import Marks, Paper, Size
 from jokbo.systems.gpt1 import Objective, batch, features
 
-__all__ = ["OBJECTIVE", "PAPER_SIZES", "TITLE", "YEAR", "Objective", "batch", "features", "network"]
+__all__ = ["NATS", "OBJECTIVE", "PAPER_SIZES", "TITLE", "YEAR", "Objective", "batch", "features", "network"]
 
 TITLE, YEAR, OBJECTIVE = "GPT-3", 2020, "next token"
+NATS = "loss"
 PAPER_SIZES = {
     name: Paper(Size(vocabulary=50257, layers=layers, width=width, heads=heads, context=2048), parameters)
     for name, layers, width, heads, parameters in [

@@ -25,6 +25,7 @@ from jokbo.systems.masking import replaced
 TITLE = "MASS: Masked Sequence to Sequence Pre-training for Language Generation"
 YEAR = 2019
 OBJECTIVE = "a fragment of half the tokens from the rest"
+NATS = "loss"
 SHARE = 0.5  # of the tokens in the fragment
 
 # The paper prints no count: these are of the authors' README (microsoft/MASS, MASS-summarization).

@@ -19,6 +19,7 @@ from jokbo.systems.common import Marks, Paper, Size, Text, generator
 from jokbo.systems.masking import framed, full_sentences, masked, masked_loss, state_of_cls
 
 TITLE, YEAR, OBJECTIVE = "RoBERTa", 2019, "masked tokens (dynamic)"
+NATS = "loss"
 PAPER_SIZES = {
     # the paper's section 3 calls base 110M after BERT's; with the 50K byte-level BPE its model card says 125M
     "base": Paper(Size(50265, 12, 768, 12, 512, 0.1), 125e6, "all, with the masked-token head"),

@@ -28,6 +28,7 @@ from jokbo.systems.common import Marks, Paper, Size, Text, at_last, next_token_l
 TITLE = "Sentiment neuron (Radford et al.)"
 YEAR = 2017
 OBJECTIVE = "next byte"
+NATS = "loss"
 
 # Wolfram's Neural Net Repository counts 86,245,112 in the published weights: with the 248 bytes that UTF-8 can hold,
 # and the gains of weight normalisation (10 * 4096) multiplied into the weights.
@@ -44,6 +45,7 @@ PAPER_SIZES = {
 class MultiplicativeLSTM(nn.Module):
     def __init__(self, size: Size) -> None:
         super().__init__()
+        self.size = size
         width, embedding = size.width, size.more["embedding"]
         self.embedding = nn.Embedding(size.vocabulary, embedding)
         self.input_factor = weight_norm(nn.Linear(embedding, width, bias=False))

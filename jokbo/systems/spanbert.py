@@ -23,6 +23,7 @@ from jokbo.systems.common import Marks, Paper, Size, Text, generator
 from jokbo.systems.masking import framed, gathered, replaced, spans, state_of_cls, weighted_mean
 
 TITLE, YEAR, OBJECTIVE = "SpanBERT", 2020, "masked spans, span boundary"
+NATS = "masked"
 PAPER_SIZES = {  # the paper has no figure but BERT's, whose sizes it takes (section 4.2)
     "base": Paper(bert.PAPER_SIZES["base"].size, 110e6, "all but the span-boundary head"),
     "large": Paper(bert.PAPER_SIZES["large"].size, 340e6, "all but the span-boundary head"),

@@ -28,6 +28,7 @@ from jokbo.systems.transformer import mean_state, shifted
 TITLE = "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer"
 YEAR = 2020
 OBJECTIVE = "hidden spans of 3 from the rest"
+NATS = "nats"
 SHARE, SPAN = 0.15, 3
 SENTINELS = 100
 
@@ -58,7 +59,8 @@ def network(size: Size, marks: Marks, seed: int) -> T5ForConditionalGeneration:
 
 
 class Objective(nn.Module):
-    """Mean cross-entropy of the target's tokens, nats; `weights_BM` have mean 1 over the global batch."""
+    """Mean cross-entropy of the target's tokens; `weights_BM` have mean 1 over the global batch. The metric `nats`
+    leaves sentinels and end marks out, which are told by where they stand."""
 
     def __init__(self, network: T5ForConditionalGeneration, marks: Marks) -> None:
         super().__init__()
@@ -76,7 +78,10 @@ class Objective(nn.Module):
         losses_BM = nn.functional.cross_entropy(
             logits_BMV.float().flatten(0, 1), targets_BM.flatten(), reduction="none"
         ).view(targets_BM.shape)
-        return (losses_BM * weights_BM).mean(), {}
+        sentinels = self.network.config.vocab_size - SENTINELS
+        worded_BM = (weights_BM > 0) & (targets_BM < sentinels) & (targets_BM != self.marks.end_of_text)
+        nats = (losses_BM * worded_BM).sum() / worded_BM.sum()
+        return (losses_BM * weights_BM).mean(), {"nats": nats.detach()}
 
 
 def rows_of(inputs_BN: Tensor, targets_BM: Tensor, marks: Marks) -> dict[str, Tensor]:

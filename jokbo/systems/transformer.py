@@ -27,6 +27,7 @@ from jokbo.systems.common import Marks, Paper, Size, Text
 TITLE = "Attention Is All You Need"
 YEAR = 2017
 OBJECTIVE = "the second half of a text from the first"
+NATS = "nll"
 SMOOTHING = 0.1
 
 # Table 3 of Vaswani et al.; the vocabulary is "about 37000" (section 5.1), hence the tolerance. Four times the width
@@ -123,6 +124,7 @@ class Transformer(nn.Module):
 
     def __init__(self, size: Size) -> None:
         super().__init__()
+        self.size = size
         self.embedding = nn.Embedding(size.vocabulary, size.width)
         self.encoder, self.decoder = Stack(size, decodes=False), Stack(size, decodes=True)
         self.dropout = nn.Dropout(size.dropout)

@@ -29,6 +29,7 @@ from jokbo.systems.common import Marks, Paper, Size, Text, at_last, next_token_l
 TITLE = "ULMFiT (Howard and Ruder)"
 YEAR = 2018
 OBJECTIVE = "next token"
+NATS = "nats"
 
 # Merity et al. 2018, table 1: 24M on the Penn Treebank's 10,000 words.
 PAPER_SIZES = {"AWD-LSTM": Paper(Size(10000, 3, 400, 1, 70, 0.4, more={"hidden": 1150}), 24e6)}
@@ -64,6 +65,7 @@ def locked_dropout(x_BTD: Tensor, rate: float, training: bool) -> Tensor:
 class AWDLSTM(nn.Module):
     def __init__(self, size: Size) -> None:
         super().__init__()
+        self.size = size
         self.rate = size.dropout
         self.embedding = nn.Embedding(size.vocabulary, size.width)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)

@@ -24,7 +24,6 @@ import json
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +38,7 @@ from jokbo.systems.common import Marks, Paper, Size, Text, generator
 from jokbo.systems.masking import masked, masked_loss
 
 TITLE, YEAR, OBJECTIVE = "XLM", 2019, "masked tokens, of translations too"
+NATS = "loss"
 PAPER_SIZES = {
     "xnli-15": Paper(
         Size(vocabulary=95000, layers=12, width=1024, heads=8, context=512, more={"languages": 15}), 250e6
@@ -48,14 +48,6 @@ PAPER_SIZES = {
 REQUIREMENT = "horizon==27.0.0"
 SHA256 = "8a981dae4fb6626e71553aa185f6e429b0b1efb86b04b0a72c3b18ee04f1f990"
 FOLDER = "/locale/ko_KR/LC_MESSAGES/"
-
-
-@dataclass(frozen=True)
-class Parallel(Text):
-    """Text in the first language, and texts that say the same in the first and the second one, as tokens."""
-
-    pairs: Sequence[tuple[np.ndarray, np.ndarray]]
-    chances_V: Tensor  # how likely each token is to be predicted, relative to others; marks: never
 
 
 def network(size: Size, marks: Marks, seed: int) -> PreTrainedModel:
@@ -105,13 +97,13 @@ class Objective(nn.Module):
         return masked_loss(head, states_BTD, places_BK, targets_BK, weights_BK), {}
 
 
-def batch(text: Parallel, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
     make = translations if step % 2 else stream
     row = make(text, step // 2, rows, context, seed)
     tokens_BT = row.pop("tokens_BT")
     found = masked(
         tokens_BT,
-        text.chances_V[tokens_BT],
+        chances(text)[tokens_BT],
         generator(seed, step, "mask"),
         mask=text.marks.mask,
         vocabulary=text.vocabulary,
@@ -119,7 +111,14 @@ def batch(text: Parallel, step: int, rows: int, context: int, seed: int) -> dict
     return {**row, **found._asdict()}
 
 
-def stream(text: Parallel, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+def chances(text: Text) -> Tensor:
+    """How likely each token of the vocabulary is to be predicted, relative to others; marks: never."""
+    chances_V = np.maximum(text.counts_V, 1) ** -0.5
+    chances_V[: text.marks.mask + 1] = 0  # the last of the marks
+    return torch.from_numpy(chances_V)
+
+
+def stream(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
     """Rows of running text in the first language."""
     tokens_BT = torch.full((rows, context), text.marks.sep)
     tokens_BT[:, 1:] = text.blocks(step, rows, context - 1, seed)
@@ -131,7 +130,7 @@ def stream(text: Parallel, step: int, rows: int, context: int, seed: int) -> dic
     }
 
 
-def translations(text: Parallel, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+def translations(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
     """Rows of texts and their translations: random pairs, as many as fit; one that is too long alone is cut."""
     draw = generator(seed, step, "pairs")
     lengths_N = np.array([len(first) + len(second) + 2 for first, second in text.pairs])
@@ -171,23 +170,13 @@ def features(network: PreTrainedModel, tokens_BT: Tensor, marks: Marks) -> Tenso
     return states_BTD[:, 0]
 
 
-def parallel(text: Text, pairs: Sequence[tuple[str, str]], tokenizer: Tokenizer) -> Parallel:
-    """Running text and pairs of texts as `batch` takes them."""
+def encoded(pairs: Sequence[tuple[str, str]], tokenizer: Tokenizer) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of texts as `Text` has them."""
     with taken_literally(tokenizer):
         sides = [
             tokenizer.encode_batch_fast(side, add_special_tokens=False) for side in zip(*pairs, strict=True)
         ]
-    encoded = [(np.array(a.ids), np.array(b.ids)) for a, b in zip(*sides, strict=True)]
-    return counted(text, encoded)
-
-
-def counted(text: Text, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Parallel:
-    counts_V = np.zeros(text.vocabulary)
-    for tokens in [*text.corpus.shards, *(side for pair in pairs for side in pair)]:
-        counts_V += np.bincount(tokens, minlength=text.vocabulary)
-    chances_V = np.maximum(counts_V, 1) ** -0.5
-    chances_V[: text.marks.mask + 1] = 0  # the last of the marks
-    return Parallel(text.corpus, text.marks, text.vocabulary, pairs, torch.from_numpy(chances_V))
+    return [(np.array(a.ids), np.array(b.ids)) for a, b in zip(*sides, strict=True)]
 
 
 def english_korean(downloads: Path) -> list[tuple[str, str]]:

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers import AutoModelForMaskedLM, BertConfig, BertForMaskedLM, BertForPreTraining
+from transformers import AutoModelForMaskedLM, BertForPreTraining, DistilBertForMaskedLM
 
 from jokbo.data.packing import TokenCorpus
 from jokbo.distillation.distil import Distil
+from jokbo.errors import InputError
 from jokbo.systems import bert, distilbert, gpt, roberta
-from jokbo.systems.common import Text
+from jokbo.systems.common import Text, save
 from tests import networks
 from tests.systems.running_text import (
     MARKS,
@@ -31,8 +32,14 @@ from tests.systems.running_text import (
 )
 
 
-def teacher(layers: int = 4) -> BertForPreTraining:
-    return sharpened(bert.network(replace(SIZE, layers=layers), MARKS, 0))
+def teacher(folder: Path, layers: int = 4) -> BertForPreTraining:
+    network = sharpened(bert.network(replace(SIZE, layers=layers), MARKS, 0))
+    save(network, folder)
+    return network
+
+
+def student_of(folder: Path, layers: int = 2) -> DistilBertForMaskedLM:
+    return distilbert.network(replace(SIZE, layers=layers, more={"teacher": str(folder)}), MARKS, 1)
 
 
 def test_parameter_count_at_the_papers_size() -> None:
@@ -44,32 +51,35 @@ def test_parameter_count_at_the_papers_size() -> None:
     assert counted == pytest.approx(paper.parameters, rel=paper.tolerance)
 
 
-@pytest.mark.parametrize("kind", [BertForPreTraining, BertForMaskedLM])
-def test_a_student_of_all_layers_is_its_teacher(kind: type) -> None:
-    given = sharpened(kind(BertConfig(**bert.configuration(SIZE, MARKS).to_dict())))
-    student = distilbert.student_of(given, SIZE.layers, MARKS).eval()
-    tokens_BT = random_rows(3, 20)
-    logits = given(tokens_BT)
-    expected = logits.prediction_logits if kind is BertForPreTraining else logits.logits
+def test_a_student_of_all_layers_is_its_teacher(tmp_path: Path) -> None:
+    given, tokens_BT = teacher(tmp_path), random_rows(3, 20)
+    student = student_of(tmp_path, layers=4).eval()
+    expected = given(tokens_BT).prediction_logits
     torch.testing.assert_close(student(tokens_BT).logits, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_student_has_every_other_layer() -> None:
-    given = teacher(4)
-    student = distilbert.student_of(given, 2, MARKS)
+def test_a_student_without_a_teacher_or_of_another_width_is_told_so(tmp_path: Path) -> None:
+    teacher(tmp_path)
+    with pytest.raises(InputError, match="names no `teacher`"):
+        distilbert.Objective(distilbert.network(SIZE, MARKS, 0), MARKS)
+    with pytest.raises(InputError, match=r"32, 2, 32\), but .* 32, 4, 32\)"):
+        distilbert.network(replace(SIZE, heads=4, more={"teacher": str(tmp_path)}), MARKS, 0)
+
+
+def test_a_student_has_every_other_layer(tmp_path: Path) -> None:
+    given = teacher(tmp_path)
+    student = student_of(tmp_path)
     for mine, theirs in ((0, 0), (1, 2)):
         layer, source = student.distilbert.transformer.layer[mine], given.bert.encoder.layer[theirs]
         assert torch.equal(layer.ffn.lin1.weight, source.intermediate.dense.weight)
         assert torch.equal(layer.attention.v_lin.bias, source.attention.self.value.bias)
     assert student.vocab_projector.weight is student.distilbert.embeddings.word_embeddings.weight
-    student.vocab_projector.weight.data.zero_()  # its own, not the teacher's
-    assert given.bert.embeddings.word_embeddings.weight.abs().sum() > 0
 
 
-def test_losses_against_slow_ones_however_rows_are_shared_out() -> None:
-    given, batch = teacher(), distilbert.batch(running_text(), 0, 6, SIZE.context, 0)
-    student = sharpened(distilbert.network(SIZE, MARKS, 1))
-    objective = distilbert.Objective(student, MARKS, given)
+def test_losses_against_slow_ones_however_rows_are_shared_out(tmp_path: Path) -> None:
+    given, batch = teacher(tmp_path), distilbert.batch(running_text(), 0, 6, SIZE.context, 0)
+    student = sharpened(student_of(tmp_path))
+    objective = distilbert.Objective(student, MARKS)
     loss, metrics = objective(**batch)
     mine_BTV, theirs_BTV = student(batch["inputs_BT"]).logits, given(batch["inputs_BT"]).prediction_logits
     soft, nats = [], []
@@ -104,12 +114,13 @@ def test_soft_targets_are_those_of_the_distilled_decoder() -> None:
     torch.testing.assert_close(found, expected)
 
 
-def test_the_teacher_is_neither_trained_nor_saved() -> None:
-    given = teacher()
-    student = distilbert.student_of(given, 2, MARKS)
-    objective = distilbert.Objective(student, MARKS, given)
+def test_the_teacher_is_neither_trained_nor_saved(tmp_path: Path) -> None:
+    teacher(tmp_path)
+    student = student_of(tmp_path)
+    objective = distilbert.Objective(student, MARKS).train()
+    given = objective._teacher[0]
     assert {id(p) for p in objective.parameters()} == {id(p) for p in student.parameters()}
-    objective.train()
+    assert objective.state_dict().keys() == {f"network.{name}" for name in student.state_dict()}
     assert not given.training
     objective(**distilbert.batch(running_text(), 0, 6, SIZE.context, 0))[0].backward()
     assert all(parameter.grad is None for parameter in given.parameters())
@@ -117,9 +128,10 @@ def test_the_teacher_is_neither_trained_nor_saved() -> None:
 
 
 def test_a_saved_network_opens_with_an_auto_model(tmp_path: Path) -> None:
-    student, tokens_BT = distilbert.student_of(teacher(), 2, MARKS).eval(), random_rows(3, 20)
-    student.save_pretrained(tmp_path)
-    opened = AutoModelForMaskedLM.from_pretrained(tmp_path).eval()
+    teacher(tmp_path / "teacher")
+    student, tokens_BT = student_of(tmp_path / "teacher").eval(), random_rows(3, 20)
+    save(student, tmp_path / "student")
+    opened = AutoModelForMaskedLM.from_pretrained(tmp_path / "student").eval()
     assert torch.equal(opened(tokens_BT).logits, student(tokens_BT).logits)
 
 
@@ -135,25 +147,21 @@ def topical_text(documents: int = 400) -> Text:
     return Text(corpus, MARKS, SIZE.vocabulary)
 
 
-def test_a_short_training_under_a_trained_teacher() -> None:
+def test_a_short_training_under_a_trained_teacher(tmp_path: Path) -> None:
     text = topical_text()
-    torch.manual_seed(0)
-    wordy = SimpleNamespace(
-        network=lambda size, marks, seed: BertForMaskedLM(bert.configuration(size, marks)),
-        Objective=Words,
-        batch=roberta.batch,
-    )
+    wordy = SimpleNamespace(network=bert.network, Objective=Words, batch=roberta.batch)
     given, _ = trained(wordy, text, 100)
+    save(given, tmp_path)
     system = SimpleNamespace(
-        network=lambda size, marks, seed: distilbert.student_of(given, 1, marks),
-        Objective=lambda network, marks: distilbert.Objective(network, marks, given),
+        network=lambda size, marks, seed: student_of(tmp_path, layers=1),
+        Objective=distilbert.Objective,
         batch=distilbert.batch,
     )
     held = distilbert.batch(text, 1000, 64, SIZE.context, 1)
     found = []
     for steps in (0, 60):
         student, _ = trained(system, text, steps)
-        found.append(distilbert.Objective(student.eval(), MARKS, given)(**held)[1])
+        found.append(distilbert.Objective(student.eval(), MARKS)(**held)[1])
     before, after = found
     print({name: (round(before[name].item(), 3), round(after[name].item(), 3)) for name in before})
     assert after["soft_targets_loss"] < 0.8 * before["soft_targets_loss"]
@@ -164,7 +172,7 @@ def test_a_short_training_under_a_trained_teacher() -> None:
 class Words(nn.Module):
     """Masked tokens alone, for the teacher."""
 
-    def __init__(self, network: BertForMaskedLM, marks: object) -> None:
+    def __init__(self, network: BertForPreTraining, marks: object) -> None:
         super().__init__()
         self.network = network
 

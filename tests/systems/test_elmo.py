@@ -21,17 +21,17 @@ from tests.systems.running_text import (
 )
 
 TINY = replace(SIZE, more={"cells": 64, "filters": [(1, 8), (2, 16), (3, 24)]})
-PIECES = ["<|endoftext|>", "<|pad|>", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"##{i:x}책" for i in range(42))]
+PIECES = ("<|endoftext|>", "<|pad|>", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"##{i:x}책" for i in range(42)))
 
 
 def tiny(seed: int = 0) -> elmo.BiLM:
-    return elmo.network(TINY, MARKS, seed, elmo.characters(PIECES))
+    return elmo.network(TINY, replace(MARKS, pieces=PIECES), seed)
 
 
 def test_parameter_count_at_the_papers_size() -> None:
     paper = elmo.PAPER_SIZES["original"]
     with torch.device("meta"):
-        network = elmo.network(paper.size, MARKS, 0, torch.empty(paper.size.vocabulary, 50))
+        network = elmo.network(paper.size, replace(MARKS, pieces=PIECES), 0)
     sizes = {name: each.numel() for name, each in network.named_parameters()}
     count = sum(size for name, size in sizes.items() if not name.startswith("softmax"))
     print(f"ELMo: {count / 1e6:.2f}M without the softmax, as published {paper.parameters / 1e6:.1f}M")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForMaskedLM
 
 from jokbo.systems import xlm
+from jokbo.systems.common import Text
 from tests.data.corpora import trained as tokenizer_of
 from tests.systems.running_text import (
     MARKS,
@@ -73,8 +74,8 @@ def halves(number: int = 300, longest: int = 12) -> list[tuple[np.ndarray, np.nd
     return [(ORDINARY + first, ORDINARY + WORDS // 2 + (first * 5) % (WORDS // 2)) for first in firsts]
 
 
-def text() -> xlm.Parallel:
-    return xlm.counted(running_text(), halves())
+def text() -> Text:
+    return replace(running_text(), pairs=halves())
 
 
 def test_parameter_count_at_the_papers_size() -> None:
@@ -121,11 +122,15 @@ def test_the_real_package_has_about_three_thousand_pairs(tmp_path: Path) -> None
 def test_pairs_as_tokens() -> None:
     pairs = [("save the file", "파일 저장"), ("delete it", "지우기")]
     tokenizer = tokenizer_of([side for pair in pairs for side in pair] * 3, 80, "wordpiece")
-    found = xlm.parallel(replace(running_text(), vocabulary=tokenizer.get_vocab_size()), pairs, tokenizer)
-    decoded = [[tokenizer.decode(side.tolist()) for side in pair] for pair in found.pairs]
+    found = xlm.encoded(pairs, tokenizer)
+    decoded = [[tokenizer.decode(side.tolist()) for side in pair] for pair in found]
     assert decoded == [list(pair) for pair in pairs]
-    assert (found.chances_V[: MARKS.mask + 1] == 0).all()
-    assert (found.chances_V[MARKS.mask + 1 :] > 0).all()
+
+
+def test_all_tokens_but_marks_may_be_predicted() -> None:
+    chances_V = xlm.chances(replace(text(), vocabulary=SIZE.vocabulary + 1))  # one that never comes
+    assert (chances_V[: MARKS.mask + 1] == 0).all()
+    assert (chances_V[MARKS.mask + 1 :] > 0).all()
 
 
 def test_rare_tokens_are_predicted_more_often_by_the_square_root() -> None:
@@ -133,8 +138,9 @@ def test_rare_tokens_are_predicted_more_often_by_the_square_root() -> None:
     draw = np.random.default_rng(0)
     first = ORDINARY + (draw.random(4000) < 0.2)  # 80% and 20%
     pairs = [(piece, piece) for piece in first.reshape(-1, 10)]
-    held = xlm.counted(running_text(1), pairs)
-    assert held.chances_V[ORDINARY + 1] / held.chances_V[ORDINARY] == pytest.approx(2, rel=0.05)
+    held = replace(running_text(1), pairs=pairs)
+    chances_V = xlm.chances(held)
+    assert chances_V[ORDINARY + 1] / chances_V[ORDINARY] == pytest.approx(2, rel=0.05)
     predicted, all_tokens = np.zeros(2), np.zeros(2)
     for step in range(1, 60, 2):
         rows = xlm.batch(held, step, 64, 128, 0)
@@ -144,7 +150,7 @@ def test_rare_tokens_are_predicted_more_often_by_the_square_root() -> None:
             all_tokens[kind] += (original_BT == ORDINARY + kind).sum()
     assert predicted.sum() / all_tokens.sum() == pytest.approx(0.15, abs=0.005)  # a row's number is rounded
     # chosen are those of the least times, exponential ones whose rate is the weight
-    rates = held.chances_V[ORDINARY : ORDINARY + 2].numpy() * 50
+    rates = chances_V[ORDINARY : ORDINARY + 2].numpy() * 50
     times = np.linspace(0, 1, 10001)[:, None]
     until = times[np.abs((1 - np.exp(-rates * times)) @ all_tokens - predicted.sum()).argmin()]
     expected = 1 - np.exp(-rates * until)
@@ -181,7 +187,7 @@ def test_a_row_of_translations() -> None:
 
 def test_a_pair_too_long_for_a_row_is_cut() -> None:
     first, second = np.arange(50) % WORDS + ORDINARY, np.arange(9) + ORDINARY
-    rows = xlm.translations(xlm.counted(running_text(), [(first, second)]), 0, 1, 32, 0)
+    rows = xlm.translations(replace(running_text(), pairs=[(first, second)]), 0, 1, 32, 0)
     assert rows["tokens_BT"][0, 1:16].tolist() == first[:15].tolist()
     assert rows["tokens_BT"][0, 16:27].tolist() == [MARKS.sep, *second, MARKS.sep]
     assert rows["real_BT"].sum() == 27

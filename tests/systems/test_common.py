@@ -1,0 +1,56 @@
+"""What holds for every system: its interface, and what is saved of it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from jokbo.systems import common
+from tests.systems import all_systems
+from tests.systems.all_systems import MARKS, MORE, NAMES, module_of, size_of
+from tests.systems.running_text import SIZE, same
+
+SHARED = {"__init__", "common", "gpt", "masking", "noise"}
+SYSTEMS = pytest.mark.parametrize("name", NAMES)
+
+
+def test_every_paper_is_here_and_builds_on_one_other_at_most() -> None:
+    files = {file.stem: file.read_text() for file in Path(common.__file__).parent.glob("*.py")}
+    assert files.keys() - SHARED == set(MORE)
+    for name, source in files.items():
+        imported = set(re.findall(r"^from jokbo\.systems\.(\w+) import", source, re.MULTILINE))
+        for names in re.findall(r"^from jokbo\.systems import (.+)", source, re.MULTILINE):
+            imported |= set(names.split(", "))
+        assert len(imported - SHARED) <= (name not in SHARED), name
+
+
+@SYSTEMS
+def test_loss_in_nats_is_a_metric_and_features_are_a_vector_a_row(name: str, tmp_path: Path) -> None:
+    """Untrained, tokens are guessed about as well as by chance."""
+    system = module_of(name)
+    network = system.network(size_of(name, tmp_path), MARKS, 0).eval()
+    batch = system.batch(all_systems.text(), 0, 8, SIZE.context, 0)
+    loss, metrics = system.Objective(network, MARKS)(**batch)
+    nats = {"loss": loss, **metrics}[system.NATS]
+    assert nats.ndim == 0
+    vocabulary = SIZE.vocabulary + (100 if name == "t5" else 0)
+    assert 0.8 * np.log(SIZE.vocabulary) < nats.item() < (5 if name == "t5" else 1.3) * np.log(vocabulary)
+    features_BD = system.features(network, torch.randint(6, SIZE.vocabulary, (3, 9)), MARKS)
+    assert features_BD.ndim == 2
+    assert len(features_BD) == 3
+
+
+@SYSTEMS
+def test_a_saved_network_is_whole(name: str, tmp_path: Path) -> None:
+    system = module_of(name)
+    network = system.network(size_of(name, tmp_path / "teacher"), MARKS, 0)
+    common.save(network, tmp_path / name)
+    assert (tmp_path / name / "model.safetensors").exists()
+    if not hasattr(network, "save_pretrained"):  # transformers opens the others: their own tests
+        opened = common.load(system.network, MARKS, tmp_path / name)
+        assert same(opened.state_dict(), network.state_dict())
+        assert not same(opened.state_dict(), system.network(network.size, MARKS, 1).state_dict())
