@@ -135,7 +135,7 @@ class Params(Section):
             ("distill.training.batch", self.distill.training.batch),
             ("reward.training.batch", self.reward.training.batch),
             ("ppo.minibatch", self.ppo.minibatch),
-            ("family.batch", self.family.batch),
+            *((f"family.systems.{name}.batch", own.batch) for name, own in self.family.systems.items()),
             ("family.finetune.batch", self.family.finetune.batch),
             ("family_baselines.finetune.batch", self.family_baselines.finetune.batch),
         ]

@@ -98,9 +98,14 @@ class System(Section):
     width: Positive
     heads: Positive  # 1 where there is no attention
     dropout: DropoutRate
+    context: Positive  # tokens of a row
+    batch: Positive  # rows
     learning_rate: Rate
     precision: Precision
     schedule: Literal["trapezoid", "noam", "one_cycle"]
+    finetune: Literal[
+        "whole", "gradual", "frozen"
+    ]  # gradual: ULMFiT's way; frozen: a regression on its features
     revisions: Literal[True] | None = None  # keeps checkpoints at steps of powers of two, as Pythia did
     more: dict[
         Literal[
@@ -118,8 +123,6 @@ class System(Section):
 class Family(Section):
     seed: Seed
     budget: Budget
-    context: Positive
-    batch: Positive
     warmup_fraction: Share
     decay_fraction: Share
     betas: Betas
@@ -131,10 +134,6 @@ class Family(Section):
 
     @model_validator(mode="after")
     def fits_together(self) -> Family:
-        if self.finetune.context > self.context:
-            raise ValueError(
-                f"finetune.context is {self.finetune.context}: it must be at most context, {self.context}"
-            )
         for name, system in self.systems.items():
             if "teacher" in system.more:
                 self._check_teacher(name, system)

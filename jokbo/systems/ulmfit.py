@@ -4,7 +4,7 @@ New in the paper: an LSTM language model of general text is trained on, first on
 and forgets little of what it knew, because of how (sections 3.2 and 3.3):
   discriminative rates: each layer has a learning rate 2.6 times lower than the one above it (`parameter_groups`);
   slanted triangular rates: a short, steep rise and a long decay (equation 3, `slanted_triangular`);
-  gradual unfreezing: from the last layer on, one layer more each epoch (`unfreeze`);
+  gradual unfreezing: from the last layer on, one layer more each epoch (`gradual`, with the other two);
   concat pooling: the classifier reads the last state and the maximum and mean of all (equation 4, `features`).
 
 The network is the AWD-LSTM (section 3): three plain LSTM layers, the output tied to the embeddings, and regularised so
@@ -19,10 +19,12 @@ Size: `width` is that of the embeddings and the last layer, `more` holds `hidden
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from jokbo.systems.common import Marks, Paper, Size, Text, at_last, next_token_loss
 
@@ -146,8 +148,21 @@ def slanted_triangular(step: int, steps: int, cut: float = 0.1, ratio: float = 3
     return (1 + risen * (ratio - 1)) / ratio
 
 
-def unfreeze(groups: list[dict], epoch: int) -> None:
-    """Lets only the last epoch + 1 groups learn; epochs are counted from 0."""
-    for place, group in enumerate(groups):
-        for parameter in group["params"]:
-            parameter.requires_grad_(place >= len(groups) - 1 - epoch)
+def gradual(
+    network: AWDLSTM, head: nn.Module, rate: float, steps: int
+) -> tuple[torch.optim.Optimizer, Callable[[torch.optim.Optimizer], LambdaLR]]:
+    """An optimizer and a schedule that fine-tune as the paper does: a rate for each layer, all on one slanted
+    triangle, and one layer more let loose at a time, from the head down (a frozen one has a rate of zero).
+
+    The paper unfreezes a layer each epoch. Here trainings are of few epochs, and all layers learn from halfway on.
+    """
+    groups = parameter_groups(network, head, rate)
+    pause = max(1, steps // (2 * len(groups)))
+
+    def share(place: int) -> Callable[[int], float]:
+        return lambda step: slanted_triangular(step, steps) * (step // pause >= len(groups) - 1 - place)
+
+    shares = [share(place) for place in range(len(groups))]
+    # Adam's betas and no decay: section 4.1
+    optimizer = torch.optim.AdamW(groups, betas=(0.7, 0.99), weight_decay=0.0, fused=True)
+    return optimizer, lambda made: LambdaLR(made, shares)

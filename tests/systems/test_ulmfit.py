@@ -143,15 +143,20 @@ def test_each_layer_learns_2_6_times_slower_than_the_one_above() -> None:
     assert held == [id(each) for each in wanted]
 
 
-def test_layers_are_unfrozen_from_the_last_one_a_group_an_epoch() -> None:
-    network, head = tiny(), nn.Linear(96, 2)
-    groups = ulmfit.parameter_groups(network, head, 0.01)
-    for epoch in range(6):
-        ulmfit.unfreeze(groups, epoch)
-        learning = [all(each.requires_grad for each in group["params"]) for group in groups]
-        frozen = [not any(each.requires_grad for each in group["params"]) for group in groups]
-        assert learning == [place >= 4 - epoch for place in range(5)]
-        assert frozen == [not each for each in learning]
+def test_layers_are_let_loose_from_the_last_one_down_on_one_slanted_triangle() -> None:
+    network, head, steps = tiny(), nn.Linear(96, 2), 100
+    optimizer, schedule = ulmfit.gradual(network, head, 0.01, steps)
+    rates = schedule(optimizer)
+    whole = [0.01 / 2.6**place for place in (4, 3, 2, 1, 0)]
+    for step in range(steps):
+        learning = [place >= 4 - step // 10 for place in range(5)]
+        expected = [
+            rate * on * ulmfit.slanted_triangular(step, steps)
+            for rate, on in zip(whole, learning, strict=True)
+        ]
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx(expected)
+        optimizer.step()
+        rates.step()
 
 
 def test_slanted_triangular_rates_are_those_of_equation_3() -> None:
