@@ -1,0 +1,351 @@
+"""One system of the family: pretrained for the budget that all share, fine-tuned by the search that all share.
+
+`python -m tasks.family bert`
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from datasets import load_from_disk
+from torch import Tensor, nn
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from jokbo import params
+from jokbo.data.packing import TokenCorpus
+from jokbo.finetuning.search import Classifier, Task, batches, frozen, search
+from jokbo.systems.common import Marks, Size, Text, save
+from jokbo.tracking import Run
+from jokbo.training import budget, engine, processes, schedules
+from tasks.paths import FACTS, FAMILY_DATA, FAMILY_MODELS
+from tasks.records import write_curves, write_metrics
+from tasks.stage import Stage, leads, run_stage
+from tasks.training import train
+
+if TYPE_CHECKING:
+    from jokbo.params import Family, System
+
+PROBE = 0.25  # of the steps: the trainings with and without a warm-up
+
+
+@dataclass(frozen=True)
+class Member:
+    """A system of the family with what it is made from."""
+
+    settings: Family
+    own: System
+    module: ModuleType  # of jokbo.systems
+    size: Size
+    marks: Marks
+    train: Text
+    validation: Text
+    tokenizer: PreTrainedTokenizerBase
+
+    def fresh(self, seed: int, *, begins: bool = True) -> nn.Module:
+        """The untrained network; where it begins with a teacher's layers, only if it `begins`."""
+        more = {key: value for key, value in self.size.more.items() if begins or key != "teacher"}
+        return self.module.network(replace(self.size, more=more), self.marks, seed)
+
+    def rows_at(self, share: float) -> int:
+        """Rows of a batch when a share of the budget is spent."""
+        ramp = self.module.rows if self.own.schedule == "one_cycle" else None
+        return ramp(share, self.own.batch) if ramp else self.own.batch
+
+    def batch(self, text: Text, step: int, rows: int) -> engine.Batch:
+        return self.module.batch(text, step, rows, self.own.context, self.settings.seed)
+
+    def features(self, network: nn.Module, tokens_BT: Tensor) -> Tensor:
+        return self.module.features(network, tokens_BT, self.marks)
+
+
+def opened(name: str, settings: Family) -> Member:
+    """The system as params.yaml describes it, on the text that the stage family_text left."""
+    own = settings.systems[name]
+    folder = FAMILY_DATA / own.text
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    marks, pairs = marks_of(tokenizer), translations(tokenizer, folder / "translations.json")
+    texts = [
+        Text(TokenCorpus.open(folder / split), marks, len(tokenizer), pairs)
+        for split in ("train", "validation")
+    ]
+    size = Size(len(tokenizer), own.layers, own.width, own.heads, own.context, own.dropout, own.more)
+    module = importlib.import_module(f"jokbo.systems.{own.module}")
+    return Member(settings, own, module, size, marks, *texts, tokenizer)
+
+
+def marks_of(tokenizer: PreTrainedTokenizerBase) -> Marks:
+    """The marks that the tokenizer has; -1 for those that one of bytes has not."""
+    roles = {"cls": "cls_token_id", "sep": "sep_token_id", "mask": "mask_token_id", "unknown": "unk_token_id"}
+    found = {mark: getattr(tokenizer, role) for mark, role in roles.items()}
+    return Marks(
+        end_of_text=tokenizer.eos_token_id,
+        padding=tokenizer.pad_token_id,
+        pieces=tuple(tokenizer.convert_ids_to_tokens(range(len(tokenizer)))),
+        **{mark: -1 if id is None else id for mark, id in found.items()},
+    )
+
+
+def translations(tokenizer: PreTrainedTokenizerBase, path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The pairs of texts that the corpus comes with, as tokens; most have none."""
+    if not path.exists():
+        return []
+    first, second = zip(*json.loads(path.read_text()), strict=True)
+    sides = [tokenizer(list(side), add_special_tokens=False)["input_ids"] for side in (first, second)]
+    return [(np.array(one), np.array(other)) for one, other in zip(*sides, strict=True)]
+
+
+def family(stage: Stage) -> None:
+    name, settings = stage.name.partition("@")[2], stage.params
+    member = opened(name, settings)
+    network, history, metrics = pretrain(stage, member)
+    folder = FAMILY_MODELS / name
+    if leads():
+        shutil.rmtree(folder, ignore_errors=True)
+        save(network, folder)
+        member.tokenizer.save_pretrained(folder)
+        if member.own.revisions:
+            shutil.copytree(revisions(stage), folder / "revisions")
+    tasks = classification(member)
+    metrics["downstream"] = {
+        "pretrained": downstream(stage, member, tasks, "pretrained", lambda seed: copy.deepcopy(network)),
+        "scratch": downstream(stage, member, tasks, "scratch", partial(member.fresh, begins=False)),
+    }
+    metrics["extra"] = extra(stage, member, tasks, network, metrics["steps"])
+    write_curves(stage, {name: history})
+    write_metrics(stage, metrics)
+
+
+def pretrain(stage: Stage, member: Member) -> tuple[nn.Module, list[dict[str, float]], dict[str, Any]]:
+    """The trained network, its curve, and what is measured of it."""
+    settings, own, module = member.settings, member.own, member.module
+    network = member.fresh(settings.seed)
+    objective = module.Objective(network, member.marks)
+    # the ramp of a batch that grows is as dear as steps of its mean size
+    mean_rows = sum(member.rows_at(place / 1000) for place in range(1000)) / 1000
+    flops = budget.flops_of(objective, member.batch(member.train, 0, own.batch)) * mean_rows / own.batch
+
+    def timed() -> float:
+        def whole(step: int) -> engine.Batch:
+            return member.batch(member.train, step, own.batch)
+
+        seconds = budget.seconds_of(objective, whole, own.precision, processes.device())
+        return seconds * mean_rows / own.batch
+
+    steps = budget.steps_for(
+        settings.budget,
+        tokens=mean_rows * own.context,
+        flops=flops,
+        timed=timed,
+        remembered=stage.checkpoints / "budget.json",
+    )
+    before = nats(member, objective)
+    start = time.monotonic()
+    history = pretraining(stage, member, objective, steps, "pretrain")
+    seconds = time.monotonic() - start
+    unigram = json.loads((FAMILY_DATA / FACTS).read_text())["texts"][own.text]["unigram_entropy"]
+    return (
+        network,
+        history,
+        {
+            "title": module.TITLE,
+            "year": module.YEAR,
+            "objective": module.OBJECTIVE,
+            "parameters": sum(parameter.numel() for parameter in network.parameters()),
+            "steps": steps,
+            "tokens": round(steps * mean_rows * own.context),
+            "flops": float(steps * flops),
+            "seconds": seconds,
+            "pretraining": {
+                "kind": module.NATS,
+                "before": before,
+                "nats": nats(member, objective),
+                "unigram": unigram,
+            },
+        },
+    )
+
+
+def pretraining(
+    stage: Stage, member: Member, objective: nn.Module, steps: int, part: str, *, warms_up: bool = True
+) -> list[dict[str, float]]:
+    """Trains in place for so many steps by the recipe of params.yaml; returns the curve."""
+    own = member.own
+    warmup = round(member.settings.warmup_fraction * steps) if warms_up else 0
+    settings = recipe(member.settings, own, own.learning_rate, steps, own.batch, warmup)
+    schedule = {
+        "trapezoid": None,
+        "noam": schedules.noam(warmup),
+        "one_cycle": schedules.by_share(schedules.one_cycle, steps),
+    }[own.schedule]
+
+    def batch_at(step: int) -> engine.Batch:
+        return member.batch(member.train, step, member.rows_at(step / steps))
+
+    def keep(step: int) -> None:
+        if own.revisions and part == "pretrain" and leads() and step & (step - 1) == 0:
+            save(objective.network, revisions(stage) / f"step-{step:08d}")
+
+    return train(
+        stage, objective, batch_at, settings, part=part, schedule=schedule, compiled=False, after_step=keep
+    )
+
+
+def revisions(stage: Stage) -> Path:
+    """Where checkpoints at steps of powers of two are kept, as Pythia did (Biderman et al. 2023, section 2.1)."""
+    return stage.checkpoints / "revisions"
+
+
+def recipe(
+    settings: Family, own: System, learning_rate: float, steps: int, batch: int, warmup: int
+) -> params.Training:
+    optimizer = params.Optimizer(
+        name="adamw",
+        learning_rate=learning_rate,
+        adam_learning_rate=learning_rate,
+        betas=settings.betas,
+        weight_decay=settings.weight_decay,
+    )
+    return params.Training(
+        steps=steps,
+        batch=batch,
+        precision=own.precision,
+        optimizer=optimizer,
+        warmup_steps=min(warmup, steps - 1),
+        decay_fraction=settings.decay_fraction,
+        gradient_clip=settings.gradient_clip,
+    )
+
+
+@torch.no_grad()
+def nats(member: Member, objective: nn.Module) -> float:
+    """The held-out loss of a predicted token, over the same rows of validation text each time."""
+    objective.eval().to(processes.device())
+    found = []
+    for step in range(member.settings.held_out_batches):
+        batch = member.batch(member.validation, step, member.own.batch)
+        loss, parts = objective(**{key: value.to(processes.device()) for key, value in batch.items()})
+        found.append(float({"loss": loss, **parts}[member.module.NATS]))
+    return sum(found) / len(found)
+
+
+def classification(member: Member) -> list[Task]:
+    """The labelled texts in the system's own tokens, with room for two marks."""
+    longest = member.own.context
+    found = []
+    for folder in sorted((FAMILY_DATA / "tasks").iterdir()):
+        tokens, labels = {}, {}
+        for split, rows in load_from_disk(folder).items():
+            encoded = member.tokenizer(
+                list(rows["text"]), add_special_tokens=False, truncation=True, max_length=longest - 2
+            )["input_ids"]
+            tokens[split] = torch.full((len(encoded), longest - 2), member.marks.padding)
+            for row, ids in zip(tokens[split], encoded, strict=True):
+                row[: len(ids)] = torch.tensor(ids)
+            labels[split] = torch.tensor(list(rows["label"]))
+        found.append(Task(folder.name, tokens, labels, member.marks.padding))
+    return found
+
+
+def downstream(
+    stage: Stage, member: Member, tasks: list[Task], kind: str, begun: Callable[[int], nn.Module]
+) -> dict[str, Any]:
+    """What the search finds for networks that `begun(seed)` gives."""
+    settings, own = member.settings.finetune, member.own
+    if own.finetune == "frozen":
+        network = begun(settings.seeds[0]).eval()
+        return frozen(tasks, partial(vectors, member, network))
+
+    def fitted(task: Task, learning_rate: float, seed: int) -> Classifier:
+        network = begun(seed)
+        torch.manual_seed(seed)
+        width = vectors(member, network, task.tokens["validation"][:2]).shape[1]
+        classifier = Classifier(network, member.features, width)
+        warmup = round(settings.warmup_fraction * settings.steps)
+        training = recipe(member.settings, own, learning_rate, settings.steps, settings.batch, warmup)
+        optimizer, schedule = None, None
+        if own.finetune == "gradual":
+            optimizer, schedule = member.module.gradual(
+                network, classifier.head, learning_rate, settings.steps
+            )
+        engine.train(
+            classifier,
+            batches(task, settings.batch, seed),
+            training,
+            stage.compute,
+            seed=seed,
+            checkpoint_folder=None,
+            run=Run(),
+            name=f"{kind} {task.name} {learning_rate:g} {seed}",
+            optimizer=optimizer,
+            schedule=schedule,
+            compiled=False,
+        )
+        return classifier
+
+    return search(
+        tasks,
+        fitted,
+        learning_rates=settings.learning_rates,
+        seeds=settings.seeds,
+        done=stage.checkpoints / kind,
+    )
+
+
+@torch.no_grad()
+def vectors(member: Member, network: nn.Module, tokens_NT: Tensor, rows: int = 128) -> Tensor:
+    """The features [N, D] of texts, from the network as it is."""
+    network.to(processes.device()).eval()
+    parts = [
+        member.features(network, some.to(processes.device())).float().cpu() for some in tokens_NT.split(rows)
+    ]
+    return torch.cat(parts)
+
+
+def extra(stage: Stage, member: Member, tasks: list[Task], network: nn.Module, steps: int) -> dict[str, Any]:
+    """What only some papers ask for."""
+    own, found = member.own, {}
+    if own.finetune == "frozen":
+        found["unit"] = {task.name: best_unit(member, network, task) for task in tasks}
+    if own.revisions:
+        found["revisions"] = revision_losses(stage, member)
+    if own.schedule == "noam":
+        for key, warms_up in (("with_warmup", True), ("without_warmup", False)):
+            objective = member.module.Objective(member.fresh(member.settings.seed), member.marks)
+            pretraining(stage, member, objective, max(1, round(PROBE * steps)), key, warms_up=warms_up)
+            found[key] = {"nats": nats(member, objective)}
+    return found
+
+
+def best_unit(member: Member, network: nn.Module, task: Task) -> dict[str, float]:
+    """The one unit that tells the labels of training texts best, and how well it tells those of test texts."""
+    read = {split: vectors(member, network, task.tokens[split]).numpy() for split in ("train", "test")}
+    unit = member.module.best_unit(read["train"], task.labels["train"].numpy())
+    return {"index": unit.index, "accuracy": unit.accuracy(read["test"], task.labels["test"].numpy())}
+
+
+def revision_losses(stage: Stage, member: Member) -> dict[str, float]:
+    """Held-out nats of each kept checkpoint, by step."""
+    found = {}
+    for folder in sorted(revisions(stage).iterdir()):
+        network = type(member.fresh(member.settings.seed)).from_pretrained(folder, dtype=torch.float32)
+        found[str(int(folder.name.removeprefix("step-")))] = nats(
+            member, member.module.Objective(network, member.marks)
+        )
+    return found
+
+
+if __name__ == "__main__":
+    run_stage(f"family@{sys.argv[1]}", family, parallel=True)
