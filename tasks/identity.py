@@ -6,12 +6,16 @@ and found again in dvc.lock afterwards. DVC keeps the function private; this fil
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jokbo.errors import InputError
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
 
 
 @dataclass(frozen=True)
@@ -25,11 +29,10 @@ class Identity:
 def identify(name: str) -> Identity:
     """The identity of stage `name` of ./dvc.yaml as it stands now. InputError if an input is missing."""
     from dvc.exceptions import DvcException
-    from dvc.repo import Repo
     from dvc.stage.serialize import to_single_stage_lockfile
 
     try:
-        with Repo() as repo:
+        with _project() as repo:
             (stage,) = repo.stage.collect(name)
             missing = [dep.def_path for dep in stage.deps if not dep.exists]
             if missing:
@@ -47,8 +50,20 @@ def committed() -> dict[str, Identity]:
     from ruamel.yaml import YAML
 
     lock = Path("dvc.lock")
-    entries = (YAML(typ="safe").load(lock) or {}).get("stages", {}) if lock.is_file() else {}
+    if not lock.is_file():
+        return {}
+    with _project():
+        entries = YAML(typ="safe").load(lock).get("stages", {})
     return {name: _identity(entry) for name, entry in entries.items()}
+
+
+@contextmanager
+def _project() -> Iterator[Repo]:
+    """This folder, as DVC sees it, while no other process of DVC writes dvc.lock: that takes it a second."""
+    from dvc.repo import Repo
+
+    with Repo(_wait_for_lock=True) as repo, repo.lock:
+        yield repo
 
 
 def _identity(entry: Mapping[str, Any]) -> Identity:

@@ -34,7 +34,7 @@ PARENT_RUN, FLOW_RUN = "JOKBO_PARENT_RUN", "JOKBO_FLOW_RUN"  # set by a flow: it
 @dataclass(frozen=True)
 class Stage:
     name: str
-    params: Any  # the stage's section of params.yaml; None for a stage that has no section
+    params: Any  # the stage's section of params.yaml (family for family@bert); None for a stage that has no section
     compute: Compute
     key: str  # DVC's identity of what is about to run
     run: tracking.Run  # says nothing on ranks above 0
@@ -94,7 +94,7 @@ def _work(
     checkpoints = checkpoint_folder(name, identity.key)
 
     def stage(run: tracking.Run) -> Stage:
-        section = getattr(settings, name, None)
+        section = getattr(settings, name.partition("@")[0], None)
         return Stage(name, section, settings.compute, identity.key, run, checkpoints)
 
     if not leads():
