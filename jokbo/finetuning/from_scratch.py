@@ -1,0 +1,61 @@
+"""Two networks for sentences from before pretraining. Each makes a vector of a text: what `search.Classifier` reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
+
+
+class Convolutions(nn.Module):
+    """Kim 2014 with random embeddings (section 2): filters over every few words, of each its maximum over the text.
+
+    The dropout of section 2.1 is the classifier's; its bound on the norm of the classifier's weights is left out.
+    """
+
+    def __init__(
+        self, vocabulary: int, padding: int, *, embedding: int, widths: Sequence[int], filters: int
+    ) -> None:
+        super().__init__()
+        self.width = len(widths) * filters  # of the vector
+        self.embedding = embeddings(vocabulary, padding, embedding)
+        self.filters = nn.ModuleList(nn.Conv1d(embedding, filters, width) for width in widths)
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        real_B1T = (tokens_BT != self.embedding.padding_idx)[:, None]
+        embedded_BET = self.embedding(tokens_BT).mT
+        found = []
+        for filters in self.filters:
+            # as many places as tokens, the last ones with zeros after them: a text may be shorter than a filter
+            ahead_BET = nn.functional.pad(embedded_BET, (0, filters.kernel_size[0] - 1))
+            found.append((filters(ahead_BET).relu() * real_B1T).amax(dim=-1))  # nothing is below zero here
+        return torch.cat(found, dim=-1)
+
+
+class Recurrent(nn.Module):
+    """An LSTM in both directions (Graves and Schmidhuber 2005): the last state of each."""
+
+    def __init__(self, vocabulary: int, padding: int, *, embedding: int, layers: int, width: int) -> None:
+        super().__init__()
+        self.width = 2 * width  # of the vector
+        self.embedding = embeddings(vocabulary, padding, embedding)
+        self.lstm = nn.LSTM(embedding, width, layers, batch_first=True, bidirectional=True)
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        lengths_B = (tokens_BT != self.embedding.padding_idx).sum(dim=1).clamp(min=1)
+        packed = pack_padded_sequence(
+            self.embedding(tokens_BT), lengths_B.cpu(), batch_first=True, enforce_sorted=False
+        )
+        _, (last_LBD, _) = self.lstm(packed)
+        return last_LBD[-2:].transpose(0, 1).flatten(1)
+
+
+def embeddings(vocabulary: int, padding: int, width: int) -> nn.Embedding:
+    """Vectors within +-0.25, as Kim's of words that word2vec lacks; that of padding is zero and stays so."""
+    made = nn.Embedding(vocabulary, width, padding_idx=padding)
+    nn.init.uniform_(made.weight, -0.25, 0.25)
+    with torch.no_grad():
+        made.weight[padding] = 0
+    return made
