@@ -6,15 +6,15 @@ import json
 import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer
 
-from jokbo.data import card, mixing, packing, shards
+from jokbo.data import card, corpora, mixing, packing, shards
 from jokbo.data.outputs import read_batches, shard_files, whole_directory
-from jokbo.data.tokenizer import END_OF_TEXT, measure, save_tokenizer, train_tokenizer
+from jokbo.data.tokenizer import measure
+from jokbo.errors import about
 from tasks.paths import DATA_CARD, DATA_CARD_PAGE, DOCUMENTS, FACTS, TOKENIZER, TOKENS
 from tasks.records import write_metrics
 from tasks.stage import Stage, run_stage
@@ -30,18 +30,16 @@ def tokenize(stage: Stage) -> None:
     with shards.processes(stage.compute.workers) as spread:
         encoded, learned = work(settings, stage.checkpoints, spread)
     tokenizer = Tokenizer.from_file(str(learned / "tokenizer.json"))
-    metrics: dict[str, Any] = {"vocabulary": tokenizer.get_vocab_size()}
+    epochs = mixing.epochs_of(settings.mix, encoded["train"].count("tokens"))
+    metrics: dict[str, Any] = {
+        "vocabulary": tokenizer.get_vocab_size(),
+        **described(encoded["train"], epochs),
+    }
     with whole_directory(TOKENIZER) as place, whole_directory(TOKENS) as tokens:
         shutil.copytree(learned, place, dirs_exist_ok=True)
-        for split, found in encoded.items():
-            epochs = dict.fromkeys(mixing.source_names(settings.mix), 1.0)
-            if split == "train":
-                epochs = mixing.epochs_of(settings.mix, found.count("tokens"))
-                metrics |= described(found, epochs)
-            end = tokenizer.token_to_id(END_OF_TEXT)
-            counts = packing.lay_out(found, epochs, end, tokens / split, settings.shard_tokens)
-            counts["bytes_per_token"] = counts["bytes"] / counts["tokens"]
-            metrics |= {f"{name}/{split}": count for name, count in counts.items()}
+        laid = corpora.lay_out(encoded, learned, settings.mix, tokens, settings.shard_tokens)
+    for split, counts in laid.items():
+        metrics |= {f"{name}/{split}": count for name, count in counts.items()}
     held_out = some_texts(shard_files(DOCUMENTS / "validation"), mixing.source_names(settings.mix))
     metrics["held_out"] = {code: measure(tokenizer, texts) for code, texts in held_out.items()}
     write_metrics(stage, metrics)
@@ -52,15 +50,10 @@ def work(
     settings: params.Tokenize, folder: Path, spread: shards.Spread
 ) -> tuple[dict[str, packing.Encoded], Path]:
     """All that is done by shards, in `folder`: the encoded documents by split, and the tokenizer."""
-    names, documents = mixing.source_names(settings.mix), DOCUMENTS.resolve()
+    documents = DOCUMENTS.resolve()
     files = {split: shard_files(documents / split) for split in ("train", "validation", "test")}
-    shards.run("learn", partial(learn, settings), {"tokenizer": files["train"]}, folder)  # with all cores
-    learned = folder / "learn" / "tokenizer"
-    encoded = {
-        split: packing.encode(f"encode-{split}", found, learned / "tokenizer.json", names, folder, spread)
-        for split, found in files.items()
-    }
-    return encoded, learned
+    with about("tokenize"):
+        return corpora.encode(files, settings.tokenizer, settings.mix, folder, spread)
 
 
 def write_card(stage: Stage, metrics: dict[str, Any]) -> None:
@@ -71,13 +64,6 @@ def write_card(stage: Stage, metrics: dict[str, Any]) -> None:
     DATA_CARD_PAGE.write_text(card.markdown(made))
     stage.run.artifact(DATA_CARD_PAGE)
     stage.run.artifact(DATA_CARD)
-
-
-def learn(settings: params.Tokenize, files: Sequence[Path], path: Path) -> shards.Facts:
-    """The tokenizer, learned from a sample of the mix of these files of documents, and saved."""
-    sample = mixing.Sample(files, settings.mix, settings.tokenizer.sample_bytes)
-    save_tokenizer(train_tokenizer(sample, settings.tokenizer), path)
-    return {}
 
 
 def described(encoded: packing.Encoded, epochs: Mapping[str, float]) -> dict[str, Any]:

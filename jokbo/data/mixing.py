@@ -55,7 +55,7 @@ def epochs_of(mix: Mix, sizes: Mapping[str, int]) -> dict[str, float]:
     if missing := [name for name in names if not sizes.get(name)]:
         held = ", ".join(sorted(name for name in sizes if sizes[name])) or "none"
         raise InputError(
-            f"tokenize.mix: no document is of {', '.join(missing)} (one that stands in several sources of the mix "
+            f"mix: no document is of {', '.join(missing)} (one that stands in several sources of the mix "
             f"is of the first by name); with documents of their own: {held}"
         )
     if mix.by == "epochs":
@@ -113,10 +113,10 @@ def interleaved(
 
 class Sample:
     """Texts of the mix, the same each time they are gone through: all of it, or as large an even part of it as has
-    about `most_bytes` of UTF-8. Files are Arrow files of documents."""
+    about `most_bytes` of UTF-8; and after them those of `more`. Files are Arrow files of documents."""
 
-    def __init__(self, files: Sequence[Path], mix: Mix, most_bytes: int) -> None:
-        self.files, self.names = files, source_names(mix)
+    def __init__(self, files: Sequence[Path], mix: Mix, most_bytes: int, more: Sequence[str] = ()) -> None:
+        self.files, self.names, self.more = files, source_names(mix), more
         self.documents, sizes = dict.fromkeys(self.names, 0), dict.fromkeys(self.names, 0)
         for file in files:
             for batch in read_batches(file):
@@ -130,7 +130,8 @@ class Sample:
         self.epochs = {name: part * epochs[name] for name in self.names}
 
     def __iter__(self) -> Iterator[str]:
-        return (text for _, text in interleaved(self._texts, self.documents, self.epochs))
+        mixed = interleaved(self._texts, self.documents, self.epochs)
+        return chain((text for _, text in mixed), self.more)
 
     def _texts(self, name: str) -> Iterator[str]:
         for file in self.files:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from datasets import Dataset
 
@@ -14,24 +14,42 @@ def texts_from(documents: Dataset, sources: Sequence[str]) -> list[str]:
 
     Raises InputError for a source from which there is no document.
     """
-    wanted, held = set(sources), set().union(*documents["sources"])
-    if missing := wanted - held:
-        has = ", ".join(sorted(held)) or "nothing"
-        raise InputError(f"no document is from {', '.join(sorted(missing))}: there are those from {has}")
+    check_sources(documents, sources)
+    wanted = set(sources)
     pairs = zip(documents["text"], documents["sources"], strict=True)
     return [text for text, origins in pairs if wanted.intersection(origins)]
 
 
-def labelled_from(documents: Dataset, source: str) -> tuple[list[str], list[int]]:
-    """Texts and labels of the labelled documents of a source, in the data set's order.
+def labelled_from(
+    documents: Dataset, *sources: str, neutral: float | None = None
+) -> tuple[list[str], list[int]]:
+    """Texts and labels of the labelled documents of any of the sources, in the data set's order.
 
-    Raises InputError if the source has none.
+    neutral: with a number, labels are made of ratings: 1 where their mean is above it, 0 where it is below minus it;
+    documents between are left out. Raises InputError if no document is left.
     """
-    rows = zip(documents["text"], documents["sources"], documents["label"], strict=True)
-    pairs = [(text, label) for text, origins, label in rows if source in origins and label is not None]
+    if neutral is None:
+        labels: Iterable[int | None] = documents["label"]
+    else:
+        labels = (_sign(ratings, neutral) for ratings in documents["ratings"])
+    wanted = set(sources)
+    rows = zip(documents["text"], documents["sources"], labels, strict=True)
+    pairs = [(text, label) for text, origins, label in rows if wanted & set(origins) and label is not None]
     if not pairs:
-        raise InputError(
-            f"no document of {source} has a label: name a source that has in finetune.classifier.source"
-        )
-    texts, labels = zip(*pairs, strict=True)
-    return list(texts), list(labels)
+        what = "a label" if neutral is None else f"ratings with a mean beyond {neutral:g} of 0"
+        raise InputError(f"no document of {', '.join(sources)} has {what}: name a source that has")
+    return [text for text, _ in pairs], [label for _, label in pairs]
+
+
+def check_sources(documents: Dataset, sources: Sequence[str]) -> None:
+    """Raises InputError for a source from which there is no document."""
+    held = set().union(*documents["sources"])
+    if missing := set(sources) - held:
+        has = ", ".join(sorted(held)) or "nothing"
+        raise InputError(f"no document is from {', '.join(sorted(missing))}: there are those from {has}")
+
+
+def _sign(ratings: Sequence[int] | None, neutral: float) -> int | None:
+    """1 or 0 for a mean above or below 0 by more than `neutral`; None for one between, and for no ratings."""
+    mean = sum(ratings) / len(ratings) if ratings else 0.0
+    return int(mean > 0) if abs(mean) > neutral else None

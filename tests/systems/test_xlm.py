@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,43 +27,6 @@ from tests.systems.running_text import (
     unigram_entropy,
 )
 
-CATALOGUE = r"""
-# A comment
-msgid ""
-msgstr ""
-"Language: ko_KR\n"
-
-#, python-format
-msgid "%s GB"
-msgstr "%s GB"
-
-#: somewhere.py:12
-msgctxt "a button"
-msgid "Save"
-msgstr "저장"
-
-#, fuzzy, python-format
-msgid "Delete %s"
-msgstr "지우기"
-
-msgid ""
-"Say \"yes\"\n"
-"or no"
-msgstr ""
-"\"예\" 또는\n"
-"아니오"
-
-msgid "%d file"
-msgid_plural "%d files"
-msgstr[0] "파일 %d개"
-
-msgid "Untranslated"
-msgstr ""
-
-#~ msgid "Obsolete"
-#~ msgstr "낡은"
-"""
-
 
 def halves(number: int = 300, longest: int = 12) -> list[tuple[np.ndarray, np.ndarray]]:
     """Pairs of random words of the vocabulary's first half, and those that stand for them in the second."""
@@ -84,39 +45,6 @@ def test_parameter_count_at_the_papers_size() -> None:
         count = xlm.network(paper.size, MARKS, 0).num_parameters()
     print(f"XLM, 15 languages: {count / 1e6:.1f}M, as published {paper.parameters / 1e6:.0f}M")
     assert count == pytest.approx(paper.parameters, rel=0.005)
-
-
-def test_messages_of_a_catalogue() -> None:
-    assert list(xlm.messages(CATALOGUE)) == [
-        ("Save", "저장"),
-        ('Say "yes"\nor no', '"예" 또는\n아니오'),
-        ("%d file", "파일 %d개"),
-    ]
-
-
-def test_pairs_come_out_of_the_packages_korean_catalogues_each_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wheel = tmp_path / "wheel"
-    with zipfile.ZipFile(wheel, "w") as opened:
-        opened.writestr("a/locale/ko_KR/LC_MESSAGES/django.po", CATALOGUE)
-        opened.writestr(
-            "b/locale/ko_KR/LC_MESSAGES/js.po", 'msgid "Save"\nmsgstr "저장"\n\nmsgid "a"\nmsgstr "b"\n'
-        )
-        opened.writestr("b/locale/ja/LC_MESSAGES/js.po", 'msgid "c"\nmsgstr "d"\n')
-    sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    wheel.rename(tmp_path / sha256)
-    monkeypatch.setattr(xlm, "SHA256", sha256)
-    pairs = xlm.english_korean(tmp_path)
-    assert len(pairs) == 4
-    assert pairs[-1] == ("a", "b")
-
-
-@pytest.mark.slow
-def test_the_real_package_has_about_three_thousand_pairs(tmp_path: Path) -> None:
-    pairs = xlm.english_korean(tmp_path)
-    assert len(pairs) == 2999
-    assert sum(any("가" <= letter <= "힣" for letter in korean) for _, korean in pairs) > 0.95 * len(pairs)
 
 
 def test_pairs_as_tokens() -> None:

@@ -1,0 +1,78 @@
+"""A tokenizer learned from documents, and the splits of them as corpora in its tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from jokbo.data import mixing, packing, shards
+from jokbo.data.tokenizer import END_OF_TEXT, save_tokenizer, train_tokenizer
+
+if TYPE_CHECKING:
+    from jokbo import params
+
+
+def encode(
+    files: Mapping[str, Sequence[Path]],
+    settings: params.Tokenizer,
+    mix: params.Mix,
+    folder: Path,
+    spread: shards.Spread,
+    more: Sequence[str] = (),
+) -> tuple[dict[str, packing.Encoded], Path]:
+    """The documents of each split as tokens, and the folder of the tokenizer, learned from `train` and texts `more`.
+
+    files: of each split the files of its documents (outputs.shard_files). Each step's results stay in `folder`, so
+    that whoever is stopped goes on with what is done.
+    """
+    work = partial(learn, settings, mix, more)
+    shards.run("learn", work, {"tokenizer": files["train"]}, folder)  # with all cores
+    learned, names = folder / "learn" / "tokenizer", mixing.source_names(mix)
+    encoded = {
+        split: packing.encode(f"encode-{split}", found, learned / "tokenizer.json", names, folder, spread)
+        for split, found in files.items()
+    }
+    return encoded, learned
+
+
+def learn(
+    settings: params.Tokenizer, mix: params.Mix, more: Sequence[str], files: Sequence[Path], path: Path
+) -> shards.Facts:
+    """Saves a tokenizer learned from a sample of the mix of these files of documents, and from `more`."""
+    sample = mixing.Sample(files, mix, settings.sample_bytes, more)
+    save_tokenizer(train_tokenizer(sample, settings), path)
+    return {}
+
+
+def lay_out(
+    encoded: Mapping[str, packing.Encoded], learned: Path, mix: params.Mix, path: Path, shard_tokens: int
+) -> dict[str, dict[str, float]]:
+    """Writes each split as a corpus at PATH/SPLIT: of `train` the mix, of the others each document once.
+
+    Returns of each split: documents, tokens, bytes, bytes_per_token.
+    """
+    end = Tokenizer.from_file(str(learned / "tokenizer.json")).token_to_id(END_OF_TEXT)
+    found = {}
+    for split, documents in encoded.items():
+        epochs = dict.fromkeys(mixing.source_names(mix), 1.0)
+        if split == "train":
+            epochs = mixing.epochs_of(mix, documents.count("tokens"))
+        counts = packing.lay_out(documents, epochs, end, path / split, shard_tokens)
+        found[split] = {**counts, "bytes_per_token": counts["bytes"] / counts["tokens"]}
+    return found
+
+
+def unigram_entropy(train: packing.TokenCorpus, held_out: packing.TokenCorpus, vocabulary: int) -> float:
+    """Nats a token of predicting `held_out` by how often tokens come in `train`, each counted once more than it does:
+    the loss of a network that knows frequencies and nothing else."""
+    train_V, held_out_V = (
+        sum(np.bincount(shard, minlength=vocabulary) for shard in corpus.shards)
+        for corpus in (train, held_out)
+    )
+    nats_V = np.log(train_V.sum() + vocabulary) - np.log(train_V + 1)
+    return float(held_out_V @ nats_V / held_out_V.sum())
