@@ -8,7 +8,7 @@ STATE = Path(".jokbo")  # checkpoints, the MLflow store, Prefect's home: never u
 
 RAW = Path("data/raw")
 DOCUMENTS = Path("data/documents")
-FACTS = "facts.json"  # in DOCUMENTS: what was counted on the way to them
+FACTS = "facts.json"  # in DOCUMENTS and FAMILY_DATA: what was counted on the way to them
 JUDGE_TEXTS = Path("data/judge")
 TOKENIZER = Path("data/tokenizer")
 TOKENS = Path("data/tokens")
@@ -23,6 +23,7 @@ REWARD = Path("models/reward")
 ALIGNED = Path("models/aligned")
 
 FAMILY_DATA = Path("data/family")
+TASKS, TRANSLATIONS, LEXICON = "tasks", "translations.json", "lexicon.json"  # in FAMILY_DATA
 FAMILY_MODELS = Path("models/family")  # a folder a system
 FAMILY_TABLE = Path("reports/family.md")
 FAMILY = Path("family")  # kept in git: table.json, what the last run of the family measured

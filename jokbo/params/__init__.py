@@ -45,13 +45,14 @@ from jokbo.params.data import (
     Tokenize,
     Tokenizer,
 )
-from jokbo.params.family import Family, FamilyBaselines, FamilyText, Search, System, check_texts
+from jokbo.params.family import Family, FamilyBaselines, FamilyText, Search, System, Task, check_texts
 
 __all__ = [
     "Bounds",
     "Cleaner",
     "Compute",
     "DistillationWeights",
+    "Family",
     "FamilyBaselines",
     "FamilyText",
     "Fetch",
@@ -68,6 +69,7 @@ __all__ = [
     "Rule",
     "Search",
     "System",
+    "Task",
     "Tokenize",
     "Tokenizer",
     "Training",

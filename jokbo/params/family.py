@@ -105,7 +105,7 @@ class System(Section):
     schedule: Literal["trapezoid", "noam", "one_cycle"]
     finetune: Literal[
         "whole", "gradual", "frozen"
-    ]  # gradual: ULMFiT's way; frozen: a regression on its features
+    ]  # gradual: as ULMFiT; frozen: a regression on its features
     revisions: Literal[True] | None = None  # keeps checkpoints at steps of powers of two, as Pythia did
     more: dict[
         Literal[
