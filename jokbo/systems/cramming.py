@@ -101,7 +101,7 @@ class Crammed(PreTrainedModel):
     def __init__(self, config: CrammedConfig) -> None:
         super().__init__(config)
         self.embedding = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.position_scale = nn.Parameter(torch.tensor(config.hidden_size**-0.5))
+        self.position_scale = nn.Parameter(torch.tensor([config.hidden_size**-0.5]))
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
         self.first_norm, self.last_norm = (nn.LayerNorm(config.hidden_size, eps=1e-12) for _ in range(2))
         self.dropout = nn.Dropout(config.dropout)

@@ -20,6 +20,8 @@ as content to position is, not at the delta(j, i) of equation 4.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from transformers import DebertaConfig, DebertaForMaskedLM
@@ -40,11 +42,21 @@ PAPER_SIZES = {
 DECODER_LAYERS = 2  # n of section 3.2
 
 
+class FullPrecision(DisentangledSelfAttention):
+    """Attention without autocast: in bf16 it would hide padding by a number too large for bf16."""
+
+    def forward(self, hidden_states: Tensor, *arguments: Any, **named: Any) -> tuple[Tensor, Tensor | None]:
+        with torch.autocast(hidden_states.device.type, enabled=False):
+            return super().forward(hidden_states.float(), *arguments, **named)
+
+
 class Deberta(DebertaForMaskedLM):
     """transformers' network and what its decoder lacks: the vectors of absolute positions."""
 
     def __init__(self, config: DebertaConfig) -> None:
         super().__init__(config)
+        for layer in self.deberta.encoder.layer:
+            layer.attention.self = FullPrecision(config)
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         self.post_init()
 

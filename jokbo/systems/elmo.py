@@ -119,7 +119,7 @@ class BiLM(nn.Module):
         self.dropout = nn.Dropout(size.dropout)
         # of a task's own training (equation 1), not of the language model's
         self.mix = nn.Parameter(torch.zeros(size.layers + 1))
-        self.gamma = nn.Parameter(torch.ones(()))
+        self.gamma = nn.Parameter(torch.ones(1))
 
     def layers(self, tokens_BT: Tensor, lengths_B: Tensor) -> list[Tensor]:
         """Token vectors, twice side by side, and each LSTM layer, forward and backward: [B, T, 2 * width] each."""
@@ -146,7 +146,7 @@ class BiLM(nn.Module):
 
     def elmo(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """The mix of all layers, [B, T, 2 * width] (equation 1)."""
-        layers_JBTD = torch.stack(self.layers(tokens_BT, lengths_B))
+        layers_JBTD = torch.stack(self.layers(tokens_BT, lengths_B)).float()
         return self.gamma * torch.tensordot(self.mix.softmax(dim=0), layers_JBTD, dims=1)
 
 

@@ -12,7 +12,7 @@ import torch
 from jokbo.systems import common
 from tests.systems import all_systems
 from tests.systems.all_systems import MARKS, MORE, NAMES, module_of, size_of
-from tests.systems.running_text import SIZE, same
+from tests.systems.running_text import SIZE, random_rows, same
 
 SHARED = {"__init__", "common", "gpt", "masking", "noise"}
 SYSTEMS = pytest.mark.parametrize("name", NAMES)
@@ -29,7 +29,7 @@ def test_every_paper_is_here_and_builds_on_one_other_at_most() -> None:
 
 
 @SYSTEMS
-def test_loss_in_nats_is_a_metric_and_features_are_a_vector_a_row(name: str, tmp_path: Path) -> None:
+def test_a_metric_is_in_nats(name: str, tmp_path: Path) -> None:
     """Untrained, tokens are guessed about as well as by chance."""
     system = module_of(name)
     network = system.network(size_of(name, tmp_path), MARKS, 0).eval()
@@ -39,9 +39,22 @@ def test_loss_in_nats_is_a_metric_and_features_are_a_vector_a_row(name: str, tmp
     assert nats.ndim == 0
     vocabulary = SIZE.vocabulary + (100 if name == "t5" else 0)
     assert 0.8 * np.log(SIZE.vocabulary) < nats.item() < (5 if name == "t5" else 1.3) * np.log(vocabulary)
-    features_BD = system.features(network, torch.randint(6, SIZE.vocabulary, (3, 9)), MARKS)
+
+
+@SYSTEMS
+def test_features_are_a_vector_a_row_in_bf16_too(name: str, tmp_path: Path) -> None:
+    system, tokens_BT = module_of(name), random_rows(3, 9)
+    network = system.network(size_of(name, tmp_path), MARKS, 0).eval()
+    features_BD = system.features(network, tokens_BT, MARKS)
     assert features_BD.ndim == 2
     assert len(features_BD) == 3
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded_BD = system.features(network, tokens_BT, MARKS)
+    torch.testing.assert_close(rounded_BD.float(), features_BD, rtol=0.1, atol=0.05)
+    rounded_BD.float().square().sum().backward()
+    gradients = [weight.grad for weight in network.parameters() if weight.grad is not None]
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert any(gradient.any() for gradient in gradients)
 
 
 @SYSTEMS

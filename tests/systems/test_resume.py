@@ -1,0 +1,60 @@
+"""Every system trains in the engine, in bf16, and goes on after a stop as if there had been none."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from jokbo.tracking import Run
+from jokbo.training import engine
+from jokbo.training.interruption import Interrupted
+from tests.networks import compute, training
+from tests.systems import all_systems
+from tests.systems.all_systems import MARKS, NAMES, module_of, size_of
+from tests.systems.running_text import SIZE
+
+STEPS, STOPPED_IN = 4, 1
+
+
+def trained(
+    name: str, folder: Path, teacher: Path, stopped_in: int | None = None
+) -> tuple[list, list[Tensor]]:
+    """The metrics of each step and the last weights; a step's input may be made while the process is told to stop."""
+    system, text = module_of(name), all_systems.text()
+    network = system.network(size_of(name, teacher, dropout=0.2), MARKS, 0)
+    before = [weight.clone() for weight in network.state_dict().values()]
+
+    def batch_at(step: int) -> engine.Batch:
+        if step == stopped_in:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return system.batch(text, step, 8, SIZE.context, 0)
+
+    history = engine.train(
+        system.Objective(network, MARKS),
+        batch_at,
+        training(STEPS, precision="bf16"),
+        compute(),
+        seed=1,
+        checkpoint_folder=folder,
+        run=Run(),
+        name=name,
+    )
+    weights = list(network.state_dict().values())
+    assert not all(torch.equal(old, new) for old, new in zip(before, weights, strict=True))
+    return history, weights
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stopped_and_run_again_it_ends_with_the_same_bits(name: str, tmp_path: Path) -> None:
+    teacher = tmp_path / "teacher"
+    history, weights = trained(name, tmp_path / "undisturbed", teacher)
+    with pytest.raises(Interrupted, match=f"saved at step {STOPPED_IN + 1}"):
+        trained(name, tmp_path / "stopped", teacher, stopped_in=STOPPED_IN)
+    resumed_history, resumed = trained(name, tmp_path / "stopped", teacher)
+    assert resumed_history == history
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(resumed, weights, strict=True))
