@@ -20,17 +20,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from datasets import load_from_disk
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from jokbo import params
 from jokbo.data.packing import TokenCorpus
-from jokbo.finetuning.search import Classifier, Task, batches, frozen, search
+from jokbo.finetuning.search import Classifier, Task, batches, frozen, search, tasks_in
 from jokbo.systems.common import Marks, Size, Text, save
 from jokbo.tracking import Run
 from jokbo.training import budget, engine, processes, schedules
-from tasks.paths import FACTS, FAMILY_DATA, FAMILY_MODELS
+from tasks.paths import FACTS, FAMILY_DATA, FAMILY_MODELS, TASKS
 from tasks.records import write_curves, write_metrics
 from tasks.stage import Stage, leads, run_stage
 from tasks.training import train
@@ -118,7 +117,9 @@ def family(stage: Stage) -> None:
         member.tokenizer.save_pretrained(folder)
         if member.own.revisions:
             shutil.copytree(revisions(stage), folder / "revisions")
-    tasks = classification(member)
+    tasks = tasks_in(
+        FAMILY_DATA / TASKS, member.tokenizer, member.own.context - 2
+    )  # two marks have to fit in
     metrics["downstream"] = {
         "pretrained": downstream(stage, member, tasks, "pretrained", lambda seed: copy.deepcopy(network)),
         "scratch": downstream(stage, member, tasks, "scratch", partial(member.fresh, begins=False)),
@@ -239,24 +240,6 @@ def nats(member: Member, objective: nn.Module) -> float:
         loss, parts = objective(**{key: value.to(processes.device()) for key, value in batch.items()})
         found.append(float({"loss": loss, **parts}[member.module.NATS]))
     return sum(found) / len(found)
-
-
-def classification(member: Member) -> list[Task]:
-    """The labelled texts in the system's own tokens, with room for two marks."""
-    longest = member.own.context
-    found = []
-    for folder in sorted((FAMILY_DATA / "tasks").iterdir()):
-        tokens, labels = {}, {}
-        for split, rows in load_from_disk(folder).items():
-            encoded = member.tokenizer(
-                list(rows["text"]), add_special_tokens=False, truncation=True, max_length=longest - 2
-            )["input_ids"]
-            tokens[split] = torch.full((len(encoded), longest - 2), member.marks.padding)
-            for row, ids in zip(tokens[split], encoded, strict=True):
-                row[: len(ids)] = torch.tensor(ids)
-            labels[split] = torch.tensor(list(rows["label"]))
-        found.append(Task(folder.name, tokens, labels, member.marks.padding))
-    return found
 
 
 def downstream(

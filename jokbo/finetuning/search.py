@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from datasets import load_from_disk
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
@@ -21,6 +22,8 @@ from jokbo.data.batches import sample_indices
 from jokbo.training.processes import device
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from jokbo.training.engine import Batch
 
 SPLITS = ("train", "validation", "test")
@@ -41,13 +44,17 @@ class Classifier(nn.Module):
     """A linear layer over a vector for each text. The loss is its cross-entropy."""
 
     def __init__(
-        self, network: nn.Module, features: Callable[[nn.Module, Tensor], Tensor], width: int
+        self,
+        network: nn.Module,
+        features: Callable[[nn.Module, Tensor], Tensor],
+        width: int,
+        dropout: float = 0.1,
     ) -> None:
         """`features(network, tokens_BT)` gives vectors [B, width]. The layer's weights are drawn here."""
         super().__init__()
         self.network = network
         self.features = features
-        self.dropout = nn.Dropout(0.1)
+        self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(width, 2)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
@@ -59,6 +66,23 @@ class Classifier(nn.Module):
         logits_BC = self.logits(tokens_BT)
         accuracy = (logits_BC.argmax(-1) == labels_B).float().mean()
         return nn.functional.cross_entropy(logits_BC, labels_B), {"accuracy": accuracy}
+
+
+def tasks_in(folder: Path, tokenizer: PreTrainedTokenizerBase, length: int) -> list[Task]:
+    """The tasks that are saved in a folder, a DatasetDict of columns text and label each: their first tokens."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        tokens, labels = {}, {}
+        for split, rows in load_from_disk(path).items():
+            encoded = tokenizer(
+                list(rows["text"]), add_special_tokens=False, truncation=True, max_length=length
+            )["input_ids"]
+            tokens[split] = torch.full((len(encoded), length), tokenizer.pad_token_id)
+            for row, ids in zip(tokens[split], encoded, strict=True):
+                row[: len(ids)] = torch.tensor(ids)
+            labels[split] = torch.tensor(list(rows["label"]))
+        found.append(Task(path.name, tokens, labels, tokenizer.pad_token_id))
+    return found
 
 
 def batches(task: Task, rows: int, seed: int) -> Callable[[int], Batch]:
