@@ -10,7 +10,7 @@ from typing import Any
 from jokbo import ancestry
 from jokbo.errors import InputError
 from jokbo.evaluation.report.report import Findings, charts, render, tables
-from tasks.paths import ALIGNED, DATA_CARD, EVALUATION, METRICS, PLOTS, PROFILES, REPORT
+from tasks.paths import ALIGNED, DATA_CARD, EVALUATION, FAMILY, METRICS, PLOTS, PROFILES, REPORT
 from tasks.records import write_metrics
 from tasks.stage import Stage, run_stage, timing
 
@@ -53,6 +53,7 @@ def read_findings() -> Findings:
         timings={name: _json(path)["seconds"] for name, path in timings.items() if path.is_file()},
         speeds=_json(speeds) if speeds.is_file() else {},
         card=_json(DATA_CARD),
+        compared=_json(FAMILY / "table.json") if (FAMILY / "table.json").exists() else {},
         profiles={path.stem: _json(path) for path in sorted(PROFILES.glob("*.json"))},
     )
 

@@ -83,7 +83,7 @@ def loss_curves(curves: Mapping[str, Rows]) -> list[Chart]:
         columns = [column for column in rows[0] if "loss" in column and _points(rows, "step", column)]
         if not columns:
             continue
-        with _panel("step", "loss") as (figure, axes):
+        with panel("step", "loss") as (figure, axes):
             for column, colour in zip(columns, cycle(CYCLE), strict=False):
                 label = _words(column) if len(columns) > 1 else None
                 _line(axes, _points(rows, "step", column), colour, label)
@@ -100,7 +100,7 @@ def ppo_curves(rows: Rows) -> list[Chart]:
         points = _points(rows, "step", column)
         if not points:
             continue
-        with _panel("PPO iteration", unit) as (figure, axes):
+        with panel("PPO iteration", unit) as (figure, axes):
             _line(axes, points, ACCENT)
         alt = f"{title} ({unit}) over PPO: from {points[0][1]:.3g} to {points[-1][1]:.3g}."
         charts.append(Chart(f"ppo-{column}", title, alt, figure))
@@ -116,7 +116,7 @@ def reward_against_kl(rows: Rows) -> list[Chart]:
     ]
     if not points:
         return []
-    with _panel("KL, nats a sequence", "reward") as (figure, axes):
+    with panel("KL, nats a sequence", "reward") as (figure, axes):
         axes.plot(*zip(*points, strict=True), color=LINE, linewidth=1)
         axes.scatter(*zip(*points, strict=True), s=14, color=SECOND, alpha=0.7, linewidths=0)
         axes.scatter(*points[-1], s=60, color=ACCENT, zorder=3)
@@ -129,7 +129,7 @@ def reliability_diagram(bins: Rows) -> list[Chart]:
     """Accuracy over confidence by bins, and an honest forecaster's diagonal (Guo et al. 2017, figure 1)."""
     if not bins:
         return []
-    with _panel("confidence of the reward model", "share right") as (figure, axes):
+    with panel("confidence of the reward model", "share right") as (figure, axes):
         widths = [row["high"] - row["low"] for row in bins]
         axes.bar(
             [row["low"] for row in bins],
@@ -149,7 +149,7 @@ def judged_positive(systems: Mapping[str, Mapping[str, float]]) -> list[Chart]:
     names = [name for name in systems if systems[name].get("positive") is not None]
     if not names:
         return []
-    with _panel("share of continuations judged positive", "") as (figure, axes):
+    with panel("share of continuations judged positive", "") as (figure, axes):
         for place, name in enumerate(reversed(names)):
             system, colour = systems[name], SYSTEMS.get(name, MUTED)
             low, high = (system.get(end, system["positive"]) for end in ("positive_low", "positive_high"))
@@ -192,7 +192,7 @@ def svg(chart: Chart) -> str:
 
 
 @contextmanager
-def _panel(x: str, y: str) -> Iterator[tuple[Figure, Axes]]:
+def panel(x: str, y: str) -> Iterator[tuple[Figure, Axes]]:
     """A figure with one axes in the house style, with a legend if anything drawn there has a label."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=SIZE, layout="constrained")

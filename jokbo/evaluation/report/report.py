@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from jokbo.evaluation import figures, page
+from jokbo.evaluation.family import figures as family_figures
+from jokbo.evaluation.family import table as comparison
+from jokbo.evaluation.family.verdicts import RULE
 from jokbo.evaluation.figures import Chart
 from jokbo.evaluation.page import DASH, TIMES, Table, number, percent, share
 
@@ -42,6 +45,7 @@ class Findings:
     speeds: Mapping[str, Mapping[str, float]]
     card: Mapping[str, Any]
     profiles: Mapping[str, Mapping[str, Numbers]]
+    compared: Mapping[str, Any]
 
 
 def render(findings: Findings) -> str:
@@ -64,6 +68,7 @@ def render(findings: Findings) -> str:
     model (jokbo.ancestry). `timings`, seconds by stage, and `speeds`, tokens a second `reading` and `writing` of
     the supervised and of the distilled system, are of this machine, and empty if unknown. `card` is the data card
     (jokbo.data.card); `profiles`, by name, the metrics of `prepare`, `tokenize` and `pretrain` of other corpora.
+    `compared` is family/table.json (jokbo.evaluation.family.table), empty if the family was not run.
     """
     return page.render(
         "report/report.html.jinja",
@@ -75,6 +80,8 @@ def render(findings: Findings) -> str:
         timings=findings.timings,
         longest=max(findings.timings.values(), default=0),
         examples=findings.card["examples"],
+        compared=bool(findings.compared),
+        rule=RULE,
         family=family("models/aligned", findings.ancestry, set()),
     )
 
@@ -176,6 +183,7 @@ def tables(findings: Findings) -> list[Table]:
         ),
         *_data_tables(findings.card),
         _corpora_table({"this run": metrics, **findings.profiles}),
+        *(comparison.tables(findings.compared) if findings.compared else ()),
         *(
             Table(
                 f"metrics-{stage}",
@@ -250,6 +258,7 @@ def charts(findings: Findings) -> dict[str, list[Chart]]:
         "training": figures.loss_curves(training),
         "ppo": [*figures.reward_against_kl(ppo), *figures.ppo_curves(ppo)],
         "reward": figures.reliability_diagram(findings.metrics["reward"]["human"]["calibration"]),
+        **(family_figures.charts(findings.compared) if findings.compared else {}),
     }
 
 
