@@ -162,3 +162,12 @@ def until(happens: Callable[[], bool], seconds: float = 30.0) -> None:
     while not happens():
         assert time.monotonic() < deadline, f"waited {seconds} s"
         time.sleep(0.05)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Shows the tables that tests recorded (`record_property`), also those of tests that passed."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for title, table in report.user_properties:
+                terminalreporter.section(title)
+                terminalreporter.write_line(table)

@@ -23,9 +23,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from jokbo.systems.common import Marks, Paper, Size, Text
 
-TITLE = "RNNsearch (Bahdanau et al.)"
-YEAR = 2014
-OBJECTIVE = "second half of a block from the first, by soft attention"
+TITLE, YEAR, OBJECTIVE = "RNNsearch", 2014, "second half of a block from the first, by soft attention"
 NATS = "loss"
 
 # The paper prints no count. Its appendix A.2.3 gives all sizes: embeddings 2 * 30000 * 620, encoder 2 * 3 * 1000 *

@@ -26,9 +26,7 @@ from jokbo.systems import noise
 from jokbo.systems.common import Marks, Paper, Size, Text, generator
 from jokbo.systems.transformer import shifted
 
-TITLE = "BART: Denoising Sequence-to-Sequence Pre-training"
-YEAR = 2020
-OBJECTIVE = "a text from itself corrupted"
+TITLE, YEAR, OBJECTIVE = "BART", 2020, "a text from itself corrupted"
 NATS = "loss"
 # in the order in which they are done
 NOISES = ("permutation", "rotation", "deletion", "masking", "infilling")

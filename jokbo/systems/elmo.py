@@ -26,9 +26,7 @@ from torch import Tensor, nn
 
 from jokbo.systems.common import Marks, Paper, Size, Text
 
-TITLE = "ELMo (Peters et al.)"
-YEAR = 2018
-OBJECTIVE = "next token and token before, by one LSTM each"
+TITLE, YEAR, OBJECTIVE = "ELMo", 2018, "next token and token before, by one LSTM each"
 NATS = "loss"
 
 PADDING, BEGIN, END, CHARACTERS = 0, 257, 258, 259  # byte b is character 1 + b

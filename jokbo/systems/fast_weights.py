@@ -24,9 +24,7 @@ from torch import Tensor, nn
 
 from jokbo.systems.common import Marks, Paper, Size, Text, at_last, next_token_loss
 
-TITLE = "Fast weights (Schmidhuber; Schlag et al.)"
-YEAR = 2021
-OBJECTIVE = "next token"
+TITLE, YEAR, OBJECTIVE = "Fast weights", 2021, "next token"
 NATS = "loss"
 
 # "Small" of section 6.3 over WikiText-103; the count is from its sizes: words 267735 * 128, and 16 layers, each

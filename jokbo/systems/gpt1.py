@@ -21,7 +21,9 @@ from jokbo.systems.common import Marks, Paper, Size, Text
 
 TITLE, YEAR, OBJECTIVE = "GPT", 2018, "next token"
 NATS = "loss"
-PAPER_SIZES = {"gpt": Paper(Size(vocabulary=40478, layers=12, width=768, heads=12, context=512), 117e6)}
+PAPER_SIZES = {
+    "gpt": Paper(Size(vocabulary=40478, layers=12, width=768, heads=12, context=512), 117e6, tolerance=0.005)
+}
 
 
 def network(size: Size, marks: Marks, seed: int) -> PreTrainedModel:

@@ -24,7 +24,9 @@ TITLE, YEAR, OBJECTIVE = "GPT-2", 2019, "next token"
 NATS = "loss"
 PAPER_SIZES = {
     name: Paper(
-        Size(vocabulary=50257, layers=layers, width=width, heads=width // 64, context=1024), parameters
+        Size(vocabulary=50257, layers=layers, width=width, heads=width // 64, context=1024),
+        parameters,
+        tolerance=0.005,
     )
     for name, layers, width, parameters in [
         ("small", 12, 768, 124e6),

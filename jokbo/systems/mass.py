@@ -22,9 +22,7 @@ from jokbo.systems import transformer
 from jokbo.systems.common import Marks, Paper, Size, Text, generator
 from jokbo.systems.masking import replaced
 
-TITLE = "MASS: Masked Sequence to Sequence Pre-training for Language Generation"
-YEAR = 2019
-OBJECTIVE = "a fragment of half the tokens from the rest"
+TITLE, YEAR, OBJECTIVE = "MASS", 2019, "a fragment of half the tokens from the rest"
 NATS = "loss"
 SHARE = 0.5  # of the tokens in the fragment
 

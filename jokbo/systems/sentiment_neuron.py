@@ -25,9 +25,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from jokbo.systems.common import Marks, Paper, Size, Text, at_last, next_token_loss
 
-TITLE = "Sentiment neuron (Radford et al.)"
-YEAR = 2017
-OBJECTIVE = "next byte"
+TITLE, YEAR, OBJECTIVE = "Sentiment neuron", 2017, "next byte"
 NATS = "loss"
 
 # Wolfram's Neural Net Repository counts 86,245,112 in the published weights: with the 248 bytes that UTF-8 can hold,

@@ -25,9 +25,7 @@ from jokbo.systems.common import Marks, Paper, Size, Text, generator
 from jokbo.systems.gpt import mean_one
 from jokbo.systems.transformer import mean_state, shifted
 
-TITLE = "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer"
-YEAR = 2020
-OBJECTIVE = "hidden spans of 3 from the rest"
+TITLE, YEAR, OBJECTIVE = "T5", 2020, "hidden spans of 3 from the rest"
 NATS = "nats"
 SHARE, SPAN = 0.15, 3
 SENTINELS = 100

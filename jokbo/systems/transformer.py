@@ -24,9 +24,7 @@ from torch import Tensor, nn
 
 from jokbo.systems.common import Marks, Paper, Size, Text
 
-TITLE = "Attention Is All You Need"
-YEAR = 2017
-OBJECTIVE = "the second half of a text from the first"
+TITLE, YEAR, OBJECTIVE = "Transformer", 2017, "the second half of a text from the first"
 NATS = "nll"
 SMOOTHING = 0.1
 

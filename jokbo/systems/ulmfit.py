@@ -28,9 +28,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from jokbo.systems.common import Marks, Paper, Size, Text, at_last, next_token_loss
 
-TITLE = "ULMFiT (Howard and Ruder)"
-YEAR = 2018
-OBJECTIVE = "next token"
+TITLE, YEAR, OBJECTIVE = "ULMFiT", 2018, "next token"
 NATS = "nats"
 
 # Merity et al. 2018, table 1: 24M on the Penn Treebank's 10,000 words.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from jokbo.data.packing import TokenCorpus
-from jokbo.systems.common import Marks, Paper, Size, Text
+from jokbo.systems.common import Marks, Size, Text
 
 MARKS = Marks(end_of_text=0, padding=1, unknown=2, cls=3, sep=4, mask=5)
 VOCABULARY, CONTEXT = 26, 24
@@ -59,12 +59,6 @@ def learn(
         optimizer.step()
         losses.append(metrics.get("nll", loss).item())
     return losses
-
-
-def count(network: Callable[..., nn.Module], paper: Paper) -> int:
-    """The parameters of the network at a paper's size."""
-    with torch.device("meta"):
-        return sum(parameter.numel() for parameter in network(paper.size, MARKS, seed=0).parameters())
 
 
 def check_batches(batch: Callable[..., dict[str, Tensor]]) -> None:

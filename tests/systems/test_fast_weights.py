@@ -80,15 +80,6 @@ def test_the_sum_rule_is_attention_without_softmax() -> None:
         torch.testing.assert_close(seen[0][0, t], torch.cat(heads), rtol=1e-4, atol=1e-5)
 
 
-def test_parameter_count_at_the_papers_size() -> None:
-    paper = fast_weights.PAPER_SIZES["small"]
-    with torch.device("meta"):
-        network = fast_weights.network(paper.size, MARKS, 0)
-    count = sum(each.numel() for each in network.parameters() if each.ndim > 1)
-    print(f"Fast weights: {count / 1e6:.2f}M matrices, from its sizes {paper.parameters / 1e6:.1f}M")
-    assert count == pytest.approx(paper.parameters, rel=paper.tolerance)
-
-
 @RULES
 def test_a_position_sees_what_is_before_it_alone(rule: str) -> None:
     network = sharpened(tiny(rule))

@@ -13,18 +13,11 @@ from tests.systems.encoder_decoders import (
     check_batches,
     check_features,
     check_shares,
-    count,
     entropy,
     learn,
     size,
     text,
 )
-
-
-@pytest.mark.parametrize("name", mass.PAPER_SIZES)
-def test_parameter_count_at_the_papers_size(name: str) -> None:
-    paper = mass.PAPER_SIZES[name]
-    assert count(mass.network, paper) == pytest.approx(paper.parameters, rel=paper.tolerance)
 
 
 def test_a_fragment_of_half_the_tokens_is_hidden_anywhere() -> None:

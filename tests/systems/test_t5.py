@@ -1,4 +1,4 @@
-"""T5 agrees with the paper's size, shapes and figure, and with transformers' own loss."""
+"""T5 agrees with the paper's shapes and figure, and with transformers' own loss."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from tests.systems.encoder_decoders import (
     check_batches,
     check_features,
     check_shares,
-    count,
     entropy,
     learn,
     size,
@@ -26,12 +25,6 @@ from tests.systems.encoder_decoders import (
 
 def network() -> T5ForConditionalGeneration:
     return t5.network(size(), MARKS, 0)
-
-
-@pytest.mark.parametrize("name", t5.PAPER_SIZES)
-def test_parameter_count_at_the_papers_size(name: str) -> None:
-    paper = t5.PAPER_SIZES[name]
-    assert count(t5.network, paper) == pytest.approx(paper.parameters, rel=paper.tolerance)
 
 
 def test_shapes_are_those_of_the_authors_code() -> None:

@@ -1,4 +1,4 @@
-"""XLNet: its size, which tokens are predicted in what order, and that the order is really hidden."""
+"""XLNet: which tokens are predicted in what order, and that the order is really hidden."""
 
 from __future__ import annotations
 
@@ -32,14 +32,6 @@ def tiny() -> nn.Module:
 def other(tokens: Tensor) -> Tensor:
     """Another ordinary token for each."""
     return 6 + (tokens - 5) % 42
-
-
-def test_parameter_count_at_the_papers_size() -> None:
-    paper = xlnet.PAPER_SIZES["base"]
-    with torch.device("meta"):
-        count = xlnet.network(paper.size, MARKS, 0).num_parameters()
-    print(f"XLNet-base: {count / 1e6:.1f}M, as published {paper.parameters / 1e6:.0f}M")
-    assert count == pytest.approx(paper.parameters, rel=0.005)
 
 
 def test_spans_are_a_sixth_of_the_tokens_and_short_ones_are_likelier() -> None:
