@@ -23,7 +23,6 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from jokbo import params
 from jokbo.data.packing import TokenCorpus
 from jokbo.finetuning.search import Classifier, Task, batches, frozen, search, tasks_in
 from jokbo.systems.common import Marks, Size, Text, save
@@ -32,7 +31,7 @@ from jokbo.training import budget, engine, processes, schedules
 from tasks.paths import FACTS, FAMILY_DATA, FAMILY_MODELS, TASKS
 from tasks.records import write_curves, write_metrics
 from tasks.stage import Stage, leads, run_stage
-from tasks.training import train
+from tasks.training import recipe, train
 
 if TYPE_CHECKING:
     from jokbo.params import Family, System
@@ -185,7 +184,7 @@ def pretraining(
     """Trains in place for so many steps by the recipe of params.yaml; returns the curve."""
     own = member.own
     warmup = round(member.settings.warmup_fraction * steps) if warms_up else 0
-    settings = recipe(member.settings, own, own.learning_rate, steps, own.batch, warmup)
+    settings = recipe(member.settings, own.precision, own.learning_rate, steps, own.batch, warmup)
     schedule = {
         "trapezoid": None,
         "noam": schedules.noam(warmup),
@@ -207,27 +206,6 @@ def pretraining(
 def revisions(stage: Stage) -> Path:
     """Where checkpoints at steps of powers of two are kept, as Pythia did (Biderman et al. 2023, section 2.1)."""
     return stage.checkpoints / "revisions"
-
-
-def recipe(
-    settings: Family, own: System, learning_rate: float, steps: int, batch: int, warmup: int
-) -> params.Training:
-    optimizer = params.Optimizer(
-        name="adamw",
-        learning_rate=learning_rate,
-        adam_learning_rate=learning_rate,
-        betas=settings.betas,
-        weight_decay=settings.weight_decay,
-    )
-    return params.Training(
-        steps=steps,
-        batch=batch,
-        precision=own.precision,
-        optimizer=optimizer,
-        warmup_steps=min(warmup, steps - 1),
-        decay_fraction=settings.decay_fraction,
-        gradient_clip=settings.gradient_clip,
-    )
 
 
 @torch.no_grad()
@@ -257,7 +235,9 @@ def downstream(
         width = vectors(member, network, task.tokens["validation"][:2]).shape[1]
         classifier = Classifier(network, member.features, width)
         warmup = round(settings.warmup_fraction * settings.steps)
-        training = recipe(member.settings, own, learning_rate, settings.steps, settings.batch, warmup)
+        training = recipe(
+            member.settings, own.precision, learning_rate, settings.steps, settings.batch, warmup
+        )
         optimizer, schedule = None, None
         if own.finetune == "gradual":
             optimizer, schedule = member.module.gradual(

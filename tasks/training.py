@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from jokbo import params
 from jokbo.training import engine
 from tasks.stage import Stage
 
 if TYPE_CHECKING:
-    from jokbo.params import Training
+    from jokbo.params import Family, FamilyBaselines, Training
 
 
 def train(
@@ -21,8 +22,10 @@ def train(
     settings: Training,
     *,
     part: str | None = None,
+    **more: Any,
 ) -> list[dict[str, float]]:
-    """`engine.train` with the stage's seed, checkpoints and MLflow run. A stage of several trainings names each."""
+    """`engine.train` with the stage's seed, checkpoints and MLflow run, and whatever `more` it is given. A stage of
+    several trainings names each."""
     return engine.train(
         objective,
         batch_at,
@@ -32,4 +35,32 @@ def train(
         checkpoint_folder=stage.checkpoints / part if part else stage.checkpoints,
         run=stage.run,
         name=part or stage.name,
+        **more,
+    )
+
+
+def recipe(
+    settings: Family | FamilyBaselines,
+    precision: str,
+    learning_rate: float,
+    steps: int,
+    batch: int,
+    warmup: int,
+) -> Training:
+    """The training that all of the family share, with AdamW."""
+    optimizer = params.Optimizer(
+        name="adamw",
+        learning_rate=learning_rate,
+        adam_learning_rate=learning_rate,
+        betas=settings.betas,
+        weight_decay=settings.weight_decay,
+    )
+    return params.Training(
+        steps=steps,
+        batch=batch,
+        precision=precision,
+        optimizer=optimizer,
+        warmup_steps=min(warmup, steps - 1),
+        decay_fraction=settings.decay_fraction,
+        gradient_clip=settings.gradient_clip,
     )

@@ -87,7 +87,6 @@ class Search(Section):
     learning_rates: Annotated[list[Rate], Field(min_length=1)]
     steps: Positive
     batch: Positive
-    context: Positive
     warmup_fraction: Share
 
 
@@ -165,9 +164,15 @@ class Recurrent(Section):
 
 class FamilyBaselines(Section):
     text: str
+    context: Positive  # tokens of a text that are read
+    precision: Precision
     cnn: Convolutions
     lstm: Recurrent
     finetune: Search
+    decay_fraction: Share
+    betas: Betas
+    weight_decay: Annotated[float, Field(ge=0)]
+    gradient_clip: Annotated[float, Field(ge=0)]  # 0: off
 
 
 def check_texts(text: FamilyText, family: Family, baselines: FamilyBaselines) -> None:
