@@ -7,10 +7,11 @@ has no bias. Logits are computed for the masked tokens alone ("sparse token pred
 as the only objective; no dropout in pretraining; a learning rate that rises and falls once over the budget; a batch
 that grows; AdamW with rate 1e-3, decay 0.01, betas 0.9 and 0.98, epsilon 1e-12, gradients clipped at 0.5.
 
-Here are network, input, loss and the schedule as a function of the share of the budget that is spent (`schedule`),
+The learning rate (`rate`) and the rows of a batch (`rows`) are functions of the share of the budget that is spent,
 which the training loop has to ask. Sizes and schedule are those of the authors' released recipe (bert-c5, bert-o3 and,
-for the ramp of the batch as a share of the budget, bert-o4). Text is packed without [CLS], and a text's features are
-the mean of its states, as the authors' pooler takes them. transformers has no such network.
+for the ramp of the batch as a share of the budget, bert-o4: full batches of 1,536 rows in parts of 128). Text is
+packed without [CLS], and a text's features are the mean of its states, as the authors' pooler takes them. transformers
+has no such network.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from jokbo.systems.masking import full_sentences, masked, masked_loss
 TITLE, YEAR, OBJECTIVE = "Cramming", 2023, "masked tokens"
 NATS = "loss"
 PAPER_SIZES = {"crammed": Paper(Size(32768, 16, 768, 12, 128), 120e6)}
+PARTS = 12  # of a full batch, as it grows
 
 
 class CrammedConfig(PreTrainedConfig):
@@ -165,17 +167,17 @@ def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str
     return masked(tokens_BT, tokens_BT > marks.mask, draw, **known)._asdict()
 
 
-def schedule(
-    share: float, *, peak: float = 1e-3, batch: int = 1536, micro_batch: int = 128
-) -> tuple[float, int]:
-    """Learning rate and rows a step when a share of the budget (of time or of anything else) is spent.
+def rate(share: float) -> float:
+    """Of the largest learning rate, when a share of the budget (of time or of anything else) is spent: from a quarter
+    up to all of it at three quarters of the budget, then down to zero."""
+    return max(0.0, min(0.25 + share, 4 * (1 - share)))
 
-    The rate rises from a quarter of the peak to the peak at three quarters of the budget, then falls to zero. The batch
-    grows from one micro-batch, by whole ones, to the full one at 60%.
-    """
-    rate = min(0.25 + share, 4 * (1 - share)) * peak
-    count = batch // micro_batch
-    return max(rate, 0.0), micro_batch * min(count, max(1, math.ceil(share / 0.6 * count)))
+
+def rows(share: float, batch: int) -> int:
+    """Of a step, when a share of the budget is spent: from one of PARTS equal parts of a batch, by whole ones, to all
+    of it at 60%."""
+    parts = min(PARTS, max(1, math.ceil(share / 0.6 * PARTS)))
+    return max(1, round(batch * parts / PARTS))
 
 
 def features(network: Crammed, tokens_BT: Tensor, marks: Marks) -> Tensor:

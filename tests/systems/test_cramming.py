@@ -1,4 +1,4 @@
-"""Cramming: what the network has not, attention fused and plain, the schedule, sparse prediction, training."""
+"""Cramming: what the network has not, attention fused and plain, rate and batch, sparse prediction, training."""
 
 from __future__ import annotations
 
@@ -76,20 +76,23 @@ def test_loss_is_that_of_all_logits_however_rows_are_shared_out() -> None:
     torch.testing.assert_close(torch.stack(parts).mean(), loss)
 
 
-def test_the_schedule_rises_and_falls_once_and_the_batch_grows() -> None:
-    rates, batches = zip(*(cramming.schedule(share / 1000) for share in range(1001)), strict=True)
-    assert rates[0] == pytest.approx(0.25e-3)
-    assert rates[375] == pytest.approx(0.625e-3)
-    assert rates[750] == max(rates) == pytest.approx(1e-3)
-    assert rates[875] == pytest.approx(0.5e-3)
-    assert rates[1000] == 0
-    assert batches[0] == 128
-    assert batches[300] == 768
-    assert batches[600] == batches[1000] == 1536
-    assert list(batches) == sorted(batches)
-    assert {batch % 128 for batch in batches} == {0}
-    assert cramming.schedule(1.1) == (0, 1536)  # a step that began in time may end after it
-    assert cramming.schedule(0.0, peak=1, batch=32, micro_batch=32) == (0.25, 32)
+def test_the_learning_rate_rises_and_falls_once() -> None:
+    rates = [cramming.rate(share / 1000) for share in range(1001)]
+    assert [rates[share] for share in (0, 375, 750, 875, 1000)] == pytest.approx([0.25, 0.625, 1, 0.5, 0])
+    assert rates[: 750 + 1] == sorted(rates[: 750 + 1])
+    assert rates[750:] == sorted(rates[750:], reverse=True)
+    assert cramming.rate(1.1) == 0  # a step that began in time may end after it
+
+
+def test_the_batch_grows_by_whole_parts() -> None:
+    batches = [cramming.rows(share / 1000, 1536) for share in range(1001)]
+    assert [batches[share] for share in (0, 300, 600, 1000)] == [128, 768, 1536, 1536]
+    assert batches == sorted(batches)
+    assert set(batches) == set(range(128, 1537, 128))
+    assert cramming.rows(1.1, 1536) == 1536
+    few = [cramming.rows(share / 1000, 32) for share in range(1001)]
+    assert (few[0], few[1000], len(set(few))) == (3, 32, 12)
+    assert cramming.rows(0, 4) == 1
 
 
 def test_a_saved_network_opens(tmp_path: Path) -> None:
