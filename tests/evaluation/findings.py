@@ -185,4 +185,5 @@ def findings() -> Findings:
         },
         card=CARD,
         profiles={"korean": corpus("ko", bits=1.9)},
+        compared={},
     )

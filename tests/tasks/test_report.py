@@ -11,6 +11,7 @@ from jokbo.tracking import Run, open_run
 from tasks import paths, report
 from tasks.records import write_curves
 from tasks.stage import Stage
+from tests.evaluation.family.made_up import comparison
 from tests.evaluation.findings import findings
 
 
@@ -70,6 +71,13 @@ def test_writes_the_page_its_numbers_and_the_artifacts(project):
     assert {"report.html", "reward-kl.png", "systems.json"} <= artifacts
     assert len([name for name in artifacts if name.endswith(".png")]) == numbers["figures"]
     assert len([name for name in artifacts if name.endswith(".json")]) == numbers["tables"]
+
+
+def test_the_last_comparison_of_the_family_is_read(project):
+    assert report.read_findings().compared == {}
+    paths.FAMILY.mkdir()
+    (paths.FAMILY / "table.json").write_text(json.dumps(comparison("bert")))
+    assert report.read_findings().compared == comparison("bert")
 
 
 @pytest.mark.parametrize("path", [paths.EVALUATION / "samples.jsonl", paths.PLOTS / "ppo.csv"])

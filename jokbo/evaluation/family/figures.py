@@ -33,7 +33,7 @@ def downstream(rows: Sequence[Mapping[str, Any]]) -> list[Chart]:
     baselines = [row for row in rows if not row["pretrained"]]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(SIZE[0], ROW * len(systems) + 1.2), layout="constrained")
-        axes = figure.add_subplot(xlabel="accuracy over tasks, standard errors")
+        axes = figure.add_subplot(xlabel="accuracy over tasks")
         places = range(len(systems) - 1, -1, -1)  # the oldest on top
         for start, colour, lift in (("scratch", MUTED, -0.12), ("pretrained", ACCENT, 0.12)):
             axes.errorbar(
@@ -67,7 +67,7 @@ def downstream(rows: Sequence[Mapping[str, Any]]) -> list[Chart]:
 def gradients_by_depth(gradients: Mapping[str, Mapping[str, Sequence[float]]]) -> list[Chart]:
     """Gradient norm over depth at initialisation, a panel for each stack (Xiong et al. 2020, figure 3)."""
     found = []
-    for stack in gradients["post"]:
+    for stack in ("encoder", "decoder"):
         with panel(f"layer of the {stack}", "gradient norm") as (figure, axes):
             for norm, (label, colour) in NORMS.items():
                 norms = gradients[norm][stack]

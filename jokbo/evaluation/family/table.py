@@ -17,11 +17,12 @@ from typing import Any
 from jokbo.evaluation import page
 from jokbo.evaluation.family import figures
 from jokbo.evaluation.family.claims import against_scratch
-from jokbo.evaluation.family.verdicts import NOISE, NOT_SEEN, RULE, SEEN, TestRows, standard_error
+from jokbo.evaluation.family.verdicts import NOISE, NOT_SEEN, RULE, SEEN, UNMEASURED, TestRows, standard_error
 from jokbo.evaluation.page import DASH, Table, large, number
 
 CURVE_POINTS = 30
 ANSWERS = {SEEN: "yes", NOT_SEEN: "no", NOISE: NOISE}
+ORDER = ("yes", SEEN, "no", NOT_SEEN, NOISE, UNMEASURED)
 STARTS = ("pretrained", "scratch")
 HEADER = [
     *(
@@ -88,9 +89,8 @@ def tables(comparison: Comparison) -> list[Table]:
     return [
         Table(
             "family",
-            "Every system, by year: what it cost to pretrain, and accuracies over tasks and seeds with their standard "
-            "deviation over seeds; of a gain the standard error. Pretraining helps: "
-            f"{_tally(ANSWERS[row['gain']['verdict']] for row in found if row['gain'])}",
+            "By year. Accuracies are over tasks, with their standard deviation over seeds; a gain is with its standard "
+            f"error. Pretraining helps: {_tally(ANSWERS[row['gain']['verdict']] for row in found if row['gain'])}",
             HEADER,
             [_row(row) for row in found],
         ),
@@ -174,4 +174,5 @@ def _task(row: Mapping[str, Any], task: str) -> str:
 
 
 def _tally(verdicts: Iterable[str]) -> str:
-    return ", ".join(f"{count} {verdict}" for verdict, count in Counter(verdicts).most_common())
+    counts = Counter(verdicts)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in ORDER if verdict in counts)

@@ -6,6 +6,8 @@ import math
 from statistics import fmean, stdev
 from typing import Any
 
+from jokbo.evaluation.family import claims, table
+
 TEST_ROWS = {"imdb": 2000, "rotten_tomatoes": 1000, "snippets": 400}
 MAJORITY = {"imdb": 0.5, "rotten_tomatoes": 0.52, "snippets": 0.6}
 YEARS = {
@@ -114,3 +116,20 @@ def curve(steps: int = 60) -> list[dict[str, float]]:
         {"step": step, "loss": 1 + 4 * math.exp(-step / 20), "masked": 4 + 4 * math.exp(-step / 20)}
         for step in range(steps)
     ]
+
+
+def evidence(**changes: Any) -> claims.Evidence:
+    """Of `systems`, some of them changed."""
+    return claims.Evidence(systems() | changes, TEST_ROWS, MAJORITY, GRADIENTS)
+
+
+def comparison(*names: str) -> dict[str, Any]:
+    """What the stage makes of all this, or of the systems so called."""
+    found = {name: each for name, each in systems().items() if name in names or not names}
+    return {
+        "rows": table.rows(found, baselines(), TEST_ROWS),
+        "claims": claims.check(claims.Evidence(found, TEST_ROWS, MAJORITY, GRADIENTS)),
+        "curves": {name: table.thinned(curve(), "masked") for name in found},
+        "gradients": GRADIENTS,
+        "alignment": ALIGNMENT,
+    }
