@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from transformers import BartConfig, BartForConditionalGeneration
 
 from jokbo.systems import noise
-from jokbo.systems.common import Marks, Paper, Size, Text, generator
+from jokbo.systems.common import Marks, Paper, Size, Text, at, generator
 from jokbo.systems.transformer import shifted
 
 TITLE, YEAR, OBJECTIVE = "BART", 2020, "a text from itself corrupted"
@@ -128,4 +128,4 @@ def features(network: BartForConditionalGeneration, tokens_BT: Tensor, marks: Ma
         decoder_input_ids=nn.functional.pad(tokens_BT, (1, 0), value=marks.end_of_text),
         use_cache=False,
     ).last_hidden_state
-    return states_BSD[torch.arange(len(tokens_BT)), real_BT.sum(dim=1)]
+    return at(states_BSD, real_BT.sum(dim=1))

@@ -110,8 +110,17 @@ def next_token_loss(logits_BTV: Tensor, tokens_BS: Tensor) -> Tensor:
 
 def at_last(states_BTD: Tensor, tokens_BT: Tensor, padding: int) -> Tensor:
     """The state [B, D] at each row's last token, which alone has read the whole of a row padded on its right."""
-    last_B = (tokens_BT != padding).sum(dim=1) - 1
-    return states_BTD[torch.arange(len(last_B), device=last_B.device), last_B]
+    return at(states_BTD, (tokens_BT != padding).sum(dim=1) - 1)
+
+
+def at(states_BTD: Tensor, places_B: Tensor) -> Tensor:
+    """Of each row the state at one place, [B, D]."""
+    return states_BTD[torch.arange(len(places_B), device=places_B.device), places_B]
+
+
+def mean_state(states_BTD: Tensor, real_BT: Tensor) -> Tensor:
+    """The mean [B, D] of each row's states that are real, not of padding."""
+    return (states_BTD * real_BT[:, :, None]).sum(dim=1) / real_BT.sum(dim=1, keepdim=True)
 
 
 def generator(seed: int, step: int, purpose: str = "") -> np.random.Generator:

@@ -25,8 +25,9 @@ from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.bert.modeling_bert import eager_attention_forward
 
-from jokbo.systems.common import Marks, Paper, Size, Text, generator
+from jokbo.systems.common import Marks, Paper, Size, Text, generator, mean_state
 from jokbo.systems.masking import full_sentences, masked, masked_loss
+from jokbo.systems.transformer import sinusoids
 
 TITLE, YEAR, OBJECTIVE = "Cramming", 2023, "masked tokens"
 NATS = "loss"
@@ -123,13 +124,6 @@ class Crammed(PreTrainedModel):
         return nn.functional.linear(states, self.embedding.weight)
 
 
-def sinusoids(length: int, width: int, device: torch.device) -> Tensor:
-    """Sines in the even, cosines in the odd columns, [T, D] (Vaswani et al. 2017, section 3.5)."""
-    rates = torch.exp(torch.arange(0, width, 2, device=device) * (-math.log(10_000) / width))
-    angles = torch.arange(length, device=device)[:, None] * rates
-    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
-
-
 def network(size: Size, marks: Marks, seed: int) -> Crammed:
     torch.manual_seed(seed)
     return Crammed(
@@ -184,5 +178,4 @@ def features(network: Crammed, tokens_BT: Tensor, marks: Marks) -> Tensor:
     """The mean of the states, padding left out."""
     tokens_BT = tokens_BT[:, : network.config.max_position_embeddings]
     seen_BT = tokens_BT != marks.padding
-    states_BTD = network(tokens_BT, seen_BT) * seen_BT.unsqueeze(-1)
-    return states_BTD.sum(dim=1) / seen_BT.sum(dim=1, keepdim=True)
+    return mean_state(network(tokens_BT, seen_BT), seen_BT)

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from jokbo.systems.common import Marks, Paper, Size, Text
+from jokbo.systems.common import Marks, Paper, Size, Text, mean_state
 
 TITLE, YEAR, OBJECTIVE = "ELMo", 2018, "next token and token before, by one LSTM each"
 NATS = "loss"
@@ -182,5 +182,4 @@ def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str
 def features(network: BiLM, tokens_BT: Tensor, marks: Marks) -> Tensor:
     """Mean ELMo vector of each row, [B, 2 * width]. As in the paper, a task trains `mix` and `gamma` of the biLM."""
     kept_BT = tokens_BT != marks.padding
-    lengths_B = kept_BT.sum(dim=1)
-    return (network.elmo(tokens_BT, lengths_B) * kept_BT[..., None]).sum(dim=1) / lengths_B[:, None]
+    return mean_state(network.elmo(tokens_BT, kept_BT.sum(dim=1)), kept_BT)

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import AutoConfig, PreTrainedModel
 
 from jokbo.systems import gpt
-from jokbo.systems.common import Marks, Paper, Size, Text
+from jokbo.systems.common import Marks, Paper, Size, Text, at
 
 TITLE, YEAR, OBJECTIVE = "GPT", 2018, "next token"
 NATS = "loss"
@@ -65,4 +65,4 @@ def features(network: PreTrainedModel, tokens_BT: Tensor, marks: Marks) -> Tenso
     padded_BT = torch.nn.functional.pad(tokens_BT, (0, 1), value=marks.padding)[:, :longest]
     ended_BT = padded_BT.scatter(1, ends_B[:, None], marks.end_of_text)
     states_BTD = network.base_model(input_ids=ended_BT, use_cache=False).last_hidden_state
-    return states_BTD[torch.arange(len(ends_B), device=ends_B.device), ends_B]
+    return at(states_BTD, ends_B)

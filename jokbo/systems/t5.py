@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from transformers import T5Config, T5ForConditionalGeneration
 
 from jokbo.systems import noise
-from jokbo.systems.common import Marks, Paper, Size, Text, generator
+from jokbo.systems.common import Marks, Paper, Size, Text, generator, mean_state
 from jokbo.systems.gpt import mean_one
-from jokbo.systems.transformer import mean_state, shifted
+from jokbo.systems.transformer import shifted
 
 TITLE, YEAR, OBJECTIVE = "T5", 2020, "hidden spans of 3 from the rest"
 NATS = "nats"

@@ -22,7 +22,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from jokbo.systems.common import Marks, Paper, Size, Text
+from jokbo.systems.common import Marks, Paper, Size, Text, mean_state
 
 TITLE, YEAR, OBJECTIVE = "Transformer", 2017, "the second half of a text from the first"
 NATS = "nll"
@@ -36,10 +36,10 @@ PAPER_SIZES = {
 }
 
 
-def sinusoids(length: int, width: int) -> Tensor:
+def sinusoids(length: int, width: int, device: torch.device | None = None) -> Tensor:
     """Positions [length, width]: sine and cosine in turn, wavelengths from 2 pi to 10000 * 2 pi (section 3.5)."""
-    rates = torch.exp(torch.arange(0, width, 2) * (-math.log(10000) / width))
-    angles = torch.arange(length)[:, None] * rates
+    rates = torch.exp(torch.arange(0, width, 2, device=device) * (-math.log(10000) / width))
+    angles = torch.arange(length, device=device)[:, None] * rates
     return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
 
 
@@ -185,12 +185,6 @@ class Objective(nn.Module):
 def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
     source_BS, target_BT = text.blocks(step, rows, context, seed).tensor_split(2, dim=1)
     return {"source_BS": source_BS, "target_BT": target_BT}
-
-
-def mean_state(states_BTD: Tensor, real_BT: Tensor) -> Tensor:
-    """The mean of each row's states that are not of padding, [B, D]."""
-    weights_BT = real_BT / real_BT.sum(dim=1, keepdim=True)
-    return (states_BTD * weights_BT[:, :, None]).sum(dim=1)
 
 
 def features(network: Transformer, tokens_BT: Tensor, marks: Marks) -> Tensor:

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from jokbo.systems.common import Marks, Paper, Size, Text, at_last, next_token_loss
+from jokbo.systems.common import Marks, Paper, Size, Text, at_last, mean_state, next_token_loss
 
 TITLE, YEAR, OBJECTIVE = "ULMFiT", 2018, "next token"
 NATS = "nats"
@@ -121,12 +121,11 @@ def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str
 
 def features(network: AWDLSTM, tokens_BT: Tensor, marks: Marks) -> Tensor:
     """Concat pooling (equation 4): each row's last state and the maximum and mean of all, [B, 3 * width]."""
-    kept_BT1 = (tokens_BT != marks.padding)[..., None]
-    lengths_B1 = kept_BT1.sum(dim=1)
+    kept_BT = tokens_BT != marks.padding
     states_BTD = network.states(tokens_BT)
     last_BD = at_last(states_BTD, tokens_BT, marks.padding)
-    largest_BD = states_BTD.masked_fill(~kept_BT1, -torch.inf).amax(dim=1)
-    return torch.cat([last_BD, largest_BD, (states_BTD * kept_BT1).sum(dim=1) / lengths_B1], dim=-1)
+    largest_BD = states_BTD.masked_fill(~kept_BT[..., None], -torch.inf).amax(dim=1)
+    return torch.cat([last_BD, largest_BD, mean_state(states_BTD, kept_BT)], dim=-1)
 
 
 def parameter_groups(network: AWDLSTM, head: nn.Module, rate: float, factor: float = 2.6) -> list[dict]:

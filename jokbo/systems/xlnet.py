@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from jokbo.systems.common import Marks, Paper, Size, Text, generator
+from jokbo.systems.common import Marks, Paper, Size, Text, at, generator
 from jokbo.systems.gpt import mean_one
 from jokbo.systems.masking import weighted_mean
 
@@ -134,4 +134,4 @@ def features(network: PreTrainedModel, tokens_BT: Tensor, marks: Marks) -> Tenso
     rows_BT = rows_BT.scatter(1, lengths_B1, marks.sep).scatter(1, lengths_B1 + 1, marks.cls)
     real_BT = (torch.arange(rows_BT.shape[1], device=rows_BT.device) <= lengths_B1 + 1).float()
     states_BTD = network.base_model(input_ids=rows_BT, attention_mask=real_BT).last_hidden_state
-    return states_BTD.gather(1, (lengths_B1 + 1)[:, :, None].expand(-1, 1, states_BTD.shape[-1]))[:, 0]
+    return at(states_BTD, lengths_B1[:, 0] + 1)
