@@ -9,10 +9,12 @@ from dvc.repo import Repo
 
 from jokbo.errors import InputError
 
+ASKED_FOR = "family"  # stages whose names begin so are long, and run only when they are asked for
+
 
 def read(until: str | None = None) -> tuple[dict[str, set[str]], set[str]]:
-    """Every stage (`until`: it and what it needs) with the stages it needs, needed ones first; and the stages that
-    may have to run.
+    """Every stage of the pipeline (`until`: that one and what it needs, whatever it is) with the stages it needs,
+    needed ones first; and the stages that may have to run.
 
     A stage is among the latter if DVC finds it changed, or if one that it needs is among them.
     """
@@ -25,6 +27,8 @@ def read(until: str | None = None) -> tuple[dict[str, set[str]], set[str]]:
         raise InputError(f"dvc.yaml: {error}") from error
     if until:
         needs = _needed(until, needs)
+    else:
+        needs = {name: upstream for name, upstream in needs.items() if not name.startswith(ASKED_FOR)}
     ordered = {name: needs[name] for name in TopologicalSorter(needs).static_order()}
     stale: set[str] = set()
     for name, upstream in ordered.items():

@@ -27,6 +27,7 @@ def build(folder: Path) -> Path:
     shutil.copytree(ROOT / "tasks", folder / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "flows", folder / "flows", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "profiles", folder / "profiles")
+    shutil.copytree(ROOT / "family", folder / "family")
     shutil.copy(ROOT / "dvc.yaml", folder)
     shutil.copy(ROOT / ".dvcignore", folder)
     (folder / ".dvc").mkdir()

@@ -6,18 +6,22 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from flows import graph
-from jokbo.params import Params
+from jokbo.params import Family, Params, load
 from tasks import paths
 from tests import closure
 
 ROOT = Path(__file__).parent.parent
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+FAMILY = [name for name in STAGES if name.startswith("family")]
+PIPELINE = [name for name in STAGES if name not in FAMILY]
+SYSTEMS = STAGES["family"]["foreach"]  # each with the paths that it alone depends on
 FLOORS = ("flows", "tasks", "jokbo")  # each may import itself and those after it
 
 
@@ -28,30 +32,51 @@ def imports():
 
 def test_deps_are_exactly_what_each_stage_imports() -> None:
     text = (ROOT / "dvc.yaml").read_text()
-    assert text == closure.rewritten(text), "run `python -m tests.closure`"
+    params = (ROOT / "params.yaml").read_text()
+    assert text == closure.rewritten(text, params), "run `python -m tests.closure`"
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", [name for name in STAGES if name != "family"])
 def test_a_stage_is_a_task_a_section_and_a_command_of_one_name(stage: str, imports) -> None:
     assert STAGES[stage]["cmd"] == f"python -m tasks.{stage}"
     assert f"tasks.{stage}" in imports.modules
     assert STAGES[stage].get("params", []) == ([stage] if stage in Params.model_fields else [])
 
 
+def test_a_system_depends_on_what_all_share_and_on_its_own_section(imports) -> None:
+    every = STAGES["family"]["do"]
+    assert every["cmd"] == "python -m tasks.family ${key}"
+    assert "tasks.family" in imports.modules
+    assert set(every["params"]) == {
+        f"family.{key}" if key != "systems" else "family.systems.${key}" for key in Family.model_fields
+    }
+    assert set(SYSTEMS) == set(load(ROOT / "params.yaml").family.systems)
+
+
+def test_the_paths_of_a_system_are_its_paper_that_which_it_imports_and_its_teacher() -> None:
+    own = {name: list(dict.fromkeys(paths)) for name, paths in SYSTEMS.items()}
+    assert own["bert"] == ["jokbo/systems/bert.py"]
+    assert own["pythia"] == ["jokbo/systems/gpt2.py", "jokbo/systems/gpt1.py"]
+    assert own["distilbert"] == [
+        "jokbo/systems/distilbert.py",
+        "jokbo/systems/roberta.py",
+        "models/family/bert",
+    ]
+    shared = {path for path in STAGES["family"]["do"]["deps"] if path.startswith("jokbo/systems/")}
+    assert shared == {f"jokbo/systems/{name}.py" for name in ("common", "gpt", "masking", "noise")}
+
+
 def test_every_path_in_the_graph_is_a_constant_of_the_tasks() -> None:
     known = {str(value) for value in vars(paths).values() if isinstance(value, Path)}
+    known |= {str(paths.FAMILY_TABLE.with_suffix(".html")), f"{paths.FAMILY_MODELS}/${{key}}"}
     for name, stage in STAGES.items():
-        own = {f"metrics/{name}.json", f"plots/{name}.csv"}
-        outs = [
-            *stage["outs"],
-            *stage.get("metrics", []),
-            *(next(iter(plot)) for plot in stage.get("plots", [])),
-        ]
-        assert set(outs) <= known | own, name
+        each = f"{name}/${{key}}" if "foreach" in stage else name
+        assert set(_outs(stage)) <= known | {f"metrics/{each}.json", f"plots/{each}.csv"}, name
 
 
 def test_only_evaluation_reads_the_judges_texts() -> None:
-    assert [name for name, stage in STAGES.items() if str(paths.JUDGE_TEXTS) in stage["deps"]] == ["evaluate"]
+    reading = [name for name, stage in STAGES.items() if str(paths.JUDGE_TEXTS) in _body(stage)["deps"]]
+    assert reading == ["evaluate"]
 
 
 def test_imports_only_point_down(imports) -> None:
@@ -94,55 +119,100 @@ def test_the_closure_sees_imports_in_functions_and_not_those_for_type_checkers(
     assert output.split() == expected
 
 
+FEW = ("bahdanau", "bert", "deberta", "distilbert", "elmo", "roberta")  # systems of the project that is run
+OF_FAMILY = {"family_text", "family_baselines", "family_table", *(f"family@{name}" for name in FEW)}
+TEACHER = {"family@bert", "family@distilbert", "family_table"}
+
+
 @pytest.mark.parametrize(
     ("edited", "stale"),
     [
-        ("fetch", set(STAGES)),
+        ("fetch", set(PIPELINE)),
         ("distill", {"distill", "evaluate", "report"}),
         ("ppo", {"ppo", "evaluate", "report"}),
         ("reward", {"reward", "ppo", "evaluate", "report"}),
         ("finetune", {"finetune", "distill", "preferences", "reward", "ppo", "evaluate", "report"}),
         ("evaluate", {"evaluate", "report"}),
+        ("family_text", set()),
     ],
 )
 @pytest.mark.parametrize("what", ["code", "params"])
 def test_an_edit_makes_its_stage_and_what_follows_stale_and_nothing_else(
-    finished: Path, edited: str, what: str, stale: set[str], monkeypatch: pytest.MonkeyPatch
+    finished: Path, edited: str, what: str, stale: set[str]
 ) -> None:
-    monkeypatch.chdir(finished)
-    file = finished / ("params.yaml" if what == "params" else f"tasks/{edited}.py")
-    before = file.read_text()
-    assert graph.read()[1] == set()
+    change = (
+        (f"tasks/{edited}.py", "#", "##")
+        if what == "code"
+        else ("params.yaml", f"\n{edited}: 1", f"\n{edited}: 2")
+    )
+    assert _stale_after(finished, *change) == stale
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "stale"),
+    [
+        ("params.yaml", "\nfamily_text: 1", "\nfamily_text: 2", OF_FAMILY),
+        ("tasks/prepare.py", "#", "##", OF_FAMILY | {"prepare"}),
+        ("tasks/family.py", "#", "##", OF_FAMILY - {"family_text", "family_baselines"}),
+        ("jokbo/systems/noise.py", "#", "##", OF_FAMILY - {"family_text", "family_baselines"}),
+        ("params.yaml", "  seed: 1", "  seed: 2", OF_FAMILY - {"family_text", "family_baselines"}),
+        ("params.yaml", "    elmo: 1", "    elmo: 2", {"family@elmo", "family_table"}),
+        ("params.yaml", "    bert: 1", "    bert: 2", TEACHER),
+        ("jokbo/systems/elmo.py", "#", "##", {"family@elmo", "family_table"}),
+        (
+            "jokbo/systems/roberta.py",
+            "#",
+            "##",
+            {"family@roberta", "family@deberta", "family@distilbert", "family_table"},
+        ),
+        ("tasks/family_baselines.py", "#", "##", {"family_baselines", "family_table"}),
+        ("tasks/ppo.py", "#", "##", set()),
+    ],
+)
+def test_one_changed_system_runs_alone(
+    finished: Path, file: str, old: str, new: str, stale: set[str]
+) -> None:
+    assert _stale_after(finished, file, old, new, until="family_table") == stale
+
+
+def _stale_after(folder: Path, file: str, old: str, new: str, until: str | None = None) -> set[str]:
+    """What has to run after an edit, which is undone again."""
+    path = folder / file
+    before = path.read_text()
+    assert graph.read(until)[1] == set()
+    assert old in before
     try:
-        after = (
-            before.replace(f"\n{edited}: 1\n", f"\n{edited}: 2\n")
-            if what == "params"
-            else before + "# edited\n"
-        )
-        assert after != before
-        file.write_text(after)
-        _, found = graph.read()
-        assert found == stale
+        path.write_text(before.replace(old, new, 1))
+        return graph.read(until)[1]
     finally:
-        file.write_text(before)
+        path.write_text(before)
+
+
+def test_the_pipeline_leaves_the_family_out(finished: Path) -> None:
+    assert set(graph.read()[0]) == set(PIPELINE)
+    assert set(graph.read("family_table")[0]) == OF_FAMILY | {"fetch", "prepare"}
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def _finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The graph of dvc.yaml with commands that take no time, run to its end in a folder of its own.
 
     Every file of ours is there with a text of its own, the outputs are the names of what made them.
     """
     folder = tmp_path_factory.mktemp("finished")
-    (folder / "params.yaml").write_text("\n" + "".join(f"{stage}: 1\n" for stage in STAGES) + "compute: 1\n")
-    stages = {}
+    sections = [f"{stage}: 1\n" for stage in STAGES if stage != "family"]
+    own = [f"  {key}: 1\n" for key in Family.model_fields if key != "systems"]
+    systems = [f"    {name}: 1\n" for name in FEW]
+    (folder / "params.yaml").write_text(
+        "".join(["\n", *sections, "compute: 1\n", "family:\n", *own, "  systems:\n", *systems])
+    )
+    stages, few = {}, {name: SYSTEMS[name] for name in FEW}
     for name, stage in STAGES.items():
-        plots = [next(iter(plot)) for plot in stage.get("plots", [])]
-        outs = [*stage["outs"], *stage.get("metrics", []), *plots]
-        command = " && ".join(f"mkdir -p {Path(out).parent} && cat tasks/{name}.py > {out}" for out in outs)
-        stages[name] = {**stage, "cmd": command}
-        for path in stage["deps"]:
-            if closure.is_code(path) or path in ("data/local", "profiles"):
+        made = [f"mkdir -p {Path(out).parent} && cat tasks/{name}.py > {out}" for out in _outs(stage)]
+        body = {**_body(stage), "cmd": " && ".join(made)}
+        stages[name] = {"foreach": few, "do": body} if name == "family" else body
+        for path in (*body["deps"], *(own for item in few.values() for own in item)):
+            if closure.is_code(path) or path in ("data/local", "profiles", "family"):
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
                 (folder / path).write_text(f"# {path}\n")
     YAML().dump({"stages": stages}, folder / "dvc.yaml")
@@ -155,6 +225,23 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         repo.reproduce()
         os.chdir(here)
     return folder
+
+
+@pytest.fixture
+def finished(_finished: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That folder, which is also the current one."""
+    monkeypatch.chdir(_finished)
+    return _finished
+
+
+def _body(stage: dict[str, Any]) -> dict[str, Any]:
+    return stage.get("do", stage)
+
+
+def _outs(stage: dict[str, Any]) -> list[str]:
+    body = _body(stage)
+    plots = [next(iter(plot)) for plot in body.get("plots", [])]
+    return [*body.get("outs", []), *body.get("metrics", []), *plots]
 
 
 def _edges(imports, floor: str) -> list[tuple[str, str]]:
