@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence
 
 
 class Convolutions(nn.Module):
@@ -35,21 +34,25 @@ class Convolutions(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """An LSTM in both directions (Graves and Schmidhuber 2005): the last state of each."""
+    """An LSTM in each direction (Graves and Schmidhuber 2005), and the last state of both.
+
+    Rows are turned round and read whole: PyTorch's packed sequences take five times as long on a CPU.
+    """
 
     def __init__(self, vocabulary: int, padding: int, *, embedding: int, layers: int, width: int) -> None:
         super().__init__()
         self.width = 2 * width  # of the vector
         self.embedding = embeddings(vocabulary, padding, embedding)
-        self.lstm = nn.LSTM(embedding, width, layers, batch_first=True, bidirectional=True)
+        self.ahead, self.back = (nn.LSTM(embedding, width, layers, batch_first=True) for _ in range(2))
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
-        lengths_B = (tokens_BT != self.embedding.padding_idx).sum(dim=1).clamp(min=1)
-        packed = pack_padded_sequence(
-            self.embedding(tokens_BT), lengths_B.cpu(), batch_first=True, enforce_sorted=False
-        )
-        _, (last_LBD, _) = self.lstm(packed)
-        return last_LBD[-2:].transpose(0, 1).flatten(1)
+        padding = self.embedding.padding_idx
+        rows_B = torch.arange(len(tokens_BT), device=tokens_BT.device)
+        last_B = (tokens_BT != padding).sum(dim=1).clamp(min=1) - 1
+        mirrored_BT = tokens_BT.flip(1)
+        order_BT = (mirrored_BT == padding).byte().argsort(dim=1, stable=True)  # padding on the right again
+        read = ((self.ahead, tokens_BT), (self.back, mirrored_BT.gather(1, order_BT)))
+        return torch.cat([lstm(self.embedding(each))[0][rows_B, last_B] for lstm, each in read], dim=-1)
 
 
 def embeddings(vocabulary: int, padding: int, width: int) -> nn.Embedding:

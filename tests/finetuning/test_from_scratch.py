@@ -64,9 +64,9 @@ def test_convolutions_are_the_maximum_over_time() -> None:
 
 @pytest.mark.parametrize("layers", [1, 2])
 def test_recurrent_reads_from_both_ends(layers: int) -> None:
-    """A text alone: of the last layer what one direction says at its last word, the other at its first."""
+    """A text alone, and the same words from the last to the first."""
     network = recurrent(layers)
-    states_TD, _ = network.lstm(network.embedding.weight[texts()[2, :5]])
-    expected = torch.cat([states_TD[-1, :5], states_TD[0, 5:]])
+    words = network.embedding.weight[texts()[2, :5]]
+    expected = torch.cat([network.ahead(words)[0][-1], network.back(words.flip(0))[0][-1]])
     torch.testing.assert_close(network(texts())[2], expected)
-    assert network.lstm.num_layers == layers
+    assert network.ahead.num_layers == network.back.num_layers == layers
