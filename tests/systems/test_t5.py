@@ -150,3 +150,16 @@ def test_it_learns() -> None:
     losses = learn(objective, lambda step: t5.batch(source, step, 16, context, 0), 100)
     assert losses[0] > 2.8
     assert sum(losses[-5:]) / 5 < entropy(source.corpus) - 0.8
+
+
+def test_nats_are_of_the_text_alone() -> None:
+    model, batch = network().eval(), t5.batch(text(), 0, 4, CONTEXT, 0)
+    _, metrics = t5.Objective(model, MARKS)(**batch)
+    logits_BMV = model(input_ids=batch["inputs_BN"], labels=batch["targets_BM"]).logits
+    nats = [
+        -logits_V.log_softmax(-1)[target]
+        for logits_V, target in zip(logits_BMV.flatten(0, 1), batch["targets_BM"].flatten(), strict=True)
+        if 6 <= target < VOCABULARY
+    ]
+    assert len(nats) <= batch["targets_BM"].numel() - 4 * 2  # a sentinel and the end in each row
+    torch.testing.assert_close(metrics["nats"], torch.stack(nats).mean())
