@@ -41,7 +41,7 @@ GRADIENTS = {
     "pre": {"encoder": [0.3, 0.2, 0.2], "decoder": [0.3, 0.3, 0.4]},
 }
 ALIGNMENT = {
-    "source": ["$a", "##b", "c$"],
+    "source": ["$a$", "##b", "c$"],
     "target": ["d", "<e>"],
     "weights": [[0.5, 0.25, 0.25], [0.0, 0.125, 0.875]],
 }

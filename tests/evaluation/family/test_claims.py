@@ -98,12 +98,18 @@ def test_the_delta_rule_is_judged_by_a_margin_of_nats(delta: float, verdict: str
     assert verdict_of("delta rule", evidence(**changed)) == verdict
 
 
-def test_gradients_have_to_be_larger_and_less_even_after_the_sum() -> None:
-    turned = {"post": GRADIENTS["pre"], "pre": GRADIENTS["post"]}
-    assert verdict_of("At initialisation", evidence()) == SEEN
-    assert (
-        verdict_of("At initialisation", claims.Evidence(systems(), TEST_ROWS, MAJORITY, turned)) == NOT_SEEN
-    )
+@pytest.mark.parametrize(
+    ("pre", "verdict"),
+    [
+        ([0.3, 0.3, 0.4], SEEN),
+        ([0.1, 0.3, 1.3], NOT_SEEN),  # smaller at the end, and less even
+        ([1.4, 1.4, 1.5], NOT_SEEN),  # even, and larger
+    ],
+)
+def test_gradients_have_to_be_larger_and_less_even_after_the_sum(pre: list[float], verdict: str) -> None:
+    gradients = {"post": GRADIENTS["post"], "pre": {"encoder": pre, "decoder": pre}}
+    found = claims.Evidence(systems(), TEST_ROWS, MAJORITY, gradients)
+    assert verdict_of("At initialisation", found) == verdict
 
 
 def test_pretraining_against_scratch_is_of_the_same_system() -> None:

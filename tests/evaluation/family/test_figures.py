@@ -51,7 +51,7 @@ def test_the_alignment_is_a_square_for_each_pair_of_words() -> None:
     assert across[0] < across[1]
     assert down[0] > down[1]  # the first word written is on top
     text = svg(chart)
-    for word in ("$a", "##b", "c$", "&lt;e&gt;"):
+    for word in ("$a$", "##b", "c$", "&lt;e&gt;"):
         assert f">{word}</text>" in text
 
 
