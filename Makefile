@@ -1,14 +1,18 @@
-# `make pipeline`: raw text to an aligned model and its report.  `make test`: the tests.  Both install what they need.
+# `make pipeline`: raw text to an aligned model and its report.  `make family`: the systems of the literature, compared.
+# `make test`: the tests.  Each installs what it needs.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: pipeline test test-slow lint ui lock
+.PHONY: pipeline family test test-slow lint ui lock
 
 pipeline: $(INSTALLED)
 	@$(BIN)/python -m flows.pipeline
+
+family: $(INSTALLED)
+	@$(BIN)/python -m flows.family
 
 test: $(INSTALLED)
 	@$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile

@@ -58,8 +58,8 @@ def _worth_retrying(task: object, run: object, state: State) -> bool:
 
 
 @task(task_run_name="{name}", retries=1, retry_delay_seconds=1, retry_condition_fn=_worth_retrying)
-def run(name: str, stale: bool, timeout_hours: float, family: dict[str, str]) -> State:
-    """Bring one stage up to date. One that is not stale is not even started."""
+def run(name: str, stale: bool, timeout_hours: float, settings: dict[str, str]) -> State:
+    """Bring one stage up to date, with `settings` in its environment. One that is not stale is not even started."""
     if not stale:
         return Completed(name="Cached")
     before, statuses = _ended(name), []
@@ -72,7 +72,7 @@ def run(name: str, stale: bool, timeout_hours: float, family: dict[str, str]) ->
         if not CHATTER.search(text):
             get_run_logger().info(text)
 
-    environment = {**os.environ, **family, "PATH": search_path(), "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, **settings, "PATH": search_path(), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", name]
     status = follow(command, environment, line, lambda: stopping.is_set() or time.monotonic() > deadline)
     if time.monotonic() > deadline:
@@ -83,9 +83,11 @@ def run(name: str, stale: bool, timeout_hours: float, family: dict[str, str]) ->
 
 
 @flow(name="pipeline", task_runner=ThreadPoolTaskRunner(max_workers=1))  # stages share the cores, or the GPU
-def pipeline(timeout_hours: float = 24.0, until: str | None = None) -> State:
-    """Run every stage (`until`: it and what it needs) after those it needs, each for at most `timeout_hours`.
-    Failed names those that did not end.
+def pipeline(
+    timeout_hours: float = 24.0, until: str | None = None, settings: dict[str, str] | None = None
+) -> State:
+    """Run every stage of the pipeline (`until`: that one and what it needs) after those it needs, each for at most
+    `timeout_hours` and with `settings` in its environment. Failed names those that did not end.
 
     Raises InputError if params.yaml is not right or another pipeline runs in this folder.
     """
@@ -96,7 +98,8 @@ def pipeline(timeout_hours: float = 24.0, until: str | None = None) -> State:
         tags = {"stage": "pipeline", "flow.run": id}
         try:
             with tracking.open_run("pipeline", id, params={}, tags=tags, tracking_uri=store) as parent:
-                states = _run_all(needs, stale, timeout_hours, {FLOW_RUN: id, PARENT_RUN: parent.id})
+                family = {FLOW_RUN: id, PARENT_RUN: parent.id}
+                states = _run_all(needs, stale, timeout_hours, {**(settings or {}), **family})
                 summary({name: state.name for name, state in states.items()})
                 _all_completed(states)
         except PipelineFailed as error:
@@ -111,13 +114,13 @@ def _all_completed(states: dict[str, State]) -> None:
 
 
 def _run_all(
-    needs: dict[str, set[str]], stale: set[str], timeout_hours: float, family: dict[str, str]
+    needs: dict[str, set[str]], stale: set[str], timeout_hours: float, settings: dict[str, str]
 ) -> dict[str, State]:
     futures: dict[str, PrefectFuture] = {}
     try:
         for name, upstream in needs.items():
             before = [futures[other] for other in sorted(upstream)]
-            futures[name] = run.submit(name, name in stale, timeout_hours, family, wait_for=before)
+            futures[name] = run.submit(name, name in stale, timeout_hours, settings, wait_for=before)
         wait(list(futures.values()))
     except BaseException:
         stopping.set()

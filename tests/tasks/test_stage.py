@@ -9,7 +9,19 @@ from pathlib import Path
 from mlflow.entities import ViewType
 
 from tasks.identity import committed, identify
+from tests import members
 from tests.conftest import Project, until
+
+# as DVC does at the end of a stage, but slower
+WRITING = """
+import time
+from dvc.repo import Repo
+with Repo().lock:
+    text = open("dvc.lock").read()
+    open("dvc.lock", "w").write(text.partition("pretrain")[0])
+    time.sleep(2)
+    open("dvc.lock", "w").write(text)
+"""
 
 
 def _key(project: Project, stage: str = "pretrain") -> str:
@@ -157,3 +169,36 @@ def test_every_model_of_a_stage_gets_the_record_of_its_family(project: Project) 
     (run,) = project.runs("finetune")
     assert run.data.tags["out.models/finetune"] == record["weights"]
     assert run.data.tags["dep.models/pretrain"] == committed()["finetune"].deps["models/pretrain"]
+
+
+def test_a_stage_that_is_one_of_many_has_an_identity_a_section_and_files_of_its_own(project: Project) -> None:
+    members.add_to(project)
+    status, output = project.run("dvc", "repro", "family_table")
+    assert status == 0, output
+    keys = {name: committed()[f"family@{name}"].key for name in ("bert", "elmo", "distilbert")}
+    assert len(set(keys.values())) == 3
+    for name, key in keys.items():
+        assert _key(project, f"family@{name}") == identify(f"family@{name}").key == key
+        assert (project.folder / f"plots/family/{name}.csv").read_text() == f"part,step,loss\n{name},1,1.0\n"
+        (run,) = project.runs(f"family@{name}")
+        assert run.data.params["family.systems." + name + ".module"] == name
+        assert run.data.metrics["rate"] == json.loads(Path(f"metrics/family/{name}.json").read_text())["rate"]
+    record = json.loads(Path("models/family/distilbert/ancestry.json").read_text())
+    assert record["stage"] == "family@distilbert"
+    assert record["parents"]["models/family/bert"]["key"] == keys["bert"]
+
+    project.edit("params.yaml", "gpt1: {<<: *usual, module: gpt1", "gpt1: {<<: *usual, module: gpt2")
+    assert identify("family@bert").key == keys["bert"]  # another system's section
+    project.edit("params.yaml", "family:\n  seed: 1", "family:\n  seed: 2")
+    assert identify("family@bert").key != keys["bert"]
+
+
+def test_dvc_lock_is_not_read_while_another_process_writes_it(project: Project) -> None:
+    project.run("dvc", "repro", "pretrain")
+    lock = project.folder / "dvc.lock"
+    whole = lock.read_text()
+    (project.folder / "writing.py").write_text(WRITING)
+    writing = project.start("writing")
+    until(lambda: lock.read_text() != whole)
+    assert set(committed()) == {"pretrain"}
+    assert writing.wait(timeout=30) == 0

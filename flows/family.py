@@ -1,0 +1,88 @@
+"""`python -m flows.family` brings the family's table up to date; `... serve` does so on a schedule, such as nightly.
+
+Networks of the family are small, so several of them train at once, each on its part of the cores.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Annotated
+
+import typer
+from prefect import flow
+from prefect.states import Completed, Failed, State
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.command import bring, on_schedule
+from flows.flow import pipeline
+from tasks.paths import FAMILY, FAMILY_TABLE, METRICS
+
+LAST = "family_table"
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="How many stages may run at once; by default one a core, or one on a GPU."),
+]
+
+
+@flow(name="family")
+def family(workers: int | None = None, timeout_hours: float = 24.0) -> State:
+    """Run what the family's table needs, several stages at once, and keep its numbers where git sees them.
+
+    A system that fails stops no other one; then there is no table, and Failed names what did not end.
+    """
+    workers = workers or at_once()
+    parallel = pipeline.with_options(task_runner=ThreadPoolTaskRunner(max_workers=workers))
+    threads = {"OMP_NUM_THREADS": str(max(1, cores() // workers))}
+    outcome = parallel(timeout_hours, LAST, threads, return_state=True)
+    if not outcome.is_completed():
+        return Failed(message=outcome.message)
+    keep()
+    return Completed()
+
+
+def keep() -> None:
+    FAMILY.mkdir(exist_ok=True)
+    shutil.copy(METRICS / f"{LAST}.json", FAMILY / "table.json")
+
+
+def at_once() -> int:
+    """As many stages as there are cores, but one where there is an accelerator."""
+    import torch
+
+    return 1 if torch.accelerator.is_available() else cores()
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    context: typer.Context,
+    workers: Workers = None,
+    timeout_hours: Annotated[
+        float, typer.Option(help="After how long a stage is stopped, and tried again once.")
+    ] = 24.0,
+) -> None:
+    """Train every system of the family for the same budget, and compare them in one table."""
+    if context.invoked_subcommand:
+        return
+    bring(LAST, lambda: family(workers, timeout_hours, return_state=True))
+    keep()  # also what `dvc repro` has made
+    print(FAMILY_TABLE.read_text())
+
+
+@app.command()
+def serve(
+    cron: Annotated[str, typer.Option(help="When to run, as in crontab: '0 2 * * *'.")],
+    workers: Workers = None,
+) -> None:
+    """Bring the table up to date on a schedule, in this folder, for as long as this command runs."""
+    on_schedule(family, cron, workers=workers)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,99 @@
+"""The flow of the family: several stages at once, one that fails stops no other, and what is left at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import pytest
+
+from flows import family
+from tests import members
+from tests.conftest import Project
+
+FLOW = "flows.family"
+MEMBERS = ("bert", "elmo", "distilbert")
+CORES = len(os.sched_getaffinity(0))
+
+
+@pytest.fixture
+def project_of_family(served: Project) -> Project:
+    return members.add_to(served)
+
+
+def _metrics(project: Project, name: str) -> dict[str, Any]:
+    return json.loads((project.folder / f"metrics/family/{name}.json").read_text())
+
+
+def _overlap(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return one["start"] < other["end"] and other["start"] < one["end"]
+
+
+def test_stages_run_at_once_each_on_its_part_of_the_cores(project_of_family: Project) -> None:
+    project = project_of_family
+    status, output = project.run(FLOW, "--workers", "2", PAUSE="4")
+    assert status == 0, output
+    bert, elmo, distilbert = (_metrics(project, name) for name in MEMBERS)
+    assert _overlap(bert, elmo)
+    assert not _overlap(bert, distilbert)  # its teacher
+    assert {bert["threads"], elmo["threads"]} == {max(1, CORES // 2)}
+    assert "| bert |\n| distilbert |\n| elmo |\n" in output
+    table = (project.folder / "family/table.json").read_text()
+    assert json.loads(table)["systems"] == ["bert", "distilbert", "elmo"]
+    assert not (project.folder / "models/finetune").exists()  # no part of what the table needs
+    for name in MEMBERS:
+        (run,) = project.runs(f"family@{name}")
+        assert run.info.status == "FINISHED"
+
+    (project.folder / "family/table.json").unlink()
+    project.edit(
+        "params.yaml",
+        "elmo: {<<: *usual, module: elmo, heads: 1",
+        "elmo: {<<: *usual, module: elmo, heads: 2",
+    )
+    before = {name: _metrics(project, name)["start"] for name in MEMBERS}
+    status, output = project.run(FLOW)
+    assert status == 0, output
+    assert [name for name in MEMBERS if _metrics(project, name)["start"] != before[name]] == ["elmo"]
+    assert (project.folder / "family/table.json").read_text() == table
+
+
+def test_one_that_fails_stops_no_other_and_is_told(project_of_family: Project) -> None:
+    project = project_of_family
+    status, output = project.run(FLOW, WRONG_ONE="family@elmo")
+    assert status == 1
+    assert output.splitlines()[-1] == "jokbo: not completed: family@elmo, family_table"
+    assert output.count("jokbo: nothing to learn from") == 1
+    assert (project.folder / "models/family/distilbert").is_dir()
+    assert not (project.folder / "family").exists()
+
+    status, output = project.run(FLOW)
+    assert status == 0, output
+    assert (project.folder / "family/table.json").is_file()
+
+
+def test_nothing_to_do_shows_the_table_and_keeps_it(project: Project) -> None:
+    members.add_to(project).environment["HOME"] = str(project.folder)
+    status, output = project.run("dvc", "repro", "family_table")
+    assert status == 0, output
+    status, output = project.run(FLOW)
+    assert status == 0, output
+    assert "no Prefect server was started" in output
+    assert output.endswith("| system |\n| bert |\n| distilbert |\n| elmo |\n\n")
+    assert (project.folder / "family/table.json").is_file()
+
+
+def test_a_schedule_without_a_server_says_what_to_do(project: Project) -> None:
+    project.environment["HOME"] = str(project.folder)
+    status, output = project.run(FLOW, "serve", "--cron", "0 2 * * *")
+    assert status == 2
+    assert output.startswith("jokbo: a schedule needs a Prefect server")
+
+
+@pytest.mark.parametrize(("accelerator", "expected"), [(False, CORES), (True, 1)])
+def test_one_stage_a_core_but_one_on_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, accelerator: bool, expected: int
+) -> None:
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: accelerator)
+    assert family.at_once() == expected
