@@ -124,9 +124,9 @@ def open_run(
     if record is None:
         record = _create(client, experiment, name, key, params)
     run = Run(client, record.info.run_id)
-    client.update_run(run.id, status="RUNNING")
     for tag, value in {**tags, PROCESS: _process(psutil.Process())}.items():
         run.tag(tag, value)
+    client.update_run(run.id, status="RUNNING")  # with its new owner's tag: another process may be burying
     status = "FAILED"
     try:
         yield run

@@ -103,6 +103,24 @@ def test_runs_of_dead_processes_are_buried_and_those_of_living_ones_are_not(stor
             assert _record(store, elsewhere.info.run_id).info.status == "RUNNING"
 
 
+def test_a_reopened_run_is_its_new_process_s_before_it_runs(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with contextlib.suppress(ValueError), _open(store) as first:
+        raise ValueError("dies")
+    MlflowClient(store).set_tag(first.id, tracking.PROCESS, f"{socket.gethostname()} 1 12345")
+    update = MlflowClient.update_run
+
+    def bury_first(client: MlflowClient, id: str, status: str) -> None:
+        update(client, id, status)
+        tracking._bury(client, _experiment(client))  # as another stage does that starts just now
+
+    monkeypatch.setattr(MlflowClient, "update_run", bury_first)
+    with _open(store) as again:
+        assert again.id == first.id
+        assert _record(store, again.id).info.status == "RUNNING"
+
+
 def _experiment(client: MlflowClient) -> str:
     return client.get_experiment_by_name(tracking.EXPERIMENT).experiment_id
 
