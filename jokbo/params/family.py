@@ -144,8 +144,10 @@ class Family(Section):
         key = f"systems.{name}.more.teacher is {found}"
         if folder != TEACHERS or teacher is None or "teacher" in teacher.more:
             raise ValueError(f"{key}: it must be {TEACHERS} and the name of a system without a teacher")
-        if any(getattr(system, same) != getattr(teacher, same) for same in ("text", "width", "heads")):
-            raise ValueError(f"{key}: text, width and heads must be the teacher's")
+        if any(
+            getattr(system, same) != getattr(teacher, same) for same in ("text", "width", "heads", "context")
+        ):
+            raise ValueError(f"{key}: text, width, heads and context must be the teacher's")
 
 
 class Convolutions(Section):
