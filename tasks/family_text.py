@@ -19,7 +19,7 @@ from jokbo.data.outputs import save_tables, shard_files, whole_directory
 from jokbo.data.selection import check_sources, labelled_from
 from jokbo.data.translations import english_korean
 from jokbo.errors import InputError, about
-from tasks.paths import DOCUMENTS, FAMILY_DATA, LEXICON, TASKS, TRANSLATIONS
+from tasks.paths import DOCUMENTS, FACTS, FAMILY_DATA, LEXICON, TASKS, TRANSLATIONS
 from tasks.records import write_metrics
 from tasks.stage import Stage, run_stage, state
 
@@ -42,7 +42,8 @@ def family_text(stage: Stage) -> None:
         facts: dict[str, Any] = {"translations": len(pairs), "lexicon": len(words)}
         facts["texts"] = {name: laid_out(text, settings, place / name) for name, text in texts.items()}
         facts["tasks"] = {name: saved(splits, place / TASKS / name) for name, splits in tasks.items()}
-        for name, found in ((TRANSLATIONS, pairs), (LEXICON, words)):
+        translated = Path(settings.translations.text, TRANSLATIONS)
+        for name, found in ((translated, pairs), (LEXICON, words), (FACTS, facts)):
             (place / name).write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n")
     write_metrics(stage, facts)
 

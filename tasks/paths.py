@@ -23,7 +23,8 @@ REWARD = Path("models/reward")
 ALIGNED = Path("models/aligned")
 
 FAMILY_DATA = Path("data/family")
-TASKS, TRANSLATIONS, LEXICON = "tasks", "translations.json", "lexicon.json"  # in FAMILY_DATA
+TASKS, LEXICON = "tasks", "lexicon.json"  # in FAMILY_DATA
+TRANSLATIONS = "translations.json"  # in FAMILY_DATA, in the folder of the text in whose tokens they are
 FAMILY_MODELS = Path("models/family")  # a folder a system
 FAMILY_TABLE = Path("reports/family.md")
 FAMILY = Path("family")  # kept in git: table.json, what the last run of the family measured

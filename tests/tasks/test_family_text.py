@@ -20,7 +20,7 @@ from jokbo.data.outputs import write_shards
 from jokbo.data.packing import TokenCorpus
 from jokbo.errors import InputError
 from tasks.family_text import family_text
-from tasks.paths import DOCUMENTS, FAMILY_DATA, LEXICON, METRICS, TASKS, TRANSLATIONS
+from tasks.paths import DOCUMENTS, FACTS, FAMILY_DATA, LEXICON, METRICS, TASKS, TRANSLATIONS
 
 SETTINGS = params.load(Path(__file__).parents[2] / "params.yaml")
 SPLITS = {"train": 60, "prompts": 12, "validation": 12, "test": 12}
@@ -174,12 +174,13 @@ def test_training_rows_are_the_first_of_an_order_of_chance():
 
 def test_translations_lexicon_and_numbers():
     run()
-    assert json.loads((FAMILY_DATA / TRANSLATIONS).read_text()) == [
+    assert json.loads((FAMILY_DATA / "both" / TRANSLATIONS).read_text()) == [
         ["Save the file", "파일 저장"],
         ["Delete it", "지우기"],
     ]
     assert json.loads((FAMILY_DATA / LEXICON).read_text()) == {"good": 1.9, "bad": -2.5}
     found = json.loads((METRICS / "family_text.json").read_text())
+    assert found == json.loads((FAMILY_DATA / FACTS).read_text())
     assert (found["translations"], found["lexicon"]) == (2, 2)
     for name, task in tasks().items():
         for split, rows in task.items():
