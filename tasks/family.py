@@ -18,17 +18,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from jokbo.data.packing import TokenCorpus
 from jokbo.finetuning.search import Classifier, Task, batches, frozen, search, tasks_in
-from jokbo.systems.common import Marks, Size, Text, save
+from jokbo.systems.common import Marks, Size, Text, encoded, marks_of, save
 from jokbo.tracking import Run
-from jokbo.training import budget, engine, processes, schedules
-from tasks.paths import FACTS, FAMILY_DATA, FAMILY_MODELS, TASKS
+from jokbo.training import budget, engine, processes
+from tasks.paths import FACTS, FAMILY_DATA, FAMILY_MODELS, TASKS, TRANSLATIONS
 from tasks.records import write_curves, write_metrics
 from tasks.stage import Stage, leads, run_stage
 from tasks.training import recipe, train
@@ -74,7 +74,9 @@ def opened(name: str, settings: Family) -> Member:
     own = settings.systems[name]
     folder = FAMILY_DATA / own.text
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
-    marks, pairs = marks_of(tokenizer), translations(tokenizer, folder / "translations.json")
+    marks, pairs = marks_of(tokenizer), []
+    if (folder / TRANSLATIONS).exists():
+        pairs = encoded(json.loads((folder / TRANSLATIONS).read_text()), tokenizer.backend_tokenizer)
     texts = [
         Text(TokenCorpus.open(folder / split), marks, len(tokenizer), pairs)
         for split in ("train", "validation")
@@ -82,27 +84,6 @@ def opened(name: str, settings: Family) -> Member:
     size = Size(len(tokenizer), own.layers, own.width, own.heads, own.context, own.dropout, own.more)
     module = importlib.import_module(f"jokbo.systems.{own.module}")
     return Member(settings, own, module, size, marks, *texts, tokenizer)
-
-
-def marks_of(tokenizer: PreTrainedTokenizerBase) -> Marks:
-    """The marks that the tokenizer has; -1 for those that one of bytes has not."""
-    roles = {"cls": "cls_token_id", "sep": "sep_token_id", "mask": "mask_token_id", "unknown": "unk_token_id"}
-    found = {mark: getattr(tokenizer, role) for mark, role in roles.items()}
-    return Marks(
-        end_of_text=tokenizer.eos_token_id,
-        padding=tokenizer.pad_token_id,
-        pieces=tuple(tokenizer.convert_ids_to_tokens(range(len(tokenizer)))),
-        **{mark: -1 if id is None else id for mark, id in found.items()},
-    )
-
-
-def translations(tokenizer: PreTrainedTokenizerBase, path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The pairs of texts that the corpus comes with, as tokens; most have none."""
-    if not path.exists():
-        return []
-    first, second = zip(*json.loads(path.read_text()), strict=True)
-    sides = [tokenizer(list(side), add_special_tokens=False)["input_ids"] for side in (first, second)]
-    return [(np.array(one), np.array(other)) for one, other in zip(*sides, strict=True)]
 
 
 def family(stage: Stage) -> None:
@@ -185,11 +166,6 @@ def pretraining(
     own = member.own
     warmup = round(member.settings.warmup_fraction * steps) if warms_up else 0
     settings = recipe(member.settings, own.precision, own.learning_rate, steps, own.batch, warmup)
-    schedule = {
-        "trapezoid": None,
-        "noam": schedules.noam(warmup),
-        "one_cycle": schedules.by_share(schedules.one_cycle, steps),
-    }[own.schedule]
 
     def batch_at(step: int) -> engine.Batch:
         return member.batch(member.train, step, member.rows_at(step / steps))
@@ -199,8 +175,29 @@ def pretraining(
             save(objective.network, revisions(stage) / f"step-{step:08d}")
 
     return train(
-        stage, objective, batch_at, settings, part=part, schedule=schedule, compiled=False, after_step=keep
+        stage,
+        objective,
+        batch_at,
+        settings,
+        part=part,
+        schedule=schedule_of(member, steps, max(1, warmup)),
+        compiled=False,  # small networks, for a minute
+        after_step=keep,
     )
+
+
+def schedule_of(member: Member, steps: int, warmup: int) -> engine.Schedule | None:
+    """The learning rate as the system's paper has it, 1 at its top; none: the engine's own."""
+    module, width = member.module, member.size.width
+
+    def noam(step: int) -> float:
+        return module.noam(step + 1, width, warmup) / module.noam(warmup, width, warmup)
+
+    def one_cycle(step: int) -> float:
+        return module.rate(step / steps)
+
+    rate = {"trapezoid": None, "noam": noam, "one_cycle": one_cycle}[member.own.schedule]
+    return rate and (lambda optimizer: LambdaLR(optimizer, rate))
 
 
 def revisions(stage: Stage) -> Path:

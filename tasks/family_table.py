@@ -16,7 +16,7 @@ from jokbo.data.packing import TokenCorpus
 from jokbo.errors import InputError
 from jokbo.evaluation.family import claims, figures, measures, table
 from jokbo.systems import bahdanau
-from jokbo.systems.common import Marks, Text, load
+from jokbo.systems.common import Text, load, marks_of
 from tasks.paths import FAMILY_DATA, FAMILY_MODELS, FAMILY_TABLE, METRICS, PLOTS
 from tasks.records import write_metrics
 from tasks.stage import Stage, run_stage
@@ -71,14 +71,7 @@ def measured() -> tuple[dict[str, Any], dict[str, Any]]:
     if not (LOOKING / "model.safetensors").exists():
         raise InputError(f"{LOOKING}: holds no trained network, whose alignment is drawn: run `make family`")
     tokenizer = AutoTokenizer.from_pretrained(WORDS / "tokenizer")
-    marks = Marks(
-        end_of_text=tokenizer.eos_token_id,
-        padding=tokenizer.pad_token_id,
-        unknown=tokenizer.unk_token_id,
-        cls=tokenizer.cls_token_id,
-        sep=tokenizer.sep_token_id,
-        mask=tokenizer.mask_token_id,
-    )
+    marks = marks_of(tokenizer)
     text = Text(TokenCorpus.open(WORDS / "validation"), marks, len(tokenizer))
     network = load(bahdanau.network, marks, LOOKING)
     return measures.gradients_by_depth(text, SEED), measures.alignment(network, text, tokenizer, SEED)

@@ -31,10 +31,13 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_model, save_model
+from tokenizers import Tokenizer
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
 from jokbo.data.batches import packed_batch
 from jokbo.data.packing import TokenCorpus
+from jokbo.data.tokenizer import taken_literally
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,18 @@ class Marks:
     pieces: tuple[str, ...] = ()  # what all tokens are spelled like, by id; ELMo reads it
 
 
+def marks_of(tokenizer: PreTrainedTokenizerBase) -> Marks:
+    """The marks that the tokenizer has; -1 for those that one of bytes has not."""
+    roles = {"unknown": "unk", "cls": "cls", "sep": "sep", "mask": "mask"}
+    found = {mark: getattr(tokenizer, f"{role}_token_id") for mark, role in roles.items()}
+    return Marks(
+        end_of_text=tokenizer.eos_token_id,
+        padding=tokenizer.pad_token_id,
+        pieces=tuple(tokenizer.convert_ids_to_tokens(range(len(tokenizer)))),
+        **{mark: -1 if id is None else id for mark, id in found.items()},
+    )
+
+
 @dataclass(frozen=True)
 class Text:
     """What a system makes its input from: documents, each followed by an end-of-text mark, as one row of tokens; for
@@ -101,6 +116,15 @@ class Text:
             padding=self.marks.padding,
         )
         return torch.from_numpy(tokens_BS)
+
+
+def encoded(pairs: Sequence[tuple[str, str]], tokenizer: Tokenizer) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of texts as `Text` has them."""
+    with taken_literally(tokenizer):
+        sides = [
+            tokenizer.encode_batch_fast(side, add_special_tokens=False) for side in zip(*pairs, strict=True)
+        ]
+    return [(np.array(a.ids), np.array(b.ids)) for a, b in zip(*sides, strict=True)]
 
 
 def next_token_loss(logits_BTV: Tensor, tokens_BS: Tensor) -> Tensor:

@@ -20,15 +20,11 @@ of model sizes of XLM-R's paper (Conneau et al. 2020, appendix).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
 
-from jokbo.data.tokenizer import taken_literally
 from jokbo.systems.common import Marks, Paper, Size, Text, generator
 from jokbo.systems.masking import masked, masked_loss
 
@@ -161,12 +157,3 @@ def features(network: PreTrainedModel, tokens_BT: Tensor, marks: Marks) -> Tenso
         attention_mask=(rows_BT != marks.padding).long(),
     ).last_hidden_state
     return states_BTD[:, 0]
-
-
-def encoded(pairs: Sequence[tuple[str, str]], tokenizer: Tokenizer) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of texts as `Text` has them."""
-    with taken_literally(tokenizer):
-        sides = [
-            tokenizer.encode_batch_fast(side, add_special_tokens=False) for side in zip(*pairs, strict=True)
-        ]
-    return [(np.array(a.ids), np.array(b.ids)) for a, b in zip(*sides, strict=True)]

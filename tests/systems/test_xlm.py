@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForMaskedLM
 
 from jokbo.systems import xlm
-from jokbo.systems.common import Text
+from jokbo.systems.common import Text, encoded
 from tests.data.corpora import trained as tokenizer_of
 from tests.systems.running_text import (
     MARKS,
@@ -42,7 +42,7 @@ def text() -> Text:
 def test_pairs_as_tokens() -> None:
     pairs = [("save the file", "파일 저장"), ("delete it", "지우기")]
     tokenizer = tokenizer_of([side for pair in pairs for side in pair] * 3, 80, "wordpiece")
-    found = xlm.encoded(pairs, tokenizer)
+    found = encoded(pairs, tokenizer)
     decoded = [[tokenizer.decode(side.tolist()) for side in pair] for pair in found]
     assert decoded == [list(pair) for pair in pairs]
 
