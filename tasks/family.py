@@ -165,7 +165,8 @@ def pretraining(
     """Trains in place for so many steps by the recipe of params.yaml; returns the curve."""
     own = member.own
     warmup = round(member.settings.warmup_fraction * steps) if warms_up else 0
-    settings = recipe(member.settings, own.precision, own.learning_rate, steps, own.batch, warmup)
+    muon = member.settings.muon_learning_rate if own.optimizer == "muon" else None
+    settings = recipe(member.settings, own.precision, own.learning_rate, steps, own.batch, warmup, muon)
 
     def batch_at(step: int) -> engine.Batch:
         return member.batch(member.train, step, member.rows_at(step / steps))

@@ -102,12 +102,12 @@ def tasks_of(settings: params.FamilyText) -> dict[str, dict[str, Rows]]:
 
 
 def rows_of(split: str, documents: Dataset, task: params.Task, settings: params.FamilyText) -> Rows:
-    """All rows of a split; for training the first `train_examples` in an order of chance."""
+    """The rows of a split: the first `examples` in an order of chance."""
     with about(split):
         texts, labels = labelled_from(documents, *task.sources, neutral=task.neutral)
-        if split == "train":
-            order = np.random.default_rng(settings.seed).permutation(len(texts))[: settings.train_examples]
-            texts, labels = [texts[row] for row in order], [labels[row] for row in order]
+        most = getattr(settings.examples, split)
+        order = np.random.default_rng(settings.seed).permutation(len(texts))[:most]
+        texts, labels = [texts[row] for row in order], [labels[row] for row in order]
         if len(classes := set(labels)) < 2:
             raise InputError(
                 f"all {len(labels)} rows are of class {classes.pop()}: name sources with both classes"

@@ -46,11 +46,12 @@ def recipe(
     steps: int,
     batch: int,
     warmup: int,
+    muon: float | None = None,
 ) -> Training:
-    """The training that all of the family share, with AdamW."""
+    """The training that all of the family share: with AdamW, or with Muon at the rate `muon` on hidden matrices."""
     optimizer = params.Optimizer(
-        name="adamw",
-        learning_rate=learning_rate,
+        name="adamw" if muon is None else "muon",
+        learning_rate=learning_rate if muon is None else muon,
         adam_learning_rate=learning_rate,
         betas=settings.betas,
         weight_decay=settings.weight_decay,
@@ -62,5 +63,5 @@ def recipe(
         optimizer=optimizer,
         warmup_steps=min(warmup, steps - 1),
         decay_fraction=settings.decay_fraction,
-        gradient_clip=settings.gradient_clip,
+        gradient_clip=settings.gradient_clip if muon is None else 0.0,
     )

@@ -56,6 +56,14 @@ class Task(Section):
     )
 
 
+class Examples(Section):
+    """Of each task and split, at most."""
+
+    train: Positive
+    validation: Positive
+    test: Positive
+
+
 class FamilyText(Section):
     seed: Seed
     shard_tokens: Positive
@@ -64,7 +72,7 @@ class FamilyText(Section):
     translations: Translations
     lexicon: Package
     tasks: Annotated[dict[Name, Task], Field(min_length=1)]
-    train_examples: Positive
+    examples: Examples
     test_splits: Annotated[list[Literal["prompts", "test"]], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -99,7 +107,8 @@ class System(Section):
     dropout: DropoutRate
     context: Positive  # tokens of a row
     batch: Positive  # rows
-    learning_rate: Rate
+    optimizer: Literal["adamw", "muon"]  # of pretraining
+    learning_rate: Rate  # AdamW's; Muon's own is the family's
     precision: Precision
     schedule: Literal["trapezoid", "noam", "one_cycle"]
     finetune: Literal[
@@ -126,7 +135,8 @@ class Family(Section):
     decay_fraction: Share
     betas: Betas
     weight_decay: Annotated[float, Field(ge=0)]
-    gradient_clip: Annotated[float, Field(ge=0)]  # 0: off
+    gradient_clip: Annotated[float, Field(ge=0)]  # 0: off; with Muon always
+    muon_learning_rate: Rate
     held_out_batches: Positive
     finetune: Search
     systems: Annotated[dict[Name, System], Field(min_length=1)]

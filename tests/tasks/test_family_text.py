@@ -79,7 +79,7 @@ def run(workers: int = 1, **changes: object) -> None:
         "translations": {**pinned, "text": "both"},
         "lexicon": pinned,
         "tasks": {"reviews": {"sources": ["imdb"]}, "snippets": {"sources": ["tweets"], "neutral": 0.5}},
-        "train_examples": 20,
+        "examples": dict.fromkeys(("train", "validation", "test"), 20),
         **changes,
     }
     family_text(
@@ -132,10 +132,10 @@ def test_the_tokenizer_of_the_translations_knows_both_languages_alike():
     assert "저장" not in words
 
 
-@pytest.mark.parametrize("most", [1000, 20])
+@pytest.mark.parametrize("most", [1000, 10])
 def test_tasks_have_the_labelled_rows_of_their_sources_and_splits(most):
     """Labels are as given, or the side of the mean rating; ratings in the middle give none."""
-    run(train_examples=most)
+    run(examples=dict.fromkeys(("train", "validation", "test"), most))
     of = {"train": ["train"], "validation": ["validation"], "test": ["prompts", "test"]}
     reviews, snippets = tasks().values()
     for split, parts in of.items():
@@ -148,12 +148,12 @@ def test_tasks_have_the_labelled_rows_of_their_sources_and_splits(most):
         }
         for found, expected in ((reviews[split], labelled), (snippets[split], rated)):
             assert found.column_names == ["text", "label"]
-            assert len(found) == (min(most, len(expected)) if split == "train" else len(expected))
+            assert len(found) == min(most, len(expected))
             assert dict(zip(*found.to_dict().values(), strict=True)).items() <= expected.items()
 
 
 def test_no_text_is_in_two_splits():
-    run(train_examples=1000)
+    run(examples=dict.fromkeys(("train", "validation", "test"), 1000))
     for task in tasks().values():
         texts = [text for rows in task.values() for text in rows["text"]]
         assert len(set(texts)) == len(texts)
@@ -162,7 +162,7 @@ def test_no_text_is_in_two_splits():
 def test_training_rows_are_the_first_of_an_order_of_chance():
     run()
     few = {name: task["train"]["text"][:] for name, task in tasks().items()}
-    run(train_examples=30)
+    run(examples=dict.fromkeys(("train", "validation", "test"), 30))
     more = {name: task["train"]["text"][:] for name, task in tasks().items()}
     run(seed=2)
     other = {name: task["train"]["text"][:] for name, task in tasks().items()}
