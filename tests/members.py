@@ -16,7 +16,7 @@ def body(stage):
         raise InputError("nothing to learn from")
     name = stage.name.partition("@")[2]
     start = time.time()
-    time.sleep(float(os.environ.get("PAUSE", "0")))
+    time.sleep(float(os.environ.get("REST", "0")))
     model = Path("models/family") / name
     model.mkdir(parents=True)
     (model / "model.safetensors").write_bytes(name.encode())

@@ -10,7 +10,8 @@ import pytest
 
 from flows import family
 from tests import members
-from tests.conftest import Project
+from tests.conftest import Project, until
+from tests.flows.conftest import alive
 
 FLOW = "flows.family"
 MEMBERS = ("bert", "elmo", "distilbert")
@@ -32,7 +33,7 @@ def _overlap(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 def test_stages_run_at_once_each_on_its_part_of_the_cores(project_of_family: Project) -> None:
     project = project_of_family
-    status, output = project.run(FLOW, "--workers", "2", PAUSE="4")
+    status, output = project.run(FLOW, "--workers", "2", REST="4")
     assert status == 0, output
     bert, elmo, distilbert = (_metrics(project, name) for name in MEMBERS)
     assert _overlap(bert, elmo)
@@ -71,6 +72,17 @@ def test_one_that_fails_stops_no_other_and_is_told(project_of_family: Project) -
     status, output = project.run(FLOW)
     assert status == 0, output
     assert (project.folder / "family/table.json").is_file()
+
+
+def test_no_system_outlives_a_flow_that_is_stopped(project_of_family: Project) -> None:
+    project = project_of_family
+    flow = project.start(FLOW, "--workers", "2", REST="600")
+    started = [project.folder / f".jokbo/locks/family@{name}" for name in ("bert", "elmo")]
+    until(lambda: all(lock.exists() for lock in started), 120)
+    flow.terminate()
+    flow.communicate(timeout=60)
+    assert flow.returncode != 0
+    until(lambda: not alive(project.folder))
 
 
 def test_nothing_to_do_shows_the_table_and_keeps_it(project: Project) -> None:
