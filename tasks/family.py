@@ -134,7 +134,8 @@ def pretrain(stage: Stage, member: Member) -> tuple[nn.Module, list[dict[str, fl
     )
     before = nats(member, objective)
     start = time.monotonic()
-    history = pretraining(stage, member, objective, steps, "pretrain")
+    muon = settings.muon_learning_rate if own.optimizer == "muon" else None
+    history = pretraining(stage, member, objective, steps, "pretrain", muon=muon)
     seconds = time.monotonic() - start
     unigram = json.loads((FAMILY_DATA / FACTS).read_text())["texts"][own.text]["unigram_entropy"]
     return (
@@ -160,12 +161,18 @@ def pretrain(stage: Stage, member: Member) -> tuple[nn.Module, list[dict[str, fl
 
 
 def pretraining(
-    stage: Stage, member: Member, objective: nn.Module, steps: int, part: str, *, warms_up: bool = True
+    stage: Stage,
+    member: Member,
+    objective: nn.Module,
+    steps: int,
+    part: str,
+    *,
+    warms_up: bool = True,
+    muon: float | None = None,
 ) -> list[dict[str, float]]:
     """Trains in place for so many steps by the recipe of params.yaml; returns the curve."""
     own = member.own
     warmup = round(member.settings.warmup_fraction * steps) if warms_up else 0
-    muon = member.settings.muon_learning_rate if own.optimizer == "muon" else None
     settings = recipe(member.settings, own.precision, own.learning_rate, steps, own.batch, warmup, muon)
 
     def batch_at(step: int) -> engine.Batch:
@@ -282,7 +289,7 @@ def extra(stage: Stage, member: Member, tasks: list[Task], network: nn.Module, s
         found["unit"] = {task.name: best_unit(member, network, task) for task in tasks}
     if own.revisions:
         found["revisions"] = revision_losses(stage, member)
-    if own.schedule == "noam":
+    if own.schedule == "noam":  # with Adam, of which the claim is
         for key, warms_up in (("with_warmup", True), ("without_warmup", False)):
             objective = member.module.Objective(member.fresh(member.settings.seed), member.marks)
             pretraining(stage, member, objective, max(1, round(PROBE * steps)), key, warms_up=warms_up)
