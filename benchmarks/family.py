@@ -71,7 +71,8 @@ def step_times(name: str, settings: Params, steps: int) -> tuple[float, float]:
     """Median seconds of making a batch and of training on it, each step one after the other as in a training."""
     member = opened(name, settings.family)
     own = member.own
-    training = recipe(settings.family, own.precision, own.learning_rate, steps, own.batch, warmup=0)
+    muon = settings.family.muon_learning_rate if own.optimizer == "muon" else None
+    training = recipe(settings.family, own.precision, own.learning_rate, steps, own.batch, 0, muon)
     started = engine.start(
         member.module.Objective(member.fresh(settings.family.seed), member.marks),
         batch=own.batch,

@@ -133,10 +133,8 @@ def pretrain(stage: Stage, member: Member) -> tuple[nn.Module, list[dict[str, fl
         remembered=stage.checkpoints / "budget.json",
     )
     before = nats(member, objective)
-    start = time.monotonic()
     muon = settings.muon_learning_rate if own.optimizer == "muon" else None
-    history = pretraining(stage, member, objective, steps, "pretrain", muon=muon)
-    seconds = time.monotonic() - start
+    history, seconds = timed_pretraining(stage, member, objective, steps, muon)
     unigram = json.loads((FAMILY_DATA / FACTS).read_text())["texts"][own.text]["unigram_entropy"]
     return (
         network,
@@ -160,6 +158,25 @@ def pretrain(stage: Stage, member: Member) -> tuple[nn.Module, list[dict[str, fl
     )
 
 
+def timed_pretraining(
+    stage: Stage, member: Member, objective: nn.Module, steps: int, muon: float | None
+) -> tuple[list[dict[str, float]], float]:
+    """The curve, and the seconds that it took, also of a run that went on with one: by the steps that it did itself."""
+    known, start, done = stage.checkpoints / "seconds.json", time.monotonic(), 0
+    known.parent.mkdir(parents=True, exist_ok=True)
+
+    def count(step: int) -> None:
+        nonlocal done
+        done += 1
+        if member.own.revisions and leads() and step & (step - 1) == 0:
+            save(objective.network, revisions(stage) / f"step-{step:08d}")
+        if step == steps and leads():
+            known.write_text(json.dumps((time.monotonic() - start) * steps / done))
+
+    history = pretraining(stage, member, objective, steps, "pretrain", muon=muon, after_step=count)
+    return history, json.loads(known.read_text())
+
+
 def pretraining(
     stage: Stage,
     member: Member,
@@ -169,6 +186,7 @@ def pretraining(
     *,
     warms_up: bool = True,
     muon: float | None = None,
+    after_step: Callable[[int], None] | None = None,
 ) -> list[dict[str, float]]:
     """Trains in place for so many steps by the recipe of params.yaml; returns the curve."""
     own = member.own
@@ -178,10 +196,6 @@ def pretraining(
     def batch_at(step: int) -> engine.Batch:
         return member.batch(member.train, step, member.rows_at(step / steps))
 
-    def keep(step: int) -> None:
-        if own.revisions and part == "pretrain" and leads() and step & (step - 1) == 0:
-            save(objective.network, revisions(stage) / f"step-{step:08d}")
-
     return train(
         stage,
         objective,
@@ -190,7 +204,7 @@ def pretraining(
         part=part,
         schedule=schedule_of(member, steps, max(1, warmup)),
         compiled=False,  # small networks, for a minute
-        after_step=keep,
+        after_step=after_step,
     )
 
 
@@ -285,7 +299,7 @@ def vectors(member: Member, network: nn.Module, tokens_NT: Tensor, rows: int = 1
 def extra(stage: Stage, member: Member, tasks: list[Task], network: nn.Module, steps: int) -> dict[str, Any]:
     """What only some papers ask for."""
     own, found = member.own, {}
-    if own.finetune == "frozen":
+    if own.unit:
         found["unit"] = {task.name: best_unit(member, network, task) for task in tasks}
     if own.revisions:
         found["revisions"] = revision_losses(stage, member)

@@ -115,6 +115,7 @@ class System(Section):
         "whole", "gradual", "frozen"
     ]  # gradual: as ULMFiT; frozen: a regression on its features
     revisions: Literal[True] | None = None  # keeps checkpoints at steps of powers of two, as Pythia did
+    unit: Literal[True] | None = None  # which one unit tells sentiment best
     more: dict[
         Literal[
             "cells", "embedding", "feed_forward", "filters", "generator", "hidden", "norm", "rule", "teacher"
