@@ -17,7 +17,7 @@ LINE_SECONDS = 10.0
 class Progress:
     """`with Progress("pretrain", 1000, done=0, writes=folder) as progress: progress.advance(loss=4.2)`"""
 
-    def __init__(self, name: str, steps: int, *, done: int, writes: Path) -> None:
+    def __init__(self, name: str, steps: int, *, done: int, writes: Path | None) -> None:
         self.name, self.steps, self.done, self.writes = name, steps, done, writes
         self.shown = processes.rank() == 0
         self.began_at, self.began = done, time.monotonic()
@@ -36,7 +36,8 @@ class Progress:
     def __enter__(self) -> Progress:
         if self.shown:
             resumed = f" from step {self.done}" if self.done else ""
-            print(f"{self.name}: {self.steps} steps{resumed}, checkpoints in {self.writes}", flush=True)
+            writes = f", checkpoints in {self.writes}" if self.writes else ""
+            print(f"{self.name}: {self.steps} steps{resumed}{writes}", flush=True)
         if self.bar:
             self.bar.start()
             self.task = self.bar.add_task(
