@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import PreTrainedModel, get_wsd_schedule
 
+from jokbo.errors import InputError
 from jokbo.training import checkpoints, processes
 from jokbo.training.interruption import Interrupted, polled
 from jokbo.training.progress import Progress
@@ -227,7 +228,11 @@ def _step(engine: deepspeed.DeepSpeedEngine, batch: Batch) -> dict[str, float]:
     engine.tput_timer.start()
     mine = {key: value.chunk(processes.world())[processes.rank()] for key, value in batch.items()}
     parts: list[dict[str, Tensor]] = []
-    for micro in range(engine.gradient_accumulation_steps()):
+    learning_rate = float(engine.get_lr()[0])  # of this step: the last micro-batch moves the schedule on
+    count = engine.gradient_accumulation_steps()
+    for micro in range(count):
+        # DeepSpeed would count micro-batches from the first step on, as if there were as many in each
+        engine.set_gradient_accumulation_boundary(micro == count - 1)
         rows = engine.train_micro_batch_size_per_gpu()
         inputs = {
             key: value[micro * rows : (micro + 1) * rows].to(processes.device(), non_blocking=True)
@@ -244,12 +249,19 @@ def _step(engine: deepspeed.DeepSpeedEngine, batch: Batch) -> dict[str, float]:
             value /= processes.world()
     row = {key: value.item() for key, value in means.items()}
     row["gradient_norm"] = float(engine.get_global_grad_norm() or 0.0)
-    row["learning_rate"] = float(engine.get_lr()[0])
+    row["learning_rate"] = learning_rate
     return row
 
 
 def _fit_to(engine: deepspeed.DeepSpeedEngine, rows: int, micro_batch: int) -> None:
-    """Takes a global batch of so many rows: in more micro-batches, or whole where there are none."""
+    """Takes a global batch of so many rows: in more micro-batches, or whole where there are none. Raises InputError if
+    ranks and micro-batches cannot share them."""
+    share = processes.world() * max(micro_batch, 1)
+    if rows % share:
+        raise InputError(
+            f"a batch of {rows} rows in {processes.world()} processes with compute.micro_batch {micro_batch}: "
+            f"it must be a multiple of {share}; set compute.processes to 1 and compute.micro_batch to 0"
+        )
     if micro_batch:
         engine.set_train_batch_size(rows)
     else:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.optim.lr_scheduler import LambdaLR
 
+from jokbo.errors import InputError
 from jokbo.systems import gpt
 from jokbo.tracking import Run
 from jokbo.training import engine
@@ -27,10 +29,10 @@ def batch_at(step: int) -> engine.Batch:
 
 
 def train(
-    folder: Path, *, batches=batch_at, settings=None, **changes: object
+    folder: Path | None, *, batches=batch_at, settings=None, more=None, model=None, **changes: object
 ) -> tuple[list[dict], list[torch.Tensor]]:
-    """Losses by step and final weights."""
-    model = network(seed=3)
+    """Losses by step and final weights; `more` goes to the loop."""
+    model = model or network(seed=3)
     history = engine.train(
         gpt.NextToken(model),
         batches,
@@ -40,6 +42,7 @@ def train(
         checkpoint_folder=folder,
         run=Run(),
         name="test",
+        **(more or {}),
     )
     return history, list(model.state_dict().values())
 
@@ -62,21 +65,65 @@ def test_compiled_twice_it_ends_with_the_same_bits(tmp_path: Path, monkeypatch: 
         assert all(torch.equal(a, b) for a, b in zip(runs[0], other, strict=True))
 
 
-def test_it_is_the_bare_loop(tmp_path: Path) -> None:
-    """AdamW on the same batches, warm-up over 2 steps, decay to zero over the last half of the 6 others."""
-    history, weights = train(tmp_path)
-    bare = network(seed=3)
-    objective = gpt.NextToken(bare)
-    adamw = torch.optim.AdamW(bare.parameters(), lr=0.01, betas=(0.9, 0.95), weight_decay=0.0)
+def bare(history: list[dict], weights: list[torch.Tensor], batches=batch_at) -> None:
+    """AdamW on the same batches, warm-up over 2 steps, decay to zero over the last half of the 6 others, comes to the
+    same losses and weights."""
+    model = network(seed=3)
+    objective = gpt.NextToken(model)
+    adamw = torch.optim.AdamW(model.parameters(), lr=0.01, betas=(0.9, 0.95), weight_decay=0.0)
     for step, share in enumerate([0, 1 / 2, 1, 1, 1, 1, 2 / 3, 1 / 3]):
         adamw.param_groups[0]["lr"] = 0.01 * share
-        loss, _ = objective(**batch_at(step))
+        loss, _ = objective(**batches(step))
         assert loss.item() == pytest.approx(history[step]["loss"], rel=1e-4)
         adamw.zero_grad()
         loss.backward()
         adamw.step()
-    for mine, theirs in zip(weights, bare.state_dict().values(), strict=True):
+    for mine, theirs in zip(weights, model.state_dict().values(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_it_is_the_bare_loop(tmp_path: Path) -> None:
+    bare(*train(tmp_path))
+
+
+def growing(step: int) -> engine.Batch:
+    """An odd number of micro-batches of 2 rows before an even one, and the other way round."""
+    rows = [2, 2, 2, 4, 6, 8, 6, 4][step]
+    return {name: value[:rows] for name, value in batch_at(step).items()}
+
+
+@pytest.mark.parametrize("zero_stage", [0, 2])
+@pytest.mark.parametrize("micro_batch", [0, 2])
+def test_a_batch_that_grows_is_trained_on_with_all_its_rows(
+    tmp_path: Path, micro_batch: int, zero_stage: int
+) -> None:
+    found = train(tmp_path, batches=growing, micro_batch=micro_batch, zero_stage=zero_stage)
+    bare(*found, batches=growing)
+
+
+def test_rows_that_no_micro_batches_hold_are_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^a batch of 2 rows .* multiple of 4"):
+        train(tmp_path, batches=growing, settings=training(STEPS), micro_batch=4)
+
+
+def test_the_optimizer_and_the_schedule_given_are_those_used(tmp_path: Path) -> None:
+    """Steepest descent; the rate that stands in a step's row is the one of that step."""
+    shares = [1.0, 3.0, 2.0, 0.5, 0.0, 1.0, 2.0, 3.0]
+    model, plain = network(seed=3), network(seed=3)
+    more = {
+        "optimizer": torch.optim.SGD(model.parameters(), lr=0.01),
+        "schedule": lambda optimizer: LambdaLR(optimizer, lambda step: [*shares, 0.0][step]),
+    }
+    history, weights = train(tmp_path, model=model, more=more)
+    descent = torch.optim.SGD(plain.parameters(), lr=0.01)
+    for step, share in enumerate(shares):
+        assert history[step]["learning_rate"] == pytest.approx(0.01 * share)
+        descent.param_groups[0]["lr"] = 0.01 * share
+        descent.zero_grad()
+        gpt.NextToken(plain)(**batch_at(step))[0].backward()
+        descent.step()
+    for mine, theirs in zip(weights, plain.state_dict().values(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-5)
 
 
 def test_micro_batches_add_up_to_the_batch(tmp_path: Path) -> None:
@@ -112,6 +159,49 @@ def test_stopped_by_sigterm_it_saves_and_goes_on_bit_for_bit(
     assert asked == [4, 5, 6, 7]
     assert history == undisturbed[0]
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(weights, undisturbed[1], strict=True))
+
+
+def test_after_each_step_it_says_so_and_on_a_resume_from_where_it_goes_on(tmp_path: Path) -> None:
+    """The weights are then those after the step."""
+    model, seen = network(seed=3), []
+
+    def total() -> float:
+        return sum(float(weight.sum()) for weight in model.state_dict().values())
+
+    sums = [total()]
+
+    def stopped_in_the_third(step: int) -> None:
+        seen.append(step)
+        sums.append(total())
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match="saved at step 3"):
+        train(tmp_path, model=model, more={"after_step": stopped_in_the_third})
+    assert seen == [1, 2, 3]
+    assert sums[0] == sums[1]  # the first rate is zero
+    assert len(set(sums)) == 3
+    seen.clear()
+    train(tmp_path, more={"after_step": seen.append})
+    assert seen == [4, 5, 6, 7, 8]
+
+
+def test_without_a_folder_nothing_is_written_and_a_stop_loses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept = train(tmp_path / "kept")
+    mine = train(None, checkpoint_seconds=0.0)
+    assert mine[0] == kept[0]
+    assert all(torch.equal(*pair) for pair in zip(mine[1], kept[1], strict=True))
+
+    def terminated(step: int) -> engine.Batch:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return batch_at(step)
+
+    with pytest.raises(Interrupted, match=r"^nothing to save"):
+        train(None, batches=terminated)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
 RANKS = """
