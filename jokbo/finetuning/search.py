@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from jokbo.data.batches import sample_indices
-from jokbo.training.processes import device
+from jokbo.training.processes import device, rank
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -138,7 +138,7 @@ def search(
                 classifier = fitted(task, rate, seed)
                 figures = {split: accuracy(classifier, task, split) for split in SPLITS[1:]}
                 path.parent.mkdir(parents=True, exist_ok=True)
-                partial = path.with_suffix(".partial")
+                partial = path.with_suffix(f".partial-{rank()}")  # all ranks come to the same figures
                 partial.write_text(json.dumps(figures))
                 partial.rename(path)
             return json.loads(path.read_text())

@@ -1,12 +1,24 @@
-"""Labelled texts as tokens."""
+"""Labelled texts as tokens, and the search for a learning rate that all systems share."""
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 
+import pytest
+import torch
 from datasets import Dataset, DatasetDict
 
-from jokbo.finetuning.search import tasks_in
+from jokbo.finetuning.search import (
+    SPLITS,
+    Task,
+    batches,
+    frozen,
+    over_tasks,
+    search,
+    spread,
+    tasks_in,
+)
 from tests.finetuning.test_classifier import Words
 from tests.networks import PADDING
 
@@ -26,3 +38,98 @@ def test_tasks_are_the_first_tokens_of_texts_and_padding(tmp_path: Path) -> None
     whole = Words()(rows["text"])["input_ids"]
     assert imdb.tokens["test"].tolist() == [whole[0] + [PADDING] * 2, whole[1][:4], [PADDING] * 4]
     assert imdb.labels["test"].tolist() == [1, 0, 1]
+
+
+def task(name: str = "made up") -> Task:
+    """Texts of one token and padding, which is the label plus two."""
+    labels = torch.tensor([0, 1] * 20)
+    tokens = torch.full((40, 3), PADDING)
+    tokens[:, 0] = labels + 2
+    return Task(name, dict.fromkeys(SPLITS, tokens), dict.fromkeys(SPLITS, labels), PADDING)
+
+
+class Says(torch.nn.Module):
+    """Right about the first so many of 40 texts: a stand-in for a classifier of known accuracy."""
+
+    def __init__(self, right: int) -> None:
+        super().__init__()
+        self.right, self.asked = right, 0
+
+    def logits(self, tokens_BT: torch.Tensor) -> torch.Tensor:
+        places = self.asked + torch.arange(len(tokens_BT))
+        self.asked = (self.asked + len(tokens_BT)) % 40
+        said = torch.where(places < self.right, tokens_BT[:, 0] - 2, 3 - tokens_BT[:, 0])
+        return torch.nn.functional.one_hot(said, 2).float()
+
+
+RIGHT = {(0.1, 1): 24, (0.2, 1): 30, (0.3, 1): 30, (0.2, 2): 20, (0.2, 3): 34}
+
+
+def found(done: Path, seeds: list[int], fitted: object) -> dict:
+    return search([task(), task("b")], fitted, learning_rates=[0.1, 0.2, 0.3], seeds=seeds, done=done)
+
+
+def test_the_rate_that_is_best_on_validation_is_run_with_every_seed(tmp_path: Path) -> None:
+    """Of two as good the first; no other rate is run with the other seeds."""
+    run = []
+
+    def fitted(task: Task, rate: float, seed: int) -> Says:
+        run.append((task.name, rate, seed))
+        return Says(RIGHT[rate, seed])
+
+    result = found(tmp_path / "done", [1, 2, 3], fitted)
+    assert run == [(name, *each) for name in ("made up", "b") for each in RIGHT]
+    accuracies = [30 / 40, 20 / 40, 34 / 40]
+    assert result["tasks"]["b"] == {
+        "accuracies": accuracies,
+        "mean": pytest.approx(0.7),
+        "sd": pytest.approx(statistics.stdev(accuracies)),
+        "validation": 30 / 40,
+        "learning_rate": 0.2,
+    }
+    assert (result["mean"], result["sd"]) == (
+        pytest.approx(0.7),
+        pytest.approx(statistics.stdev(accuracies)),
+    )
+
+
+def test_a_search_that_goes_on_runs_only_what_is_missing(tmp_path: Path) -> None:
+    def fitted(task: Task, rate: float, seed: int) -> Says:
+        return Says(RIGHT[rate, seed])
+
+    first = found(tmp_path, [1, 2, 3], fitted)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json"}
+    (tmp_path / "b-0.2-3.json").unlink()
+    run = []
+
+    def remembered(task: Task, rate: float, seed: int) -> Says:
+        run.append((task.name, rate, seed))
+        return fitted(task, rate, seed)
+
+    assert found(tmp_path, [1, 2, 3], remembered) == first
+    assert run == [("b", 0.2, 3)]
+
+
+def test_means_over_tasks_are_taken_within_each_seed() -> None:
+    """Two tasks whose seeds go opposite ways: their mean has no spread."""
+    figures = {"a": {"accuracies": [0.6, 0.8]}, "b": {"accuracies": [0.8, 0.6]}}
+    assert over_tasks(figures) == {"mean": pytest.approx(0.7), "sd": pytest.approx(0)}
+    assert spread([0.5]) == {"mean": 0.5, "sd": 0.0}
+
+
+def test_batches_go_through_all_training_texts_without_the_padding_of_all() -> None:
+    batch_at = batches(task(), 8, 1)
+    drawn = [batch_at(step) for step in range(5)]
+    assert torch.equal(
+        torch.cat([batch["labels_B"] for batch in drawn]).sort().values, torch.arange(40) // 20
+    )
+    for batch in drawn:
+        assert torch.equal(batch["tokens_BT"], batch["labels_B"][:, None] + 2)
+
+
+def test_frozen_features_are_read_by_a_regression_chosen_on_validation() -> None:
+    """Of features with the label in one unit, one accuracy, not one a seed."""
+    result = frozen([task()], lambda tokens_NT: tokens_NT.float())
+    (made_up,) = result["tasks"].values()
+    assert made_up == {"accuracies": [1.0], "mean": 1.0, "sd": 0.0, "validation": 1.0, "learning_rate": None}
+    assert (result["mean"], result["sd"]) == (1.0, 0.0)

@@ -33,7 +33,7 @@ def _overlap(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 def test_stages_run_at_once_each_on_its_part_of_the_cores(project_of_family: Project) -> None:
     project = project_of_family
-    status, output = project.run(FLOW, "--workers", "2", REST="4")
+    status, output = project.run(FLOW, "--workers", "2", TOGETHER="bert elmo")
     assert status == 0, output
     bert, elmo, distilbert = (_metrics(project, name) for name in MEMBERS)
     assert _overlap(bert, elmo)
@@ -48,11 +48,7 @@ def test_stages_run_at_once_each_on_its_part_of_the_cores(project_of_family: Pro
         assert run.info.status == "FINISHED"
 
     (project.folder / "family/table.json").unlink()
-    project.edit(
-        "params.yaml",
-        "elmo: {<<: *usual, module: elmo, heads: 1",
-        "elmo: {<<: *usual, module: elmo, heads: 2",
-    )
+    project.edit("params.yaml", "module: elmo", "module: gpt2")
     before = {name: _metrics(project, name)["start"] for name in MEMBERS}
     status, output = project.run(FLOW)
     assert status == 0, output
@@ -76,9 +72,9 @@ def test_one_that_fails_stops_no_other_and_is_told(project_of_family: Project) -
 
 def test_no_system_outlives_a_flow_that_is_stopped(project_of_family: Project) -> None:
     project = project_of_family
-    flow = project.start(FLOW, "--workers", "2", REST="600")
-    started = [project.folder / f".jokbo/locks/family@{name}" for name in ("bert", "elmo")]
-    until(lambda: all(lock.exists() for lock in started), 120)
+    flow = project.start(FLOW, "--workers", "2", TOGETHER="bert elmo nobody")
+    started = [project.folder / f".jokbo/here/{name}" for name in ("bert", "elmo")]
+    until(lambda: all(here.exists() for here in started), 120)
     flow.terminate()
     flow.communicate(timeout=60)
     assert flow.returncode != 0

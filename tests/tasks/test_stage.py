@@ -187,7 +187,7 @@ def test_a_stage_that_is_one_of_many_has_an_identity_a_section_and_files_of_its_
     assert record["stage"] == "family@distilbert"
     assert record["parents"]["models/family/bert"]["key"] == keys["bert"]
 
-    project.edit("params.yaml", "gpt1: {<<: *usual, module: gpt1", "gpt1: {<<: *usual, module: gpt2")
+    project.edit("params.yaml", "module: gpt1", "module: gpt2")
     assert identify("family@bert").key == keys["bert"]  # another system's section
     project.edit("params.yaml", "family:\n  seed: 1", "family:\n  seed: 2")
     assert identify("family@bert").key != keys["bert"]

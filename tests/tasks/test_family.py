@@ -1,0 +1,183 @@
+"""Systems of the family as stages: what is left of a run, and that a killed one goes on to the same end."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transformers
+from datasets import Dataset, DatasetDict
+from ruamel.yaml import YAML
+
+from jokbo.data import packing
+from jokbo.data.tokenizer import save_tokenizer
+from tasks.paths import FACTS, FAMILY_DATA, FAMILY_MODELS, METRICS, PLOTS, TASKS
+from tests import miniature
+from tests.data import corpora
+
+STEPS, BATCH, CONTEXT = 12, 8, 32
+REVISIONS = [1, 2, 4, 8]
+UNIGRAM = 3.5
+AUTO = {
+    "bert": "AutoModelForPreTraining",
+    "distilbert": "AutoModelForMaskedLM",
+    "pythia": "AutoModelForCausalLM",
+}
+
+
+def small(path: Path) -> None:
+    """Makes the family's parameters small."""
+    yaml = YAML(typ="safe")
+    tree = yaml.load(path)
+    family = tree["family"]
+    family["budget"] = {"by": "tokens", "amount": STEPS * BATCH * CONTEXT}
+    family["held_out_batches"] = 2
+    family["finetune"] |= {"seeds": [1, 2], "learning_rates": [0.001, 0.01], "steps": 3, "batch": 8}
+    for name in AUTO:
+        own = {"width": 32, "heads": 2, "context": CONTEXT, "batch": BATCH, "dropout": 0.1}
+        family["systems"][name] |= own
+    with open(path, "w") as file:
+        YAML().dump(tree, file)
+
+
+def add_data(folder: Path) -> None:
+    """What the stage family_text leaves, of made-up reviews."""
+    draw = random.Random(1)
+    rows = miniature.rows(random.Random(7))
+    draw.shuffle(rows)
+    texts = [row["text"] for row in rows if row["source"] == "imdb"]
+    settings = {"normalisation": "nfkc", "lowercase": True}
+    tokenizer = corpora.trained(texts, 200, "wordpiece", **settings)
+    place = folder / FAMILY_DATA / "wordpiece"
+    save_tokenizer(tokenizer, place / "tokenizer")
+    for split, some in (("train", texts[:200]), ("validation", texts[200:])):
+        encoded = corpora.encoded(folder / "made" / split, [*map(corpora.document, some)], tokenizer)
+        end = tokenizer.token_to_id("<|endoftext|>")
+        packing.lay_out(encoded, {"a": 1.0}, end, place / split, 100_000)
+    labelled = [(row["text"], row["label"]) for row in rows if row["source"] == "rotten_tomatoes"]
+    parts = {"train": labelled[:80], "validation": labelled[80:120], "test": labelled[120:]}
+    splits = {
+        split: Dataset.from_dict({"text": [text for text, _ in some], "label": [label for _, label in some]})
+        for split, some in parts.items()
+    }
+    DatasetDict(splits).save_to_disk(str(folder / FAMILY_DATA / TASKS / "reviews"))
+    facts = {"texts": {"wordpiece": {"unigram_entropy": UNIGRAM}}}
+    (folder / FAMILY_DATA / FACTS).write_text(json.dumps(facts))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The miniature after undisturbed runs of three systems, the teacher before its student."""
+    folder = miniature.build(tmp_path_factory.mktemp("family"))
+    small(folder / "params.yaml")
+    add_data(folder)
+    for name in AUTO:
+        ran(folder, name)
+    return folder
+
+
+def ran(folder: Path, name: str) -> str:
+    result = miniature.run(folder, "tasks.family", name)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    return result.stdout
+
+
+def metrics_of(folder: Path, name: str) -> dict[str, Any]:
+    return json.loads((folder / METRICS / "family" / f"{name}.json").read_text())
+
+
+@pytest.mark.parametrize("name", AUTO)
+def test_its_metrics_are_all_there_and_its_model_opens(project: Path, name: str) -> None:
+    found = metrics_of(project, name)
+    model = getattr(transformers, AUTO[name]).from_pretrained(project / FAMILY_MODELS / name)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(project / FAMILY_MODELS / name)
+    assert model.config.vocab_size == len(tokenizer)
+    assert set(found) == {
+        *("title", "year", "objective", "parameters", "steps", "tokens", "flops", "seconds"),
+        *("pretraining", "downstream", "extra"),
+    }
+    assert (found["steps"], found["tokens"]) == (STEPS, STEPS * BATCH * CONTEXT)
+    assert found["parameters"] == model.num_parameters()
+    assert found["flops"] > found["tokens"] * found["parameters"]
+    pretraining = found["pretraining"]
+    assert set(pretraining) == {"kind", "before", "nats", "unigram"}
+    assert pretraining["unigram"] == UNIGRAM
+    assert 0 < pretraining["nats"] < pretraining["before"]
+    for kind in ("pretrained", "scratch"):
+        measured = found["downstream"][kind]
+        assert set(measured) == {"tasks", "mean", "sd"}
+        (task,) = measured["tasks"].values()
+        assert set(task) == {"accuracies", "mean", "sd", "validation", "learning_rate"}
+        assert len(task["accuracies"]) == 2
+        assert (task["mean"], task["sd"]) == (measured["mean"], measured["sd"])
+        assert task["learning_rate"] in (0.001, 0.01)
+    with open(project / PLOTS / "family" / f"{name}.csv") as file:
+        curve = list(csv.DictReader(file))
+    assert [(row["part"], int(row["step"])) for row in curve] == [(name, 1 + step) for step in range(STEPS)]
+
+
+def test_a_student_begins_with_its_teacher_and_from_scratch_without(project: Path) -> None:
+    """One layer of the teacher's two, and what it has learned."""
+    teacher, student = (metrics_of(project, name)["pretraining"] for name in ("bert", "distilbert"))
+    assert student["before"] < teacher["before"]
+    found = metrics_of(project, "distilbert")["downstream"]
+    assert found["pretrained"] != found["scratch"]
+
+
+def test_revisions_are_at_powers_of_two_and_open(project: Path) -> None:
+    found = metrics_of(project, "pythia")
+    assert set(found["extra"]["revisions"]) == set(map(str, REVISIONS))
+    folders = sorted((project / FAMILY_MODELS / "pythia" / "revisions").iterdir())
+    assert [folder.name for folder in folders] == [f"step-{step:08d}" for step in REVISIONS]
+    for folder in folders:
+        transformers.AutoModelForCausalLM.from_pretrained(folder)
+    losses = [found["extra"]["revisions"][str(step)] for step in REVISIONS]
+    assert losses[0] == pytest.approx(found["pretraining"]["before"], rel=1e-3)  # the first rate is zero
+    assert found["pretraining"]["nats"] < losses[-1] < losses[0]
+    assert "revisions" not in metrics_of(project, "bert")["extra"]
+
+
+def test_killed_in_pretraining_and_in_fine_tuning_it_ends_with_the_same_bits(project: Path) -> None:
+    def left() -> tuple[dict[str, str], dict[str, Any]]:
+        model, metrics = project / FAMILY_MODELS / "pythia", metrics_of(project, "pythia")
+        metrics.pop("seconds")
+        digests = {
+            str(path.relative_to(model)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in model.rglob("*.safetensors")
+        }
+        return digests, metrics
+
+    expected = left()
+    assert len(expected[0]) == 1 + len(REVISIONS)
+    shutil.rmtree(project / FAMILY_MODELS / "pythia")
+    shutil.rmtree(project / ".jokbo/checkpoints/family@pythia")
+    checkpoints = project / ".jokbo/checkpoints/family@pythia"
+
+    def killed_once(reached: Callable[[], bool]) -> None:
+        process = miniature.start(project, "tasks.family", "pythia")
+        deadline = time.monotonic() + 120
+        while not reached():
+            assert process.poll() is None, process.stdout.read()[-3000:]
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+
+    killed_once(lambda: any(int(path.name[5:]) >= 5 for path in checkpoints.glob("*/pretrain/step-*")))
+    assert not list(checkpoints.glob("*/pretrained"))  # it was at it
+    killed_once(lambda: len(list(checkpoints.glob("*/pretrained/*.json"))) >= 2)
+    done = {path: path.stat().st_mtime_ns for path in checkpoints.glob("*/pretrained/*.json")}
+    assert len(done) < 3  # so was this
+    assert "from step 12" in ran(project, "pythia")
+    assert left() == expected
+    assert all(path.stat().st_mtime_ns == moment for path, moment in done.items())
