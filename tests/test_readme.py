@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from jokbo import params
 from jokbo.cli import app
+from jokbo.evaluation.family.table import tables
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -54,3 +56,10 @@ def test_the_sources_to_add_are_valid(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", re.findall(r"^  ?(\w+[./]\w*)  ", README, re.M))
 def test_the_layout_is_there(name: str) -> None:
     assert (ROOT / "jokbo" / name).exists() or (ROOT / name).exists()
+
+
+def test_the_family_table_is_the_one_that_was_measured() -> None:
+    comparison = json.loads((ROOT / "family" / "table.json").read_text())
+    assert tables(comparison)[0].markdown(3) in README
+    for claim in comparison["claims"]:
+        assert f"| {claim['claim']} | {claim['figures']} | {claim['verdict']} |" in README
