@@ -18,8 +18,10 @@ import transformers
 from datasets import Dataset, DatasetDict
 from ruamel.yaml import YAML
 
+from jokbo import params
 from jokbo.data import packing
 from jokbo.data.tokenizer import save_tokenizer
+from tasks.family import opened
 from tasks.paths import FACTS, FAMILY_DATA, FAMILY_MODELS, METRICS, PLOTS, TASKS
 from tests import miniature
 from tests.data import corpora
@@ -41,7 +43,7 @@ def small(path: Path) -> None:
     family = tree["family"]
     family["budget"] = {"by": "tokens", "amount": STEPS * BATCH * CONTEXT}
     family["held_out_batches"] = 2
-    family["finetune"] |= {"seeds": [1, 2], "learning_rates": [0.003, 0.01], "steps": 12, "batch": 8}
+    family["finetune"] |= {"seeds": [1, 2], "learning_rates": [0.01], "steps": 24, "batch": 8}
     for name in AUTO:
         own = {"width": 32, "heads": 2, "context": CONTEXT, "batch": BATCH, "dropout": 0.1}
         family["systems"][name] |= own
@@ -119,16 +121,22 @@ def test_its_metrics_are_all_there_and_its_model_opens(project: Path, name: str)
         assert set(task) == {"accuracies", "mean", "sd", "validation", "learning_rate"}
         assert len(task["accuracies"]) == 2
         assert (task["mean"], task["sd"]) == (measured["mean"], measured["sd"])
-        assert task["learning_rate"] in (0.003, 0.01)
+        assert task["learning_rate"] == 0.01
     with open(project / PLOTS / "family" / f"{name}.csv") as file:
         curve = list(csv.DictReader(file))
     assert [(row["part"], int(row["step"])) for row in curve] == [(name, 1 + step) for step in range(STEPS)]
 
 
-def test_a_student_begins_with_its_teacher(project: Path) -> None:
+def test_a_student_begins_with_its_teacher_and_from_scratch_without(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One layer of the teacher's two, and what it has learned."""
     teacher, student = (metrics_of(project, name)["pretraining"] for name in ("bert", "distilbert"))
     assert student["before"] < teacher["before"]
+    monkeypatch.chdir(project)
+    member = opened("distilbert", params.load().family)
+    assert member.fresh(1).config.teacher == "models/family/bert"
+    assert member.fresh(1, begins=False).config.teacher is None
 
 
 def test_revisions_are_at_powers_of_two_and_open(project: Path) -> None:
@@ -173,9 +181,9 @@ def test_killed_in_pretraining_and_in_fine_tuning_it_ends_with_the_same_bits(pro
 
     killed_once(lambda: any(int(path.name[5:]) >= 5 for path in checkpoints.glob("*/pretrain/step-*")))
     assert not list(checkpoints.glob("*/pretrained"))  # it was at it
-    killed_once(lambda: len(list(checkpoints.glob("*/pretrained/*.json"))) >= 2)
+    killed_once(lambda: len(list(checkpoints.glob("*/pretrained/*.json"))) >= 1)
     done = {path: path.stat().st_mtime_ns for path in checkpoints.glob("*/pretrained/*.json")}
-    assert len(done) < 3  # so was this
+    assert len(done) == 1  # of two: so was this
     assert "from step 12" in ran(project, "pythia")
     assert left() == expected
     assert all(path.stat().st_mtime_ns == moment for path, moment in done.items())
