@@ -22,8 +22,8 @@ from jokbo.params import Params
 from jokbo.tracking import Run
 from jokbo.training import engine, processes
 from tasks.family import opened, pretrain
+from tasks.recipe import recipe
 from tasks.stage import Stage
-from tasks.training import recipe
 
 COST = 0.05  # of a whole step, at most
 SHARE = 0.95  # of the unigram entropy, at most
@@ -71,8 +71,7 @@ def step_times(name: str, settings: Params, steps: int) -> tuple[float, float]:
     """Median seconds of making a batch and of training on it, each step one after the other as in a training."""
     member = opened(name, settings.family)
     own = member.own
-    muon = settings.family.muon_learning_rate if own.optimizer == "muon" else None
-    training = recipe(settings.family, own.precision, own.learning_rate, steps, own.batch, 0, muon)
+    training = recipe(settings.family, own.precision, own.learning_rate, steps, own.batch, 0, member.muon)
     started = engine.start(
         member.module.Objective(member.fresh(settings.family.seed), member.marks),
         batch=own.batch,

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -21,17 +21,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from jokbo.data.packing import TokenCorpus
-from jokbo.finetuning.search import Classifier, Task, batches, frozen, search, tasks_in
+from jokbo.finetuning.search import Classifier, Task, frozen, search, tasks_in
 from jokbo.systems.common import Marks, Size, Text, encoded, marks_of, save
-from jokbo.tracking import Run
 from jokbo.training import budget, engine, processes
 from tasks.paths import FACTS, FAMILY_DATA, FAMILY_MODELS, TASKS, TRANSLATIONS
+from tasks.recipe import fine_tune, recipe
 from tasks.records import write_curves, write_metrics
 from tasks.stage import Stage, leads, run_stage
-from tasks.training import recipe, train
+from tasks.training import train
 
 if TYPE_CHECKING:
     from jokbo.params import Family, System
@@ -57,10 +57,16 @@ class Member:
         more = {key: value for key, value in self.size.more.items() if begins or key != "teacher"}
         return self.module.network(replace(self.size, more=more), self.marks, seed)
 
+    @property
+    def muon(self) -> float | None:
+        """Muon's learning rate, where it is pretrained with Muon."""
+        return self.settings.muon_learning_rate if self.own.optimizer == "muon" else None
+
     def rows_at(self, share: float) -> int:
         """Rows of a batch when a share of the budget is spent."""
-        ramp = self.module.rows if self.own.schedule == "one_cycle" else None
-        return ramp(share, self.own.batch) if ramp else self.own.batch
+        if self.own.schedule == "one_cycle":
+            return self.module.rows(share, self.own.batch)
+        return self.own.batch
 
     def batch(self, text: Text, step: int, rows: int) -> engine.Batch:
         return self.module.batch(text, step, rows, self.own.context, self.settings.seed)
@@ -100,11 +106,17 @@ def family(stage: Stage) -> None:
     tasks = tasks_in(
         FAMILY_DATA / TASKS, member.tokenizer, member.own.context - 2
     )  # two marks have to fit in
-    metrics["downstream"] = {
-        "pretrained": downstream(stage, member, tasks, "pretrained", lambda seed: copy.deepcopy(network)),
-        "scratch": downstream(stage, member, tasks, "scratch", partial(member.fresh, begins=False)),
-    }
-    metrics["extra"] = extra(stage, member, tasks, network, metrics["steps"])
+    fresh = partial(member.fresh, begins=False)
+    read = cache(partial(vectors, member, network))  # the regression and the one unit ask for the same texts
+    if member.own.finetune == "frozen":
+        starts = {"pretrained": read, "scratch": partial(vectors, member, fresh(settings.finetune.seeds[0]))}
+        metrics["downstream"] = {start: frozen(tasks, each) for start, each in starts.items()}
+    else:
+        starts = {"pretrained": lambda seed: copy.deepcopy(network), "scratch": fresh}
+        metrics["downstream"] = {
+            start: searched(stage, member, tasks, start, begun) for start, begun in starts.items()
+        }
+    metrics["extra"] = extra(stage, member, tasks, network, read, metrics["steps"])
     write_curves(stage, {name: history})
     write_metrics(stage, metrics)
 
@@ -133,8 +145,7 @@ def pretrain(stage: Stage, member: Member) -> tuple[nn.Module, list[dict[str, fl
         remembered=stage.checkpoints / "budget.json",
     )
     before = nats(member, objective)
-    muon = settings.muon_learning_rate if own.optimizer == "muon" else None
-    history, seconds = timed_pretraining(stage, member, objective, steps, muon)
+    history, seconds = timed_pretraining(stage, member, objective, steps)
     unigram = json.loads((FAMILY_DATA / FACTS).read_text())["texts"][own.text]["unigram_entropy"]
     return (
         network,
@@ -159,7 +170,7 @@ def pretrain(stage: Stage, member: Member) -> tuple[nn.Module, list[dict[str, fl
 
 
 def timed_pretraining(
-    stage: Stage, member: Member, objective: nn.Module, steps: int, muon: float | None
+    stage: Stage, member: Member, objective: nn.Module, steps: int
 ) -> tuple[list[dict[str, float]], float]:
     """The curve, and the seconds that it took, also of a run that went on with one: by the steps that it did itself."""
     known, start, done = stage.checkpoints / "seconds.json", time.monotonic(), 0
@@ -173,7 +184,7 @@ def timed_pretraining(
         if step == steps and leads():
             known.write_text(json.dumps((time.monotonic() - start) * steps / done))
 
-    history = pretraining(stage, member, objective, steps, "pretrain", muon=muon, after_step=count)
+    history = pretraining(stage, member, objective, steps, "pretrain", muon=member.muon, after_step=count)
     return history, json.loads(known.read_text())
 
 
@@ -239,42 +250,23 @@ def nats(member: Member, objective: nn.Module) -> float:
     return sum(found) / len(found)
 
 
-def downstream(
+def searched(
     stage: Stage, member: Member, tasks: list[Task], kind: str, begun: Callable[[int], nn.Module]
 ) -> dict[str, Any]:
     """What the search finds for networks that `begun(seed)` gives."""
     settings, own = member.settings.finetune, member.own
-    if own.finetune == "frozen":
-        network = begun(settings.seeds[0]).eval()
-        return frozen(tasks, partial(vectors, member, network))
 
     def fitted(task: Task, learning_rate: float, seed: int) -> Classifier:
         network = begun(seed)
         torch.manual_seed(seed)
         width = vectors(member, network, task.tokens["validation"][:2]).shape[1]
         classifier = Classifier(network, member.features, width)
-        warmup = round(settings.warmup_fraction * settings.steps)
-        training = recipe(
-            member.settings, own.precision, learning_rate, settings.steps, settings.batch, warmup
-        )
-        optimizer, schedule = None, None
+        more = {}
         if own.finetune == "gradual":
-            optimizer, schedule = member.module.gradual(
+            more["optimizer"], more["schedule"] = member.module.gradual(
                 network, classifier.head, learning_rate, settings.steps
             )
-        engine.train(
-            classifier,
-            batches(task, settings.batch, seed),
-            training,
-            stage.compute,
-            seed=seed,
-            checkpoint_folder=None,
-            run=Run(),
-            name=f"{kind} {task.name} {learning_rate:g} {seed}",
-            optimizer=optimizer,
-            schedule=schedule,
-            compiled=False,
-        )
+        fine_tune(stage, classifier, task, own.precision, learning_rate, seed, kind, **more)
         return classifier
 
     return search(
@@ -296,13 +288,20 @@ def vectors(member: Member, network: nn.Module, tokens_NT: Tensor, rows: int = 1
     return torch.cat(parts)
 
 
-def extra(stage: Stage, member: Member, tasks: list[Task], network: nn.Module, steps: int) -> dict[str, Any]:
-    """What only some papers ask for."""
+def extra(
+    stage: Stage,
+    member: Member,
+    tasks: list[Task],
+    network: nn.Module,
+    read: Callable[[Tensor], Tensor],
+    steps: int,
+) -> dict[str, Any]:
+    """What only some papers ask for. `read` gives the trained network's features of texts."""
     own, found = member.own, {}
     if own.unit:
-        found["unit"] = {task.name: best_unit(member, network, task) for task in tasks}
+        found["unit"] = {task.name: best_unit(member, read, task) for task in tasks}
     if own.revisions:
-        found["revisions"] = revision_losses(stage, member)
+        found["revisions"] = revision_losses(stage, member, type(network))
     if own.schedule == "noam":  # with Adam, of which the claim is
         for key, warms_up in (("with_warmup", True), ("without_warmup", False)):
             objective = member.module.Objective(member.fresh(member.settings.seed), member.marks)
@@ -311,18 +310,18 @@ def extra(stage: Stage, member: Member, tasks: list[Task], network: nn.Module, s
     return found
 
 
-def best_unit(member: Member, network: nn.Module, task: Task) -> dict[str, float]:
+def best_unit(member: Member, read: Callable[[Tensor], Tensor], task: Task) -> dict[str, float]:
     """The one unit that tells the labels of training texts best, and how well it tells those of test texts."""
-    read = {split: vectors(member, network, task.tokens[split]).numpy() for split in ("train", "test")}
-    unit = member.module.best_unit(read["train"], task.labels["train"].numpy())
-    return {"index": unit.index, "accuracy": unit.accuracy(read["test"], task.labels["test"].numpy())}
+    features = {split: read(task.tokens[split]).numpy() for split in ("train", "test")}
+    unit = member.module.best_unit(features["train"], task.labels["train"].numpy())
+    return {"index": unit.index, "accuracy": unit.accuracy(features["test"], task.labels["test"].numpy())}
 
 
-def revision_losses(stage: Stage, member: Member) -> dict[str, float]:
+def revision_losses(stage: Stage, member: Member, kind: type[PreTrainedModel]) -> dict[str, float]:
     """Held-out nats of each kept checkpoint, by step."""
     found = {}
     for folder in sorted(revisions(stage).iterdir()):
-        network = type(member.fresh(member.settings.seed)).from_pretrained(folder, dtype=torch.float32)
+        network = kind.from_pretrained(folder, dtype=torch.float32)
         found[str(int(folder.name.removeprefix("step-")))] = nats(
             member, member.module.Objective(network, member.marks)
         )

@@ -20,13 +20,11 @@ from transformers import AutoTokenizer
 
 from jokbo.evaluation import baselines
 from jokbo.finetuning.from_scratch import Convolutions, Recurrent
-from jokbo.finetuning.search import Classifier, Task, batches, over_tasks, search, spread, tasks_in
-from jokbo.tracking import Run
-from jokbo.training import engine
+from jokbo.finetuning.search import Classifier, Task, outcome, over_tasks, search, tasks_in
 from tasks.paths import FAMILY_DATA, LEXICON, TASKS
+from tasks.recipe import fine_tune
 from tasks.records import write_metrics
 from tasks.stage import Stage, run_stage
-from tasks.training import recipe
 
 if TYPE_CHECKING:
     from jokbo import params
@@ -81,9 +79,7 @@ def by_words(fitted: Callable[[Labelled], tuple[Predict, int]]) -> dict[str, Any
             split: float(np.mean(np.array(predict(texts[split][0])) == texts[split][1]))
             for split in ("validation", "test")
         }
-        accuracies = [right["test"]]
-        chosen = {"validation": right["validation"], "learning_rate": None}
-        found[folder.name] = {"accuracies": accuracies, **spread(accuracies), **chosen}
+        found[folder.name] = outcome([right["test"]], right["validation"])
         parameters.append(count)
     return {"parameters": max(parameters), "downstream": {"tasks": found, **over_tasks(found)}}
 
@@ -96,7 +92,6 @@ def from_scratch(stage: Stage, *, name: str, network: Callable[..., nn.Module]) 
     own = getattr(settings, name).model_dump()
     dropout = own.pop("dropout")
     sought = settings.finetune
-    warmup = round(sought.warmup_fraction * sought.steps)
 
     def fresh(seed: int) -> Classifier:
         torch.manual_seed(seed)
@@ -105,17 +100,7 @@ def from_scratch(stage: Stage, *, name: str, network: Callable[..., nn.Module]) 
 
     def fitted(task: Task, learning_rate: float, seed: int) -> Classifier:
         classifier = fresh(seed)
-        engine.train(
-            classifier,
-            batches(task, sought.batch, seed),
-            recipe(settings, settings.precision, learning_rate, sought.steps, sought.batch, warmup),
-            stage.compute,
-            seed=seed,
-            checkpoint_folder=None,
-            run=Run(),
-            name=f"{name} {task.name} {learning_rate:g} {seed}",
-            compiled=False,
-        )
+        fine_tune(stage, classifier, task, settings.precision, learning_rate, seed, name)
         return classifier
 
     found = search(

@@ -2,51 +2,42 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
 
 from jokbo import ancestry
-from jokbo.errors import InputError
 from jokbo.evaluation.report.report import Findings, charts, render, tables
+from tasks.pages import publish, read, read_curves, read_json
 from tasks.paths import ALIGNED, DATA_CARD, EVALUATION, FAMILY, METRICS, PLOTS, PROFILES, REPORT
 from tasks.records import write_metrics
 from tasks.stage import Stage, run_stage, timing
 
+REMEDY = "run the stages before the report first (`dvc repro`)"
 WITH_CURVES = ("pretrain", "finetune", "distill", "reward", "ppo")
 STAGES = ("fetch", "prepare", "tokenize", *WITH_CURVES[:3], "preferences", *WITH_CURVES[3:], "evaluate")
 
 
 def report(stage: Stage) -> None:
     findings = read_findings()
-    page = render(findings)
-    REPORT.parent.mkdir(exist_ok=True)
-    REPORT.write_text(page, "utf-8")
     figures = [chart for section in charts(findings).values() for chart in section]
     shown = tables(findings)
-    stage.run.artifact(REPORT)
-    for chart in figures:
-        stage.run.figure(chart.figure, f"figures/{chart.name}.png")
-    for table in shown:
-        stage.run.table(table.records(), f"tables/{table.name}.json")
+    publish(stage, {REPORT: render(findings)}, figures, shown)
     write_metrics(stage, {"figures": len(figures), "tables": len(shown)})
 
 
 def read_findings() -> Findings:
     """What the stages left; InputError names a file that is not there or cannot be read."""
-    curves: dict[str, list[dict[str, float]]] = {}
-    for name in WITH_CURVES:
-        for row in csv.DictReader(_read(PLOTS / f"{name}.csv").splitlines()):
-            part = row.pop("part")
-            training = name if part == name else f"{name}/{part}"
-            numbers = {column: float(value) for column, value in row.items() if value}
-            curves.setdefault(training, []).append(numbers)
+    curves = {
+        name if part == name else f"{name}/{part}": rows
+        for name in WITH_CURVES
+        for part, rows in read_curves(PLOTS / f"{name}.csv", REMEDY).items()
+    }
     timings = {name: timing(name) for name in STAGES}
     speeds = timing("speed")  # evaluate's
     return Findings(
         evaluation=_json(EVALUATION / "evaluation.json"),
-        samples=[json.loads(line) for line in _read(EVALUATION / "samples.jsonl").splitlines()],
+        samples=[json.loads(line) for line in read(EVALUATION / "samples.jsonl", REMEDY).splitlines()],
         metrics={name: _json(METRICS / f"{name}.json") for name in STAGES},
         curves=curves,
         ancestry=ancestry.read(ALIGNED),
@@ -58,18 +49,8 @@ def read_findings() -> Findings:
     )
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path}: not there: run the stages before the report first (`dvc repro`)") from None
-
-
 def _json(path: Path) -> Any:
-    try:
-        return json.loads(_read(path))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: not JSON ({error}): run the stage that writes it again") from error
+    return read_json(path, REMEDY)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from jokbo import params
 from jokbo.training import engine
 from tasks.stage import Stage
 
 if TYPE_CHECKING:
-    from jokbo.params import Family, FamilyBaselines, Training
+    from jokbo.params import Training
 
 
 def train(
@@ -36,32 +35,4 @@ def train(
         run=stage.run,
         name=part or stage.name,
         **more,
-    )
-
-
-def recipe(
-    settings: Family | FamilyBaselines,
-    precision: str,
-    learning_rate: float,
-    steps: int,
-    batch: int,
-    warmup: int,
-    muon: float | None = None,
-) -> Training:
-    """The training that all of the family share: with AdamW, or with Muon at the rate `muon` on hidden matrices."""
-    optimizer = params.Optimizer(
-        name="adamw" if muon is None else "muon",
-        learning_rate=learning_rate if muon is None else muon,
-        adam_learning_rate=learning_rate,
-        betas=settings.betas,
-        weight_decay=settings.weight_decay,
-    )
-    return params.Training(
-        steps=steps,
-        batch=batch,
-        precision=precision,
-        optimizer=optimizer,
-        warmup_steps=min(warmup, steps - 1),
-        decay_fraction=settings.decay_fraction,
-        gradient_clip=settings.gradient_clip if muon is None else 0.0,
     )

@@ -6,6 +6,8 @@ linear layer. The loss is L3 = L2 + lambda L1 (equation 5): that of the label, a
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
@@ -90,12 +92,20 @@ def batch(tokens_NS: Tensor, labels_N: Tensor, indices_B: Tensor, padding: int) 
     return {"tokens_BS": tokens_BS, "weights_BT": weights_BT, "labels_B": labels_N[indices_B]}
 
 
-@torch.no_grad()
 def outputs(network: PreTrainedModel, tokens_NS: Tensor, *, rows: int = 64) -> Tensor:
-    """What the linear layer says of each row, fp32 [N, labels]. Rows of like length go together, without padding."""
+    """What the linear layer says of each row, fp32 [N, labels]."""
     network.eval()
-    padding = network.config.pad_token_id
+
+    def read(tokens_BS: Tensor) -> Tensor:
+        return states_and_outputs(network, tokens_BS.to(network.device))[1]
+
+    return by_length(read, tokens_NS, network.config.pad_token_id, rows)
+
+
+@torch.no_grad()
+def by_length(read: Callable[[Tensor], Tensor], tokens_NS: Tensor, padding: int, rows: int) -> Tensor:
+    """What `read(tokens_BS)` gives for each row, [N, ...] on the CPU. Rows of like length go together, cut
+    to the longest of them."""
     order = torch.argsort(last_tokens(tokens_NS, padding), stable=True)
-    parts = [trimmed(tokens_NS[some], padding) for some in order.split(rows)]
-    sorted_NC = torch.cat([states_and_outputs(network, part.to(network.device))[1].cpu() for part in parts])
-    return sorted_NC[torch.argsort(order)]
+    parts = [read(trimmed(tokens_NS[some], padding)).cpu() for some in order.split(rows)]
+    return torch.cat(parts)[torch.argsort(order)]

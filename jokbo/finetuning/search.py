@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from jokbo.data.batches import sample_indices
+from jokbo.finetuning.classifier import by_length, trimmed
 from jokbo.training.processes import device, rank
 
 if TYPE_CHECKING:
@@ -97,22 +98,15 @@ def batches(task: Task, rows: int, seed: int) -> Callable[[int], Batch]:
     return batch_at
 
 
-def trimmed(tokens_BT: Tensor, padding: int) -> Tensor:
-    """The rows without the columns in which every one of them has padding."""
-    return tokens_BT[:, : int((tokens_BT != padding).sum(dim=1).max())]
-
-
-@torch.no_grad()
 def accuracy(classifier: Classifier, task: Task, split: str, rows: int = 128) -> float:
-    """The share of a split's texts that get their label. Texts of like length are read together."""
+    """The share of a split's texts that get their label."""
     classifier.eval()
-    tokens_NT, labels_N = task.tokens[split], task.labels[split]
-    order = torch.argsort((tokens_NT != task.padding).sum(dim=1), stable=True)
-    right = 0
-    for some in order.split(rows):
-        logits_BC = classifier.logits(trimmed(tokens_NT[some], task.padding).to(device()))
-        right += int((logits_BC.argmax(-1).cpu() == labels_N[some]).sum())
-    return right / len(labels_N)
+
+    def read(tokens_BT: Tensor) -> Tensor:
+        return classifier.logits(tokens_BT.to(device()))
+
+    logits_NC = by_length(read, task.tokens[split], task.padding, rows)
+    return int((logits_NC.argmax(-1) == task.labels[split]).sum()) / len(task.labels[split])
 
 
 def search(
@@ -145,13 +139,7 @@ def search(
 
         validation = {rate: measured(rate, seeds[0])["validation"] for rate in learning_rates}
         rate = max(learning_rates, key=validation.__getitem__)
-        accuracies = [measured(rate, seed)["test"] for seed in seeds]
-        found[task.name] = {
-            "accuracies": accuracies,
-            **spread(accuracies),
-            "validation": validation[rate],
-            "learning_rate": rate,
-        }
+        found[task.name] = outcome([measured(rate, seed)["test"] for seed in seeds], validation[rate], rate)
     return {"tasks": found, **over_tasks(found)}
 
 
@@ -171,10 +159,14 @@ def frozen(tasks: list[Task], vectors: Callable[[Tensor], Tensor]) -> dict[str, 
                 for split in SPLITS[1:]
             }
         best = max(STRENGTHS, key=lambda strength: scores[strength]["validation"])
-        accuracies = [scores[best]["test"]]
-        chosen = {"validation": scores[best]["validation"], "learning_rate": None}
-        found[task.name] = {"accuracies": accuracies, **spread(accuracies), **chosen}
+        found[task.name] = outcome([scores[best]["test"]], scores[best]["validation"])
     return {"tasks": found, **over_tasks(found)}
+
+
+def outcome(accuracies: list[float], validation: float, learning_rate: float | None = None) -> dict[str, Any]:
+    """What came of one task: accuracies on test texts by seed (one, where there is no chance), and what was chosen."""
+    chosen = {"validation": validation, "learning_rate": learning_rate}
+    return {"accuracies": accuracies, **spread(accuracies), **chosen}
 
 
 def over_tasks(found: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

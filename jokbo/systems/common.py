@@ -132,6 +132,22 @@ def next_token_loss(logits_BTV: Tensor, tokens_BS: Tensor) -> Tensor:
     return nn.functional.cross_entropy(logits_BTV.float().flatten(0, 1), tokens_BS[:, 1:].flatten())
 
 
+class NextTokenObjective(nn.Module):
+    """Mean next-token loss of a network whose `network(tokens_BT)` is logits [B, T, V] of the token after each."""
+
+    def __init__(self, network: nn.Module, marks: Marks) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, tokens_BS: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return next_token_loss(self.network(tokens_BS[:, :-1]), tokens_BS), {}
+
+
+def next_token_batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+    """Blocks of running text, of which every token but the first is predicted."""
+    return {"tokens_BS": text.blocks(step, rows, context + 1, seed)}
+
+
 def at_last(states_BTD: Tensor, tokens_BT: Tensor, padding: int) -> Tensor:
     """The state [B, D] at each row's last token, which alone has read the whole of a row padded on its right."""
     return at(states_BTD, (tokens_BT != padding).sum(dim=1) - 1)

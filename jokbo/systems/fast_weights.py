@@ -22,7 +22,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from jokbo.systems.common import Marks, Paper, Size, Text, at_last, next_token_loss
+from jokbo.systems.common import Marks, NextTokenObjective, Paper, Size, at_last, next_token_batch
 
 TITLE, YEAR, OBJECTIVE = "Fast weights", 2021, "next token"
 NATS = "loss"
@@ -140,19 +140,8 @@ def network(size: Size, marks: Marks, seed: int) -> FastWeights:
     return FastWeights(size)
 
 
-class Objective(nn.Module):
-    """Mean next-token loss."""
-
-    def __init__(self, network: FastWeights, marks: Marks) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, tokens_BS: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        return next_token_loss(self.network(tokens_BS[:, :-1]), tokens_BS), {}
-
-
-def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
-    return {"tokens_BS": text.blocks(step, rows, context + 1, seed)}
+Objective = NextTokenObjective
+batch = next_token_batch
 
 
 def features(network: FastWeights, tokens_BT: Tensor, marks: Marks) -> Tensor:

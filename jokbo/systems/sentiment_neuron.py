@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from jokbo.systems.common import Marks, Paper, Size, Text, at_last, next_token_loss
+from jokbo.systems.common import Marks, NextTokenObjective, Paper, Size, at_last, next_token_batch
 
 TITLE, YEAR, OBJECTIVE = "Sentiment neuron", 2017, "next byte"
 NATS = "loss"
@@ -81,20 +81,8 @@ def network(size: Size, marks: Marks, seed: int) -> MultiplicativeLSTM:
     return MultiplicativeLSTM(size)
 
 
-class Objective(nn.Module):
-    """Mean next-byte loss."""
-
-    def __init__(self, network: MultiplicativeLSTM, marks: Marks) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, tokens_BS: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        return next_token_loss(self.network(tokens_BS[:, :-1]), tokens_BS), {}
-
-
-def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
-    """Blocks of a text whose tokens are bytes."""
-    return {"tokens_BS": text.blocks(step, rows, context + 1, seed)}
+Objective = NextTokenObjective
+batch = next_token_batch
 
 
 def features(network: MultiplicativeLSTM, tokens_BT: Tensor, marks: Marks) -> Tensor:

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from jokbo.systems.common import Marks, Paper, Size, Text, at_last, mean_state, next_token_loss
+from jokbo.systems.common import Marks, Paper, Size, at_last, mean_state, next_token_batch, next_token_loss
 
 TITLE, YEAR, OBJECTIVE = "ULMFiT", 2018, "next token"
 NATS = "nats"
@@ -115,8 +115,7 @@ class Objective(nn.Module):
         return loss, {"nats": nats.detach()}
 
 
-def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
-    return {"tokens_BS": text.blocks(step, rows, context + 1, seed)}
+batch = next_token_batch
 
 
 def features(network: AWDLSTM, tokens_BT: Tensor, marks: Marks) -> Tensor:

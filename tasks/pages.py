@@ -1,0 +1,53 @@
+"""What stages that end in a page share: reading what others measured, and leaving page, figures and tables."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jokbo.errors import InputError
+from jokbo.evaluation.figures import Chart
+from jokbo.evaluation.page import Table
+from tasks.stage import Stage
+
+
+def publish(
+    stage: Stage, pages: Mapping[Path, str], charts: Iterable[Chart], tables: Iterable[Table]
+) -> None:
+    """Writes the pages, and puts them into the stage's MLflow run with every figure and table by itself."""
+    for path, page in pages.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(page, "utf-8")
+        stage.run.artifact(path)
+    for chart in charts:
+        stage.run.figure(chart.figure, f"figures/{chart.name}.png")
+    for table in tables:
+        stage.run.table(table.records(), f"tables/{table.name}.json")
+
+
+def read(path: Path, remedy: str) -> str:
+    """A file's text. InputError, with what to do, if it is not there."""
+    try:
+        return path.read_text("utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: not there: {remedy}") from None
+
+
+def read_json(path: Path, remedy: str) -> Any:
+    """InputError if the file is not there or no JSON."""
+    try:
+        return json.loads(read(path, remedy))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: not JSON ({error}): run the stage that writes it again") from error
+
+
+def read_curves(path: Path, remedy: str) -> dict[str, list[dict[str, float]]]:
+    """The rows of each training in plots/NAME.csv, by its part, and of each row the numbers that are there."""
+    found: dict[str, list[dict[str, float]]] = {}
+    for row in csv.DictReader(read(path, remedy).splitlines()):
+        rows = found.setdefault(row.pop("part"), [])
+        rows.append({column: float(value) for column, value in row.items() if value})
+    return found

@@ -1,0 +1,70 @@
+"""How everything in the family is trained: systems and baselines alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jokbo import params
+from jokbo.finetuning.search import Classifier, Task, batches
+from jokbo.tracking import Run
+from jokbo.training import engine
+from tasks.stage import Stage
+
+if TYPE_CHECKING:
+    from jokbo.params import Family, FamilyBaselines, Training
+
+
+def fine_tune(
+    stage: Stage,
+    classifier: Classifier,
+    task: Task,
+    precision: str,
+    learning_rate: float,
+    seed: int,
+    kind: str,
+    **more: Any,
+) -> None:
+    """Trains a classifier in place as `finetune` of the stage's section says, `kind` naming it on the terminal, and
+    with whatever `more` engine.train takes. It is a matter of seconds: nothing is saved or logged on the way."""
+    sought = stage.params.finetune
+    warmup = round(sought.warmup_fraction * sought.steps)
+    engine.train(
+        classifier,
+        batches(task, sought.batch, seed),
+        recipe(stage.params, precision, learning_rate, sought.steps, sought.batch, warmup),
+        stage.compute,
+        seed=seed,
+        checkpoint_folder=None,
+        run=Run(),
+        name=f"{kind} {task.name} {learning_rate:g} {seed}",
+        compiled=False,
+        **more,
+    )
+
+
+def recipe(
+    settings: Family | FamilyBaselines,
+    precision: str,
+    learning_rate: float,
+    steps: int,
+    batch: int,
+    warmup: int,
+    muon: float | None = None,
+) -> Training:
+    """The training that all of the family share: with AdamW, or with Muon at the rate `muon` on hidden matrices."""
+    optimizer = params.Optimizer(
+        name="adamw" if muon is None else "muon",
+        learning_rate=learning_rate if muon is None else muon,
+        adam_learning_rate=learning_rate,
+        betas=settings.betas,
+        weight_decay=settings.weight_decay,
+    )
+    return params.Training(
+        steps=steps,
+        batch=batch,
+        precision=precision,
+        optimizer=optimizer,
+        warmup_steps=min(warmup, steps - 1),
+        decay_fraction=settings.decay_fraction,
+        gradient_clip=settings.gradient_clip if muon is None else 0.0,
+    )
