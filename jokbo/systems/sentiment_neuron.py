@@ -17,10 +17,12 @@ Size: one layer; `width` is the number of units, `more` holds `embedding` (64 in
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.utils.parametrizations import weight_norm
 
 from jokbo.systems.common import Marks, NextTokenObjective, Paper, Size, at_last, next_token_batch
@@ -40,6 +42,88 @@ PAPER_SIZES = {
 }
 
 
+class Recurrence(torch.autograd.Function):
+    """The mLSTM over time, from zero states: what of factors and gates the bytes give, and the two recurrent matrices,
+    to hidden and cell states, [T, B, D] each and in float32 whatever the matrix products are in.
+
+    Gradients by hand, because autograd would add each step's share to the gradient of each matrix, a pass over all of
+    it for every byte, where one product over all steps does.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, factors_TBD: Tensor, gates_TBG: Tensor, factor_DD: Tensor, gates_DG: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        factor_DD, gates_DG = factor_DD.to(factors_TBD), gates_DG.to(factors_TBD)
+        exact = torch.promote_types(factors_TBD.dtype, torch.float32)
+        width = len(factor_DD)
+        hidden_BD = cell_BD = torch.zeros_like(factors_TBD[0], dtype=exact)
+        hidden, cells, mixed, opened, new = [], [], [], [], []
+        for factor_BD, gate_BG in zip(factors_TBD, gates_TBG, strict=True):
+            mixed_BD = hidden_BD.to(factor_BD) @ factor_DD
+            made_BG = torch.addmm(gate_BG, factor_BD * mixed_BD, gates_DG).to(exact)
+            open_BF, new_BD = made_BG[:, : 3 * width].sigmoid(), made_BG[:, 3 * width :].tanh()
+            taken_BD, kept_BD, shown_BD = open_BF.chunk(3, dim=-1)
+            cell_BD = torch.addcmul(kept_BD * cell_BD, taken_BD, new_BD)
+            hidden_BD = shown_BD * cell_BD.tanh()
+            hidden.append(hidden_BD)
+            cells.append(cell_BD)
+            if any(ctx.needs_input_grad):
+                mixed.append(mixed_BD)
+                opened.append(open_BF)
+                new.append(new_BD)
+        found = torch.stack(hidden), torch.stack(cells)
+        if any(ctx.needs_input_grad):
+            kept = (torch.stack(each) for each in (mixed, opened, new))
+            ctx.save_for_backward(factors_TBD, factor_DD, gates_DG, *found, *kept)
+        return found
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, to_hidden_TBD: Tensor, to_cells_TBD: Tensor) -> tuple[Tensor, ...]:
+        factors_TBD, factor_DD, gates_DG, hidden_TBD, cells_TBD, mixed_TBD, open_TBF, new_TBD = (
+            ctx.saved_tensors
+        )
+        taken_TBD, kept_TBD, shown_TBD = open_TBF.chunk(3, dim=-1)
+        before_TBD, out_TBD = _before(cells_TBD), cells_TBD.tanh()
+        # what the gradients of cell, cell, hidden and cell state are multiplied with on their way to the four gates
+        slopes_TBG = torch.cat(
+            [
+                new_TBD * taken_TBD * (1 - taken_TBD),
+                before_TBD * kept_TBD * (1 - kept_TBD),
+                out_TBD * shown_TBD * (1 - shown_TBD),
+                taken_TBD * (1 - new_TBD.square()),
+            ],
+            dim=-1,
+        )
+        shown_slopes_TBD = shown_TBD * (1 - out_TBD.square())
+        hidden_BD = cell_BD = torch.zeros_like(cells_TBD[0])
+        to_gates, to_factored = [], []
+        for time in reversed(range(len(cells_TBD))):
+            hidden_BD = hidden_BD + to_hidden_TBD[time]
+            cell_BD = torch.addcmul(cell_BD + to_cells_TBD[time], hidden_BD, shown_slopes_TBD[time])
+            gates_BG = torch.cat([cell_BD, cell_BD, hidden_BD, cell_BD], dim=-1) * slopes_TBG[time]
+            to_gates.append(gates_BG.to(factors_TBD))
+            to_factored.append(to_gates[-1] @ gates_DG.T)
+            hidden_BD = ((to_factored[-1] * factors_TBD[time]) @ factor_DD.T).to(cells_TBD)
+            cell_BD = cell_BD * kept_TBD[time]
+        to_gates_TBG, to_factored_TBD = (torch.stack(each[::-1]) for each in (to_gates, to_factored))
+        inputs_TBD = _before(hidden_TBD).to(factors_TBD)
+        to_factor_DD = inputs_TBD.flatten(0, 1).T @ (to_factored_TBD * factors_TBD).flatten(0, 1)
+        to_gates_DG = (factors_TBD * mixed_TBD).flatten(0, 1).T @ to_gates_TBG.flatten(0, 1)
+        return (
+            to_factored_TBD * mixed_TBD,
+            to_gates_TBG,
+            to_factor_DD.to(cells_TBD),
+            to_gates_DG.to(cells_TBD),
+        )
+
+
+def _before(states_TBD: Tensor) -> Tensor:
+    """The states that each step begins with."""
+    return torch.cat([torch.zeros_like(states_TBD[:1]), states_TBD[:-1]])
+
+
 class MultiplicativeLSTM(nn.Module):
     def __init__(self, size: Size) -> None:
         super().__init__()
@@ -57,19 +141,13 @@ class MultiplicativeLSTM(nn.Module):
     def states(self, tokens_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Hidden and cell states after each token, both [B, T, D]."""
         embedded_BTE = self.embedding(tokens_BT)
-        factors_BTD, gates_BTG = self.input_factor(embedded_BTE), self.input_gates(embedded_BTE)
-        # each access to these normalises anew
-        factor_DD, gates_GD = self.state_factor.weight.T, self.factor_gates.weight.T
-        hidden_BD = cell_BD = torch.zeros_like(factors_BTD[:, 0])
-        hidden, cells = [], []
-        for factor_BD, gates_BG in zip(factors_BTD.unbind(1), gates_BTG.unbind(1), strict=True):
-            made_BG = torch.addmm(gates_BG, factor_BD * (hidden_BD @ factor_DD), gates_GD)
-            taken, kept, shown, new = made_BG.chunk(4, dim=-1)
-            cell_BD = kept.sigmoid() * cell_BD + taken.sigmoid() * new.tanh()
-            hidden_BD = shown.sigmoid() * cell_BD.tanh()
-            hidden.append(hidden_BD)
-            cells.append(cell_BD)
-        return torch.stack(hidden, dim=1), torch.stack(cells, dim=1)
+        hidden_TBD, cells_TBD = Recurrence.apply(
+            self.input_factor(embedded_BTE).transpose(0, 1),
+            self.input_gates(embedded_BTE).transpose(0, 1),
+            self.state_factor.weight.T,
+            self.factor_gates.weight.T,
+        )
+        return hidden_TBD.transpose(0, 1), cells_TBD.transpose(0, 1)
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """Logits [B, T, V] of the byte after each."""

@@ -51,6 +51,28 @@ def test_states_are_those_of_the_equations() -> None:
         torch.testing.assert_close(cells_BTD[0, -1], c)
 
 
+def test_gradients_of_the_recurrence_are_those_of_differences() -> None:
+    torch.manual_seed(0)
+    width, shapes = 3, [(5, 2, 3), (5, 2, 12), (3, 3), (3, 12)]
+    inputs = [torch.randn(shape, dtype=torch.double, requires_grad=True) for shape in shapes]
+    hidden_TBD, cells_TBD = sentiment_neuron.Recurrence.apply(*inputs)
+    assert hidden_TBD.shape == cells_TBD.shape == (5, 2, width)
+    assert torch.autograd.gradcheck(sentiment_neuron.Recurrence.apply, inputs)
+
+
+def test_the_recurrence_in_bf16_is_near_that_in_float32() -> None:
+    network, rows = tiny(), {"tokens_BS": random_rows(4, 33)}
+    objective, found = sentiment_neuron.Objective(network, MARKS), []
+    for reduced in (False, True):
+        objective.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=reduced):
+            loss = objective(**rows)[0]
+        loss.backward()
+        found.append([loss, *(parameter.grad.clone() for parameter in network.parameters())])
+    for exact, near in zip(*found, strict=True):
+        assert (exact - near).norm() < 0.05 * exact.norm()
+
+
 def test_a_position_sees_what_is_before_it_alone() -> None:
     network, tokens_BT = sharpened(tiny()), random_rows(1, 20)
     changed_BT = tokens_BT.clone()
