@@ -24,6 +24,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from jokbo.data.packing import TokenCorpus
+from jokbo.finetuning.classifier import by_length
 from jokbo.finetuning.search import Classifier, Task, frozen, search, tasks_in
 from jokbo.systems.common import Marks, Size, Text, encoded, marks_of, save
 from jokbo.training import budget, engine, processes
@@ -134,7 +135,7 @@ def pretrain(stage: Stage, member: Member) -> tuple[nn.Module, list[dict[str, fl
         def whole(step: int) -> engine.Batch:
             return member.batch(member.train, step, own.batch)
 
-        seconds = budget.seconds_of(objective, whole, own.precision, processes.device())
+        seconds = budget.seconds_of(objective, whole, own.precision)
         return seconds * mean_rows / own.batch
 
     steps = budget.steps_for(
@@ -274,18 +275,20 @@ def searched(
         fitted,
         learning_rates=settings.learning_rates,
         seeds=settings.seeds,
+        precision=own.precision,
         done=stage.checkpoints / kind,
     )
 
 
-@torch.no_grad()
 def vectors(member: Member, network: nn.Module, tokens_NT: Tensor, rows: int = 128) -> Tensor:
     """The features [N, D] of texts, from the network as it is."""
     network.to(processes.device()).eval()
-    parts = [
-        member.features(network, some.to(processes.device())).float().cpu() for some in tokens_NT.split(rows)
-    ]
-    return torch.cat(parts)
+
+    def read(tokens_BT: Tensor) -> Tensor:
+        with processes.autocast(member.own.precision):
+            return member.features(network, tokens_BT.to(processes.device())).float()
+
+    return by_length(read, tokens_NT, member.marks.padding, rows)
 
 
 def extra(

@@ -108,6 +108,7 @@ def from_scratch(stage: Stage, *, name: str, network: Callable[..., nn.Module]) 
         fitted,
         learning_rates=sought.learning_rates,
         seeds=sought.seeds,
+        precision=settings.precision,
         done=stage.checkpoints / name,
     )
     return {"parameters": sum(weights.numel() for weights in fresh(0).parameters()), "downstream": found}

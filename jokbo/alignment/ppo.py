@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import deepspeed
 import numpy as np
@@ -219,7 +219,8 @@ def iterate(
         policy, prompts_BP, response_tokens=response_tokens, temperature=settings.temperature, seed=seed
     )
     tokens_BS, mask_BR, start = rollout.tokens_BS.to(policy.device), rollout.mask_BR, rollout.prompt_tokens
-    with torch.no_grad(), autocast(settings, policy):
+    # in the precision of the engines: old and new probabilities must be computed alike
+    with torch.no_grad(), processes.autocast(settings.precision):
         log_probs_BRV = answer_distributions(policy, tokens_BS, start)
         old_BR = chosen(log_probs_BRV, tokens_BS).cpu()
         entropy_BR = -(log_probs_BRV.exp() * log_probs_BRV).sum(-1).cpu()
@@ -266,11 +267,6 @@ def iterate(
     }
     controller.update(kl)
     return rollout, scores_B, row
-
-
-def autocast(settings: Ppo, network: PreTrainedModel) -> Any:
-    """The precision that the engines train in: old and new probabilities must be computed alike."""
-    return torch.autocast(network.device.type, torch.bfloat16, enabled=settings.precision == "bf16")
 
 
 def _update(engine: deepspeed.DeepSpeedEngine, batch: dict[str, Tensor], rows: Tensor) -> dict[str, float]:

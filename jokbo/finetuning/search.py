@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from jokbo.data.batches import sample_indices
 from jokbo.finetuning.classifier import by_length, trimmed
-from jokbo.training.processes import device, rank
+from jokbo.training.processes import autocast, device, rank
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -98,12 +98,13 @@ def batches(task: Task, rows: int, seed: int) -> Callable[[int], Batch]:
     return batch_at
 
 
-def accuracy(classifier: Classifier, task: Task, split: str, rows: int = 128) -> float:
+def accuracy(classifier: Classifier, task: Task, split: str, precision: str, rows: int = 128) -> float:
     """The share of a split's texts that get their label."""
     classifier.eval()
 
     def read(tokens_BT: Tensor) -> Tensor:
-        return classifier.logits(tokens_BT.to(device()))
+        with autocast(precision):
+            return classifier.logits(tokens_BT.to(device()))
 
     logits_NC = by_length(read, task.tokens[split], task.padding, rows)
     return int((logits_NC.argmax(-1) == task.labels[split]).sum()) / len(task.labels[split])
@@ -115,6 +116,7 @@ def search(
     *,
     learning_rates: list[float],
     seeds: list[int],
+    precision: str,
     done: Path,
 ) -> dict[str, Any]:
     """What comes of `fitted(task, learning_rate, seed)`, a classifier that has been trained, for each task.
@@ -130,7 +132,7 @@ def search(
             path = done / f"{task.name}-{rate:g}-{seed}.json"
             if not path.exists():
                 classifier = fitted(task, rate, seed)
-                figures = {split: accuracy(classifier, task, split) for split in SPLITS[1:]}
+                figures = {split: accuracy(classifier, task, split, precision) for split in SPLITS[1:]}
                 path.parent.mkdir(parents=True, exist_ok=True)
                 partial = path.with_suffix(f".partial-{rank()}")  # all ranks come to the same figures
                 partial.write_text(json.dumps(figures))

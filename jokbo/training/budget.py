@@ -19,6 +19,8 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from jokbo.training import processes
+
 if TYPE_CHECKING:
     from jokbo.params import Budget
     from jokbo.training.engine import Batch
@@ -36,17 +38,21 @@ def steps_for(
 ) -> int:
     """The number of steps, at least 1, that the budget pays for.
 
-    `tokens` and `flops` are those of a step; `timed()` measures its seconds, which are kept in the file `remembered`.
+    `tokens` and `flops` are those of a step; `timed()` measures its seconds on this rank, of which those of the slowest
+    are kept in the file `remembered`.
     """
     if budget.by == "tokens":
         return max(1, round(budget.amount / tokens))
     if budget.by == "flops":
         return max(1, round(budget.amount / flops))
     if not remembered.exists():
-        remembered.parent.mkdir(parents=True, exist_ok=True)
-        partial = remembered.with_suffix(".partial")
-        partial.write_text(json.dumps({"seconds_a_step": timed()}))
-        partial.rename(remembered)
+        seconds = processes.largest(timed())  # before any rank can have written the file
+        if processes.rank() == 0:
+            remembered.parent.mkdir(parents=True, exist_ok=True)
+            partial = remembered.with_suffix(".partial")
+            partial.write_text(json.dumps({"seconds_a_step": seconds}))
+            partial.rename(remembered)
+        processes.meet()
     return max(1, round(budget.amount / json.loads(remembered.read_text())["seconds_a_step"]))
 
 
@@ -65,18 +71,20 @@ def flops_of(objective: nn.Module, batch: Batch) -> int:
     return counter.get_total_flops()
 
 
-def seconds_of(
-    objective: nn.Module, batch_at: Callable[[int], Batch], precision: str, device: torch.device
-) -> float:
-    """Seconds of one step on this machine: the median of some on a copy, which leaves `objective` as it is."""
-    network = copy.deepcopy(objective).to(device)
+def seconds_of(objective: nn.Module, batch_at: Callable[[int], Batch], precision: str) -> float:
+    """Seconds of one step on this rank's rows of the batch: the median of some on a copy, which leaves `objective` as
+    it is."""
+    network = copy.deepcopy(objective).to(processes.device())
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)
     found = []
     with torch.random.fork_rng():
         for step in range(FIRST_STEPS + TIMED_STEPS):
             start = time.perf_counter()
-            batch = {name: value.to(device) for name, value in batch_at(step).items()}
-            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            batch = {
+                name: value.to(processes.device())
+                for name, value in processes.share_of(batch_at(step)).items()
+            }
+            with processes.autocast(precision):
                 loss, _ = network(**batch)
             loss.backward()
             optimizer.step()

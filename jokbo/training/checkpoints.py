@@ -19,7 +19,6 @@ from typing import Any
 import deepspeed
 import numpy as np
 import torch
-import torch.distributed as dist
 from deepspeed.accelerator import get_accelerator
 from deepspeed.runtime.checkpoint_engine.checkpoint_engine import CheckpointEngine
 from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
@@ -67,7 +66,7 @@ def save(
     if processes.rank() == 0:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-    _barrier()
+    processes.meet()
     fault: Exception | None = None
     try:
         for name, engine in engines.items():
@@ -84,7 +83,7 @@ def save(
             f"{target}: cannot save ({fault or 'another rank failed'}): free some space on this disk and run again; "
             f"{_standing(folder)}"
         ) from fault
-    _barrier()
+    processes.meet()
     if processes.rank() == 0:
         try:
             _seal(partial, target)
@@ -95,7 +94,7 @@ def save(
             ) from error
         for old in _steps(folder)[:-KEEP]:
             shutil.rmtree(folder / _name(old))
-    _barrier()
+    processes.meet()
     return target
 
 
@@ -131,11 +130,6 @@ def _steps(folder: Path) -> list[int]:
 def _standing(folder: Path) -> str:
     steps = _steps(folder)
     return f"the checkpoint of step {steps[-1]} is intact" if steps else "there was none before it"
-
-
-def _barrier() -> None:
-    if processes.world() > 1:
-        dist.barrier()
 
 
 def _digest(path: Path) -> dict[str, Any]:

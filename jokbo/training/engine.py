@@ -226,7 +226,7 @@ def optimizer_for(objective: nn.Module, settings: Optimizer) -> torch.optim.Opti
 def _step(engine: deepspeed.DeepSpeedEngine, batch: Batch) -> dict[str, float]:
     """One optimizer step on this rank's rows of the global batch; the metrics' means over all ranks."""
     engine.tput_timer.start()
-    mine = {key: value.chunk(processes.world())[processes.rank()] for key, value in batch.items()}
+    mine = processes.share_of(batch)
     parts: list[dict[str, Tensor]] = []
     learning_rate = float(engine.get_lr()[0])  # of this step: the last micro-batch moves the schedule on
     count = engine.gradient_accumulation_steps()
@@ -285,5 +285,4 @@ def save_network(network: PreTrainedModel, tokenizer: Any, folder: Path) -> None
     if processes.rank() == 0:
         network.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-    if processes.world() > 1:
-        dist.barrier()
+    processes.meet()

@@ -10,6 +10,7 @@ import deepspeed
 import torch
 import torch.distributed as dist
 from deepspeed.accelerator import get_accelerator
+from torch import Tensor
 
 
 def join() -> None:
@@ -48,6 +49,11 @@ def device() -> torch.device:
     return torch.device(get_accelerator().current_device_name())
 
 
+def autocast(precision: str) -> torch.autocast:
+    """Computing outside of an engine in the precision that the engine trains in."""
+    return torch.autocast(device().type, torch.bfloat16, enabled=precision == "bf16")
+
+
 def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
@@ -56,10 +62,26 @@ def world() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
+def share_of(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """This rank's rows of a global batch."""
+    return {key: value.chunk(world())[rank()] for key, value in batch.items()}
+
+
 def any_rank(flag: bool) -> bool:
     """Whether the flag is raised on any rank: all of them then take the same branch."""
+    return bool(largest(float(flag)))
+
+
+def largest(value: float) -> float:
+    """The largest of all ranks' values, on each of them."""
     if world() == 1:
-        return flag
-    raised = torch.tensor(float(flag), device=device())
-    dist.all_reduce(raised, op=dist.ReduceOp.MAX)
-    return bool(raised.item())
+        return value
+    values = torch.tensor(value, dtype=torch.float64, device=device())
+    dist.all_reduce(values, op=dist.ReduceOp.MAX)
+    return values.item()
+
+
+def meet() -> None:
+    """Waits for all ranks."""
+    if world() > 1:
+        dist.barrier()

@@ -66,7 +66,8 @@ RIGHT = {(0.1, 1): 24, (0.2, 1): 30, (0.3, 1): 30, (0.2, 2): 20, (0.2, 3): 34}
 
 
 def found(done: Path, seeds: list[int], fitted: object) -> dict:
-    return search([task(), task("b")], fitted, learning_rates=[0.1, 0.2, 0.3], seeds=seeds, done=done)
+    rates = [0.1, 0.2, 0.3]
+    return search([task(), task("b")], fitted, learning_rates=rates, seeds=seeds, precision="fp32", done=done)
 
 
 def test_the_rate_that_is_best_on_validation_is_run_with_every_seed(tmp_path: Path) -> None:

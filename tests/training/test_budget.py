@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from jokbo.training.budget import FIRST_STEPS, TIMED_STEPS, flops_of, seconds_of, steps_for
+from tests.training.ranks import in_two_ranks
 
 ROWS, LENGTH, WIDTH, OUT, HEADS = 3, 5, 8, 6, 2
 
@@ -80,7 +81,7 @@ def test_measuring_leaves_the_objective_and_chance_as_they_were(measure: str) ->
             asked.append(step)
             return inputs
 
-        assert seconds_of(objective, batch_at, "bf16", torch.device("cpu")) > 0
+        assert seconds_of(objective, batch_at, "bf16") > 0
         assert asked == list(range(FIRST_STEPS + TIMED_STEPS))
     assert torch.equal(torch.get_rng_state(), state)
     assert all(parameter.grad is None for parameter in objective.parameters())
@@ -125,3 +126,32 @@ def test_seconds_are_measured_once(tmp_path: Path) -> None:
     assert steps("seconds", 90, remembered) == 360
     assert steps("seconds", 0.1, remembered) == 1
     assert [path.name for path in remembered.parent.iterdir()] == ["budget.json"]
+
+
+RANKS = """
+import sys
+from pathlib import Path
+import torch
+from tests.training.test_budget import Linear, steps
+from jokbo.training import budget, processes
+processes.join()
+folder, rows = Path(sys.argv[1]), []
+
+class Watched(Linear):
+    def forward(self, states):
+        rows.append(states[0, 0, 0].item())
+        assert len(states) == 2
+        return super().forward(states)
+
+batch = {"states": torch.arange(4.0)[:, None, None].expand(4, 5, 8)}
+assert budget.seconds_of(Watched(), lambda step: batch, "bf16") > 0
+assert set(rows) == {2.0 * processes.rank()}
+seconds = 1.0 if processes.rank() else 0.5
+for _ in range(2):  # the second time from the file
+    (folder / f"steps-{processes.rank()}").write_text(str(steps("seconds", 60, folder / "budget.json", seconds)))
+"""
+
+
+def test_ranks_agree_on_the_seconds_of_the_slowest_each_with_its_rows(tmp_path: Path) -> None:
+    in_two_ranks(RANKS, tmp_path, tmp_path)
+    assert [(tmp_path / f"steps-{rank}").read_text() for rank in (0, 1)] == ["60", "60"]

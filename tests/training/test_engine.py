@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +17,7 @@ from jokbo.tracking import Run
 from jokbo.training import engine
 from jokbo.training.interruption import Interrupted
 from tests.networks import compute, network, optimizer, tokens, training
+from tests.training.ranks import in_two_ranks
 
 STEPS = 8
 
@@ -220,19 +219,8 @@ if processes.rank() == 0:
 @pytest.mark.parametrize(("zero_stage", "name"), [(1, "adamw"), (2, "muon"), (3, "muon")])
 def test_two_ranks_train_to_the_same_loss(tmp_path: Path, zero_stage: int, name: str) -> None:
     alone = train(tmp_path / "alone", settings=training(STEPS, optimizer=optimizer(name)))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    script = tmp_path / "ranks.py"
-    script.write_text(RANKS)
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     (tmp_path / "ranks").mkdir()
-    subprocess.run(
-        [*command, str(script), str(zero_stage), name, str(tmp_path / "ranks")],
-        env=environment,
-        check=True,
-        capture_output=True,
-        timeout=300,
-    )
+    in_two_ranks(RANKS, tmp_path, zero_stage, name, tmp_path / "ranks")
     losses, sums = json.loads((tmp_path / "ranks" / "result.json").read_text())
     assert losses == pytest.approx([row["loss"] for row in alone[0]], rel=1e-3)
     assert sums == pytest.approx([weight.sum().item() for weight in alone[1]], rel=1e-2, abs=0.05)
