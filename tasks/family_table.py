@@ -28,7 +28,7 @@ SEED = 1
 
 
 def family_table(stage: Stage) -> None:
-    comparison = compared()
+    comparison = compared(list(stage.params.systems))
     pages = {
         FAMILY_TABLE: table.markdown(comparison),
         FAMILY_TABLE.with_suffix(".html"): table.html(comparison),
@@ -38,11 +38,10 @@ def family_table(stage: Stage) -> None:
     write_metrics(stage, comparison)
 
 
-def compared() -> dict[str, Any]:
-    """All that is shown, as plain data; see jokbo.evaluation.family.table. InputError names a file that is missing."""
-    systems = {path.stem: _json(path) for path in sorted((METRICS / SYSTEMS).glob("*.json"))}
-    if not systems:
-        raise InputError(f"{METRICS / SYSTEMS}: no system is there: {REMEDY}")
+def compared(names: list[str]) -> dict[str, Any]:
+    """All that is shown of these systems, as plain data; see jokbo.evaluation.family.table. InputError names a file
+    that is missing."""
+    systems = {name: _json(METRICS / SYSTEMS / f"{name}.json") for name in sorted(names)}
     tests = {name: splits["test"] for name, splits in _json(METRICS / "family_text.json")["tasks"].items()}
     test_rows = {name: found["rows"] for name, found in tests.items()}
     majority = {name: max(found["positive"], 1 - found["positive"]) for name, found in tests.items()}
@@ -79,4 +78,4 @@ def _json(path: Path) -> Any:
 
 
 if __name__ == "__main__":
-    run_stage("family_table", family_table)
+    run_stage("family_table", family_table, section="family")

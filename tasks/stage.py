@@ -34,26 +34,30 @@ PARENT_RUN, FLOW_RUN = "JOKBO_PARENT_RUN", "JOKBO_FLOW_RUN"  # set by a flow: it
 @dataclass(frozen=True)
 class Stage:
     name: str
-    params: Any  # the stage's section of params.yaml (family for family@bert); None for a stage that has no section
+    params: Any  # its section of params.yaml, if there is one
     compute: Compute
     key: str  # DVC's identity of what is about to run
     run: tracking.Run  # says nothing on ranks above 0
     checkpoints: Path  # of this identity alone; made by whoever saves the first one
 
 
-def run_stage(name: str, body: Callable[[Stage], None], *, parallel: bool = False) -> None:
+def run_stage(
+    name: str, body: Callable[[Stage], None], *, parallel: bool = False, section: str | None = None
+) -> None:
     """Run `body` as stage `name` and exit: 0; 2 with one line for bad input; 143 when told to stop.
 
+    It is given the section of params.yaml of its name (family for family@bert), or `section`, or none.
     A `parallel` stage runs as compute.processes ranks, each of which calls this function again; the first
     process is then their launcher. Ranks know themselves by RANK in the environment, as torchrun sets it.
     """
     try:
         with raising():
             settings = params.load()
+            own = getattr(settings, section or name.partition("@")[0], None)
             if "RANK" in os.environ:
-                _work(name, body, settings)
+                _work(name, body, own, settings.compute)
             else:
-                _begin(name, body, settings, parallel)
+                _begin(name, body, own, settings.compute, parallel)
     except InputError as error:
         print(f"jokbo: {error}", file=sys.stderr)
         sys.exit(2)
@@ -77,25 +81,28 @@ def timing(name: str) -> Path:
     return state() / "timings" / f"{name}.json"
 
 
-def _begin(name: str, body: Callable[[Stage], None], settings: params.Params, parallel: bool) -> None:
+def _begin(name: str, body: Callable[[Stage], None], own: Any, compute: Compute, parallel: bool) -> None:
     with _alone(name):
         identity = identify(name)
         _sweep(name, identity)
-        if parallel and settings.compute.processes > 1:
-            _launch(settings.compute.processes)
+        if parallel and compute.processes > 1:
+            _launch(compute.processes)
         else:
-            _work(name, body, settings, identity)
+            _work(name, body, own, compute, identity)
 
 
 def _work(
-    name: str, body: Callable[[Stage], None], settings: params.Params, identity: Identity | None = None
+    name: str,
+    body: Callable[[Stage], None],
+    own: Any,
+    compute: Compute,
+    identity: Identity | None = None,
 ) -> None:
     identity = identity or identify(name)
     checkpoints = checkpoint_folder(name, identity.key)
 
     def stage(run: tracking.Run) -> Stage:
-        section = getattr(settings, name.partition("@")[0], None)
-        return Stage(name, section, settings.compute, identity.key, run, checkpoints)
+        return Stage(name, own, compute, identity.key, run, checkpoints)
 
     if not leads():
         body(stage(tracking.Run()))

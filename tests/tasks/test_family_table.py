@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,7 +26,8 @@ SENTENCE = "the film was slow , and nobody in it seems to know why . "
 
 
 def stage(name: str, run: Run | None = None) -> Stage:
-    return Stage(name, None, None, "key", run or Run(), Path("none"))
+    params = SimpleNamespace(systems=dict.fromkeys(RUN))
+    return Stage(name, params, None, "key", run or Run(), Path("none"))
 
 
 @pytest.fixture
@@ -100,6 +102,7 @@ def test_gradients_of_fresh_networks_are_as_the_paper_says(project) -> None:
     "path",
     [
         paths.METRICS / "family_text.json",
+        paths.METRICS / "family/bert.json",
         paths.METRICS / "family_baselines.json",
         paths.PLOTS / "family/bert.csv",
         family_table.LOOKING / "model.safetensors",
@@ -108,13 +111,12 @@ def test_gradients_of_fresh_networks_are_as_the_paper_says(project) -> None:
 def test_what_is_missing_is_one_line(project, path: Path) -> None:
     path.unlink()
     with pytest.raises(InputError, match="run `make family`") as raised:
-        family_table.compared()
+        family_table.compared(list(RUN))
     assert str(path.parent) in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
-def test_without_any_system_there_is_no_table(project) -> None:
-    for path in (paths.METRICS / "family").iterdir():
-        path.unlink()
-    with pytest.raises(InputError, match="metrics/family: no system is there"):
-        family_table.compared()
+def test_a_system_that_params_yaml_no_longer_names_is_not_in_the_table(project) -> None:
+    found = family_table.compared(["bert", "electra"])
+    assert {row["name"] for row in found["rows"]} == {"bert", "electra", *made_up.baselines()}
+    assert set(found["curves"]) == {"bert", "electra"}
