@@ -45,28 +45,31 @@ def compared(names: list[str]) -> dict[str, Any]:
     tests = {name: splits["test"] for name, splits in _json(METRICS / "family_text.json")["tasks"].items()}
     test_rows = {name: found["rows"] for name, found in tests.items()}
     majority = {name: max(found["positive"], 1 - found["positive"]) for name, found in tests.items()}
-    gradients, alignment = measured()
-    evidence = claims.Evidence(systems, test_rows, majority, gradients)
+    closer = measured()
+    evidence = claims.Evidence(systems, test_rows, majority, closer["gradients"])
     return {
         "rows": table.rows(systems, _json(METRICS / "family_baselines.json"), test_rows),
         "claims": claims.check(evidence),
         "curves": {
             name: table.thinned(_curve(name), found["pretraining"]["kind"]) for name, found in systems.items()
         },
-        "gradients": gradients,
-        "alignment": alignment,
+        **closer,
     }
 
 
-def measured() -> tuple[dict[str, Any], dict[str, Any]]:
-    """Gradients by depth, and the alignment of the trained RNNsearch, on held-out text."""
+def measured() -> dict[str, Any]:
+    """Gradients by depth and the alignment of the trained RNNsearch, on held-out text; the memory of attention."""
     if not (LOOKING / "model.safetensors").exists():
         raise InputError(f"{LOOKING}: holds no trained network, whose alignment is drawn: {REMEDY}")
     tokenizer = AutoTokenizer.from_pretrained(WORDS / "tokenizer")
     marks = marks_of(tokenizer)
     text = Text(TokenCorpus.open(WORDS / "validation"), marks, len(tokenizer))
     network = load(bahdanau.network, marks, LOOKING)
-    return measures.gradients_by_depth(text, SEED), measures.alignment(network, text, tokenizer, SEED)
+    return {
+        "gradients": measures.gradients_by_depth(text, SEED),
+        "alignment": measures.alignment(network, text, tokenizer, SEED),
+        "memory": measures.attention_memory(marks),
+    }
 
 
 def _curve(name: str) -> list[dict[str, float]]:

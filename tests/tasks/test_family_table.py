@@ -93,7 +93,7 @@ def test_writes_the_table_the_pages_and_the_artifacts(project) -> None:
 
 
 def test_gradients_of_fresh_networks_are_as_the_paper_says(project) -> None:
-    gradients, _ = family_table.measured()
+    gradients = family_table.measured()["gradients"]
     evidence = made_up.claims.Evidence(made_up.systems(), made_up.TEST_ROWS, made_up.MAJORITY, gradients)
     assert verdict_of("At initialisation", evidence) == "seen"
 

@@ -22,6 +22,7 @@ def charts(comparison: Mapping[str, Any]) -> dict[str, list[Chart]]:
         "family-closer": [
             *gradients_by_depth(comparison["gradients"]),
             *alignment(**comparison["alignment"]),
+            *attention_memory(**comparison["memory"]),
         ],
         "family-curves": pretraining(comparison["rows"], comparison["curves"]),
     }
@@ -108,6 +109,22 @@ def alignment(
         f"the largest weight is {most:.2f}, an even one {1 / len(source):.2f}."
     )
     return [Chart("family-alignment", "Where RNNsearch looks", alt, figure)]
+
+
+def attention_memory(length: Sequence[int], fused: Sequence[float], plain: Sequence[float]) -> list[Chart]:
+    """What is kept for the backward pass over the length of a row, by way of computing attention."""
+    ways = {"plain": ("as plain products", plain, ACCENT), "fused": ("fused", fused, SECOND)}
+    with panel("tokens in a row", "activations kept, MB") as (figure, axes):
+        for label, megabytes, colour in ways.values():
+            axes.plot(length, megabytes, marker="o", color=colour, label=label)
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+        axes.set_xticks(length, [str(each) for each in length])
+    ends = ", ".join(
+        f"{label} from {megabytes[0]:.3g} to {megabytes[-1]:.3g} MB" for label, megabytes, _ in ways.values()
+    )
+    alt = f"Activations that a small GPT-2 keeps for a row of {length[0]} to {length[-1]} tokens: {ends}."
+    return [Chart("family-attention-memory", "Memory of attention", alt, figure)]
 
 
 def pretraining(

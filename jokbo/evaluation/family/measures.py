@@ -1,4 +1,5 @@
-"""What the comparison measures itself: gradients by depth in fresh networks, and where a trained decoder looks."""
+"""What the comparison measures itself: gradients by depth in fresh networks, where a trained decoder looks, and what
+attention keeps in memory."""
 
 from __future__ import annotations
 
@@ -6,14 +7,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from jokbo.systems import bahdanau, transformer
-from jokbo.systems.common import Size, Text
+from jokbo.systems import bahdanau, gpt2, transformer
+from jokbo.systems.common import Marks, Size, Text
 
 DEPTH = {"layers": 6, "width": 128, "heads": 4}  # of the networks whose gradients are measured
 CONTEXT, ROWS, BATCHES = 64, 32, 4
 WORDS = 16  # on each side of the alignment
+LENGTHS = [128, 256, 512, 1024, 2048]
+ATTENTION = {"fused": "sdpa", "plain": "eager"}  # what transformers calls them
 
 
 def gradients_by_depth(text: Text, seed: int) -> dict[str, dict[str, list[float]]]:
@@ -46,3 +49,33 @@ def alignment(
         "target": tokenizer.convert_ids_to_tokens(target_T.tolist()),
         "weights": [[round(weight, 3) for weight in row] for row in weights_TS.tolist()],
     }
+
+
+def attention_memory(marks: Marks) -> dict[str, list[float]]:
+    """By way of computing attention, for a row of each of `length` tokens: megabytes that the forward pass of a small
+    GPT-2 in float32 keeps for the backward one. The plain way keeps length times length weights a head, torch's fused
+    kernels keep none (Dao et al. 2022, theorem 2)."""
+    found: dict[str, list[float]] = {"length": list(LENGTHS), **{way: [] for way in ATTENTION}}
+    for length in LENGTHS:
+        for way, name in ATTENTION.items():
+            network = gpt2.network(Size(64, layers=2, width=256, heads=4, context=length), marks, 0)
+            network.set_attn_implementation(name)
+            found[way].append(_kept(network, torch.zeros((1, length), dtype=torch.int64)) / 1e6)
+    return found
+
+
+def _kept(network: PreTrainedModel, tokens_BT: torch.Tensor) -> int:
+    """Bytes of activations that wait for the backward pass."""
+    kept: dict[int, int] = {}
+
+    def count(saved: torch.Tensor) -> torch.Tensor:
+        kept[saved.untyped_storage().data_ptr()] = saved.untyped_storage().nbytes()
+        return saved
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda saved: saved):
+        states_BTD = network.base_model(
+            tokens_BT, use_cache=False
+        ).last_hidden_state  # holds on to what is kept
+    weights = {parameter.data_ptr() for parameter in network.parameters()}
+    assert states_BTD.requires_grad
+    return sum(size for pointer, size in kept.items() if pointer not in weights)

@@ -4,7 +4,7 @@ A comparison is plain data, family/table.json, from which tables, figures and pa
     rows        systems and baselines by year; see `rows`
     claims      see claims.check
     curves      by name `step` and `nats` of pretraining, thinned
-    gradients, alignment    see measures.py
+    gradients, alignment, memory    see measures.py
 """
 
 from __future__ import annotations

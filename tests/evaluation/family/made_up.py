@@ -79,6 +79,9 @@ def system(name: str, pretrained: float = 0.75, scratch: float = 0.65, nats: flo
     }
 
 
+MEMORY = {"length": [64, 128], "fused": [0.5, 1.0], "plain": [1.0, 4.0]}
+
+
 def systems() -> dict[str, dict[str, Any]]:
     """One of each, all alike but for what their own claims are about."""
     found = {name: system(name) for name in sorted(YEARS)}
@@ -132,4 +135,5 @@ def comparison(*names: str) -> dict[str, Any]:
         "curves": {name: table.thinned(curve(), "masked") for name in found},
         "gradients": GRADIENTS,
         "alignment": ALIGNMENT,
+        "memory": MEMORY,
     }

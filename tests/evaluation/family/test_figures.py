@@ -55,6 +55,13 @@ def test_the_alignment_is_a_square_for_each_pair_of_words() -> None:
         assert f">{word}</text>" in text
 
 
+def test_memory_is_a_line_for_each_way_of_attention() -> None:
+    (chart,) = figures.attention_memory(**made_up.MEMORY)
+    drawn = [(list(line.get_xdata()), list(line.get_ydata())) for line in chart.figure.axes[0].lines]
+    assert drawn == [([64, 128], [1.0, 4.0]), ([64, 128], [0.5, 1.0])]
+    assert "from 1 to 4 MB, fused from 0.5 to 1 MB" in chart.alt
+
+
 def test_a_system_has_a_panel_with_its_curve_and_its_end(comparison) -> None:
     charts = figures.pretraining(comparison["rows"], comparison["curves"])
     systems = [row for row in comparison["rows"] if row["name"] in comparison["curves"]]
