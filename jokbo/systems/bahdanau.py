@@ -19,9 +19,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from jokbo.systems.common import Marks, Paper, Size, Text
+from jokbo.systems.common import Marks, Paper, Size, Text, exact, in_reverse, mean_state
 
 TITLE, YEAR, OBJECTIVE = "RNNsearch", 2014, "second half of a block from the first, by soft attention"
 NATS = "loss"
@@ -44,7 +43,7 @@ class RNNsearch(nn.Module):
         self.begin = marks.end_of_text
         self.source = nn.Embedding(size.vocabulary, embedding)
         self.target = nn.Embedding(size.vocabulary, embedding)
-        self.encoder = nn.GRU(embedding, width, batch_first=True, bidirectional=True)
+        self.ahead, self.back = (nn.GRU(embedding, width, batch_first=True) for _ in range(2))
         self.start = nn.Linear(width, width)
         self.query = nn.Linear(width, width, bias=False)
         self.key = nn.Linear(2 * width, width, bias=False)
@@ -54,9 +53,16 @@ class RNNsearch(nn.Module):
         self.words = nn.Linear(width // 2, size.vocabulary)
         self.dropout = nn.Dropout(size.dropout)
 
-    def annotations(self, source_BS: Tensor) -> Tensor:
-        """For each source position the states [B, S, 2 * width] of both GRUs, forward ones first."""
-        return self.encoder(self.dropout(self.source(source_BS)))[0]
+    def annotations(self, source_BS: Tensor, lengths_B: Tensor | None = None) -> Tensor:
+        """For each source position the states [B, S, 2 * width] of both GRUs, forward ones first; the backward one
+        begins at each row's last token where `lengths_B` says that rows are padded."""
+        if lengths_B is None:
+            lengths_B = torch.full_like(source_BS[:, 0], source_BS.shape[1])
+        embedded_BSE = self.dropout(self.source(source_BS))
+        with exact(embedded_BSE):
+            ahead_BSD = self.ahead(embedded_BSE)[0]
+            back_BSD = self.back(in_reverse(embedded_BSE, lengths_B))[0]
+        return torch.cat([ahead_BSD, in_reverse(back_BSD, lengths_B)], dim=-1)
 
     @torch.compiler.disable  # it would unroll the loop
     def decode(self, annotations_BSH: Tensor, given_BTE: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -79,7 +85,8 @@ class RNNsearch(nn.Module):
         """Logits [B, T, V] of each target word given the source and those before it; alignments [B, T, S]."""
         before_BT = torch.cat([torch.full_like(target_BT[:, :1], self.begin), target_BT[:, :-1]], dim=1)
         given_BTE = self.dropout(self.target(before_BT))
-        states_BTD, contexts_BTH, weights_BTS = self.decode(self.annotations(source_BS), given_BTE)
+        with exact(given_BTE):
+            states_BTD, contexts_BTH, weights_BTS = self.decode(self.annotations(source_BS), given_BTE)
         hidden_BTD = self.hidden(torch.cat([states_BTD, given_BTE, contexts_BTH], dim=-1))
         maxout_BTD = hidden_BTD.unflatten(-1, (-1, 2)).amax(dim=-1)
         return self.words(self.dropout(maxout_BTD)), weights_BTS
@@ -114,12 +121,6 @@ def alignment(network: RNNsearch, source_S: Tensor, target_T: Tensor) -> Tensor:
 
 
 def features(network: RNNsearch, tokens_BT: Tensor, marks: Marks) -> Tensor:
-    """Mean annotation of each row, [B, 2 * width]; the backward GRU starts at the row's last token."""
-    kept_BT = tokens_BT != marks.padding
-    lengths_B = kept_BT.sum(dim=1)
-    embedded_BTE = network.dropout(network.source(tokens_BT))
-    packed = pack_padded_sequence(embedded_BTE, lengths_B.cpu(), batch_first=True, enforce_sorted=False)
-    annotations_BTH, _ = pad_packed_sequence(
-        network.encoder(packed)[0], batch_first=True
-    )  # padded with zeros
-    return annotations_BTH.sum(dim=1) / lengths_B[:, None]
+    """Mean annotation of each row, [B, 2 * width]."""
+    real_BT = tokens_BT != marks.padding
+    return mean_state(network.annotations(tokens_BT, real_BT.sum(dim=1)), real_BT)

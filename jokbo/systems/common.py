@@ -163,6 +163,19 @@ def mean_state(states_BTD: Tensor, real_BT: Tensor) -> Tensor:
     return (states_BTD * real_BT[:, :, None]).sum(dim=1) / real_BT.sum(dim=1, keepdim=True)
 
 
+def exact(x: Tensor) -> torch.autocast:
+    """Computing without autocast where x is: for recurrences, whose errors add up and whose small products it slows."""
+    return torch.autocast(x.device.type, enabled=False)
+
+
+def in_reverse(x_BTD: Tensor, lengths_B: Tensor) -> Tensor:
+    """The first lengths[b] places of each row in reverse order, what comes after where it was."""
+    places_T = torch.arange(x_BTD.shape[1], device=x_BTD.device)
+    mirrored_BT = lengths_B[:, None] - 1 - places_T
+    order_BT = torch.where(mirrored_BT >= 0, mirrored_BT, places_T)
+    return x_BTD.gather(1, order_BT[..., None].expand_as(x_BTD))
+
+
 def generator(seed: int, step: int, purpose: str = "") -> np.random.Generator:
     """The random numbers of one step, and of one purpose in it: the same on every rank and after every resume."""
     return np.random.Generator(np.random.Philox(key=[seed, step], counter=[0, 0, 0, hash_of(purpose)]))

@@ -28,7 +28,7 @@ from transformers import DebertaConfig, DebertaForMaskedLM
 from transformers.models.deberta.modeling_deberta import DebertaLayer, DisentangledSelfAttention
 
 from jokbo.systems import roberta
-from jokbo.systems.common import Marks, Paper, Size
+from jokbo.systems.common import Marks, Paper, Size, exact
 from jokbo.systems.masking import gathered, state_of_cls, weighted_mean
 
 TITLE, YEAR, OBJECTIVE = "DeBERTa", 2021, "masked tokens"
@@ -46,7 +46,7 @@ class FullPrecision(DisentangledSelfAttention):
     """Attention without autocast: in bf16 it would hide padding by a number too large for bf16."""
 
     def forward(self, hidden_states: Tensor, *arguments: Any, **named: Any) -> tuple[Tensor, Tensor | None]:
-        with torch.autocast(hidden_states.device.type, enabled=False):
+        with exact(hidden_states):
             return super().forward(hidden_states.float(), *arguments, **named)
 
 

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from jokbo.systems.common import Marks, Paper, Size, Text, mean_state
+from jokbo.systems.common import Marks, Paper, Size, Text, in_reverse, mean_state
 
 TITLE, YEAR, OBJECTIVE = "ELMo", 2018, "next token and token before, by one LSTM each"
 NATS = "loss"
@@ -146,14 +146,6 @@ class BiLM(nn.Module):
         """The mix of all layers, [B, T, 2 * width] (equation 1)."""
         layers_JBTD = torch.stack(self.layers(tokens_BT, lengths_B)).float()
         return self.gamma * torch.tensordot(self.mix.softmax(dim=0), layers_JBTD, dims=1)
-
-
-def in_reverse(x_BTD: Tensor, lengths_B: Tensor) -> Tensor:
-    """The first lengths[b] places of each row in reverse order, what comes after where it was."""
-    places_T = torch.arange(x_BTD.shape[1], device=x_BTD.device)
-    mirrored_BT = lengths_B[:, None] - 1 - places_T
-    order_BT = torch.where(mirrored_BT >= 0, mirrored_BT, places_T)
-    return x_BTD.gather(1, order_BT[..., None].expand_as(x_BTD))
 
 
 def network(size: Size, marks: Marks, seed: int) -> BiLM:

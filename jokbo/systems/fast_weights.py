@@ -22,7 +22,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from jokbo.systems.common import Marks, NextTokenObjective, Paper, Size, at_last, next_token_batch
+from jokbo.systems.common import Marks, NextTokenObjective, Paper, Size, at_last, exact, next_token_batch
 
 TITLE, YEAR, OBJECTIVE = "Fast weights", 2021, "next token"
 NATS = "loss"
@@ -101,7 +101,7 @@ class FastWeightLayer(nn.Module):
             each.unflatten(-1, (self.heads, -1)).transpose(1, 2).float()
             for each in made_BTM[..., : 3 * width].chunk(3, dim=-1)
         )
-        with torch.autocast(states_BTD.device.type, enabled=False):  # errors in memory add up
+        with exact(states_BTD):
             q, k = ((nn.functional.elu(each) + 1) for each in (q, k))
             q, k = q / q.sum(dim=-1, keepdim=True), k / k.sum(dim=-1, keepdim=True)
             if self.delta:
