@@ -19,6 +19,7 @@ from transformers import AlbertConfig, AlbertForPreTraining
 
 from jokbo.systems.bert import halves, pair_rows, windows
 from jokbo.systems.common import Marks, Paper, Size, Text, generator
+from jokbo.systems.gpt import GELU
 from jokbo.systems.masking import framed, masked_loss, replaced, spans
 
 TITLE, YEAR, OBJECTIVE = "ALBERT", 2020, "masked n-grams, sentence order"
@@ -51,6 +52,7 @@ def network(size: Size, marks: Marks, seed: int) -> AlbertForPreTraining:
             intermediate_size=4 * size.width,
             hidden_dropout_prob=size.dropout,
             attention_probs_dropout_prob=size.dropout,
+            hidden_act=GELU,
             classifier_dropout_prob=size.dropout,
             max_position_embeddings=size.context,
             pad_token_id=marks.padding,

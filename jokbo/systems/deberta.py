@@ -20,15 +20,13 @@ as content to position is, not at the delta(j, i) of equation 4.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from transformers import DebertaConfig, DebertaForMaskedLM
 from transformers.models.deberta.modeling_deberta import DebertaLayer, DisentangledSelfAttention
 
 from jokbo.systems import roberta
-from jokbo.systems.common import Marks, Paper, Size, exact
+from jokbo.systems.common import Marks, Paper, Size
 from jokbo.systems.masking import gathered, state_of_cls, weighted_mean
 
 TITLE, YEAR, OBJECTIVE = "DeBERTa", 2021, "masked tokens"
@@ -42,12 +40,21 @@ PAPER_SIZES = {
 DECODER_LAYERS = 2  # n of section 3.2
 
 
-class FullPrecision(DisentangledSelfAttention):
-    """Attention without autocast: in bf16 it would hide padding by a number too large for bf16."""
+class Attention(DisentangledSelfAttention):
+    """transformers' attention, computed as the decoder's: theirs hides padding by a number too large for bf16."""
 
-    def forward(self, hidden_states: Tensor, *arguments: Any, **named: Any) -> tuple[Tensor, Tensor | None]:
-        with exact(hidden_states):
-            return super().forward(hidden_states.float(), *arguments, **named)
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor,
+        output_attentions: bool = False,
+        query_states: Tensor | None = None,
+        relative_pos: Tensor | None = None,
+        rel_embeddings: Tensor | None = None,
+    ) -> tuple[Tensor, None]:
+        queries = hidden_states if query_states is None else query_states
+        mixed_BTD = attend(self, queries, hidden_states, relative_pos, rel_embeddings, attention_mask.bool())
+        return mixed_BTD, None
 
 
 class Deberta(DebertaForMaskedLM):
@@ -56,7 +63,10 @@ class Deberta(DebertaForMaskedLM):
     def __init__(self, config: DebertaConfig) -> None:
         super().__init__(config)
         for layer in self.deberta.encoder.layer:
-            layer.attention.self = FullPrecision(config)
+            layer.attention.self = Attention(config)
+            # the same as theirs, in one kernel instead of ten
+            for sums in (layer.attention.output, layer.output):
+                sums.LayerNorm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         self.post_init()
 
@@ -84,20 +94,33 @@ def cross_layer(
     layer: DebertaLayer, queries_BQD: Tensor, states_BTD: Tensor, relative_BQT: Tensor, positions_PD: Tensor
 ) -> Tensor:
     """A layer of transformers' encoder whose queries need not be the states that it attends to."""
-    attention = layer.attention.self
+    mixed_BQD = attend(layer.attention.self, queries_BQD, states_BTD, relative_BQT, positions_PD)
+    states_BQD = layer.attention.output(mixed_BQD, queries_BQD)
+    return layer.output(layer.intermediate(states_BQD), states_BQD)
+
+
+def attend(
+    attention: DisentangledSelfAttention,
+    queries_BQD: Tensor,
+    states_BTD: Tensor,
+    relative_BQT: Tensor,
+    positions_PD: Tensor,
+    seen_B1QT: Tensor | None = None,
+) -> Tensor:
+    """What the queries take [B, Q, D] from the states that they see (all, if it is not said), equation 4."""
     query_BHQC, key_BHTC, value_BHTC = projections(attention, queries_BQD, states_BTD)
     scores_BHQT = position_scores(attention, query_BHQC, key_BHTC, relative_BQT, positions_PD)
+    if seen_B1QT is not None:
+        scores_BHQT = scores_BHQT.masked_fill(~seen_B1QT, torch.finfo(scores_BHQT.dtype).min)
     mixed_BHQC = nn.functional.scaled_dot_product_attention(
         query_BHQC,
         key_BHTC,
         value_BHTC,
         attn_mask=scores_BHQT,
-        dropout_p=attention.dropout.p if layer.training else 0.0,
+        dropout_p=attention.dropout.p if attention.training else 0.0,
         scale=scale(attention),
     )
-    mixed_BQD = mixed_BHQC.transpose(1, 2).flatten(2)
-    states_BQD = layer.attention.output(mixed_BQD, queries_BQD)
-    return layer.output(layer.intermediate(states_BQD), states_BQD)
+    return mixed_BHQC.transpose(1, 2).flatten(2)
 
 
 def projections(
@@ -134,7 +157,8 @@ def position_scores(
         project(positions_PD).unflatten(-1, (heads, -1)).transpose(0, 1)
         for project in (attention.pos_proj, attention.pos_q_proj)
     )
-    delta_BHQT = (relative_BQT + farthest).clamp(0, 2 * farthest - 1)[:, None].expand(-1, heads, -1, -1)
+    delta_BQT = (relative_BQT + farthest).clamp(0, 2 * farthest - 1)
+    delta_BHQT = delta_BQT[:, None].expand(len(query_BHQC), heads, -1, -1)
     to_position_BHQP = query_BHQC @ keys_HPC.transpose(1, 2)
     from_position_BHTP = key_BHTC @ queries_HPC.transpose(1, 2)
     return scale(attention) * (

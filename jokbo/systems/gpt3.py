@@ -55,6 +55,7 @@ def configuration(size: Size, marks: Marks) -> PretrainedConfig:
         resid_dropout=size.dropout,
         embed_dropout=size.dropout,
         attention_dropout=size.dropout,
+        activation_function=gpt.GELU,
         bos_token_id=marks.end_of_text,
         eos_token_id=marks.end_of_text,
         pad_token_id=marks.padding,
