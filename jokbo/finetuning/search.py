@@ -10,9 +10,11 @@ import json
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from datasets import load_from_disk
 from sklearn.linear_model import LogisticRegression
@@ -20,8 +22,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from jokbo.data.batches import sample_indices
-from jokbo.finetuning.classifier import by_length, trimmed
+from jokbo.data.batches import epoch_order, sample_indices
+from jokbo.finetuning.classifier import by_length, last_tokens, trimmed
 from jokbo.training.processes import autocast, device, rank
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from jokbo.training.engine import Batch
 
 SPLITS = ("train", "validation", "test")
+GROUPED = 8
 STRENGTHS = (0.01, 0.1, 1.0)  # of the regularisation, inverse
 
 
@@ -89,11 +92,21 @@ def tasks_in(folder: Path, tokenizer: PreTrainedTokenizerBase, length: int) -> l
 
 
 def batches(task: Task, rows: int, seed: int) -> Callable[[int], Batch]:
-    """The batch of each step: shuffled training texts, gone through again and again."""
+    """The batch of each step: shuffled training texts, gone through again and again, and those of GROUPED steps dealt
+    out to them by length, which leaves less padding."""
+    lengths_N = last_tokens(task.tokens["train"], task.padding).numpy()
+
+    @lru_cache(maxsize=1)
+    def group(number: int) -> np.ndarray:
+        steps = range(number * GROUPED, (number + 1) * GROUPED)
+        chosen = np.concatenate(
+            [sample_indices(step, rows, len(lengths_N), seed, task.name) for step in steps]
+        )
+        by_length = chosen[np.argsort(lengths_N[chosen], kind="stable")].reshape(GROUPED, rows)
+        return by_length[epoch_order(GROUPED, seed, number)]
 
     def batch_at(step: int) -> Batch:
-        indices = sample_indices(step, rows, len(task.labels["train"]), seed, task.name)
-        chosen_B = torch.from_numpy(indices)
+        chosen_B = torch.from_numpy(group(step // GROUPED)[step % GROUPED])
         tokens_BT = trimmed(task.tokens["train"][chosen_B], task.padding)
         return {"tokens_BT": tokens_BT, "labels_B": task.labels["train"][chosen_B]}
 

@@ -118,14 +118,33 @@ def test_means_over_tasks_are_taken_within_each_seed() -> None:
     assert spread([0.5]) == {"mean": 0.5, "sd": 0.0}
 
 
-def test_batches_go_through_all_training_texts_without_the_padding_of_all() -> None:
-    batch_at = batches(task(), 8, 1)
-    drawn = [batch_at(step) for step in range(5)]
-    assert torch.equal(
-        torch.cat([batch["labels_B"] for batch in drawn]).sort().values, torch.arange(40) // 20
+def test_batches_go_through_all_training_texts() -> None:
+    """Each as often as the others, whichever steps of a group it falls into."""
+    batch_at = batches(task(), 10, 1)  # two groups of eight steps are four epochs of 40
+    drawn = torch.cat([batch_at(step)["labels_B"] for step in range(16)])
+    assert drawn.sum() == len(drawn) / 2 == 80
+    again = batches(task(), 10, 1)
+    assert torch.equal(again(11)["labels_B"], batch_at(11)["labels_B"])  # out of turn
+    assert any(
+        not torch.equal(batches(task(), 10, 2)(step)["labels_B"], again(step)["labels_B"])
+        for step in range(8)
     )
+
+
+def test_texts_of_like_length_share_a_batch_in_no_order_of_length() -> None:
+    tokens = torch.full((64, 64), PADDING)
+    for row in range(64):
+        tokens[row, : row + 1] = 2
+    labels = torch.arange(64)
+    long = Task("long", dict.fromkeys(SPLITS, tokens), dict.fromkeys(SPLITS, labels), PADDING)
+    batch_at = batches(long, 8, 1)
+    drawn = [batch_at(step) for step in range(8)]
+    assert sorted(torch.cat([batch["labels_B"] for batch in drawn]).tolist()) == list(range(64))
+    lengths = [batch["tokens_BT"].shape[1] for batch in drawn]
+    assert sorted(lengths) == [8, 16, 24, 32, 40, 48, 56, 64]
+    assert lengths != sorted(lengths)
     for batch in drawn:
-        assert torch.equal(batch["tokens_BT"], batch["labels_B"][:, None] + 2)
+        assert torch.equal((batch["tokens_BT"] != PADDING).sum(1), batch["labels_B"] + 1)
 
 
 def test_frozen_features_are_read_by_a_regression_chosen_on_validation() -> None:
