@@ -202,7 +202,7 @@ def pretraining(
 ) -> list[dict[str, float]]:
     """Trains in place for so many steps by the recipe of params.yaml; returns the curve."""
     own = member.own
-    warmup = round(member.settings.warmup_fraction * steps) if warms_up else 0
+    warmup = round(member.settings.warmup_fraction * steps)
     settings = recipe(member.settings, own.precision, own.learning_rate, steps, own.batch, warmup, muon)
 
     def batch_at(step: int) -> engine.Batch:
@@ -214,18 +214,20 @@ def pretraining(
         batch_at,
         settings,
         part=part,
-        schedule=schedule_of(member, steps, max(1, warmup)),
+        schedule=schedule_of(member, steps, max(1, warmup), warms_up=warms_up),
         compiled=False,  # small networks, for a minute
         after_step=after_step,
     )
 
 
-def schedule_of(member: Member, steps: int, warmup: int) -> engine.Schedule | None:
-    """The learning rate as the system's paper has it, 1 at its top; none: the engine's own."""
+def schedule_of(member: Member, steps: int, warmup: int, *, warms_up: bool) -> engine.Schedule | None:
+    """The learning rate as the system's paper has it, 1 at its top; none: the engine's own. Noam's without a warm-up
+    begins at the top, and is the same from where the warm-up would have ended."""
     module, width = member.module, member.size.width
 
     def noam(step: int) -> float:
-        return module.noam(step + 1, width, warmup) / module.noam(warmup, width, warmup)
+        place = step + 1 if warms_up else max(step + 1, warmup)
+        return module.noam(place, width, warmup) / module.noam(warmup, width, warmup)
 
     def one_cycle(step: int) -> float:
         return module.rate(step / steps)

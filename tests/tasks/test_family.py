@@ -11,9 +11,11 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 import transformers
 from datasets import Dataset, DatasetDict
 from ruamel.yaml import YAML
@@ -21,7 +23,8 @@ from ruamel.yaml import YAML
 from jokbo import params
 from jokbo.data import packing
 from jokbo.data.tokenizer import save_tokenizer
-from tasks.family import opened
+from jokbo.systems import transformer
+from tasks.family import opened, schedule_of
 from tasks.paths import FACTS, FAMILY_DATA, FAMILY_MODELS, METRICS, PLOTS, TASKS
 from tests import miniature
 from tests.data import corpora
@@ -187,3 +190,21 @@ def test_killed_in_pretraining_and_in_fine_tuning_it_ends_with_the_same_bits(pro
     assert "from step 12" in ran(project, "pythia")
     assert left() == expected
     assert all(path.stat().st_mtime_ns == moment for path, moment in done.items())
+
+
+def test_without_a_warm_up_the_rate_begins_at_its_top_and_then_falls_as_it_does_with_one() -> None:
+    own = SimpleNamespace(schedule="noam")
+    member = SimpleNamespace(own=own, module=transformer, size=SimpleNamespace(width=128))
+    rates = {}
+    for warms_up in (True, False):
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        schedule = schedule_of(member, 50, 10, warms_up=warms_up)(optimizer)
+        rates[warms_up] = []
+        for _ in range(50):
+            rates[warms_up].append(schedule.get_last_lr()[0])
+            optimizer.step()
+            schedule.step()
+    assert rates[True][:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
+    assert rates[False][:10] == pytest.approx([1.0] * 10)
+    assert rates[True][10:] == rates[False][10:]
+    assert rates[False][39] == pytest.approx(0.5)  # the inverse root of four times the warm-up
