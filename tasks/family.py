@@ -237,7 +237,7 @@ def schedule_of(member: Member, steps: int, warmup: int, *, warms_up: bool) -> e
 
 
 def revisions(stage: Stage) -> Path:
-    """Where checkpoints at steps of powers of two are kept, as Pythia did (Biderman et al. 2023, section 2.1)."""
+    """Where checkpoints at steps of powers of two are kept, as Pythia did (Biderman et al. 2023, section 2.4)."""
     return stage.checkpoints / "revisions"
 
 

@@ -21,7 +21,7 @@ from jokbo.systems.masking import framed, full_sentences, masked, masked_loss, s
 TITLE, YEAR, OBJECTIVE = "RoBERTa", 2019, "masked tokens (dynamic)"
 NATS = "loss"
 PAPER_SIZES = {
-    # the paper's section 3 calls base 110M after BERT's; with the 50K byte-level BPE its model card says 125M
+    # the paper's section 4 calls base 110M after BERT's; with the 50K byte-level BPE its model card says 125M
     "base": Paper(Size(50265, 12, 768, 12, 512, 0.1), 125e6, "all, with the masked-token head"),
     "large": Paper(Size(50265, 24, 1024, 16, 512, 0.1), 355e6, "all, with the masked-token head"),
 }
