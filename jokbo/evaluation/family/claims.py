@@ -203,7 +203,7 @@ CLAIMS = (
     ),
     Claim(
         "Pre-norm trains without warm-up, post-norm needs it",
-        "Xiong et al. 2020, section 4, figures 2 and 4",
+        "Xiong et al. 2020, sections 3.2 and 4, figures 2 and 4",
         f"held-out loss of the same training with and without warm-up; a cost counts from {MARGIN} nats",
         ("transformer", "transformer_pre"),
         _without_warmup,
