@@ -68,7 +68,8 @@ def input_costs(names: list[str], settings: Params, steps: int) -> bool:
 
 
 def step_times(name: str, settings: Params, steps: int) -> tuple[float, float]:
-    """Median seconds of making a batch and of training on it, each step one after the other as in a training."""
+    """Mean seconds of making a batch and of training on it, each step one after the other as in a training (a mean:
+    some systems take two kinds of batches in turns)."""
     member = opened(name, settings.family)
     own = member.own
     training = recipe(settings.family, own.precision, own.learning_rate, steps, own.batch, 0, member.muon)
@@ -92,7 +93,7 @@ def step_times(name: str, settings: Params, steps: int) -> tuple[float, float]:
         made.append(between - start)
         trained.append(time.perf_counter() - between)
     started.destroy()
-    return statistics.median(made[FIRST_STEPS:]), statistics.median(trained[FIRST_STEPS:])
+    return statistics.fmean(made[FIRST_STEPS:]), statistics.fmean(trained[FIRST_STEPS:])
 
 
 def learning(names: list[str], settings: Params, seconds: float) -> bool:

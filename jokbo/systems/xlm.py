@@ -122,17 +122,18 @@ def stream(text: Text, step: int, rows: int, context: int, seed: int) -> dict[st
 def translations(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
     """Rows of texts and their translations: random pairs, as many as fit; one that is too long alone is cut."""
     draw = generator(seed, step, "pairs")
-    lengths_N = np.array([len(first) + len(second) + 2 for first, second in text.pairs])
-    order_BM = draw.integers(len(text.pairs), size=(rows, context // 4))
-    fits_BM = lengths_N[order_BM].cumsum(axis=1) <= context - 2
+    order_BM = draw.integers(len(text.pairs), size=(rows, context // 4)).tolist()
+    lengths_BM = [[sum(map(len, text.pairs[number])) + 2 for number in order_M] for order_M in order_BM]
+    fits_BM = np.cumsum(lengths_BM, axis=1) <= context - 2
+    sep = np.array([text.marks.sep])
     tokens_BT = torch.full((rows, context), text.marks.padding)
     languages_BT, positions_BT, real_BT = (torch.zeros_like(tokens_BT) for _ in range(3))
     for row, (order_M, count) in enumerate(zip(order_BM, fits_BM.sum(axis=1), strict=True)):
         chosen = [text.pairs[number] for number in order_M[: max(1, count)]]
         start = 0
         for language, texts in enumerate(zip(*chosen, strict=True)):
-            ended = [np.append(tokens, text.marks.sep) for tokens in texts]
-            tokens = np.concatenate([[text.marks.sep], *ended])[: context if count else context // 2]
+            ended = [part for tokens in texts for part in (tokens, sep)]
+            tokens = np.concatenate([sep, *ended])[: context if count else context // 2]
             end = start + len(tokens)
             tokens_BT[row, start:end] = torch.from_numpy(tokens)
             languages_BT[row, start:end] = language
