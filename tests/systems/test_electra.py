@@ -13,7 +13,15 @@ from transformers import AutoModelForMaskedLM, AutoModelForPreTraining
 
 from jokbo.systems import electra
 from jokbo.systems.common import Text
-from tests.systems.running_text import MARKS, SIZE, random_rows, running_text, same, sharpened
+from tests.systems.running_text import (
+    MARKS,
+    SIZE,
+    random_rows,
+    running_text,
+    same,
+    sharpened,
+    unigram_entropy,
+)
 
 SMALL = replace(SIZE, more={"generator": 0.5, "embedding": 24})
 
@@ -169,6 +177,28 @@ def test_a_short_training_against_a_generator_that_stays_bad() -> None:
     generator_loss, beside = short_training(learning, model, 200)
     assert generator_loss > 3.5
     assert beside < 0.5  # 42 of 48 samples are no word of the text
+
+
+def test_a_training_learns_more_than_how_often_each_token_comes() -> None:
+    """Both networks do, of text in which each token is mostly that before it plus seven."""
+    text, model = running_text(), electra.network(replace(SIZE, more={"generator": 1.0}), MARKS, 0)
+    objective, optimizer = (
+        electra.Objective(model, MARKS).train(),
+        torch.optim.AdamW(model.parameters(), 0.005),
+    )
+    generator_losses, discriminator_losses = [], []
+    for step in range(900):
+        loss, metrics = objective(**electra.batch(text, step, 16, SIZE.context, 0))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        generator_losses.append(metrics["generator_loss"].item())
+        discriminator_losses.append(metrics["discriminator_loss"].item())
+    entropy = unigram_entropy(text.corpus.shards[0])
+    print(f"{electra.TITLE}: to {np.mean(generator_losses[-50:]):.2f}, unigram entropy {entropy:.2f}")
+    assert np.mean(generator_losses[-50:]) < 0.75 * entropy
+    assert np.mean(discriminator_losses[-50:]) < 0.9 * np.mean(discriminator_losses[50:100])
 
 
 def test_batch_is_a_function_of_seed_and_step() -> None:
