@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from graphlib import TopologicalSorter
+from pathlib import Path
 
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
+from dvc.rwlock import RWLOCK_FILE, RWLockFileCorruptedError
 
 from jokbo.errors import InputError
 
@@ -22,7 +24,7 @@ def read(until: str | None = None) -> tuple[dict[str, set[str]], set[str]]:
         with Repo() as repo:
             graph = repo.index.graph
             needs = {stage.addressing: {other.addressing for other in graph[stage]} for stage in graph}
-            changed = set(repo.status())
+            changed = _changed(repo)
     except DvcException as error:
         raise InputError(f"dvc.yaml: {error}") from error
     if until:
@@ -35,6 +37,14 @@ def read(until: str | None = None) -> tuple[dict[str, set[str]], set[str]]:
         if name in changed or upstream & stale:
             stale.add(name)
     return ordered, stale
+
+
+def _changed(repo: Repo) -> set[str]:
+    try:
+        return set(repo.status())
+    except RWLockFileCorruptedError:  # a DVC killed while it wrote this list of who holds what; it can't mend it
+        (Path(repo.tmp_dir) / RWLOCK_FILE).unlink()
+        return set(repo.status())
 
 
 def _needed(name: str, needs: dict[str, set[str]]) -> dict[str, set[str]]:

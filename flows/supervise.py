@@ -70,7 +70,7 @@ def supervise(command: list[str]) -> int:
             seen |= _offspring(seen)
             if ready and not os.read(sys.stdin.fileno(), 1):
                 break
-    _stop(seen)
+    _stop(child, seen)
     return child.wait()
 
 
@@ -88,8 +88,10 @@ def _offspring(processes: set[psutil.Process]) -> set[psutil.Process]:
     return found
 
 
-def _stop(seen: set[psutil.Process]) -> None:
+def _stop(command: psutil.Process, seen: set[psutil.Process]) -> None:
     tree = [process for process in seen | _offspring(seen) if process.is_running()]
+    # the command first: DVC, if told after its stage, may die while it writes down that the stage has ended
+    tree.sort(key=lambda process: process != command)
     for process in tree:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()

@@ -75,6 +75,13 @@ def test_no_process_outlives_a_flow_that_is_stopped(served: Project, stop: str) 
     assert served.steps("pretrain") == list(range(done + 2))
 
 
+def test_a_lock_list_that_a_killed_dvc_left_half_written_is_no_obstacle(project: Project) -> None:
+    project.run("dvc", "repro")
+    (project.folder / ".dvc/tmp/rwlock").write_text('{"write": {"')
+    status, output = project.run(FLOW)
+    assert status == 0, output
+
+
 def test_dvc_killed_under_a_stage_is_tried_again_and_resumes(served: Project) -> None:
     flow = served.start(FLOW, STEPS="40", PAUSE="0.02")
     until(lambda: _counting(served), 120)

@@ -53,6 +53,30 @@ def test_nothing_outlives_the_end(end: str) -> None:
     assert supervisor.wait(timeout=10) != 0
 
 
+def test_the_command_is_told_before_what_it_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Otherwise it would see its child's end, and go on to what comes after."""
+    told: list[bool] = []
+    terminate = psutil.Process.terminate
+
+    def spied(process: psutil.Process) -> None:
+        told.append(process.ppid() == os.getpid())
+        terminate(process)
+
+    monkeypatch.setattr(psutil.Process, "terminate", spied)
+    started = tmp_path / "started"
+    code = f"""
+import pathlib, subprocess, sys, time
+children = [subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) for _ in range(8)]
+pathlib.Path({str(started)!r}).touch()
+time.sleep(600)
+"""
+    read, write = os.pipe()
+    monkeypatch.setattr(sys, "stdin", os.fdopen(read))
+    threading.Thread(target=lambda: (until(started.exists), os.close(write))).start()
+    supervise.supervise([sys.executable, "-c", code])
+    assert told == [True] + 8 * [False]
+
+
 def test_a_process_that_will_not_stop_is_killed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(supervise, "GRACE_SECONDS", 0.5)
     deaf = tmp_path / "deaf"
