@@ -21,8 +21,7 @@ from jokbo import params  # first: it keeps DeepSpeed quiet
 from jokbo.params import Params
 from jokbo.tracking import Run
 from jokbo.training import engine, processes
-from tasks.family import opened, pretrain
-from tasks.recipe import recipe
+from tasks.family import opened, pretrain, training_of
 from tasks.stage import Stage
 
 COST = 0.05  # of a whole step, at most
@@ -72,12 +71,13 @@ def step_times(name: str, settings: Params, steps: int) -> tuple[float, float]:
     some systems take two kinds of batches in turns)."""
     member = opened(name, settings.family)
     own = member.own
-    training = recipe(settings.family, own.precision, own.learning_rate, steps, own.batch, 0, member.muon)
+    training = training_of(member, steps, member.muon)
+    objective = member.module.Objective(member.fresh(settings.family.seed), member.marks)
     started = engine.start(
-        member.module.Objective(member.fresh(settings.family.seed), member.marks),
+        objective,
         batch=own.batch,
         precision=own.precision,
-        optimizer=training.optimizer,
+        optimizer=member.optimizer_of(objective) if member.optimizer_of else training.optimizer,
         gradient_clip=training.gradient_clip,
         compute=settings.compute,
     )

@@ -42,7 +42,8 @@ def read(until: str | None = None) -> tuple[dict[str, set[str]], set[str]]:
 def _changed(repo: Repo) -> set[str]:
     try:
         return set(repo.status())
-    except RWLockFileCorruptedError:  # a DVC killed while it wrote this list of who holds what; it can't mend it
+    except RWLockFileCorruptedError:
+        # a DVC was killed while it wrote this list of who reads and writes what, and none can mend it
         (Path(repo.tmp_dir) / RWLOCK_FILE).unlink()
         return set(repo.status())
 

@@ -24,18 +24,19 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from jokbo.data.packing import TokenCorpus
+from jokbo.errors import InputError
 from jokbo.finetuning.classifier import by_length
 from jokbo.finetuning.search import Classifier, Task, frozen, search, tasks_in
 from jokbo.systems.common import Marks, Size, Text, encoded, marks_of, save
 from jokbo.training import budget, engine, processes
 from tasks.paths import FACTS, FAMILY_DATA, FAMILY_MODELS, TASKS, TRANSLATIONS
-from tasks.recipe import fine_tune, recipe
+from tasks.recipe import adafactor, fine_tune, recipe
 from tasks.records import write_curves, write_metrics
 from tasks.stage import Stage, leads, run_stage
 from tasks.training import train
 
 if TYPE_CHECKING:
-    from jokbo.params import Family, System
+    from jokbo.params import Family, System, Training
 
 PROBE = 0.25  # of the steps: the trainings with and without a warm-up
 
@@ -62,6 +63,11 @@ class Member:
     def muon(self) -> float | None:
         """Muon's learning rate, where it is pretrained with Muon."""
         return self.settings.muon_learning_rate if self.own.optimizer == "muon" else None
+
+    @property
+    def optimizer_of(self) -> Callable[[nn.Module], torch.optim.Optimizer] | None:
+        """What makes its optimizer, where that is none of the engine's."""
+        return partial(adafactor, self.own.learning_rate) if self.own.optimizer == "adafactor" else None
 
     def rows_at(self, share: float) -> int:
         """Rows of a batch when a share of the budget is spent."""
@@ -96,6 +102,11 @@ def opened(name: str, settings: Family) -> Member:
 def family(stage: Stage) -> None:
     name, settings = stage.name.partition("@")[2], stage.params
     member = opened(name, settings)
+    if member.optimizer_of and stage.compute.zero_stage:
+        raise InputError(
+            f"params.yaml: family.systems.{name}.optimizer is {member.own.optimizer}, which needs whole matrices, and "
+            f"compute.zero_stage is {stage.compute.zero_stage}: make it 0, or choose adamw or muon"
+        )
     network, history, metrics = pretrain(stage, member)
     folder = FAMILY_MODELS / name
     if leads():
@@ -135,7 +146,8 @@ def pretrain(stage: Stage, member: Member) -> tuple[nn.Module, list[dict[str, fl
         def whole(step: int) -> engine.Batch:
             return member.batch(member.train, step, own.batch)
 
-        seconds = budget.seconds_of(objective, whole, own.precision)
+        settings = training_of(member, steps=1, muon=member.muon)
+        seconds = budget.seconds_of(objective, whole, settings, stage.compute, member.optimizer_of)
         return seconds * mean_rows / own.batch
 
     steps = budget.steps_for(
@@ -185,7 +197,15 @@ def timed_pretraining(
         if step == steps and leads():
             known.write_text(json.dumps((time.monotonic() - start) * steps / done))
 
-    history = pretraining(stage, member, objective, steps, "pretrain", muon=member.muon, after_step=count)
+    history = pretraining(
+        stage,
+        member,
+        objective,
+        training_of(member, steps, member.muon),
+        "pretrain",
+        optimizer=member.optimizer_of and member.optimizer_of(objective),
+        after_step=count,
+    )
     return history, json.loads(known.read_text())
 
 
@@ -193,20 +213,16 @@ def pretraining(
     stage: Stage,
     member: Member,
     objective: nn.Module,
-    steps: int,
+    settings: Training,
     part: str,
     *,
     warms_up: bool = True,
-    muon: float | None = None,
-    after_step: Callable[[int], None] | None = None,
+    **more: Any,
 ) -> list[dict[str, float]]:
-    """Trains in place for so many steps by the recipe of params.yaml; returns the curve."""
-    own = member.own
-    warmup = round(member.settings.warmup_fraction * steps)
-    settings = recipe(member.settings, own.precision, own.learning_rate, steps, own.batch, warmup, muon)
+    """Trains in place, with the batches and the schedule of the system; returns the curve."""
 
     def batch_at(step: int) -> engine.Batch:
-        return member.batch(member.train, step, member.rows_at(step / steps))
+        return member.batch(member.train, step, member.rows_at(step / settings.steps))
 
     return train(
         stage,
@@ -214,10 +230,17 @@ def pretraining(
         batch_at,
         settings,
         part=part,
-        schedule=schedule_of(member, steps, max(1, warmup), warms_up=warms_up),
+        schedule=schedule_of(member, settings.steps, max(1, settings.warmup_steps), warms_up=warms_up),
         compiled=False,  # small networks, for a minute
-        after_step=after_step,
+        **more,
     )
+
+
+def training_of(member: Member, steps: int, muon: float | None = None) -> Training:
+    """The training of so many steps by the recipe of params.yaml."""
+    own = member.own
+    warmup = round(member.settings.warmup_fraction * steps)
+    return recipe(member.settings, own.precision, own.learning_rate, steps, own.batch, warmup, muon)
 
 
 def schedule_of(member: Member, steps: int, warmup: int, *, warms_up: bool) -> engine.Schedule | None:
@@ -310,7 +333,8 @@ def extra(
     if own.schedule == "noam":  # with Adam, of which the claim is
         for key, warms_up in (("with_warmup", True), ("without_warmup", False)):
             objective = member.module.Objective(member.fresh(member.settings.seed), member.marks)
-            pretraining(stage, member, objective, max(1, round(PROBE * steps)), key, warms_up=warms_up)
+            probe = training_of(member, max(1, round(PROBE * steps)))
+            pretraining(stage, member, objective, probe, key, warms_up=warms_up)
             found[key] = {"nats": nats(member, objective)}
     return found
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+from transformers import Adafactor
+
 from jokbo import params
 from jokbo.finetuning.search import Classifier, Task, batches
 from jokbo.tracking import Run
@@ -40,6 +43,11 @@ def fine_tune(
         compiled=False,
         **more,
     )
+
+
+def adafactor(learning_rate: float, objective: nn.Module) -> Adafactor:
+    """Adafactor as T5 has it (Raffel et al. 2020, section 3.1.2): the rate is a share of each matrix's own scale."""
+    return Adafactor(objective.parameters(), lr=learning_rate, scale_parameter=True, relative_step=False)
 
 
 def recipe(

@@ -102,8 +102,8 @@ def batches(task: Task, rows: int, seed: int) -> Callable[[int], Batch]:
         chosen = np.concatenate(
             [sample_indices(step, rows, len(lengths_N), seed, task.name) for step in steps]
         )
-        by_length = chosen[np.argsort(lengths_N[chosen], kind="stable")].reshape(GROUPED, rows)
-        return by_length[epoch_order(GROUPED, seed, number)]
+        in_order = chosen[np.argsort(lengths_N[chosen], kind="stable")].reshape(GROUPED, rows)
+        return in_order[epoch_order(GROUPED, seed, number)]
 
     def batch_at(step: int) -> Batch:
         chosen_B = torch.from_numpy(group(step // GROUPED)[step % GROUPED])

@@ -107,8 +107,8 @@ class System(Section):
     dropout: DropoutRate
     context: Positive  # tokens of a row
     batch: Positive  # rows
-    optimizer: Literal["adamw", "muon"]  # of pretraining
-    learning_rate: Rate  # AdamW's; Muon's own is the family's
+    optimizer: Literal["adamw", "muon", "adafactor"]  # of pretraining
+    learning_rate: Rate  # AdamW's, or Adafactor's; Muon's own is the family's
     precision: Precision
     schedule: Literal["trapezoid", "noam", "one_cycle"]
     finetune: Literal[

@@ -11,7 +11,8 @@ a projection. Two LSTM layers with projections follow, the second with a residua
 A token here is a WordPiece: `characters` makes the table of its bytes from the strings of the vocabulary, `##` and
 all. Departures: the loss is the mean of both directions, as in the authors' code, where the paper has the sum; the
 softmax is whole, where they drew a sample of 8,192 words; states start at zero in each block and are not clipped.
-Dropout is between layers and before the softmax.
+Dropout is between layers and before the softmax. Matrices begin as in the authors' code, with the variance of what goes
+through kept: torch's defaults leave so little of it that for long nothing but frequencies is learned.
 
 Size: `width` is that of token vectors and projections, `more` holds `cells` of an LSTM, and `filters`: (width, number)
 of each convolution.
@@ -66,11 +67,28 @@ def characters(pieces: Sequence[str], longest: int = 50) -> Tensor:
     return table_VC
 
 
+def begin(linear: nn.Linear, bias: float = 0.0) -> None:
+    """A matrix that keeps the variance of what it is given: torch's default would lose two thirds at each."""
+    nn.init.normal_(linear.weight, std=linear.in_features**-0.5)
+    nn.init.constant_(linear.bias, bias)
+
+
+def begin_lstm(lstm: nn.LSTM) -> None:
+    """Xavier's matrices, and one as the bias of the forget gate, the second of the four."""
+    for name, parameter in lstm.named_parameters():
+        if name.startswith("weight"):
+            nn.init.xavier_uniform_(parameter)
+        else:
+            nn.init.zeros_(parameter)
+    nn.init.ones_(lstm.bias_hh_l0[lstm.hidden_size : 2 * lstm.hidden_size])
+
+
 class Highway(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.change, self.carry = nn.Linear(width, width), nn.Linear(width, width)
-        nn.init.ones_(self.carry.bias)  # it begins by carrying most of its input on
+        begin(self.change)
+        begin(self.carry, bias=2.0)  # it begins by carrying most of its input on
 
     def forward(self, x: Tensor) -> Tensor:
         carried = self.carry(x).sigmoid()
@@ -89,6 +107,7 @@ class CharacterVectors(nn.Module):
         found = sum(number for _, number in filters)
         self.highways = nn.Sequential(Highway(found), Highway(found))
         self.projection = nn.Linear(found, size.width)
+        begin(self.projection)
 
     def forward(self, tokens_BT: Tensor, multiple: int = 256) -> Tensor:
         """Each different token is computed once, and others up to a multiple: kernels are made for a shape."""
@@ -114,6 +133,9 @@ class BiLM(nn.Module):
             for _ in range(2)
         )
         self.softmax = nn.Linear(size.width, size.vocabulary)
+        for lstm in (*self.forwards, *self.backwards):
+            begin_lstm(lstm)
+        begin(self.softmax)
         self.dropout = nn.Dropout(size.dropout)
         # of a task's own training (equation 1), not of the language model's
         self.mix = nn.Parameter(torch.zeros(size.layers + 1))

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import copy
 import json
+import statistics
 import time
 import warnings
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +21,11 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from jokbo.training import processes
+from jokbo.tracking import Run
+from jokbo.training import engine, processes
 
 if TYPE_CHECKING:
-    from jokbo.params import Budget
+    from jokbo.params import Budget, Compute, Training
     from jokbo.training.engine import Batch
 
 TIMED_STEPS, FIRST_STEPS = 5, 3  # the first ones allocate memory and choose kernels
@@ -71,24 +74,32 @@ def flops_of(objective: nn.Module, batch: Batch) -> int:
     return counter.get_total_flops()
 
 
-def seconds_of(objective: nn.Module, batch_at: Callable[[int], Batch], precision: str) -> float:
-    """Seconds of one step on this rank's rows of the batch: the median of some on a copy, which leaves `objective` as
-    it is."""
-    network = copy.deepcopy(objective).to(processes.device())
-    optimizer = torch.optim.AdamW(network.parameters(), fused=True)
-    found = []
+def seconds_of(
+    objective: nn.Module,
+    batch_at: Callable[[int], Batch],
+    settings: Training,
+    compute: Compute,
+    optimizer_of: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
+) -> float:
+    """Seconds of one step of a training: the median of some, on a copy, which leaves `objective` as it is.
+
+    `settings` are of the training itself, whose steps are not looked at; an optimizer that they don't name is
+    `optimizer_of` the copy.
+    """
+    copied, ends = copy.deepcopy(objective), []
+    steps = FIRST_STEPS + TIMED_STEPS
     with torch.random.fork_rng():
-        for step in range(FIRST_STEPS + TIMED_STEPS):
-            start = time.perf_counter()
-            batch = {
-                name: value.to(processes.device())
-                for name, value in processes.share_of(batch_at(step)).items()
-            }
-            with processes.autocast(precision):
-                loss, _ = network(**batch)
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            loss.item()  # on a GPU, waits for it
-            found.append(time.perf_counter() - start)
-    return sorted(found[FIRST_STEPS:])[TIMED_STEPS // 2]
+        engine.train(
+            copied,
+            batch_at,
+            settings.model_copy(update={"steps": steps, "warmup_steps": 0}),
+            compute,
+            seed=0,
+            checkpoint_folder=None,
+            run=Run(),
+            name="time a step",
+            optimizer=optimizer_of and optimizer_of(copied),
+            compiled=False,
+            after_step=lambda step: ends.append(time.perf_counter()),
+        )
+    return statistics.median(end - start for start, end in pairwise(ends[FIRST_STEPS - 1 :]))

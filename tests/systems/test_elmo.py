@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 from torch import nn
 
@@ -71,7 +72,7 @@ def test_each_direction_sees_its_own_side_alone() -> None:
 
 
 def test_loss_is_the_mean_of_both_directions() -> None:
-    network = sharpened(tiny())
+    network = tiny().eval()
     rows = elmo.batch(running_text(), 3, 2, 32, 1)
     tokens_BT = rows["tokens_BT"]
     assert tokens_BT.shape == (2, 33)
@@ -128,6 +129,15 @@ def test_a_batch_is_a_function_of_seed_and_step() -> None:
     first = elmo.batch(text, 5, 4, 32, 1)
     assert same(first, elmo.batch(text, 5, 4, 32, 1))
     assert not same(first, elmo.batch(text, 6, 4, 32, 1))
+
+
+def test_matrices_begin_by_keeping_the_variance_and_lstms_by_remembering() -> None:
+    made = tiny()
+    drawn = torch.randn(2000, TINY.width, generator=torch.Generator().manual_seed(1))
+    assert made.softmax(drawn).std().item() == pytest.approx(1, abs=0.1)
+    for lstm in (*made.forwards, *made.backwards):
+        biases = (lstm.bias_ih_l0 + lstm.bias_hh_l0).chunk(4)  # input, forget, cell, output
+        assert [bias.unique().tolist() for bias in biases] == [[0.0], [1.0], [0.0], [0.0]]
 
 
 def test_weights_are_a_function_of_the_seed() -> None:

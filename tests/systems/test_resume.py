@@ -13,6 +13,7 @@ from torch import Tensor
 from jokbo.tracking import Run
 from jokbo.training import engine
 from jokbo.training.interruption import Interrupted
+from tasks.recipe import adafactor
 from tests.networks import compute, training
 from tests.systems import all_systems
 from tests.systems.all_systems import MARKS, NAMES, module_of, size_of
@@ -34,8 +35,9 @@ def trained(
             os.kill(os.getpid(), signal.SIGTERM)
         return system.batch(text, step, 8, SIZE.context, 0)
 
+    objective = system.Objective(network, MARKS)
     history = engine.train(
-        system.Objective(network, MARKS),
+        objective,
         batch_at,
         training(STEPS, precision="bf16"),
         compute(),
@@ -43,6 +45,7 @@ def trained(
         checkpoint_folder=folder,
         run=Run(),
         name=name,
+        optimizer=adafactor(0.03, objective) if name == "t5" else None,
     )
     weights = list(network.state_dict().values())
     assert not all(torch.equal(old, new) for old, new in zip(before, weights, strict=True))

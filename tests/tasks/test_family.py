@@ -192,6 +192,19 @@ def test_killed_in_pretraining_and_in_fine_tuning_it_ends_with_the_same_bits(pro
     assert all(path.stat().st_mtime_ns == moment for path, moment in done.items())
 
 
+def test_adafactor_and_zero_do_not_go_together(project: Path) -> None:
+    path = project / "params.yaml"
+    settings = path.read_text()
+    path.write_text(settings.replace("zero_stage: 0", "zero_stage: 1"))
+    try:
+        result = miniature.run(project, "tasks.family", "t5")
+    finally:
+        path.write_text(settings)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "family.systems.t5.optimizer is adafactor, which needs whole matrices" in result.stderr
+
+
 def test_without_a_warm_up_the_rate_begins_at_its_top_and_then_falls_as_it_does_with_one() -> None:
     own = SimpleNamespace(schedule="noam")
     member = SimpleNamespace(own=own, module=transformer, size=SimpleNamespace(width=128))

@@ -9,10 +9,23 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from jokbo import params
 from jokbo.training.budget import FIRST_STEPS, TIMED_STEPS, flops_of, seconds_of, steps_for
+from tests.networks import compute
 from tests.training.ranks import in_two_ranks
 
-ROWS, LENGTH, WIDTH, OUT, HEADS = 3, 5, 8, 6, 2
+ROWS, LENGTH, WIDTH, OUT, HEADS = 4, 5, 8, 6, 2
+TRAINING = params.Training(
+    steps=1,
+    batch=ROWS,
+    precision="bf16",
+    optimizer=params.Optimizer(
+        name="adamw", learning_rate=0.01, adam_learning_rate=0.01, betas=[0.9, 0.95], weight_decay=0.0
+    ),
+    warmup_steps=0,
+    decay_fraction=0.5,
+    gradient_clip=0.0,
+)
 
 
 class Linear(nn.Module):
@@ -81,7 +94,7 @@ def test_measuring_leaves_the_objective_and_chance_as_they_were(measure: str) ->
             asked.append(step)
             return inputs
 
-        assert seconds_of(objective, batch_at, "bf16") > 0
+        assert seconds_of(objective, batch_at, TRAINING, compute()) > 0
         assert asked == list(range(FIRST_STEPS + TIMED_STEPS))
     assert torch.equal(torch.get_rng_state(), state)
     assert all(parameter.grad is None for parameter in objective.parameters())
@@ -132,7 +145,8 @@ RANKS = """
 import sys
 from pathlib import Path
 import torch
-from tests.training.test_budget import Linear, steps
+from tests.networks import compute
+from tests.training.test_budget import TRAINING, Linear, steps
 from jokbo.training import budget, processes
 processes.join()
 folder, rows = Path(sys.argv[1]), []
@@ -144,7 +158,7 @@ class Watched(Linear):
         return super().forward(states)
 
 batch = {"states": torch.arange(4.0)[:, None, None].expand(4, 5, 8)}
-assert budget.seconds_of(Watched(), lambda step: batch, "bf16") > 0
+assert budget.seconds_of(Watched(), lambda step: batch, TRAINING, compute(processes=2)) > 0
 assert set(rows) == {2.0 * processes.rank()}
 seconds = 1.0 if processes.rank() else 0.5
 for _ in range(2):  # the second time from the file
