@@ -35,6 +35,14 @@ def _supervised(code: str = PARENT) -> tuple[subprocess.Popen, psutil.Process]:
     return supervisor, psutil.Process(int(supervisor.stdout.readline()))
 
 
+def _until_there_is(path: Path, code: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Supervises, in this process, a command whose lifeline ends once it has made the file; its exit status."""
+    read, write = os.pipe()
+    monkeypatch.setattr(sys, "stdin", os.fdopen(read))
+    threading.Thread(target=lambda: (until(path.exists), os.close(write))).start()
+    return supervise.supervise([sys.executable, "-c", code])
+
+
 def _gone(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
@@ -70,10 +78,7 @@ children = [subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600
 pathlib.Path({str(started)!r}).touch()
 time.sleep(600)
 """
-    read, write = os.pipe()
-    monkeypatch.setattr(sys, "stdin", os.fdopen(read))
-    threading.Thread(target=lambda: (until(started.exists), os.close(write))).start()
-    supervise.supervise([sys.executable, "-c", code])
+    _until_there_is(started, code, monkeypatch)
     assert told == [True] + 8 * [False]
 
 
@@ -86,10 +91,7 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 pathlib.Path({str(deaf)!r}).touch()
 time.sleep(600)
 """
-    read, write = os.pipe()
-    monkeypatch.setattr(sys, "stdin", os.fdopen(read))
-    threading.Thread(target=lambda: (until(deaf.exists), os.close(write))).start()
-    assert supervise.supervise([sys.executable, "-c", code]) == -signal.SIGKILL
+    assert _until_there_is(deaf, code, monkeypatch) == -signal.SIGKILL
 
 
 def test_follow_gives_lines_and_status() -> None:
