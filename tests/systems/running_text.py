@@ -55,16 +55,30 @@ def trained(
 ) -> tuple[nn.Module, list[float]]:
     """A network of SIZE after some steps of AdamW, and the loss at each."""
     network = system.network(SIZE, MARKS, 0)
-    objective = system.Objective(network, MARKS).train()
-    optimizer = torch.optim.AdamW(objective.parameters(), rate)
-    losses = []
+    objective = system.Objective(network, MARKS)
+    history = training(objective, list(objective.parameters()), batch or system.batch, text, steps, rate)
+    return network, [metrics["loss"].item() for metrics in history]
+
+
+def training(
+    objective: nn.Module,
+    learning: list[nn.Parameter],
+    batch: Callable[..., dict[str, Tensor]],
+    text: Text,
+    steps: int,
+    rate: float = 0.005,
+) -> list[dict[str, Tensor]]:
+    """The loss and the metrics of each step of AdamW on the parameters that are `learning`."""
+    objective.train()
+    optimizer = torch.optim.AdamW(learning, rate)
+    history = []
     for step in range(steps):
-        loss, _ = objective(**(batch or system.batch)(text, step, 16, SIZE.context, 0))
+        loss, metrics = objective(**batch(text, step, 16, SIZE.context, 0))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(loss.item())
-    return network, losses
+        history.append({**metrics, "loss": loss.detach()})
+    return history
 
 
 def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:

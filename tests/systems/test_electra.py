@@ -20,6 +20,7 @@ from tests.systems.running_text import (
     running_text,
     same,
     sharpened,
+    training,
     unigram_entropy,
 )
 
@@ -143,28 +144,13 @@ def test_both_networks_open_with_auto_models(tmp_path: Path) -> None:
         assert torch.equal(opened.eval()(tokens_BT).logits, mine(tokens_BT).logits)
 
 
-def training(
-    learning: list[nn.Parameter], model: electra.Electra, text: Text, steps: int
-) -> list[dict[str, torch.Tensor]]:
-    """The metrics of each step."""
-    objective, optimizer = electra.Objective(model, MARKS).train(), torch.optim.AdamW(learning, 0.005)
-    found = []
-    for step in range(steps):
-        loss, metrics = objective(**electra.batch(text, step, 16, SIZE.context, 0))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        found.append(metrics)
-    return found
-
-
 def short_training(learning: list[nn.Parameter], model: electra.Electra, steps: int) -> tuple[float, float]:
     """On text of six of the words at random: the generator's loss at the end, and the discriminator's
     as a share of the entropy of how many tokens are replaced."""
     few = np.random.default_rng(0).integers(MARKS.mask + 1, MARKS.mask + 7, 20_000).astype(np.uint16)
     text = Text(replace(running_text().corpus, shards=(few,), total_tokens=len(few)), MARKS, SIZE.vocabulary)
     found = []
-    for metrics in training(learning, model, text, steps):
+    for metrics in training(electra.Objective(model, MARKS), learning, electra.batch, text, steps):
         share = metrics["replaced"]
         entropy = -(share * share.log() + (1 - share) * (1 - share).log())
         found.append([metrics["generator_loss"], metrics["discriminator_loss"] / entropy])
@@ -192,7 +178,8 @@ def test_a_short_training_against_a_generator_that_stays_bad() -> None:
 def test_a_training_learns_more_than_how_often_each_token_comes() -> None:
     """Both networks do, of text in which each token is mostly that before it plus seven."""
     text, model = running_text(), electra.network(replace(SIZE, more={"generator": 1.0}), MARKS, 0)
-    history = training(list(model.parameters()), model, text, 900)
+    objective = electra.Objective(model, MARKS)
+    history = training(objective, list(model.parameters()), electra.batch, text, 900)
     generator_losses, discriminator_losses = (
         [metrics[name].item() for metrics in history] for name in ("generator_loss", "discriminator_loss")
     )
