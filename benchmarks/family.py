@@ -21,7 +21,7 @@ from jokbo import params  # first: it keeps DeepSpeed quiet
 from jokbo.params import Params
 from jokbo.tracking import Run
 from jokbo.training import engine, processes
-from tasks.family import opened, pretrain, training_of
+from tasks.family import opened, pretrain
 from tasks.stage import Stage
 
 COST = 0.05  # of a whole step, at most
@@ -71,13 +71,13 @@ def step_times(name: str, settings: Params, steps: int) -> tuple[float, float]:
     some systems take two kinds of batches in turns)."""
     member = opened(name, settings.family)
     own = member.own
-    training = training_of(member, steps, member.muon)
+    training = member.training(steps)
     objective = member.module.Objective(member.fresh(settings.family.seed), member.marks)
     started = engine.start(
         objective,
         batch=own.batch,
         precision=own.precision,
-        optimizer=member.optimizer_of(objective) if member.optimizer_of else training.optimizer,
+        optimizer=member.optimizer(objective) or training.optimizer,
         gradient_clip=training.gradient_clip,
         compute=settings.compute,
     )

@@ -59,15 +59,16 @@ class Member:
         more = {key: value for key, value in self.size.more.items() if begins or key != "teacher"}
         return self.module.network(replace(self.size, more=more), self.marks, seed)
 
-    @property
-    def muon(self) -> float | None:
-        """Muon's learning rate, where it is pretrained with Muon."""
-        return self.settings.muon_learning_rate if self.own.optimizer == "muon" else None
+    def training(self, steps: int, *, adam: bool = False) -> Training:
+        """Its pretraining of so many steps by the recipe of params.yaml; or, for a probe, the same with Adam."""
+        own, settings = self.own, self.settings
+        warmup = round(settings.warmup_fraction * steps)
+        muon = settings.muon_learning_rate if own.optimizer == "muon" and not adam else None
+        return recipe(settings, own.precision, own.learning_rate, steps, own.batch, warmup, muon)
 
-    @property
-    def optimizer_of(self) -> Callable[[nn.Module], torch.optim.Optimizer] | None:
-        """What makes its optimizer, where that is none of the engine's."""
-        return partial(adafactor, self.own.learning_rate) if self.own.optimizer == "adafactor" else None
+    def optimizer(self, objective: nn.Module) -> torch.optim.Optimizer | None:
+        """Of its pretraining, where the engine does not make it."""
+        return adafactor(self.own.learning_rate, objective) if self.own.optimizer == "adafactor" else None
 
     def rows_at(self, share: float) -> int:
         """Rows of a batch when a share of the budget is spent."""
@@ -102,9 +103,9 @@ def opened(name: str, settings: Family) -> Member:
 def family(stage: Stage) -> None:
     name, settings = stage.name.partition("@")[2], stage.params
     member = opened(name, settings)
-    if member.optimizer_of and stage.compute.zero_stage:
+    if member.own.optimizer == "adafactor" and stage.compute.zero_stage:
         raise InputError(
-            f"params.yaml: family.systems.{name}.optimizer is {member.own.optimizer}, which needs whole matrices, and "
+            f"params.yaml: family.systems.{name}.optimizer is adafactor, which needs whole matrices, and "
             f"compute.zero_stage is {stage.compute.zero_stage}: make it 0, or choose adamw or muon"
         )
     network, history, metrics = pretrain(stage, member)
@@ -146,8 +147,7 @@ def pretrain(stage: Stage, member: Member) -> tuple[nn.Module, list[dict[str, fl
         def whole(step: int) -> engine.Batch:
             return member.batch(member.train, step, own.batch)
 
-        settings = training_of(member, steps=1, muon=member.muon)
-        seconds = budget.seconds_of(objective, whole, settings, stage.compute, member.optimizer_of)
+        seconds = budget.seconds_of(objective, whole, member.training(1), stage.compute, member.optimizer)
         return seconds * mean_rows / own.batch
 
     steps = budget.steps_for(
@@ -201,9 +201,9 @@ def timed_pretraining(
         stage,
         member,
         objective,
-        training_of(member, steps, member.muon),
+        member.training(steps),
         "pretrain",
-        optimizer=member.optimizer_of and member.optimizer_of(objective),
+        optimizer=member.optimizer(objective),
         after_step=count,
     )
     return history, json.loads(known.read_text())
@@ -234,13 +234,6 @@ def pretraining(
         compiled=False,  # small networks, for a minute
         **more,
     )
-
-
-def training_of(member: Member, steps: int, muon: float | None = None) -> Training:
-    """The training of so many steps by the recipe of params.yaml."""
-    own = member.own
-    warmup = round(member.settings.warmup_fraction * steps)
-    return recipe(member.settings, own.precision, own.learning_rate, steps, own.batch, warmup, muon)
 
 
 def schedule_of(member: Member, steps: int, warmup: int, *, warms_up: bool) -> engine.Schedule | None:
@@ -333,7 +326,7 @@ def extra(
     if own.schedule == "noam":  # with Adam, of which the claim is
         for key, warms_up in (("with_warmup", True), ("without_warmup", False)):
             objective = member.module.Objective(member.fresh(member.settings.seed), member.marks)
-            probe = training_of(member, max(1, round(PROBE * steps)))
+            probe = member.training(max(1, round(PROBE * steps)), adam=True)
             pretraining(stage, member, objective, probe, key, warms_up=warms_up)
             found[key] = {"nats": nats(member, objective)}
     return found

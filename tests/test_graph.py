@@ -61,7 +61,7 @@ def test_the_paths_of_a_system_are_its_paper_that_which_it_imports_and_its_teach
     assert own["distilbert"] == [
         "jokbo/systems/distilbert.py",
         "jokbo/systems/roberta.py",
-        "models/family/bert",
+        "models/family/bert_deep",
     ]
     shared = {path for path in STAGES["family"]["do"]["deps"] if path.startswith("jokbo/systems/")}
     assert shared == {f"jokbo/systems/{name}.py" for name in ("common", "gpt", "masking", "noise")}
@@ -120,9 +120,16 @@ def test_the_closure_sees_imports_in_functions_and_not_those_for_type_checkers(
     assert output.split() == expected
 
 
-FEW = ("bahdanau", "bert", "deberta", "distilbert", "elmo", "roberta")  # systems of the project that is run
+FEW = (
+    "bahdanau",
+    "bert_deep",
+    "deberta",
+    "distilbert",
+    "elmo",
+    "roberta",
+)  # systems of the project that is run
 OF_FAMILY = {"family_text", "family_baselines", "family_table", *(f"family@{name}" for name in FEW)}
-TEACHER = {"family@bert", "family@distilbert", "family_table"}
+TEACHER = {"family@bert_deep", "family@distilbert", "family_table"}
 
 
 @pytest.mark.parametrize(
@@ -158,7 +165,7 @@ def test_an_edit_makes_its_stage_and_what_follows_stale_and_nothing_else(
         ("jokbo/systems/noise.py", "#", "##", OF_FAMILY - {"family_text", "family_baselines"}),
         ("params.yaml", "  seed: 1", "  seed: 2", OF_FAMILY - {"family_text", "family_baselines"}),
         ("params.yaml", "    elmo: 1", "    elmo: 2", {"family@elmo", "family_table"}),
-        ("params.yaml", "    bert: 1", "    bert: 2", TEACHER),
+        ("params.yaml", "    bert_deep: 1", "    bert_deep: 2", TEACHER),
         ("jokbo/systems/elmo.py", "#", "##", {"family@elmo", "family_table"}),
         (
             "jokbo/systems/roberta.py",

@@ -112,11 +112,15 @@ def test_the_shipped_file_is_valid() -> None:
             "family.systems.xlm.text is both: it must be one of family_text.texts",
         ),
         (
-            "models/family/bert",
+            "models/family/bert_deep",
             "models/family/bort",
             "it must be models/family/ and the name of a system without",
         ),
-        ("models/family/bert", "models/family/xlm", "text, width, heads and context must be the teacher's"),
+        (
+            "models/family/bert_deep",
+            "models/family/xlm",
+            "text, width, heads and context must be the teacher's",
+        ),
         (
             "micro_batch: 0",
             "micro_batch: 16",

@@ -20,7 +20,7 @@ from transformers import AlbertConfig, AlbertForPreTraining
 from jokbo.systems.bert import halves, pair_rows, windows
 from jokbo.systems.common import Marks, Paper, Size, Text, generator
 from jokbo.systems.gpt import GELU
-from jokbo.systems.masking import framed, masked_loss, replaced, spans
+from jokbo.systems.masking import masked_loss, mean_of_text, replaced, spans
 
 TITLE, YEAR, OBJECTIVE = "ALBERT", 2020, "masked n-grams, sentence order"
 NATS = "masked"
@@ -109,6 +109,5 @@ def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str
 
 
 def features(network: AlbertForPreTraining, tokens_BT: Tensor, marks: Marks) -> Tensor:
-    """The pooled state of [CLS]."""
-    inputs_BT = framed(tokens_BT, marks, network.config.max_position_embeddings)
-    return network.albert(inputs_BT, attention_mask=inputs_BT != marks.padding).pooler_output
+    """The mean of the states."""
+    return mean_of_text(network.albert, tokens_BT, marks, network.config.max_position_embeddings)

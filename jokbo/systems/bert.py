@@ -26,7 +26,7 @@ from transformers import BertConfig, BertForPreTraining
 from jokbo.data.batches import sample_indices
 from jokbo.data.packing import TokenCorpus
 from jokbo.systems.common import Marks, Paper, Size, Text, generator
-from jokbo.systems.masking import framed, masked, masked_loss
+from jokbo.systems.masking import begin_near, masked, masked_loss, mean_of_text
 
 TITLE, YEAR, OBJECTIVE = "BERT", 2019, "masked tokens (static), next sentence"
 NATS = "masked"
@@ -53,7 +53,9 @@ def configuration(size: Size, marks: Marks) -> BertConfig:
 
 def network(size: Size, marks: Marks, seed: int) -> BertForPreTraining:
     torch.manual_seed(seed)
-    return BertForPreTraining(configuration(size, marks))
+    made = BertForPreTraining(configuration(size, marks))
+    begin_near(made.bert.embeddings.position_embeddings)
+    return made
 
 
 class Objective(nn.Module):
@@ -181,6 +183,5 @@ def pair_rows(text: Text, pairs_B22: np.ndarray, context: int) -> tuple[Tensor, 
 
 
 def features(network: BertForPreTraining, tokens_BT: Tensor, marks: Marks) -> Tensor:
-    """The pooled state of [CLS], as section 3.2 fine-tunes it."""
-    inputs_BT = framed(tokens_BT, marks, network.config.max_position_embeddings)
-    return network.bert(inputs_BT, attention_mask=inputs_BT != marks.padding).pooler_output
+    """The mean of the states."""
+    return mean_of_text(network.bert, tokens_BT, marks, network.config.max_position_embeddings)

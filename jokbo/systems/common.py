@@ -22,6 +22,7 @@ first.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -161,6 +162,14 @@ def at(states_BTD: Tensor, places_B: Tensor) -> Tensor:
 def mean_state(states_BTD: Tensor, real_BT: Tensor) -> Tensor:
     """The mean [B, D] of each row's states that are real, not of padding."""
     return (states_BTD * real_BT[:, :, None]).sum(dim=1) / real_BT.sum(dim=1, keepdim=True)
+
+
+def sinusoids(length: int, width: int, device: torch.device | None = None) -> Tensor:
+    """Positions [length, width]: sine and cosine in turn, wavelengths from 2 pi to 10000 * 2 pi (Vaswani et al. 2017,
+    section 3.5)."""
+    rates = torch.exp(torch.arange(0, width, 2, device=device) * (-math.log(10000) / width))
+    angles = torch.arange(length, device=device)[:, None] * rates
+    return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
 
 
 def exact(x: Tensor) -> torch.autocast:

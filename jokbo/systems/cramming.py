@@ -25,9 +25,8 @@ from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.bert.modeling_bert import eager_attention_forward
 
-from jokbo.systems.common import Marks, Paper, Size, Text, generator, mean_state
+from jokbo.systems.common import Marks, Paper, Size, Text, generator, mean_state, sinusoids
 from jokbo.systems.masking import full_sentences, masked, masked_loss
-from jokbo.systems.transformer import sinusoids
 
 TITLE, YEAR, OBJECTIVE = "Cramming", 2023, "masked tokens"
 NATS = "loss"

@@ -27,7 +27,7 @@ from transformers.models.deberta.modeling_deberta import DebertaLayer, Disentang
 
 from jokbo.systems import roberta
 from jokbo.systems.common import Marks, Paper, Size
-from jokbo.systems.masking import gathered, state_of_cls, weighted_mean
+from jokbo.systems.masking import gathered, mean_of_text, weighted_mean
 
 TITLE, YEAR, OBJECTIVE = "DeBERTa", 2021, "masked tokens"
 NATS = "loss"
@@ -212,5 +212,5 @@ class Objective(nn.Module):
 
 
 def features(network: Deberta, tokens_BT: Tensor, marks: Marks) -> Tensor:
-    """The state of [CLS] after the encoder's last layer, as the authors fine-tune: without the decoder."""
-    return state_of_cls(network.deberta, tokens_BT, marks, network.config.max_position_embeddings)
+    """The mean of the encoder's last states, as the authors fine-tune: without the decoder."""
+    return mean_of_text(network.deberta, tokens_BT, marks, network.config.max_position_embeddings)

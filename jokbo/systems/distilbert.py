@@ -23,7 +23,7 @@ from transformers import BertForPreTraining, DistilBertConfig, DistilBertForMask
 from jokbo.errors import InputError
 from jokbo.systems import roberta
 from jokbo.systems.common import Marks, Paper, Size
-from jokbo.systems.masking import gathered, state_of_cls, weighted_mean
+from jokbo.systems.masking import gathered, mean_of_text, weighted_mean
 
 TITLE, YEAR, OBJECTIVE = "DistilBERT", 2019, "masked tokens, distillation from BERT"
 NATS = "masked_loss"
@@ -166,5 +166,5 @@ def soft_targets(mine_BKV: Tensor, theirs_BKV: Tensor, temperature: float = TEMP
 
 
 def features(network: DistilBertForMaskedLM, tokens_BT: Tensor, marks: Marks) -> Tensor:
-    """The state of [CLS]."""
-    return state_of_cls(network.distilbert, tokens_BT, marks, network.config.max_position_embeddings)
+    """The mean of the states."""
+    return mean_of_text(network.distilbert, tokens_BT, marks, network.config.max_position_embeddings)

@@ -6,8 +6,9 @@ original one ("replaced token detection", section 2). A generator, trained besid
 discriminator's 50 times (equation after figure 2); no gradient goes through the samples, so it is no GAN. The generator
 is a quarter to a half as wide (section 3.2) and shares the embeddings; it is thrown away after pretraining.
 
-As in the paper the masked tokens are all [MASK] to the generator (the authors' code leaves 15% of them as they were).
-The embeddings are shared as in that code: positions, segments and their norm as well as tokens.
+As in the authors' code 15% of the tokens to be predicted are left as they were, and the others [MASK] (the paper says
+all): from [MASK] alone the generator learns nothing above frequencies in the time that the family has. The embeddings
+are shared as in that code too: positions, segments and their norm as well as tokens.
 
 Sampling takes one uniform number a masked place from the batch and inverts the cumulative distribution with it: the
 same distribution as the authors' Gumbel noise for a vocabulary's share of the random numbers, and no global state.
@@ -22,7 +23,15 @@ from torch import Tensor, nn
 from transformers import ElectraConfig, ElectraForMaskedLM, ElectraForPreTraining
 
 from jokbo.systems.common import Marks, Paper, Size, Text, generator
-from jokbo.systems.masking import framed, full_sentences, gathered, masked, state_of_cls, weighted_mean
+from jokbo.systems.masking import (
+    begin_near,
+    framed,
+    full_sentences,
+    gathered,
+    masked,
+    mean_of_text,
+    weighted_mean,
+)
 
 TITLE, YEAR, OBJECTIVE = "ELECTRA", 2020, "replaced-token detection"
 NATS = "generator_loss"
@@ -35,6 +44,7 @@ PAPER_SIZES = {  # table 6; it rounds to millions
     "large": Paper(Size(30522, 24, 1024, 16, 512, 0.1, {"generator": 1 / 4}), 335e6, DISCRIMINATOR),
 }
 WEIGHT = 50.0  # of the discriminator's loss: lambda of section 2, table 6
+KEPT = 0.15  # of the tokens to be predicted
 
 
 class Electra(nn.Module):
@@ -59,9 +69,9 @@ def network(size: Size, marks: Marks, seed: int) -> Electra:
     share = size.more["generator"]
     heads = max(1, round(share * size.heads))  # of the discriminator's size, as in the authors' code
     small = _configuration(size, marks, heads * size.width // size.heads, heads)
-    return Electra(
-        ElectraForPreTraining(_configuration(size, marks, size.width, size.heads)), ElectraForMaskedLM(small)
-    )
+    reader = ElectraForPreTraining(_configuration(size, marks, size.width, size.heads))
+    begin_near(reader.electra.embeddings.position_embeddings)
+    return Electra(reader, ElectraForMaskedLM(small))
 
 
 def _configuration(size: Size, marks: Marks, width: int, heads: int) -> ElectraConfig:
@@ -127,13 +137,13 @@ def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str
     marks = text.marks
     tokens_BT = framed(full_sentences(text, step, rows, context - 2, seed), marks, context)
     draw = generator(seed, step, "electra")
-    known = {"mask": marks.mask, "vocabulary": text.vocabulary, "kept": 0, "random": 0}
+    known = {"mask": marks.mask, "vocabulary": text.vocabulary, "kept": KEPT, "random": 0}
     hidden = masked(tokens_BT, tokens_BT > marks.mask, draw, **known)
     uniforms_BK = torch.from_numpy(draw.random(hidden.places_BK.shape, dtype="float32"))
     return {**hidden._asdict(), "uniforms_BK": uniforms_BK}
 
 
 def features(network: Electra, tokens_BT: Tensor, marks: Marks) -> Tensor:
-    """The discriminator's state of [CLS]."""
+    """The mean of the discriminator's states."""
     reader = network.discriminator
-    return state_of_cls(reader.electra, tokens_BT, marks, reader.config.max_position_embeddings)
+    return mean_of_text(reader.electra, tokens_BT, marks, reader.config.max_position_embeddings)

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from jokbo.systems.common import Marks, Text
+from jokbo.systems.common import Marks, Text, mean_state, sinusoids
 from jokbo.systems.gpt import mean_one
+
+AMPLITUDE = 0.1  # of positions at first: above tokens' 0.02, or attention is as good as blind to them
 
 
 class Masked(NamedTuple):
@@ -158,10 +160,22 @@ def framed(tokens_BT: Tensor, marks: Marks, context: int) -> Tensor:
     return framed_BT.scatter(1, ends_B1, marks.sep)
 
 
-def state_of_cls(trunk: PreTrainedModel, tokens_BT: Tensor, marks: Marks, context: int) -> Tensor:
-    """The last state [B, D] of the [CLS] before each row of padded text."""
+def mean_of_text(trunk: PreTrainedModel, tokens_BT: Tensor, marks: Marks, context: int) -> Tensor:
+    """The mean [B, D] of the last states of each row of padded text, its marks among them.
+
+    The papers classify by the state of [CLS]. The mean is the better vector as long as nothing has taught [CLS] to
+    gather a text (Reimers and Gurevych 2019, table 6), least of all where it is only ever context.
+    """
     inputs_BT = framed(tokens_BT, marks, context)
-    return trunk(inputs_BT, attention_mask=inputs_BT != marks.padding).last_hidden_state[:, 0]
+    real_BT = inputs_BT != marks.padding
+    return mean_state(trunk(inputs_BT, attention_mask=real_BT).last_hidden_state, real_BT)
+
+
+@torch.no_grad()
+def begin_near(positions: nn.Embedding) -> None:
+    """Lets learned vectors of positions begin as sinusoids, at which near ones are alike. From random ones, as the
+    papers have it, a masked token's neighbours are found by chance, and that takes longer than the family trains."""
+    positions.weight.copy_(AMPLITUDE * sinusoids(*positions.weight.shape, positions.weight.device))
 
 
 def full_sentences(text: Text, step: int, rows: int, length: int, seed: int) -> Tensor:

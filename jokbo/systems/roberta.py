@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import RobertaConfig, RobertaForMaskedLM
 
 from jokbo.systems.common import Marks, Paper, Size, Text, generator
-from jokbo.systems.masking import framed, full_sentences, masked, masked_loss, state_of_cls
+from jokbo.systems.masking import begin_near, framed, full_sentences, masked, masked_loss, mean_of_text
 
 TITLE, YEAR, OBJECTIVE = "RoBERTa", 2019, "masked tokens (dynamic)"
 NATS = "loss"
@@ -29,7 +29,7 @@ PAPER_SIZES = {
 
 def network(size: Size, marks: Marks, seed: int) -> RobertaForMaskedLM:
     torch.manual_seed(seed)
-    return RobertaForMaskedLM(
+    made = RobertaForMaskedLM(
         RobertaConfig(
             vocab_size=size.vocabulary,
             hidden_size=size.width,
@@ -46,6 +46,8 @@ def network(size: Size, marks: Marks, seed: int) -> RobertaForMaskedLM:
             eos_token_id=marks.sep,
         )
     )
+    begin_near(made.roberta.embeddings.position_embeddings)
+    return made
 
 
 class Objective(nn.Module):
@@ -69,6 +71,6 @@ def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str
 
 
 def features(network: RobertaForMaskedLM, tokens_BT: Tensor, marks: Marks) -> Tensor:
-    """The state of [CLS]."""
+    """The mean of the states."""
     context = network.config.max_position_embeddings - marks.padding - 1
-    return state_of_cls(network.roberta, tokens_BT, marks, context)
+    return mean_of_text(network.roberta, tokens_BT, marks, context)

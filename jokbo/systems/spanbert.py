@@ -20,7 +20,15 @@ from transformers import BertConfig, BertForMaskedLM
 
 from jokbo.systems import bert
 from jokbo.systems.common import Marks, Paper, Size, Text, generator
-from jokbo.systems.masking import framed, gathered, replaced, spans, state_of_cls, weighted_mean
+from jokbo.systems.masking import (
+    begin_near,
+    framed,
+    gathered,
+    mean_of_text,
+    replaced,
+    spans,
+    weighted_mean,
+)
 
 TITLE, YEAR, OBJECTIVE = "SpanBERT", 2020, "masked spans, span boundary"
 NATS = "masked"
@@ -64,7 +72,9 @@ class SpanBert(BertForMaskedLM):
 
 def network(size: Size, marks: Marks, seed: int) -> SpanBert:
     torch.manual_seed(seed)
-    return SpanBert(bert.configuration(size, marks))
+    made = SpanBert(bert.configuration(size, marks))
+    begin_near(made.bert.embeddings.position_embeddings)
+    return made
 
 
 class Objective(nn.Module):
@@ -120,5 +130,5 @@ def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str
 
 
 def features(network: SpanBert, tokens_BT: Tensor, marks: Marks) -> Tensor:
-    """The state of [CLS]."""
-    return state_of_cls(network.bert, tokens_BT, marks, network.config.max_position_embeddings)
+    """The mean of the states."""
+    return mean_of_text(network.bert, tokens_BT, marks, network.config.max_position_embeddings)

@@ -16,13 +16,12 @@ papers have no classifier: it reads the mean of the encoder's states.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from jokbo.systems.common import Marks, Paper, Size, Text, mean_state
+from jokbo.systems.common import Marks, Paper, Size, Text, mean_state, sinusoids
 
 TITLE, YEAR, OBJECTIVE = "Transformer", 2017, "the second half of a text from the first"
 NATS = "nll"
@@ -34,13 +33,6 @@ PAPER_SIZES = {
     "base": Paper(Size(37000, layers=6, width=512, heads=8, context=512, dropout=0.1), 65e6, tolerance=0.035),
     "big": Paper(Size(37000, layers=6, width=1024, heads=16, context=512, dropout=0.3), 213e6),
 }
-
-
-def sinusoids(length: int, width: int, device: torch.device | None = None) -> Tensor:
-    """Positions [length, width]: sine and cosine in turn, wavelengths from 2 pi to 10000 * 2 pi (section 3.5)."""
-    rates = torch.exp(torch.arange(0, width, 2, device=device) * (-math.log(10000) / width))
-    angles = torch.arange(length, device=device)[:, None] * rates
-    return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
 
 
 class Attention(nn.Module):

@@ -25,8 +25,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
 
-from jokbo.systems.common import Marks, Paper, Size, Text, generator
-from jokbo.systems.masking import masked, masked_loss
+from jokbo.systems.common import Marks, Paper, Size, Text, generator, mean_state
+from jokbo.systems.masking import begin_near, masked, masked_loss
 
 TITLE, YEAR, OBJECTIVE = "XLM", 2019, "masked tokens, of translations too"
 NATS = "loss"
@@ -59,7 +59,9 @@ def network(size: Size, marks: Marks, seed: int) -> PreTrainedModel:
         mask_index=marks.mask,
         mask_token_id=marks.mask,
     )
-    return AutoModelForMaskedLM.from_config(config, dtype=torch.float32)
+    made = AutoModelForMaskedLM.from_config(config, dtype=torch.float32)
+    begin_near(made.base_model.position_embeddings)
+    return made
 
 
 class Objective(nn.Module):
@@ -149,12 +151,11 @@ def translations(text: Text, step: int, rows: int, context: int, seed: int) -> d
 
 
 def features(network: PreTrainedModel, tokens_BT: Tensor, marks: Marks) -> Tensor:
-    """The last state of the first mark (section 4.1), of texts in the first language."""
+    """The mean of the states (masking.mean_of_text says why), of texts in the first language."""
     rows_BT = nn.functional.pad(tokens_BT, (1, 0), value=marks.sep)
     rows_BT = rows_BT[:, : network.config.max_position_embeddings]
+    real_BT = (rows_BT != marks.padding).long()
     states_BTD = network.base_model(
-        input_ids=rows_BT,
-        langs=torch.zeros_like(rows_BT),
-        attention_mask=(rows_BT != marks.padding).long(),
+        input_ids=rows_BT, langs=torch.zeros_like(rows_BT), attention_mask=real_BT
     ).last_hidden_state
-    return states_BTD[:, 0]
+    return mean_state(states_BTD, real_BT)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from jokbo.systems.common import Marks, Paper, Size, Text, at, generator
+from jokbo.systems.common import Marks, Paper, Size, Text, generator, mean_state
 from jokbo.systems.gpt import mean_one
 from jokbo.systems.masking import weighted_mean
 
@@ -128,10 +128,11 @@ def spans(rows: int, length: int, draw: np.random.Generator) -> np.ndarray:
 
 
 def features(network: PreTrainedModel, tokens_BT: Tensor, marks: Marks) -> Tensor:
-    """The last state of [CLS] after text and [SEP]; relative positions know no end of the context."""
+    """The mean of the states (masking.mean_of_text says why), of text, [SEP] and [CLS]; relative positions know no end
+    of the context."""
     lengths_B1 = (tokens_BT != marks.padding).sum(dim=1, keepdim=True)
     rows_BT = nn.functional.pad(tokens_BT, (0, 2), value=marks.padding)
     rows_BT = rows_BT.scatter(1, lengths_B1, marks.sep).scatter(1, lengths_B1 + 1, marks.cls)
     real_BT = (torch.arange(rows_BT.shape[1], device=rows_BT.device) <= lengths_B1 + 1).float()
     states_BTD = network.base_model(input_ids=rows_BT, attention_mask=real_BT).last_hidden_state
-    return at(states_BTD, lengths_B1[:, 0] + 1)
+    return mean_state(states_BTD, real_BT)

@@ -79,12 +79,12 @@ def seconds_of(
     batch_at: Callable[[int], Batch],
     settings: Training,
     compute: Compute,
-    optimizer_of: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
+    optimizer_of: Callable[[nn.Module], torch.optim.Optimizer | None] = lambda objective: None,
 ) -> float:
     """Seconds of one step of a training: the median of some, on a copy, which leaves `objective` as it is.
 
-    `settings` are of the training itself, whose steps are not looked at; an optimizer that they don't name is
-    `optimizer_of` the copy.
+    `settings` are of the training itself, whose steps are not looked at; `optimizer_of` the copy is its optimizer,
+    where that is not the one that they name.
     """
     copied, ends = copy.deepcopy(objective), []
     steps = FIRST_STEPS + TIMED_STEPS
@@ -98,7 +98,7 @@ def seconds_of(
             checkpoint_folder=None,
             run=Run(),
             name="time a step",
-            optimizer=optimizer_of and optimizer_of(copied),
+            optimizer=optimizer_of(copied),
             compiled=False,
             after_step=lambda step: ends.append(time.perf_counter()),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -67,3 +68,12 @@ def test_a_saved_network_is_whole(name: str, tmp_path: Path) -> None:
         opened = common.load(system.network, MARKS, tmp_path / name)
         assert same(opened.state_dict(), network.state_dict())
         assert not same(opened.state_dict(), system.network(network.size, MARKS, 1).state_dict())
+
+
+def test_sinusoids_are_those_of_the_transformers_paper() -> None:
+    found = common.sinusoids(50, 8)
+    for place in (0, 1, 17, 49):
+        for pair in range(4):
+            angle = place / 10000 ** (2 * pair / 8)
+            assert found[place, 2 * pair].item() == pytest.approx(math.sin(angle), abs=1e-5)
+            assert found[place, 2 * pair + 1].item() == pytest.approx(math.cos(angle), abs=1e-5)

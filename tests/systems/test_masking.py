@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch import nn
 
 from jokbo.systems import masking
 from jokbo.systems.common import Marks, generator
+from tests.systems.all_systems import MARKS, module_of, size_of
 
 MASK, VOCABULARY = 5, 1000
 KNOWN = {"mask": MASK, "vocabulary": VOCABULARY}
@@ -138,6 +140,17 @@ def test_loss_is_the_mean_over_the_valid_places_however_rows_are_shared_out() ->
         for part in zip(states_BTD.split(2), *(values.split(2) for values in places), strict=True)
     ]
     torch.testing.assert_close(torch.stack(parts).mean(), loss)
+
+
+@pytest.mark.parametrize("name", ["bert", "electra", "roberta", "spanbert", "xlm"])
+def test_learned_positions_begin_with_neighbours_the_most_alike(name: str, tmp_path: Path) -> None:
+    network = module_of(name).network(size_of(name, tmp_path), MARKS, 0)
+    tables = [module for path, module in network.named_modules() if path.endswith("position_embeddings")]
+    for weight_TD in (table.weight for table in tables):
+        assert weight_TD.requires_grad
+        alike_TT = weight_TD @ weight_TD.T - torch.diag(torch.full((len(weight_TD),), torch.inf))
+        assert ((alike_TT.argmax(1) - torch.arange(len(weight_TD))).abs() == 1).all()
+    assert len(tables) == 1
 
 
 def test_text_is_framed_behind_its_padding() -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 from torch import nn
 
 from jokbo.systems import transformer
+from jokbo.systems.common import sinusoids
 from tests.systems.encoder_decoders import (
     CONTEXT,
     MARKS,
@@ -78,20 +77,11 @@ def test_states_are_torchs_own(norm: str) -> None:
     torch.testing.assert_close(ours(source, target, real), states @ ours.embedding.weight.T)
 
 
-def test_positions_are_the_papers() -> None:
-    found = transformer.sinusoids(50, 8)
-    for place in (0, 1, 17, 49):
-        for pair in range(4):
-            angle = place / 10000 ** (2 * pair / 8)
-            assert found[place, 2 * pair].item() == pytest.approx(math.sin(angle), abs=1e-5)
-            assert found[place, 2 * pair + 1].item() == pytest.approx(math.cos(angle), abs=1e-5)
-
-
 def test_embeddings_are_scaled_and_shared() -> None:
     ours = network()
     tokens = rows(200, CONTEXT)
     embedded = ours.embed(tokens)
-    expected = ours.embedding.weight[tokens[0, 3]] * 32**0.5 + transformer.sinusoids(CONTEXT, 32)[3]
+    expected = ours.embedding.weight[tokens[0, 3]] * 32**0.5 + sinusoids(CONTEXT, 32)[3]
     torch.testing.assert_close(embedded[0, 3], expected)
     assert [name for name, _ in ours.named_parameters() if "embed" in name] == ["embedding.weight"]
 

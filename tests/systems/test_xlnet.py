@@ -168,7 +168,7 @@ def test_a_batch_is_a_function_of_seed_and_step() -> None:
         assert not torch.equal(first["ranks_BT"], changed["ranks_BT"])
 
 
-def test_features_are_the_state_of_cls_after_text_and_sep() -> None:
+def test_features_are_the_mean_state_of_text_sep_and_cls() -> None:
     network, tokens_BT = tiny(), random_rows(3, 20)
     tokens_BT[1, 9:], tokens_BT[2, 1:] = MARKS.padding, MARKS.padding
     found_BD = xlnet.features(network, tokens_BT, MARKS)
@@ -176,7 +176,7 @@ def test_features_are_the_state_of_cls_after_text_and_sep() -> None:
     torch.testing.assert_close(found_BD, more_BD, rtol=1e-4, atol=1e-5)
     for row, length, found_D in zip(tokens_BT, (20, 9, 1), found_BD, strict=True):
         alone = torch.cat([row[:length], torch.tensor([MARKS.sep, MARKS.cls])])
-        expected_D = network.base_model(alone[None]).last_hidden_state[0, -1]
+        expected_D = network.base_model(alone[None]).last_hidden_state[0].mean(0)
         torch.testing.assert_close(found_D, expected_D, rtol=1e-4, atol=1e-5)
 
 

@@ -33,7 +33,7 @@ STEPS, BATCH, CONTEXT = 12, 8, 32
 REVISIONS = [1, 2, 4, 8]
 UNIGRAM = 3.5
 AUTO = {
-    "bert": "AutoModelForPreTraining",
+    "bert_deep": "AutoModelForPreTraining",
     "distilbert": "AutoModelForMaskedLM",
     "pythia": "AutoModelForCausalLM",
 }
@@ -134,11 +134,11 @@ def test_a_student_begins_with_its_teacher_and_from_scratch_without(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One layer of the teacher's two, and what it has learned."""
-    teacher, student = (metrics_of(project, name)["pretraining"] for name in ("bert", "distilbert"))
+    teacher, student = (metrics_of(project, name)["pretraining"] for name in ("bert_deep", "distilbert"))
     assert student["before"] < teacher["before"]
     monkeypatch.chdir(project)
     member = opened("distilbert", params.load().family)
-    assert member.fresh(1).config.teacher == "models/family/bert"
+    assert member.fresh(1).config.teacher == "models/family/bert_deep"
     assert member.fresh(1, begins=False).config.teacher is None
 
 
@@ -152,7 +152,7 @@ def test_revisions_are_at_powers_of_two_and_open(project: Path) -> None:
     losses = [found["extra"]["revisions"][str(step)] for step in REVISIONS]
     assert losses[0] == pytest.approx(found["pretraining"]["before"], rel=1e-3)  # the first rate is zero
     assert found["pretraining"]["nats"] < losses[-1] < losses[0]
-    assert "revisions" not in metrics_of(project, "bert")["extra"]
+    assert "revisions" not in metrics_of(project, "bert_deep")["extra"]
 
 
 def test_killed_in_pretraining_and_in_fine_tuning_it_ends_with_the_same_bits(project: Path) -> None:

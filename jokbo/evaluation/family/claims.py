@@ -225,7 +225,7 @@ CLAIMS = (
     ),
     _keeps(
         "DistilBERT keeps 97% of BERT with 40% fewer parameters",
-        *("Sanh et al. 2019, section 4, table 1", "distilbert", "bert", 0.97),
+        *("Sanh et al. 2019, section 4, table 1", "distilbert", "bert_deep", 0.97),
     ),
     _over("ELECTRA over BERT at equal compute", "Clark et al. 2020, section 3.3, table 1", "electra", "bert"),
     _over("DeBERTa over RoBERTa", "He et al. 2021, section 5.1.2, table 3", "deberta", "roberta"),
