@@ -212,5 +212,5 @@ class Objective(nn.Module):
 
 
 def features(network: Deberta, tokens_BT: Tensor, marks: Marks) -> Tensor:
-    """The mean of the encoder's last states, as the authors fine-tune: without the decoder."""
+    """The mean of the encoder's last states: the decoder is for pretraining alone, as in the authors' code."""
     return mean_of_text(network.deberta, tokens_BT, marks, network.config.max_position_embeddings)
