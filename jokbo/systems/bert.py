@@ -16,8 +16,6 @@ the rows is shortened at random, and the part of a window that a random B displa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -88,7 +86,7 @@ def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str
     sequences_B, windows_B2 = windows(text.corpus, step, rows, room, seed)
     passes_B = np.arange(step * rows, (step + 1) * rows) // sequence_count(text.corpus, room)
     copies_B = sequences_B * DUPLICATES + passes_B % DUPLICATES
-    draw = OwnDraws([generator(seed, copy, "bert") for copy in copies_B.tolist()])
+    draw = OwnDraws(own_uniforms(seed, copies_B, 4 + 2 * context))
     chances_4B = draw.random((rows, 4)).T
     pairs_B22, unrelated_B = halves(windows_B2, chances_4B[0]), chances_4B[1] < 0.5
     lengths_B = room - (pairs_B22[:, 0, 1] - pairs_B22[:, 0, 0])
@@ -103,20 +101,34 @@ def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str
     }
 
 
-@dataclass
 class OwnDraws:
-    """Random numbers for rows as one generator gives them, but each row's from a generator of its own."""
+    """Random numbers for rows as one generator gives them, but each row's from a generator of its own: uniforms [B, N],
+    of which those of each call are taken in order."""
 
-    draws: list[np.random.Generator]
+    def __init__(self, uniforms_BN: np.ndarray) -> None:
+        self.uniforms_BN, self.used = uniforms_BN, 0
 
-    def random(self, shape: tuple[int, ...]) -> np.ndarray:
-        return np.stack([draw.random(shape[1:]) for draw in self.draws])
+    def random(self, shape: tuple[int, int]) -> np.ndarray:
+        self.used += shape[1]
+        return self.uniforms_BN[:, self.used - shape[1] : self.used]
 
-    def standard_exponential(self, shape: tuple[int, ...]) -> np.ndarray:
-        return np.stack([draw.standard_exponential(shape[1:]) for draw in self.draws])
+    def standard_exponential(self, shape: tuple[int, int]) -> np.ndarray:
+        return -np.log1p(-self.random(shape))
 
-    def integers(self, low: int, high: int, shape: tuple[int, ...]) -> np.ndarray:
-        return np.stack([draw.integers(low, high, shape[1:]) for draw in self.draws])
+    def integers(self, low: int, high: int, shape: tuple[int, int]) -> np.ndarray:
+        return low + (self.random(shape) * (high - low)).astype(int)
+
+
+def own_uniforms(seed: int, copies_B: np.ndarray, count: int) -> np.ndarray:
+    """What `generator(seed, copy, "bert").random(count)` gives for each copy, [B, count]. It is one generator that is
+    given another key each time: making so many would take longer than the rest of a batch."""
+    draw = generator(seed, 0, "bert")
+    fresh, found = draw.bit_generator.state, []
+    for copy in copies_B.tolist():
+        fresh["state"]["key"][1] = copy
+        draw.bit_generator.state = fresh
+        found.append(draw.random(count))
+    return np.stack(found)
 
 
 def sequence_count(corpus: TokenCorpus, length: int) -> int:
@@ -171,14 +183,18 @@ def pair_rows(text: Text, pairs_B22: np.ndarray, context: int) -> tuple[Tensor, 
     tokens_BT = np.full((len(pairs_B22), context), text.marks.padding)
     segments_BT = np.zeros_like(tokens_BT)
     tokens_BT[:, 0] = text.marks.cls
-    for row, segments in enumerate(pairs_B22.tolist()):
-        place = 1
-        for number, (start, end) in enumerate(segments):
-            after = place + end - start
-            tokens_BT[row, place:after] = text.corpus.window(start, end - start)
-            tokens_BT[row, after] = text.marks.sep
-            segments_BT[row, place : after + 1] = number
-            place = after + 1
+    for row, ((start_a, end_a), (start_b, end_b)) in enumerate(pairs_B22.tolist()):
+        middle = 1 + end_a - start_a
+        last = middle + 1 + end_b - start_b
+        if end_a == start_b:  # read in one go
+            tokens_T = text.corpus.window(start_a, end_b - start_a)
+            tokens_BT[row, 1:middle] = tokens_T[: middle - 1]
+            tokens_BT[row, middle + 1 : last] = tokens_T[middle - 1 :]
+        else:
+            tokens_BT[row, 1:middle] = text.corpus.window(start_a, end_a - start_a)
+            tokens_BT[row, middle + 1 : last] = text.corpus.window(start_b, end_b - start_b)
+        tokens_BT[row, middle] = tokens_BT[row, last] = text.marks.sep
+        segments_BT[row, middle + 1 : last + 1] = 1
     return torch.from_numpy(tokens_BT), torch.from_numpy(segments_BT)
 
 

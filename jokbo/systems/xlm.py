@@ -104,7 +104,7 @@ def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str
 
 def chances(text: Text) -> Tensor:
     """How likely each token of the vocabulary is to be predicted, relative to others; marks: never."""
-    chances_V = np.maximum(text.counts_V, 1) ** -0.5
+    chances_V = 1 / np.sqrt(np.maximum(text.counts_V, 1))
     chances_V[: text.marks.mask + 1] = 0  # the last of the marks
     return torch.from_numpy(chances_V)
 
@@ -125,28 +125,32 @@ def translations(text: Text, step: int, rows: int, context: int, seed: int) -> d
     """Rows of texts and their translations: random pairs, as many as fit; one that is too long alone is cut."""
     draw = generator(seed, step, "pairs")
     order_BM = draw.integers(len(text.pairs), size=(rows, context // 4)).tolist()
-    lengths_BM = [[sum(map(len, text.pairs[number])) + 2 for number in order_M] for order_M in order_BM]
-    fits_BM = np.cumsum(lengths_BM, axis=1) <= context - 2
-    sep = np.array([text.marks.sep])
-    tokens_BT = torch.full((rows, context), text.marks.padding)
-    languages_BT, positions_BT, real_BT = (torch.zeros_like(tokens_BT) for _ in range(3))
-    for row, (order_M, count) in enumerate(zip(order_BM, fits_BM.sum(axis=1), strict=True)):
-        chosen = [text.pairs[number] for number in order_M[: max(1, count)]]
+    sep, bounds_B2 = np.array([text.marks.sep]), np.zeros((rows, 2), int)  # where each language ends
+    tokens_BT = np.full((rows, context), text.marks.padding)
+    for row, order_M in enumerate(order_BM):
+        chosen, room = [], context - 2  # but for the two marks that begin a language
+        for pair in (text.pairs[number] for number in order_M):
+            needed = sum(map(len, pair)) + 2
+            if chosen and needed > room:
+                break
+            chosen.append(pair)
+            room -= needed
+        longest = context if room >= 0 else context // 2
         start = 0
         for language, texts in enumerate(zip(*chosen, strict=True)):
             ended = [part for tokens in texts for part in (tokens, sep)]
-            tokens = np.concatenate([sep, *ended])[: context if count else context // 2]
-            end = start + len(tokens)
-            tokens_BT[row, start:end] = torch.from_numpy(tokens)
-            languages_BT[row, start:end] = language
-            positions_BT[row, start:end] = torch.arange(len(tokens))
-            real_BT[row, start:end] = 1
+            tokens = np.concatenate([sep, *ended])[:longest]
+            bounds_B2[row, language] = end = start + len(tokens)
+            tokens_BT[row, start:end] = tokens
             start = end
+    places_T, (middles_B1, ends_B1) = np.arange(context), bounds_B2.T[:, :, None]
+    real_BT = places_T < ends_B1
+    languages_BT = real_BT & (places_T >= middles_B1)
     return {
-        "tokens_BT": tokens_BT,
-        "languages_BT": languages_BT,
-        "positions_BT": positions_BT,
-        "real_BT": real_BT,
+        "tokens_BT": torch.from_numpy(tokens_BT),
+        "languages_BT": torch.from_numpy(languages_BT.astype(int)),
+        "positions_BT": torch.from_numpy(real_BT * (places_T - languages_BT * middles_B1)),
+        "real_BT": torch.from_numpy(real_BT.astype(int)),
     }
 
 

@@ -14,6 +14,7 @@ from torch import nn
 from transformers import AutoModelForMaskedLM, AutoModelForPreTraining
 
 from jokbo.systems import albert, bert, roberta, spanbert
+from jokbo.systems.common import generator
 from tests.systems.counting_text import counting_text, document_of, original, running, segments
 from tests.systems.running_text import (
     MARKS,
@@ -156,6 +157,12 @@ def test_a_batch_is_a_function_of_seed_and_step(system: ModuleType) -> None:
     assert not same(first, system.batch(text, 5, 8, 32, 2))
     assert first["inputs_BT"].shape == (8, 32)
     assert {values.shape[0] for values in first.values()} == {8}
+
+
+def test_each_copy_of_a_row_has_the_numbers_of_its_own_generator() -> None:
+    found_BN = bert.own_uniforms(3, np.array([7, 2, 7]), 9)
+    for copy, found_N in zip((7, 2, 7), found_BN, strict=True):
+        assert np.array_equal(found_N, generator(3, copy, "bert").random(9))
 
 
 @SYSTEMS
