@@ -23,6 +23,7 @@ YEARS = {
         "gpt1": 2018,
         "gpt2": 2019,
         "bert": 2019,
+        "bert_deep": 2019,
         "roberta": 2019,
         "xlnet": 2019,
         "mass": 2019,
