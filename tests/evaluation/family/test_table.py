@@ -71,7 +71,7 @@ def test_whether_pretraining_helps_is_said_of_every_system() -> None:
     assert said["gpt1"] == "yes"
     assert said["sentiment_neuron"] == "within noise"
     assert said["LSTM"] == DASH
-    assert "20 yes, 1 no, 1 within noise" in whole.caption
+    assert "21 yes, 1 no, 1 within noise" in whole.caption
 
 
 def test_the_comparison_is_plain_data_and_comes_back_the_same(few, html) -> None:
