@@ -120,14 +120,8 @@ def test_the_closure_sees_imports_in_functions_and_not_those_for_type_checkers(
     assert output.split() == expected
 
 
-FEW = (
-    "bahdanau",
-    "bert_deep",
-    "deberta",
-    "distilbert",
-    "elmo",
-    "roberta",
-)  # systems of the project that is run
+# systems of the project that is run
+FEW = ("bahdanau", "bert_deep", "deberta", "distilbert", "elmo", "roberta")
 OF_FAMILY = {"family_text", "family_baselines", "family_table", *(f"family@{name}" for name in FEW)}
 TEACHER = {"family@bert_deep", "family@distilbert", "family_table"}
 
