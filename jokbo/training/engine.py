@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
 
 Batch = dict[str, Tensor]
 Schedule = Callable[[torch.optim.Optimizer], LRScheduler]
+ROW_BYTES = 2**21  # of batches that are made in a row
 COMPILE_FROM_STEPS = 500  # below this a compilation, some 20 s on two cores, costs more than it saves
 
 
@@ -54,8 +59,9 @@ def train(
     """Trains `objective` in place for `settings.steps` steps; returns the row of metrics of each step.
 
     `objective(**batch)` gives (mean loss of its rows, {metric: scalar}); `batch_at(step)` gives the global batch,
-    tensors whose first axis is its rows. Every rank asks for the same batch and trains on its own rows of it. A batch
-    may have other than `settings.batch` rows, as where the batch grows. Metrics are logged as `name/loss` ...
+    tensors whose first axis is its rows, and is called ahead of its step, in another thread. Every rank asks for the
+    same batch and trains on its own rows of it. A batch may have other than `settings.batch` rows, as where the batch
+    grows. Metrics are logged as `name/loss` ...
     `optimizer` and `schedule` stand in for those of the settings; `compiled`, if given, for the rule by the number of
     steps; `after_step` is called with the number of steps done after each. Without a checkpoint folder nothing is
     saved: for trainings of seconds, which a stop loses.
@@ -74,16 +80,18 @@ def train(
         schedule=schedule or trapezoid(settings),
         compiled=settings.steps >= COMPILE_FROM_STEPS if compiled is None else compiled,
     )
-    step, state = checkpoints.restore(checkpoint_folder, {"model": engine}) if checkpoint_folder else (0, {})
+    done, state = checkpoints.restore(checkpoint_folder, {"model": engine}) if checkpoint_folder else (0, {})
     history: list[dict[str, float]] = state.get("history", [])
     saver = Saver(checkpoint_folder, {"model": engine}, run, compute.checkpoint_seconds)
     objective.train()
-    with polled() as stop, Progress(name, settings.steps, done=step, writes=checkpoint_folder) as progress:
-        while step < settings.steps:
-            batch = batch_at(step)
+    with (
+        polled() as stop,
+        Progress(name, settings.steps, done=done, writes=checkpoint_folder) as progress,
+        closing(ahead(batch_at, range(done, settings.steps))) as batches,
+    ):
+        for step, batch in enumerate(batches, start=done + 1):
             _fit_to(engine, len(next(iter(batch.values()))), compute.micro_batch)
             row = _step(engine, batch)
-            step += 1
             history.append({"step": step, **row})
             run.log({f"{name}/{key}": value for key, value in row.items()}, step=step)
             progress.advance(loss=row["loss"])
@@ -93,6 +101,26 @@ def train(
     _gather(engine, objective)
     engine.destroy()
     return history
+
+
+def ahead(batch_at: Callable[[int], Batch], steps: range) -> Generator[Batch, None, None]:
+    """The batch of each step, made while steps before it are trained on. What `batch_at` raises comes at its step.
+
+    By a thread: some stages train for a second, in which a DataLoader's process would not have started. Small ones
+    many in a row, as interpreter and caches are shared with the training: one at each step cost about twice as much.
+    At most two rows are held, which is two batches where they are large.
+    """
+    maker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
+    asked, coming, row = (maker.submit(batch_at, step) for step in steps), deque(), 2
+    try:
+        for _ in steps:
+            if len(coming) <= row:
+                coming.extend(islice(asked, row))
+            batch = coming.popleft().result()
+            row = max(1, ROW_BYTES // sum(value.nbytes for value in batch.values()))
+            yield batch
+    finally:
+        maker.shutdown(cancel_futures=True)
 
 
 class Saver:

@@ -19,21 +19,23 @@ from tests.systems import all_systems
 from tests.systems.all_systems import MARKS, NAMES, module_of, size_of
 from tests.systems.running_text import SIZE
 
-STEPS, STOPPED_IN = 4, 1
+STEPS, STOPPED_IN = 4, 2
 
 
 def trained(
     name: str, folder: Path, teacher: Path, stopped_in: int | None = None
 ) -> tuple[list, list[Tensor]]:
-    """The metrics of each step and the last weights; a step's input may be made while the process is told to stop."""
+    """The metrics of each step and the last weights; the process may be told to stop in a step."""
     system, text = module_of(name), all_systems.text()
     network = system.network(size_of(name, teacher, dropout=0.2), MARKS, 0)
     before = [weight.clone() for weight in network.state_dict().values()]
 
     def batch_at(step: int) -> engine.Batch:
+        return system.batch(text, step, 8, SIZE.context, 0)
+
+    def stop(step: int) -> None:
         if step == stopped_in:
             os.kill(os.getpid(), signal.SIGTERM)
-        return system.batch(text, step, 8, SIZE.context, 0)
 
     objective = system.Objective(network, MARKS)
     history = engine.train(
@@ -46,6 +48,7 @@ def trained(
         run=Run(),
         name=name,
         optimizer=adafactor(0.03, objective) if name == "t5" else None,
+        after_step=stop,
     )
     weights = list(network.state_dict().values())
     assert not all(torch.equal(old, new) for old, new in zip(before, weights, strict=True))
@@ -56,7 +59,7 @@ def trained(
 def test_stopped_and_run_again_it_ends_with_the_same_bits(name: str, tmp_path: Path) -> None:
     teacher = tmp_path / "teacher"
     history, weights = trained(name, tmp_path / "undisturbed", teacher)
-    with pytest.raises(Interrupted, match=f"saved at step {STOPPED_IN + 1}"):
+    with pytest.raises(Interrupted, match=f"saved at step {STOPPED_IN}"):
         trained(name, tmp_path / "stopped", teacher, stopped_in=STOPPED_IN)
     resumed_history, resumed = trained(name, tmp_path / "stopped", teacher)
     assert resumed_history == history

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -139,13 +141,13 @@ def test_stopped_by_sigterm_it_saves_and_goes_on_bit_for_bit(
     settings = training(STEPS, optimizer=optimizer(name), precision="bf16")
     undisturbed = train(tmp_path / "undisturbed", settings=settings, zero_stage=zero_stage)
 
-    def terminated_at_3(step: int) -> engine.Batch:
-        if step == 3:
+    def terminated_in_the_fourth(step: int) -> None:
+        if step == 4:
             os.kill(os.getpid(), signal.SIGTERM)
-        return batch_at(step)
 
+    more = {"after_step": terminated_in_the_fourth}
     with pytest.raises(Interrupted, match="saved at step 4"):
-        train(tmp_path / "stopped", batches=terminated_at_3, settings=settings, zero_stage=zero_stage)
+        train(tmp_path / "stopped", settings=settings, zero_stage=zero_stage, more=more)
     asked: list[int] = []
 
     def remembered(step: int) -> engine.Batch:
@@ -194,13 +196,62 @@ def test_without_a_folder_nothing_is_written_and_a_stop_loses_it(
     assert mine[0] == kept[0]
     assert all(torch.equal(*pair) for pair in zip(mine[1], kept[1], strict=True))
 
-    def terminated(step: int) -> engine.Batch:
+    def terminated(step: int) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
-        return batch_at(step)
 
     with pytest.raises(Interrupted, match=r"^nothing to save"):
-        train(None, batches=terminated)
+        train(None, more={"after_step": terminated})
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_batches_are_made_while_steps_before_them_are_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In rows of two: of the seven steps never more than four ahead."""
+    monkeypatch.setattr(engine, "ROW_BYTES", 2 * sum(value.nbytes for value in batch_at(0).values()))
+    made, first, last = [threading.Event() for _ in range(12)], 3, 10
+
+    def told(step: int) -> engine.Batch:
+        made[step].set()
+        return batch_at(step)
+
+    with closing(engine.ahead(told, range(first, last))) as batches:
+        for step, batch in enumerate(batches, start=first):
+            assert all(torch.equal(batch[name], value) for name, value in batch_at(step).items())
+            assert made[min(step + 1, last - 1)].wait(timeout=60)  # though nobody has asked for it
+            assert not any(event.is_set() for event in made[step + 1 + 4 :])
+    assert [event.is_set() for event in made] == [first <= step < last for step in range(12)]
+
+
+def test_batches_that_nobody_waits_for_are_not_made() -> None:
+    """As where a training is stopped."""
+    made, going_on = [], threading.Event()
+
+    def slow(step: int) -> engine.Batch:
+        made.append(step)
+        assert step == 0 or going_on.wait(timeout=60)
+        return batch_at(step)
+
+    batches = engine.ahead(slow, range(1000))
+    next(batches)
+    threading.Timer(0.1, going_on.set).start()
+    batches.close()
+    assert len(made) <= 3
+
+
+def test_what_goes_wrong_with_a_batch_is_told_at_its_step(tmp_path: Path) -> None:
+    """What was trained before is kept."""
+    trained: list[int] = []
+
+    def too_few(step: int) -> engine.Batch:
+        if step == 3:
+            raise InputError("too few rows")
+        return batch_at(step)
+
+    more = {"after_step": trained.append}
+    with pytest.raises(InputError, match=r"^too few rows$"):
+        train(tmp_path, batches=too_few, more=more, checkpoint_seconds=0.0)
+    assert trained == [1, 2, 3]
+    train(tmp_path, more=more)
+    assert trained == list(range(1, STEPS + 1))
 
 
 RANKS = """
