@@ -7,10 +7,12 @@ which the next begins. The stream itself begins with one, so that this holds for
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +168,7 @@ class TokenCorpus:
 
     name: str
     shards: tuple[np.ndarray, ...]
-    starts: np.ndarray  # int64: position of each shard's first token
+    starts: list[int]  # position of each shard's first token
     documents: np.ndarray  # int64, one more than there are documents
     rows: np.ndarray  # int64
     sources: np.ndarray  # uint16
@@ -179,22 +181,23 @@ class TokenCorpus:
         files = sorted(path.glob("shard-*.npy"))
         if not files:
             raise InputError(f"{path} holds no token shards: run the stage tokenize")
-        shards = tuple(np.load(file, mmap_mode="r") for file in files)
-        ends = np.cumsum([len(shard) for shard in shards], dtype=np.int64)
-        starts = np.concatenate([[0], ends[:-1]])
-        documents, rows, sources = (
-            np.load(path / f"{name}.npy", mmap_mode="r") for name in ("documents", "rows", "sources")
-        )
+
+        def mapped(file: Path) -> np.ndarray:
+            # plain arrays over it: a slice of a np.memmap takes longer than copying a window's tokens
+            return np.load(file, mmap_mode="r").view(np.ndarray)
+
+        shards = tuple(mapped(file) for file in files)
+        *starts, total = accumulate(map(len, shards), initial=0)
+        documents, rows, sources = (mapped(path / f"{name}.npy") for name in ("documents", "rows", "sources"))
         names = json.loads((path / "sources.json").read_text())
-        return cls(str(path), shards, starts, documents, rows, sources, names, int(ends[-1]))
+        return cls(str(path), shards, starts, documents, rows, sources, names, total)
 
     def window(self, start: int, length: int) -> np.ndarray:
         """Tokens [start, start + length) as int64, across shards. Raises IndexError outside the corpus."""
         if not 0 <= start <= start + length <= self.total_tokens:
             raise IndexError(f"[{start}, {start + length}) is outside a corpus of {self.total_tokens} tokens")
-        tokens = np.empty(length, np.int64)
-        filled = 0
-        shard = int(np.searchsorted(self.starts, start, side="right")) - 1
+        tokens, filled = np.empty(length, np.int64), 0
+        shard = bisect_right(self.starts, start) - 1
         while filled < length:
             offset = start + filled - self.starts[shard]
             piece = self.shards[shard][offset : offset + length - filled]

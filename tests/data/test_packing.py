@@ -136,7 +136,7 @@ def test_a_text_cannot_forge_the_end_of_a_document(tmp_path):
 def test_tokens_are_as_narrow_as_the_vocabulary_allows_and_mapped(tmp_path):
     (shard,) = packed(tmp_path / "narrow", ["the film"], TOKENIZER).shards
     assert shard.dtype == np.uint16
-    assert isinstance(shard, np.memmap)
+    assert isinstance(shard.base, np.memmap)
     wide = trained([], 258)
     wide.add_tokens([f"<{i}>" for i in range(2**16)])
     corpus = packed(tmp_path / "wide", ["<65535>"], wide)

@@ -21,7 +21,7 @@ def counting_text(*lengths: int) -> Text:
     tokens = START + np.arange(starts[-1])
     tokens[starts - 1] = MARKS.end_of_text
     rows, sources = np.arange(len(lengths)), np.zeros(len(lengths), np.uint16)
-    corpus = TokenCorpus("text", (tokens,), np.array([0]), starts, rows, sources, ["a"], len(tokens))
+    corpus = TokenCorpus("text", (tokens,), [0], starts, rows, sources, ["a"], len(tokens))
     return Text(corpus, MARKS, START + len(tokens))
 
 

@@ -34,7 +34,7 @@ def text(documents: int = 300, length: int = 31) -> Text:
     stream = np.concatenate([[MARKS.end_of_text], tokens.ravel()])
     bounds = 1 + np.arange(documents + 1) * (length + 1)
     rows, sources = np.arange(documents), np.zeros(documents, np.uint16)
-    corpus = TokenCorpus("text", (stream,), np.array([0]), bounds, rows, sources, ["a"], len(stream))
+    corpus = TokenCorpus("text", (stream,), [0], bounds, rows, sources, ["a"], len(stream))
     return Text(corpus, MARKS, VOCABULARY)
 
 

@@ -27,7 +27,7 @@ def running_text(documents: int = 400) -> Text:
     tokens = np.concatenate(pieces).astype(np.uint16)
     starts = np.concatenate([[0], np.flatnonzero(tokens == MARKS.end_of_text)[1:]]) + 1
     rows, sources = np.arange(documents), np.zeros(documents, np.uint16)
-    corpus = TokenCorpus("text", (tokens,), np.array([0]), starts, rows, sources, ["a"], len(tokens))
+    corpus = TokenCorpus("text", (tokens,), [0], starts, rows, sources, ["a"], len(tokens))
     return Text(corpus, MARKS, SIZE.vocabulary)
 
 

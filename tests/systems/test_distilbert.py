@@ -134,7 +134,7 @@ def topical_text(documents: int = 400) -> Text:
     tokens = np.concatenate([np.zeros(1, np.uint16), tokens])
     starts, rows = np.arange(documents + 1) * 61 + 1, np.arange(documents)
     sources = np.zeros(documents, np.uint16)
-    corpus = TokenCorpus("topics", (tokens,), np.array([0]), starts, rows, sources, ["a"], len(tokens))
+    corpus = TokenCorpus("topics", (tokens,), [0], starts, rows, sources, ["a"], len(tokens))
     return Text(corpus, MARKS, SIZE.vocabulary)
 
 
