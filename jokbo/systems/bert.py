@@ -24,7 +24,7 @@ from transformers import BertConfig, BertForPreTraining
 from jokbo.data.batches import sample_indices
 from jokbo.data.packing import TokenCorpus
 from jokbo.systems.common import Marks, Paper, Size, Text, generator
-from jokbo.systems.masking import begin_near, masked, masked_loss, mean_of_text
+from jokbo.systems.masking import begin_as_sinusoids, masked, masked_loss, mean_of_text
 
 TITLE, YEAR, OBJECTIVE = "BERT", 2019, "masked tokens (static), next sentence"
 NATS = "masked"
@@ -52,7 +52,7 @@ def configuration(size: Size, marks: Marks) -> BertConfig:
 def network(size: Size, marks: Marks, seed: int) -> BertForPreTraining:
     torch.manual_seed(seed)
     made = BertForPreTraining(configuration(size, marks))
-    begin_near(made.bert.embeddings.position_embeddings)
+    begin_as_sinusoids(made.bert.embeddings.position_embeddings)
     return made
 
 
@@ -186,13 +186,8 @@ def pair_rows(text: Text, pairs_B22: np.ndarray, context: int) -> tuple[Tensor, 
     for row, ((start_a, end_a), (start_b, end_b)) in enumerate(pairs_B22.tolist()):
         middle = 1 + end_a - start_a
         last = middle + 1 + end_b - start_b
-        if end_a == start_b:  # read in one go
-            tokens_T = text.corpus.window(start_a, end_b - start_a)
-            tokens_BT[row, 1:middle] = tokens_T[: middle - 1]
-            tokens_BT[row, middle + 1 : last] = tokens_T[middle - 1 :]
-        else:
-            tokens_BT[row, 1:middle] = text.corpus.window(start_a, end_a - start_a)
-            tokens_BT[row, middle + 1 : last] = text.corpus.window(start_b, end_b - start_b)
+        tokens_BT[row, 1:middle] = text.corpus.window(start_a, end_a - start_a)
+        tokens_BT[row, middle + 1 : last] = text.corpus.window(start_b, end_b - start_b)
         tokens_BT[row, middle] = tokens_BT[row, last] = text.marks.sep
         segments_BT[row, middle + 1 : last + 1] = 1
     return torch.from_numpy(tokens_BT), torch.from_numpy(segments_BT)

@@ -24,7 +24,7 @@ from transformers import ElectraConfig, ElectraForMaskedLM, ElectraForPreTrainin
 
 from jokbo.systems.common import Marks, Paper, Size, Text, generator
 from jokbo.systems.masking import (
-    begin_near,
+    begin_as_sinusoids,
     framed,
     full_sentences,
     gathered,
@@ -70,7 +70,7 @@ def network(size: Size, marks: Marks, seed: int) -> Electra:
     heads = max(1, round(share * size.heads))  # of the discriminator's size, as in the authors' code
     small = _configuration(size, marks, heads * size.width // size.heads, heads)
     reader = ElectraForPreTraining(_configuration(size, marks, size.width, size.heads))
-    begin_near(reader.electra.embeddings.position_embeddings)
+    begin_as_sinusoids(reader.electra.embeddings.position_embeddings)
     return Electra(reader, ElectraForMaskedLM(small))
 
 

@@ -172,7 +172,7 @@ def mean_of_text(trunk: PreTrainedModel, tokens_BT: Tensor, marks: Marks, contex
 
 
 @torch.no_grad()
-def begin_near(positions: nn.Embedding) -> None:
+def begin_as_sinusoids(positions: nn.Embedding) -> None:
     """Lets learned vectors of positions begin as sinusoids, at which near ones are alike. From random ones, as the
     papers have it, a masked token's neighbours are found by chance, and that takes longer than the family trains."""
     positions.weight.copy_(AMPLITUDE * sinusoids(*positions.weight.shape, positions.weight.device))

@@ -16,7 +16,14 @@ from torch import Tensor, nn
 from transformers import RobertaConfig, RobertaForMaskedLM
 
 from jokbo.systems.common import Marks, Paper, Size, Text, generator
-from jokbo.systems.masking import begin_near, framed, full_sentences, masked, masked_loss, mean_of_text
+from jokbo.systems.masking import (
+    begin_as_sinusoids,
+    framed,
+    full_sentences,
+    masked,
+    masked_loss,
+    mean_of_text,
+)
 
 TITLE, YEAR, OBJECTIVE = "RoBERTa", 2019, "masked tokens (dynamic)"
 NATS = "loss"
@@ -46,7 +53,7 @@ def network(size: Size, marks: Marks, seed: int) -> RobertaForMaskedLM:
             eos_token_id=marks.sep,
         )
     )
-    begin_near(made.roberta.embeddings.position_embeddings)
+    begin_as_sinusoids(made.roberta.embeddings.position_embeddings)
     return made
 
 

@@ -21,7 +21,7 @@ from transformers import BertConfig, BertForMaskedLM
 from jokbo.systems import bert
 from jokbo.systems.common import Marks, Paper, Size, Text, generator
 from jokbo.systems.masking import (
-    begin_near,
+    begin_as_sinusoids,
     framed,
     gathered,
     mean_of_text,
@@ -73,7 +73,7 @@ class SpanBert(BertForMaskedLM):
 def network(size: Size, marks: Marks, seed: int) -> SpanBert:
     torch.manual_seed(seed)
     made = SpanBert(bert.configuration(size, marks))
-    begin_near(made.bert.embeddings.position_embeddings)
+    begin_as_sinusoids(made.bert.embeddings.position_embeddings)
     return made
 
 

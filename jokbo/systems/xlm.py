@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
 
 from jokbo.systems.common import Marks, Paper, Size, Text, generator, mean_state
-from jokbo.systems.masking import begin_near, masked, masked_loss
+from jokbo.systems.masking import begin_as_sinusoids, masked, masked_loss
 
 TITLE, YEAR, OBJECTIVE = "XLM", 2019, "masked tokens, of translations too"
 NATS = "loss"
@@ -60,7 +60,7 @@ def network(size: Size, marks: Marks, seed: int) -> PreTrainedModel:
         mask_token_id=marks.mask,
     )
     made = AutoModelForMaskedLM.from_config(config, dtype=torch.float32)
-    begin_near(made.base_model.position_embeddings)
+    begin_as_sinusoids(made.base_model.position_embeddings)
     return made
 
 
