@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 Batch = dict[str, Tensor]
 Schedule = Callable[[torch.optim.Optimizer], LRScheduler]
-ROW_BYTES = 2**21  # of batches that are made in a row
+LOT_BYTES = 2**21  # of batches that are made at a time
 COMPILE_FROM_STEPS = 500  # below this a compilation, some 20 s on two cores, costs more than it saves
 
 
@@ -106,18 +106,18 @@ def train(
 def ahead(batch_at: Callable[[int], Batch], steps: range) -> Generator[Batch, None, None]:
     """The batch of each step, made while steps before it are trained on. What `batch_at` raises comes at its step.
 
-    By a thread: some stages train for a second, in which a DataLoader's process would not have started. Small ones
-    many in a row, as interpreter and caches are shared with the training: one at each step cost about twice as much.
-    At most two rows are held, which is two batches where they are large.
+    By a thread: some stages train for a second, in which a DataLoader's process would not have started. Small batches
+    are made many at a time, as interpreter and caches are shared with the training: one beside each step cost about
+    twice as much. At most two such lots are held, or two batches where they are large.
     """
     maker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
-    asked, coming, row = (maker.submit(batch_at, step) for step in steps), deque(), 2
+    asked, coming, lot = (maker.submit(batch_at, step) for step in steps), deque(), 2
     try:
         for _ in steps:
-            if len(coming) <= row:
-                coming.extend(islice(asked, row))
+            if len(coming) <= lot:
+                coming.extend(islice(asked, lot))
             batch = coming.popleft().result()
-            row = max(1, ROW_BYTES // sum(value.nbytes for value in batch.values()))
+            lot = max(1, LOT_BYTES // sum(value.nbytes for value in batch.values()))
             yield batch
     finally:
         maker.shutdown(cancel_futures=True)

@@ -205,8 +205,8 @@ def test_without_a_folder_nothing_is_written_and_a_stop_loses_it(
 
 
 def test_batches_are_made_while_steps_before_them_are_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In rows of two: of the seven steps never more than four ahead."""
-    monkeypatch.setattr(engine, "ROW_BYTES", 2 * sum(value.nbytes for value in batch_at(0).values()))
+    """In lots of two: of the seven steps never more than four ahead."""
+    monkeypatch.setattr(engine, "LOT_BYTES", 2 * sum(value.nbytes for value in batch_at(0).values()))
     made, first, last = [threading.Event() for _ in range(12)], 3, 10
 
     def told(step: int) -> engine.Batch:
