@@ -235,6 +235,7 @@ def test_batches_that_nobody_waits_for_are_not_made() -> None:
     threading.Timer(0.1, going_on.set).start()
     batches.close()
     assert len(made) <= 3
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
 
 
 def test_what_goes_wrong_with_a_batch_is_told_at_its_step(tmp_path: Path) -> None:
