@@ -11,7 +11,7 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -103,19 +103,25 @@ def train(
     return history
 
 
-def ahead(batch_at: Callable[[int], Batch], steps: range) -> Generator[Batch, None, None]:
-    """The batch of each step, made while steps before it are trained on. What `batch_at` raises comes at its step.
+def ahead(
+    batch_at: Callable[[int], Batch], steps: range, *, beside: bool | None = None
+) -> Generator[Batch, None, None]:
+    """The batch of each step, made before it is asked for. What `batch_at` raises comes at its step.
 
-    By a thread: some stages train for a second, in which a DataLoader's process would not have started. Small batches
-    are made many at a time, as interpreter and caches are shared with the training: one beside each step cost about
-    twice as much. At most two such lots are held, or two batches where they are large.
+    Small batches are made many at a time, as caches are shared with the training: one before each step cost twice as
+    much. At most two such lots are held, or two batches where they are large. They are made `beside` the training, in
+    a thread; or, as is the rule on a CPU, where no processor is idle and that cost more, in its pauses.
     """
+    if beside is None:
+        beside = get_accelerator().device_name() != "cpu"
     maker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
     asked, coming, lot = (maker.submit(batch_at, step) for step in steps), deque(), 2
     try:
         for _ in steps:
             if len(coming) <= lot:
                 coming.extend(islice(asked, lot))
+                if not beside:
+                    wait(coming)
             batch = coming.popleft().result()
             lot = max(1, LOT_BYTES // sum(value.nbytes for value in batch.values()))
             yield batch

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -204,7 +205,8 @@ def test_without_a_folder_nothing_is_written_and_a_stop_loses_it(
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
-def test_batches_are_made_while_steps_before_them_are_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("beside", [True, False])
+def test_batches_are_made_ahead_of_their_steps(monkeypatch: pytest.MonkeyPatch, beside: bool) -> None:
     """In lots of two: of the seven steps never more than four ahead."""
     monkeypatch.setattr(engine, "LOT_BYTES", 2 * sum(value.nbytes for value in batch_at(0).values()))
     made, first, last = [threading.Event() for _ in range(12)], 3, 10
@@ -213,12 +215,27 @@ def test_batches_are_made_while_steps_before_them_are_trained_on(monkeypatch: py
         made[step].set()
         return batch_at(step)
 
-    with closing(engine.ahead(told, range(first, last))) as batches:
+    with closing(engine.ahead(told, range(first, last), beside=beside)) as batches:
         for step, batch in enumerate(batches, start=first):
             assert all(torch.equal(batch[name], value) for name, value in batch_at(step).items())
             assert made[min(step + 1, last - 1)].wait(timeout=60)  # though nobody has asked for it
             assert not any(event.is_set() for event in made[step + 1 + 4 :])
     assert [event.is_set() for event in made] == [first <= step < last for step in range(12)]
+
+
+def test_nothing_is_made_in_the_steps_of_a_training_that_it_would_hold_up() -> None:
+    made: list[int] = []
+
+    def slow(step: int) -> engine.Batch:
+        time.sleep(0.05)
+        made.append(step)
+        return batch_at(step)
+
+    with closing(engine.ahead(slow, range(5), beside=False)) as batches:
+        for _ in batches:
+            there = len(made)
+            time.sleep(0.15)
+            assert len(made) == there
 
 
 def test_batches_that_nobody_waits_for_are_not_made() -> None:
@@ -230,8 +247,8 @@ def test_batches_that_nobody_waits_for_are_not_made() -> None:
         assert step == 0 or going_on.wait(timeout=60)
         return batch_at(step)
 
-    batches = engine.ahead(slow, range(1000))
-    next(batches)
+    batches = engine.ahead(slow, range(1000), beside=True)
+    next(batches)  # does not wait for those after it
     threading.Timer(0.1, going_on.set).start()
     batches.close()
     assert len(made) <= 3
