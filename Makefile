@@ -31,8 +31,8 @@ ui: $(INSTALLED)
 
 # torch comes first and unhashed: which build is right (CPU, CUDA) is the machine's affair. The lock holds the rest.
 $(INSTALLED): requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null \
-		|| { echo "jokbo needs Python 3.11 or 3.12: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11, 7) <= sys.version_info < (3, 13))' 2>/dev/null \
+		|| { echo "jokbo needs Python 3.11.7 or later, or 3.12: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet torch==2.13.0
 	$(BIN)/pip install --quiet --require-hashes --no-deps -r requirements.lock

@@ -18,7 +18,7 @@ BESIDE_IT = {
 }  # torch comes first, with its own; the others are of the environment
 
 
-@pytest.mark.parametrize("python", ["3.11.0", "3.11.3", "3.12.0"])
+@pytest.mark.parametrize("python", ["3.11.7", "3.12.0"])
 def test_what_the_packages_need_is_locked(python: str) -> None:
     version = {"python_full_version": python, "python_version": python.rpartition(".")[0], "extra": ""}
     locked = re.findall(r"^([\w.-]+)==", (ROOT / "requirements.lock").read_text(), re.M)
