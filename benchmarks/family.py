@@ -1,6 +1,6 @@
 """The family's systems on the corpus of data/family, at the sizes and with the recipe of params.yaml.
 
-`python -m benchmarks.family input`: by how much a training step is longer for the batch that is made meanwhile.
+`python -m benchmarks.family input`: what share of a training step goes into making its batch, ahead of it.
 `python -m benchmarks.family learning`: held-out nats a predicted token after some seconds of training, beside the
 unigram entropy of the text.
 

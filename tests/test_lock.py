@@ -11,11 +11,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
-BESIDE_IT = {
-    "torch",
-    "pip",
-    "setuptools",
-}  # torch comes first, with its own; the others are of the environment
+# torch comes first, with what it needs; the others are of the environment
+BESIDE_IT = {"torch", "pip", "setuptools"}
 
 
 @pytest.mark.parametrize("python", ["3.11.7", "3.12.0"])
