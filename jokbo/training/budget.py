@@ -81,17 +81,21 @@ def seconds_of(
     compute: Compute,
     optimizer_of: Callable[[nn.Module], torch.optim.Optimizer | None] = lambda objective: None,
 ) -> float:
-    """Seconds of one step of a training: the median of some, on a copy, which leaves `objective` as it is.
+    """Seconds of one step of a training, of making its batch too: the medians of some, on a copy, which leaves
+    `objective` as it is. Where batches are made beside the training, those of the slower of the two.
 
     `settings` are of the training itself, whose steps are not looked at; `optimizer_of` the copy is its optimizer,
     where that is not the one that they name.
     """
-    copied, ends = copy.deepcopy(objective), []
     steps = FIRST_STEPS + TIMED_STEPS
+    copied, batches, made, ends = copy.deepcopy(objective), [], [], []
+    for step in range(steps):  # all before the training, which would make many between two of its steps
+        batches.append(batch_at(step))
+        made.append(time.perf_counter())
     with torch.random.fork_rng():
         engine.train(
             copied,
-            batch_at,
+            batches.__getitem__,
             settings.model_copy(update={"steps": steps, "warmup_steps": 0}),
             compute,
             seed=0,
@@ -102,4 +106,6 @@ def seconds_of(
             compiled=False,
             after_step=lambda step: ends.append(time.perf_counter()),
         )
-    return statistics.median(end - start for start, end in pairwise(ends[FIRST_STEPS - 1 :]))
+    making = statistics.median(end - start for start, end in pairwise(made[FIRST_STEPS - 1 :]))
+    training = statistics.median(end - start for start, end in pairwise(ends[FIRST_STEPS - 1 :]))
+    return max(making, training) if engine.beside_training() else making + training

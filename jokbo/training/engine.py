@@ -110,10 +110,10 @@ def ahead(
 
     Small batches are made many at a time, as caches are shared with the training: one before each step cost twice as
     much. At most two such lots are held, or two batches where they are large. They are made `beside` the training, in
-    a thread; or, as is the rule on a CPU, where no processor is idle and that cost more, in its pauses.
+    a thread, or in its pauses; the rule is `beside_training`.
     """
     if beside is None:
-        beside = get_accelerator().device_name() != "cpu"
+        beside = beside_training()
     maker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
     asked, coming, lot = (maker.submit(batch_at, step) for step in steps), deque(), 2
     try:
@@ -127,6 +127,12 @@ def ahead(
             yield batch
     finally:
         maker.shutdown(cancel_futures=True)
+
+
+def beside_training() -> bool:
+    """Whether batches are made while the training goes on: not on a CPU, where no processor is idle for it, and it
+    cost more than making them in the training's pauses."""
+    return get_accelerator().device_name() != "cpu"
 
 
 class Saver:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from jokbo import params
+from jokbo.training import budget, engine
 from jokbo.training.budget import FIRST_STEPS, TIMED_STEPS, flops_of, seconds_of, steps_for
 from tests.networks import compute
 from tests.training.ranks import in_two_ranks
@@ -99,6 +100,27 @@ def test_measuring_leaves_the_objective_and_chance_as_they_were(measure: str) ->
     assert torch.equal(torch.get_rng_state(), state)
     assert all(parameter.grad is None for parameter in objective.parameters())
     assert all(torch.equal(*pair) for pair in zip(weights, objective.state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize(("beside", "expected"), [(False, 5), (True, 3)], ids=["in pauses", "beside"])
+def test_seconds_hold_the_making_of_batches(
+    beside: bool, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that goes on by 3 in a step and by 2 in the making of a batch."""
+    now = [0]
+    monkeypatch.setattr(budget, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(engine, "beside_training", lambda: beside)
+
+    class Slow(Linear):
+        def forward(self, states: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            now[0] += 3
+            return super().forward(states)
+
+    def batch_at(step: int) -> dict[str, Tensor]:
+        now[0] += 2
+        return batch()
+
+    assert seconds_of(Slow(), batch_at, TRAINING, compute()) == expected
 
 
 def steps(by: str, amount: float, remembered: Path, seconds: float | None = None) -> int:
