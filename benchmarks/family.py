@@ -11,6 +11,7 @@ is 1 if a system misses the mark.
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 import tempfile
 import time
@@ -70,8 +71,8 @@ def input_costs(names: list[str], settings: Params, steps: int) -> bool:
 
 
 def step_times(name: str, settings: Params, steps: int) -> tuple[float, float, float]:
-    """Mean seconds of making a batch with nothing beside it, of a step of a training that makes its batches ahead, and
-    of a step of one that has them all; the two trainings in turns, for so many steps each."""
+    """Seconds of making a batch with nothing beside it, of a step of a training that makes its batches ahead, and of a
+    step of one that has them all: the medians over turns, in which each is done for so many steps."""
     member = opened(name, settings.family)
     own = member.own
     training = member.training(steps)
@@ -98,16 +99,16 @@ def step_times(name: str, settings: Params, steps: int) -> tuple[float, float, f
         return time.perf_counter() - start
 
     seconds(map(batch_at, range(FIRST_STEPS)))
-    alone = ahead = there = 0.0
+    turns = []
     for turn in range(TURNS):
         these = range(turn * steps, (turn + 1) * steps)
-        ahead += seconds(engine.ahead(batch_at, these))
+        ahead = seconds(engine.ahead(batch_at, these))
         start = time.perf_counter()
         batches = list(map(batch_at, these))
-        alone += time.perf_counter() - start
-        there += seconds(batches)
+        alone = time.perf_counter() - start
+        turns.append((alone, ahead, seconds(batches)))
     started.destroy()
-    return tuple(total / (TURNS * steps) for total in (alone, ahead, there))
+    return tuple(statistics.median(each) / steps for each in zip(*turns, strict=True))
 
 
 def learning(names: list[str], settings: Params, seconds: float) -> bool:
