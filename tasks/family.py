@@ -140,15 +140,18 @@ def pretrain(stage: Stage, member: Member) -> tuple[nn.Module, list[dict[str, fl
     network = member.fresh(settings.seed)
     objective = module.Objective(network, member.marks)
     # the ramp of a batch that grows is as dear as steps of its mean size
-    mean_rows = sum(member.rows_at(place / 1000) for place in range(1000)) / 1000
+    rows = [member.rows_at(place / 1000) for place in range(1000)]
+    mean_rows = sum(rows) / len(rows)
     flops = budget.flops_of(objective, member.batch(member.train, 0, own.batch)) * mean_rows / own.batch
 
     def timed() -> float:
-        def whole(step: int) -> engine.Batch:
-            return member.batch(member.train, step, own.batch)
+        usual = min(rows, key=lambda some: abs(some - mean_rows))  # in a whole batch a row takes less time
 
-        seconds = budget.seconds_of(objective, whole, member.training(1), stage.compute, member.optimizer)
-        return seconds * mean_rows / own.batch
+        def batch_at(step: int) -> engine.Batch:
+            return member.batch(member.train, step, usual)
+
+        seconds = budget.seconds_of(objective, batch_at, member.training(1), stage.compute, member.optimizer)
+        return seconds * mean_rows / usual
 
     steps = budget.steps_for(
         settings.budget,

@@ -24,8 +24,11 @@ from jokbo import params
 from jokbo.data import packing
 from jokbo.data.tokenizer import save_tokenizer
 from jokbo.systems import transformer
-from tasks.family import opened, schedule_of
+from jokbo.tracking import Run
+from jokbo.training import budget
+from tasks.family import opened, pretrain, schedule_of
 from tasks.paths import FACTS, FAMILY_DATA, FAMILY_MODELS, METRICS, PLOTS, TASKS
+from tasks.stage import Stage
 from tests import miniature
 from tests.data import corpora
 
@@ -190,6 +193,31 @@ def test_killed_in_pretraining_and_in_fine_tuning_it_ends_with_the_same_bits(pro
     assert "from step 12" in ran(project, "pythia")
     assert left() == expected
     assert all(path.stat().st_mtime_ns == moment for path, moment in done.items())
+
+
+def test_a_batch_that_grows_takes_the_seconds_of_the_budget(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a step takes some time whatever its rows, as is so of small ones."""
+    monkeypatch.chdir(project)
+    settings, seconds = params.load(), 10.0
+    spent = settings.family.budget.model_copy(update={"by": "seconds", "amount": seconds})
+    family = settings.family.model_copy(update={"budget": spent})
+
+    def cost(rows: int) -> float:
+        return 0.1 + 0.01 * rows
+
+    def seconds_of(objective: torch.nn.Module, batch_at: Callable[[int], Any], *more: Any) -> float:
+        return cost(len(next(iter(batch_at(0).values()))))
+
+    monkeypatch.setattr(budget, "seconds_of", seconds_of)
+    member = opened("cramming", family)
+    stage = Stage("family@cramming", family, settings.compute, "", Run(), tmp_path)
+    steps = pretrain(stage, member)[2]["steps"]
+    assert member.rows_at(0.0) < member.rows_at(1.0) / 2
+    assert sum(cost(member.rows_at(step / steps)) for step in range(steps)) == pytest.approx(
+        seconds, rel=0.05
+    )
 
 
 def test_adafactor_and_zero_do_not_go_together(project: Path) -> None:
