@@ -1,0 +1,17 @@
+"""Hides passwords and signatures in whatever is shown or stored: error lines, logs, cards, MLflow."""
+
+from __future__ import annotations
+
+import re
+
+HIDDEN = "***"
+# user:password@ (an unescaped / or @ in the password included; host:port/ is no password), or token@
+_USER = re.compile(r"(?<=://)(?:[^\s/:@]*:(?!\d+(?:/|$))[^\s\"'<>]*|[^\s/@\"'<>]+)@")
+_QUERY = re.compile(r"(://[^\s?#\"'<>]*\?)([^\s#\"'<>]+)")
+_VALUE = re.compile(r"=[^&;]*")
+
+
+def hidden(text: str) -> str:
+    """The text with what may be secret in its URLs as ***: user and password, and every value of a query."""
+    text = _USER.sub(f"{HIDDEN}@", text)
+    return _QUERY.sub(lambda found: found[1] + _VALUE.sub(f"={HIDDEN}", found[2]), text)
