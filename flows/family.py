@@ -6,7 +6,6 @@ Networks of the family are small, so several of them train at once, each on its 
 from __future__ import annotations
 
 import os
-import shutil
 from typing import Annotated
 
 import typer
@@ -16,6 +15,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.command import bring, on_schedule
 from flows.flow import pipeline
+from jokbo.files import write_text
 from tasks.paths import FAMILY, FAMILY_TABLE, METRICS
 
 LAST = "family_table"
@@ -44,8 +44,7 @@ def family(workers: int | None = None, timeout_hours: float = 24.0) -> State:
 
 
 def keep() -> None:
-    FAMILY.mkdir(exist_ok=True)
-    shutil.copy(METRICS / f"{LAST}.json", FAMILY / "table.json")
+    write_text(FAMILY / "table.json", (METRICS / f"{LAST}.json").read_text("utf-8"))
 
 
 def at_once() -> int:

@@ -73,7 +73,7 @@ def run(name: str, stale: bool, timeout_hours: float, settings: dict[str, str]) 
             get_run_logger().info(text)
 
     environment = {**os.environ, **settings, "PATH": search_path(), "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", name]
+    command = [sys.executable, "-m", "flows.dvc", "--wait-for-lock", "repro", "--single-item", name]
     status = follow(command, environment, line, lambda: stopping.is_set() or time.monotonic() > deadline)
     if time.monotonic() > deadline:
         raise TimeoutError(f"{name} was stopped: it took longer than {timeout_hours:g} hours")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from graphlib import TopologicalSorter
-from pathlib import Path
 
 from dvc.exceptions import DvcException
-from dvc.repo import Repo
-from dvc.rwlock import RWLOCK_FILE, RWLockFileCorruptedError
 
 from jokbo.errors import InputError
+from tasks.identity import project
 
 ASKED_FOR = "family"  # stages whose names begin so are long, and run only when they are asked for
 
@@ -21,10 +19,10 @@ def read(until: str | None = None) -> tuple[dict[str, set[str]], set[str]]:
     A stage is among the latter if DVC finds it changed, or if one that it needs is among them.
     """
     try:
-        with Repo() as repo:
+        with project() as repo:
             graph = repo.index.graph
             needs = {stage.addressing: {other.addressing for other in graph[stage]} for stage in graph}
-            changed = _changed(repo)
+            changed = set(repo.status())
     except DvcException as error:
         raise InputError(f"dvc.yaml: {error}") from error
     if until:
@@ -37,15 +35,6 @@ def read(until: str | None = None) -> tuple[dict[str, set[str]], set[str]]:
         if name in changed or upstream & stale:
             stale.add(name)
     return ordered, stale
-
-
-def _changed(repo: Repo) -> set[str]:
-    try:
-        return set(repo.status())
-    except RWLockFileCorruptedError:
-        # a DVC was killed while it wrote this list of who reads and writes what, and none can mend it
-        (Path(repo.tmp_dir) / RWLOCK_FILE).unlink()
-        return set(repo.status())
 
 
 def _needed(name: str, needs: dict[str, set[str]]) -> dict[str, set[str]]:

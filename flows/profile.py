@@ -22,6 +22,7 @@ from flows.flow import BAD_INPUT
 from jokbo import params, tracking
 from jokbo.data.sources import LOCAL
 from jokbo.errors import InputError
+from jokbo.files import whole_file, write_text
 from tasks.paths import METRICS, PROFILES, STATE
 from tasks.stage import state
 
@@ -50,7 +51,7 @@ def main(name: Annotated[str, typer.Argument(help="Of profiles/NAME.yaml.")]) ->
         sys.exit(status)
     found = {stage: json.loads((folder / METRICS / f"{stage}.json").read_text()) for stage in SHOWN}
     results = PROFILES / f"{name}.json"
-    results.write_text(json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    write_text(results, json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
     print(f"{results}: {found[LAST]['validation']['bits_per_byte']:.3f} bits a byte on held-out text")
 
 
@@ -62,7 +63,7 @@ def project(name: str) -> Path:
     folder = STATE / "profiles" / name
     own = merged(Path("params.yaml"), PROFILES / f"{name}.yaml")
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "params.yaml", "w") as file:
+    with whole_file(folder / "params.yaml") as file:
         YAML().dump(own, file)
     params.load(folder / "params.yaml")
     for path in map(Path, CODE):
@@ -74,8 +75,9 @@ def project(name: str) -> Path:
             shutil.copy(path, target)
     (folder / ".dvc").mkdir(exist_ok=True)
     cache = Path(".dvc/cache").resolve()
-    (folder / ".dvc" / "config").write_text(
-        f"{Path('.dvc/config').read_text()}    no_scm = true\n[cache]\n    dir = {cache}\n"
+    write_text(
+        folder / ".dvc" / "config",
+        f"{Path('.dvc/config').read_text()}    no_scm = true\n[cache]\n    dir = {cache}\n",
     )
     shutil.rmtree(folder / LOCAL, ignore_errors=True)
     # the user's own texts, not a second time on the disk

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from jokbo.errors import InputError
+from jokbo.files import write_text
 from jokbo.tracking import flat
 
 FILE = "ancestry.json"
@@ -39,9 +40,7 @@ def write(model: Path, *, stage: str, key: str, params: Mapping[str, Any], deps:
         "code": {path: hash for path, hash in sorted(deps.items()) if _is_code(path)},
         "parents": parents,
     }
-    (model / FILE).write_text(
-        json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8"
-    )
+    write_text(model / FILE, json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
     return weights
 
 

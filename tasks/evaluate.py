@@ -20,11 +20,11 @@ from transformers import (
 
 from jokbo.alignment.reward import closed, rewards
 from jokbo.alignment.rollouts import sample, sequence_kl
-from jokbo.data.outputs import whole_directory
 from jokbo.data.selection import labelled_from
 from jokbo.evaluation import intervals, judge
 from jokbo.evaluation.diversity import distinct_n
 from jokbo.evaluation.perplexity import masked_perplexity
+from jokbo.files import whole_directory, write_text
 from jokbo.finetuning.continuation import Continuations, for_policy
 from jokbo.tracking import flat
 from tasks.paths import ALIGNED, BASE, DOCUMENTS, EVALUATION, JUDGE_TEXTS, POLICY, REWARD, STUDENT
@@ -151,9 +151,7 @@ def _seconds(work: Callable[[], None]) -> float:
 def _note_speeds(stage: Stage, speeds: dict[str, dict[str, float]]) -> None:
     """A speed is this machine's and this moment's: it goes to the records of runs, not into outputs."""
     stage.run.log({f"tokens_per_second/{name}": value for name, value in flat(speeds).items()})
-    path = timing("speed")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(speeds) + "\n")
+    write_text(timing("speed"), json.dumps(speeds) + "\n")
 
 
 if __name__ == "__main__":

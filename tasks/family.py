@@ -25,6 +25,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from jokbo.data.packing import TokenCorpus
 from jokbo.errors import InputError
+from jokbo.files import read_json, whole_directory, write_text
 from jokbo.finetuning.classifier import by_length
 from jokbo.finetuning.search import Classifier, Task, frozen, search, tasks_in
 from jokbo.systems.common import Marks, Size, Text, encoded, marks_of, save
@@ -90,7 +91,7 @@ def opened(name: str, settings: Family) -> Member:
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
     marks, pairs = marks_of(tokenizer), []
     if (folder / TRANSLATIONS).exists():
-        pairs = encoded(json.loads((folder / TRANSLATIONS).read_text()), tokenizer.backend_tokenizer)
+        pairs = encoded(read_json(folder / TRANSLATIONS), tokenizer.backend_tokenizer)
     texts = [
         Text(TokenCorpus.open(folder / split), marks, len(tokenizer), pairs)
         for split in ("train", "validation")
@@ -111,11 +112,11 @@ def family(stage: Stage) -> None:
     network, history, metrics = pretrain(stage, member)
     folder = FAMILY_MODELS / name
     if leads():
-        shutil.rmtree(folder, ignore_errors=True)
-        save(network, folder)
-        member.tokenizer.save_pretrained(folder)
-        if member.own.revisions:
-            shutil.copytree(revisions(stage), folder / "revisions")
+        with whole_directory(folder) as whole:
+            save(network, whole)
+            member.tokenizer.save_pretrained(whole)
+            if member.own.revisions:
+                shutil.copytree(revisions(stage), whole / "revisions")
     tasks = tasks_in(
         FAMILY_DATA / TASKS, member.tokenizer, member.own.context - 2
     )  # two marks have to fit in
@@ -162,7 +163,7 @@ def pretrain(stage: Stage, member: Member) -> tuple[nn.Module, list[dict[str, fl
     )
     before = nats(member, objective)
     history, seconds = timed_pretraining(stage, member, objective, steps)
-    unigram = json.loads((FAMILY_DATA / FACTS).read_text())["texts"][own.text]["unigram_entropy"]
+    unigram = read_json(FAMILY_DATA / FACTS)["texts"][own.text]["unigram_entropy"]
     return (
         network,
         history,
@@ -190,7 +191,6 @@ def timed_pretraining(
 ) -> tuple[list[dict[str, float]], float]:
     """The curve, and the seconds that it took, also of a run that went on with one: by the steps that it did itself."""
     known, start, done = stage.checkpoints / "seconds.json", time.monotonic(), 0
-    known.parent.mkdir(parents=True, exist_ok=True)
 
     def count(step: int) -> None:
         nonlocal done
@@ -198,7 +198,7 @@ def timed_pretraining(
         if member.own.revisions and leads() and step & (step - 1) == 0:
             save(objective.network, revisions(stage) / f"step-{step:08d}")
         if step == steps and leads():
-            known.write_text(json.dumps((time.monotonic() - start) * steps / done))
+            write_text(known, json.dumps((time.monotonic() - start) * steps / done))
 
     history = pretraining(
         stage,
@@ -209,7 +209,7 @@ def timed_pretraining(
         optimizer=member.optimizer(objective),
         after_step=count,
     )
-    return history, json.loads(known.read_text())
+    return history, read_json(known, f"remove {stage.checkpoints}, and it is trained again")
 
 
 def pretraining(

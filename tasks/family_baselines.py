@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import operator
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from torch import nn
 from transformers import AutoTokenizer
 
 from jokbo.evaluation import baselines
+from jokbo.files import read_json
 from jokbo.finetuning.from_scratch import Convolutions, Recurrent
 from jokbo.finetuning.search import Classifier, Task, outcome, over_tasks, search, tasks_in
 from tasks.paths import FAMILY_DATA, LEXICON, TASKS
@@ -50,7 +50,7 @@ def family_baselines(stage: Stage) -> None:
 
 def with_rules(stage: Stage) -> dict[str, Any]:
     """VADER's lexicon and negation; nothing is learned but which label is the more frequent."""
-    lexicon = json.loads((FAMILY_DATA / LEXICON).read_text())
+    lexicon = read_json(FAMILY_DATA / LEXICON)
 
     def fitted(texts: Labelled) -> tuple[Predict, int]:
         majority = int(np.mean(texts["train"][1]) >= 0.5)

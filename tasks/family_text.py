@@ -15,10 +15,11 @@ from tokenizers import Tokenizer
 
 from jokbo.data import corpora, packing, shards
 from jokbo.data.lexicon import valences
-from jokbo.data.outputs import save_tables, shard_files, whole_directory
+from jokbo.data.outputs import save_tables, shard_files
 from jokbo.data.selection import check_sources, labelled_from
 from jokbo.data.translations import english_korean
 from jokbo.errors import InputError, about
+from jokbo.files import whole_directory
 from tasks.paths import DOCUMENTS, FACTS, FAMILY_DATA, LEXICON, TASKS, TRANSLATIONS
 from tasks.records import write_metrics
 from tasks.stage import Stage, run_stage, state

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from jokbo.data.formats import RAW_SCHEMA
-from jokbo.data.outputs import whole_directory, write_shards
+from jokbo.data.outputs import write_shards
 from jokbo.data.sources import read_source
+from jokbo.files import whole_directory
 from tasks.paths import RAW
 from tasks.records import write_metrics
 from tasks.stage import Stage, run_stage, state

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jokbo.errors import InputError
+from tasks import lockfile
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -32,7 +32,7 @@ def identify(name: str) -> Identity:
     from dvc.stage.serialize import to_single_stage_lockfile
 
     try:
-        with _project() as repo:
+        with project() as repo:
             (stage,) = repo.stage.collect(name)
             missing = [dep.def_path for dep in stage.deps if not dep.exists]
             if missing:
@@ -47,22 +47,22 @@ def identify(name: str) -> Identity:
 
 def committed() -> dict[str, Identity]:
     """What dvc.lock says of each stage: the identity with which it last ran to its end."""
-    from ruamel.yaml import YAML
-
-    lock = Path("dvc.lock")
-    if not lock.is_file():
-        return {}
-    with _project():
-        entries = YAML(typ="safe").load(lock).get("stages", {})
+    with project():
+        entries = lockfile.parsed(lockfile.LOCK.read_text("utf-8")) if lockfile.LOCK.exists() else {}
     return {name: _identity(entry) for name, entry in entries.items()}
 
 
 @contextmanager
-def _project() -> Iterator[Repo]:
-    """This folder, as DVC sees it, while no other process of DVC writes dvc.lock: that takes it a second."""
-    from dvc.repo import Repo
+def project() -> Iterator[Repo]:
+    """This folder, as DVC sees it, while no other process of DVC writes there: dvc.lock takes it a second.
 
-    with Repo(_wait_for_lock=True) as repo, repo.lock:
+    What a killed one left half written is mended first.
+    """
+    from dvc.repo import Repo, lock_repo
+
+    with Repo(_wait_for_lock=True) as repo, lock_repo(repo):
+        lockfile.settle_readers(repo.tmp_dir)
+        lockfile.settle()
         yield repo
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from jokbo.errors import InputError
 from jokbo.evaluation.figures import Chart
 from jokbo.evaluation.page import Table
+from jokbo.files import write_text
 from tasks.stage import Stage
 
 
@@ -19,8 +20,7 @@ def publish(
 ) -> None:
     """Writes the pages, and puts them into the stage's MLflow run with every figure and table by itself."""
     for path, page in pages.items():
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(page, "utf-8")
+        write_text(path, page)
         stage.run.artifact(path)
     for chart in charts:
         stage.run.figure(chart.figure, f"figures/{chart.name}.png")

@@ -17,7 +17,7 @@ from jokbo.alignment.preferences import (
     simulated_comparisons,
 )
 from jokbo.alignment.rollouts import sample
-from jokbo.data.outputs import whole_directory
+from jokbo.files import whole_directory
 from jokbo.finetuning.continuation import for_policy
 from tasks.paths import DOCUMENTS, POLICY, PREFERENCES
 from tasks.records import write_metrics

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from jokbo.data import preparation, shards
 from jokbo.data.documents import DOCUMENT_SCHEMA
-from jokbo.data.outputs import assemble, whole_directory
+from jokbo.data.outputs import assemble
+from jokbo.files import read_json, whole_directory
 from tasks.paths import DOCUMENTS, FACTS, JUDGE_TEXTS, RAW
 from tasks.records import write_metrics
 from tasks.stage import Stage, run_stage
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def prepare(stage: Stage) -> None:
     with shards.processes(stage.compute.workers) as spread:
         splits, facts = work(stage.params, stage.checkpoints, spread)
-    facts["about"] = json.loads((RAW / "sources.json").read_text())
+    facts["about"] = read_json(RAW / "sources.json")
     with whole_directory(DOCUMENTS) as documents, whole_directory(JUDGE_TEXTS) as judge:
         assemble(splits.pop("judge"), judge, DOCUMENT_SCHEMA)
         for split, files in splits.items():

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from jokbo.files import whole_file, write_text
 from jokbo.tracking import flat
 from tasks.paths import METRICS, PLOTS
 from tasks.stage import Stage, leads
@@ -19,7 +20,7 @@ def write_metrics(stage: Stage, metrics: dict[str, Any]) -> None:
     """Writes metrics/NAME.json, numbers by name (nested where that reads better)."""
     if not leads():
         return
-    _file(METRICS, stage, "json").write_text(json.dumps(metrics, indent=1, sort_keys=True) + "\n")
+    write_text(_file(METRICS, stage, "json"), json.dumps(metrics, indent=1, sort_keys=True) + "\n")
     stage.run.log({name: value for name, value in flat(metrics).items() if isinstance(value, (int, float))})
 
 
@@ -28,7 +29,7 @@ def write_curves(stage: Stage, curves: dict[str, list[dict[str, float]]]) -> Non
     if not leads():
         return
     columns = dict.fromkeys(column for rows in curves.values() for row in rows for column in row)
-    with open(_file(PLOTS, stage, "csv"), "w", newline="") as file:
+    with whole_file(_file(PLOTS, stage, "csv")) as file:
         writer = csv.DictWriter(file, ["part", *columns], lineterminator="\n")
         writer.writeheader()
         for part, rows in curves.items():
@@ -36,6 +37,4 @@ def write_curves(stage: Stage, curves: dict[str, list[dict[str, float]]]) -> Non
 
 
 def _file(folder: Path, stage: Stage, suffix: str) -> Path:
-    path = folder / f"{stage.name.replace('@', '/')}.{suffix}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+    return folder / f"{stage.name.replace('@', '/')}.{suffix}"

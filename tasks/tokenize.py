@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from tokenizers import Tokenizer
 
 from jokbo.data import card, corpora, mixing, packing, shards
-from jokbo.data.outputs import read_batches, shard_files, whole_directory
+from jokbo.data.outputs import read_batches, shard_files
 from jokbo.data.tokenizer import measure
 from jokbo.errors import about
+from jokbo.files import read_json, whole_directory, write_text
 from tasks.paths import DATA_CARD, DATA_CARD_PAGE, DOCUMENTS, FACTS, TOKENIZER, TOKENS
 from tasks.records import write_metrics
 from tasks.stage import Stage, run_stage
@@ -58,10 +59,9 @@ def work(
 
 def write_card(stage: Stage, metrics: dict[str, Any]) -> None:
     """The data card, to be read and to be parsed."""
-    made = card.card(json.loads((DOCUMENTS / FACTS).read_text()), metrics)
-    DATA_CARD.parent.mkdir(exist_ok=True)
-    DATA_CARD.write_text(json.dumps(made, ensure_ascii=False, indent=1) + "\n")
-    DATA_CARD_PAGE.write_text(card.markdown(made))
+    made = card.card(read_json(DOCUMENTS / FACTS), metrics)
+    write_text(DATA_CARD, json.dumps(made, ensure_ascii=False, indent=1) + "\n")
+    write_text(DATA_CARD_PAGE, card.markdown(made))
     stage.run.artifact(DATA_CARD_PAGE)
     stage.run.artifact(DATA_CARD)
 

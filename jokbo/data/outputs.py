@@ -1,4 +1,4 @@
-"""Output folders that are either whole or not there, and tables whose files are the same bytes every time."""
+"""Tables whose files are the same bytes every time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +16,6 @@ from datasets import Dataset, DatasetDict, DatasetInfo, Features
 
 MEBIBYTE = 2**20
 BATCH_ROWS = 1000
-
-
-@contextmanager
-def whole_directory(path: Path) -> Iterator[Path]:
-    """Yield an empty sibling of `path` to write into; it takes the place of `path` if the block ends well.
-
-    After an exception neither the sibling nor a new `path` is left; what stood at `path` before stays.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        shutil.rmtree(path, ignore_errors=True)
-        os.rename(partial, path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_shards(

@@ -26,6 +26,7 @@ from jokbo.data.progress import progress
 from jokbo.data.tally import Tally, total
 from jokbo.data.tokenizer import END_OF_TEXT, taken_literally, unknown_token
 from jokbo.errors import InputError
+from jokbo.files import read_json
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ class TokenCorpus:
         shards = tuple(mapped(file) for file in files)
         *starts, total = accumulate(map(len, shards), initial=0)
         documents, rows, sources = (mapped(path / f"{name}.npy") for name in ("documents", "rows", "sources"))
-        names = json.loads((path / "sources.json").read_text())
+        names = read_json(path / "sources.json")
         return cls(str(path), shards, starts, documents, rows, sources, names, total)
 
     def window(self, start: int, length: int) -> np.ndarray:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from jokbo.data.progress import progress
+from jokbo.files import read_json, remembered, write_text
 
 Facts = dict[str, Any]  # what a call found out, as JSON holds it
 Work = Callable[[Any, Path], Facts]  # an item, and the file or folder to write its result at
@@ -34,11 +35,11 @@ def run(
     """
     place = folder / step
     place.mkdir(parents=True, exist_ok=True)
-    missing = [item for item in items.items() if not _facts(place, item[0]).is_file()]
+    missing = [item for item in items.items() if remembered(_facts(place, item[0])) is None]
     results = spread(partial(_once, work, place), missing)
     for _ in progress(results, step, total=len(missing)):
         pass
-    return {name: json.loads(_facts(place, name).read_text()) for name in items}
+    return {name: read_json(_facts(place, name)) for name in items}
 
 
 def _once(work: Work, place: Path, named: tuple[str, Any]) -> None:
@@ -51,7 +52,7 @@ def _once(work: Work, place: Path, named: tuple[str, Any]) -> None:
                 shutil.rmtree(place / name)
             os.replace(begun, place / name)
         written = begun.with_suffix(".json")
-        written.write_text(json.dumps(facts))
+        write_text(written, json.dumps(facts))
         os.replace(written, _facts(place, name))
     finally:
         shutil.rmtree(begun, ignore_errors=True)

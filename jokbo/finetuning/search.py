@@ -23,6 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from jokbo.data.batches import epoch_order, sample_indices
+from jokbo.files import remembered, write_text
 from jokbo.finetuning.classifier import by_length, last_tokens, trimmed
 from jokbo.training.processes import autocast, device, rank
 
@@ -145,14 +146,13 @@ def search(
 
         def measured(rate: float, seed: int, task: Task = task) -> dict[str, float]:
             path = done / f"{task.name}-{rate:g}-{seed}.json"
-            if not path.exists():
+            figures = remembered(path)
+            if figures is None:
                 classifier = fitted(task, rate, seed)
                 figures = {split: accuracy(classifier, task, split, precision) for split in SPLITS[1:]}
-                path.parent.mkdir(parents=True, exist_ok=True)
-                partial = path.with_suffix(f".partial-{rank()}")  # all ranks come to the same figures
-                partial.write_text(json.dumps(figures))
-                partial.rename(path)
-            return json.loads(path.read_text())
+                if rank() == 0:  # all ranks come to the same figures
+                    write_text(path, json.dumps(figures))
+            return figures
 
         validation = {rate: measured(rate, seeds[0])["validation"] for rate in learning_rates}
         rate = max(learning_rates, key=validation.__getitem__)

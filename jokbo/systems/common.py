@@ -39,6 +39,7 @@ from transformers import PreTrainedTokenizerBase
 from jokbo.data.batches import packed_batch
 from jokbo.data.packing import TokenCorpus
 from jokbo.data.tokenizer import taken_literally
+from jokbo.files import read_json
 
 
 @dataclass(frozen=True)
@@ -207,6 +208,6 @@ def save(network: nn.Module, folder: Path) -> None:
 
 def load(network: Callable[[Size, Marks, int], nn.Module], marks: Marks, folder: Path) -> nn.Module:
     """A plain module that `save` wrote, made anew by its system's `network`."""
-    made = network(Size(**json.loads((folder / "size.json").read_text())), marks, 0)
+    made = network(Size(**read_json(folder / "size.json")), marks, 0)
     load_model(made, folder / "model.safetensors")
     return made

@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from jokbo import files
 from jokbo.tracking import Run
 from jokbo.training import engine, processes
 
@@ -48,15 +49,12 @@ def steps_for(
         return max(1, round(budget.amount / tokens))
     if budget.by == "flops":
         return max(1, round(budget.amount / flops))
-    if not remembered.exists():
+    if files.remembered(remembered) is None:
         seconds = processes.largest(timed())  # before any rank can have written the file
         if processes.rank() == 0:
-            remembered.parent.mkdir(parents=True, exist_ok=True)
-            partial = remembered.with_suffix(".partial")
-            partial.write_text(json.dumps({"seconds_a_step": seconds}))
-            partial.rename(remembered)
+            files.write_text(remembered, json.dumps({"seconds_a_step": seconds}))
         processes.meet()
-    return max(1, round(budget.amount / json.loads(remembered.read_text())["seconds_a_step"]))
+    return max(1, round(budget.amount / files.read_json(remembered)["seconds_a_step"]))
 
 
 def flops_of(objective: nn.Module, batch: Batch) -> int:

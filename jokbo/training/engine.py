@@ -27,6 +27,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import PreTrainedModel, get_wsd_schedule
 
 from jokbo.errors import InputError
+from jokbo.files import whole_directory
 from jokbo.training import checkpoints, processes
 from jokbo.training.interruption import Interrupted, polled
 from jokbo.training.progress import Progress
@@ -323,6 +324,7 @@ def _gather(engine: deepspeed.DeepSpeedEngine, objective: nn.Module) -> None:
 def save_network(network: PreTrainedModel, tokenizer: Any, folder: Path) -> None:
     """Writes a model that `AutoModel` and `AutoTokenizer` open: safetensors, configuration, tokenizer. Rank 0 only."""
     if processes.rank() == 0:
-        network.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        with whole_directory(folder) as whole:
+            network.save_pretrained(whole)
+            tokenizer.save_pretrained(whole)
     processes.meet()

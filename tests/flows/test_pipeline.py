@@ -20,8 +20,8 @@ def _outcomes(output: str) -> dict[str, str]:
 
 
 def _dvc(project: Project) -> psutil.Process:
-    """The process of DVC that runs a stage: `python -m dvc ...`, not its supervisor."""
-    (found,) = [process for process in alive(project.folder) if process.cmdline()[1:3] == ["-m", "dvc"]]
+    """The process of DVC that runs a stage: `python -m flows.dvc ...`, not its supervisor."""
+    (found,) = [process for process in alive(project.folder) if process.cmdline()[1:3] == ["-m", "flows.dvc"]]
     return found
 
 
