@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
 
 from jokbo.errors import InputError
 from jokbo.params.base import Section
@@ -46,6 +44,7 @@ from jokbo.params.data import (
     Tokenizer,
 )
 from jokbo.params.family import Family, FamilyBaselines, FamilyText, Search, System, Task, check_texts
+from jokbo.params.reading import found_as, read, shown
 
 __all__ = [
     "Bounds",
@@ -73,10 +72,19 @@ __all__ = [
     "Tokenize",
     "Tokenizer",
     "Training",
+    "checked",
     "load",
+    "read",
 ]
 
 QUOTED = re.compile(r"'([^']*)'")
+LINE = 600  # characters of a message
+PLAIN = {  # pydantic's kinds of fault, where its own words name Python's types
+    "model_type": "it must hold keys, each on a line of its own below it",
+    "dict_type": "it must hold keys, each on a line of its own below it",
+    "bool_type": "it must be true or false",
+    "invalid_key": "a key must be a word: write it as text",
+}
 
 
 class Params(Section):
@@ -145,30 +153,24 @@ class Params(Section):
 
 def load(path: Path | str = "params.yaml") -> Params:
     """The checked parameters. Raises InputError, one line naming file and key, if anything is wrong."""
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file: run from the project's folder, or restore it from git")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: byte {error.start} is not UTF-8: save the file as UTF-8") from error
-    try:
-        tree = YAML(typ="safe").load(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        tab = text[mark.index : mark.index + 1] == "\t"
-        problem = "a tab: indent with spaces" if tab else f"not YAML: {error.problem}"
-        raise InputError(f"{path}: line {mark.line + 1}: {problem}") from error
+    return checked(read(Path(path)), str(path))
+
+
+def checked(tree: dict[str, Any], name: str) -> Params:
+    """The parameters in a tree that was read. Raises InputError, one line with `name` and the key, as `load` does."""
     try:
         return Params.model_validate(tree)
     except ValidationError as error:
         # a misspelt key is both unknown and missing: the unknown one is what the user typed
-        faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
-        raise InputError(f"{path}: {_explain(faults[0], tree)}") from error
+        fault = min(
+            error.errors(include_url=False),
+            key=lambda fault: fault["type"] not in ("extra_forbidden", "invalid_key"),
+        )
+        raise InputError(f"{name}: {shown(_explain(fault, tree), LINE)}") from error
 
 
 def _explain(fault: dict[str, Any], tree: Any) -> str:
-    """One line for pydantic's first complaint: the key, what was found, what is allowed."""
+    """One line for one of pydantic's complaints: the key, what was found, what is allowed."""
     # pydantic puts a union's tag between the keys; what is not in the tree is not a key of the file
     keys, node = [], tree
     of_key = fault["loc"][-1:] == ("[key]",)
@@ -182,12 +184,14 @@ def _explain(fault: dict[str, Any], tree: Any) -> str:
         if inside or (part == fault["loc"][-1] and not of_key):
             keys.append(str(part))
             node = node[part] if inside else None
-    key = ".".join(keys) or "the file"
+    key = ".".join(map(shown, keys)) or "the file"
     if fault["type"] == "extra_forbidden" or unknown_name:
         known = QUOTED.findall(fault["msg"]) if unknown_name else _siblings(keys[:-1], tree)
         near = difflib.get_close_matches(keys[-1], known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else "remove it"
         return f"{key} is not a known key: {hint}"
+    if fault["type"] in ("invalid_key", "string_type") and isinstance(fault["input"], int | float | tuple | None):
+        pass
     if fault["type"] == "missing":
         return f"{key} is missing: add it"
     message = fault["msg"].removeprefix("Value error, ")
@@ -195,9 +199,10 @@ def _explain(fault: dict[str, Any], tree: Any) -> str:
         return f"{key}: {message}" if keys else message
     if fault["type"] == "union_tag_invalid":
         which = fault["ctx"]["discriminator"].strip("'")
-        return f"{key}.{which} is {fault['ctx']['tag']}: it must be one of {fault['ctx']['expected_tags']}"
-    found = "nothing" if fault["input"] is None else repr(fault["input"])
-    return f"{key} is {found}: {message[0].lower()}{message[1:]}"
+        found = shown(fault["ctx"]["tag"])
+        return f"{key}.{which} is {found}: it must be one of {fault['ctx']['expected_tags']}"
+    message = PLAIN.get(fault["type"], f"{message[0].lower()}{message[1:]}")
+    return f"{key} is {found_as(fault['input'])}: {message}"
 
 
 def _siblings(keys: list[str], tree: Any) -> list[str]:
