@@ -6,8 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Positive = Annotated[int, Field(gt=0)]
-NonNegative = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(gt=0, lt=2**53)]
+SizeOf = Annotated[
+    int, Field(gt=0, le=1_000_000)
+]  # of a network: layers, units, tokens that it reads at once
+NonNegative = Annotated[int, Field(ge=0, lt=2**53)]
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]

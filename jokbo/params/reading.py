@@ -148,7 +148,7 @@ class _Constructor(SafeConstructor):
             if isinstance(made, int) and made.bit_length() > 64:
                 raise ValueError("larger than 64 bits")
         except (ValueError, OverflowError) as error:
-            problem = f"{shown(node.value, 30)} can't be read: {error}: correct it, or put it in quotes"
+            problem = f"{shown(node.value, 30)} can't be read: correct it, or put it in quotes ({error})"
             raise ConstructorError(problem=problem, problem_mark=node.start_mark) from error
         return made
 
