@@ -62,10 +62,10 @@ def project(name: str) -> Path:
     """
     folder = STATE / "profiles" / name
     own = merged(Path("params.yaml"), PROFILES / f"{name}.yaml")
+    params.checked(own, f"params.yaml with {PROFILES / name}.yaml")
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / "params.yaml") as file:
         YAML().dump(own, file)
-    params.load(folder / "params.yaml")
     for path in map(Path, CODE):
         target = folder / path
         if path.is_dir():
@@ -90,10 +90,10 @@ def merged(base: Path, profile: Path) -> dict[str, Any]:
     if not profile.is_file():
         there = ", ".join(sorted(path.stem for path in PROFILES.glob("*.yaml"))) or "none"
         raise InputError(f"{profile}: no such profile: there is {there}")
-    yaml = YAML(typ="safe")
-    tree, changes = yaml.load(base), yaml.load(profile)
+    tree, changes = params.read(base), params.read(profile)
     for section, keys in changes.items():
-        tree[section] = {**tree.get(section, {}), **keys}
+        before = tree.get(section)
+        tree[section] = {**before, **keys} if isinstance(before, dict) and isinstance(keys, dict) else keys
     return tree
 
 

@@ -96,7 +96,8 @@ def opened(name: str, settings: Family) -> Member:
         Text(TokenCorpus.open(folder / split), marks, len(tokenizer), pairs)
         for split in ("train", "validation")
     ]
-    size = Size(len(tokenizer), own.layers, own.width, own.heads, own.context, own.dropout, own.more)
+    more = own.more.model_dump(exclude_none=True)
+    size = Size(len(tokenizer), own.layers, own.width, own.heads, own.context, own.dropout, more)
     module = importlib.import_module(f"jokbo.systems.{own.module}")
     return Member(settings, own, module, size, marks, *texts, tokenizer)
 

@@ -87,9 +87,9 @@ def _rewrite_family(stage: Any, section: dict[str, Any], imports: grimp.ImportGr
 
 
 def _papers(imports: grimp.ImportGraph) -> set[str]:
-    from jokbo.params.family import SHARED  # here, for a test has this look at a project that has none
+    from jokbo.params.systems import KINDS  # here, for a test has this look at a project that has none
 
-    return imports.find_children(SYSTEMS) - {f"{SYSTEMS}.{name}" for name in SHARED}
+    return imports.find_children(SYSTEMS) & {f"{SYSTEMS}.{name}" for name in KINDS}
 
 
 def _files_of(modules: set[str]) -> list[str]:

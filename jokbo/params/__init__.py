@@ -9,11 +9,9 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
 
 from jokbo.errors import InputError
 from jokbo.params.base import Section
@@ -45,7 +43,9 @@ from jokbo.params.data import (
     Tokenize,
     Tokenizer,
 )
-from jokbo.params.family import Family, FamilyBaselines, FamilyText, Search, System, Task, check_texts
+from jokbo.params.family import Family, FamilyBaselines, FamilyText, Search, Task, check_texts
+from jokbo.params.reading import found_as, read, shown
+from jokbo.params.systems import System
 
 __all__ = [
     "Bounds",
@@ -73,10 +73,20 @@ __all__ = [
     "Tokenize",
     "Tokenizer",
     "Training",
+    "checked",
     "load",
+    "read",
 ]
 
 QUOTED = re.compile(r"'([^']*)'")
+QUOTE = "'"
+LINE = 600  # characters of a message
+PLAIN = {  # pydantic's kinds of fault, where its own words name Python's types
+    "model_type": "it must hold keys, each on a line of its own below it",
+    "dict_type": "it must hold keys, each on a line of its own below it",
+    "bool_type": "it must be true or false",
+    "none_required": "a system of this kind has none: remove it",
+}
 
 
 class Params(Section):
@@ -145,68 +155,82 @@ class Params(Section):
 
 def load(path: Path | str = "params.yaml") -> Params:
     """The checked parameters. Raises InputError, one line naming file and key, if anything is wrong."""
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file: run from the project's folder, or restore it from git")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: byte {error.start} is not UTF-8: save the file as UTF-8") from error
-    try:
-        tree = YAML(typ="safe").load(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        tab = text[mark.index : mark.index + 1] == "\t"
-        problem = "a tab: indent with spaces" if tab else f"not YAML: {error.problem}"
-        raise InputError(f"{path}: line {mark.line + 1}: {problem}") from error
+    return checked(read(Path(path)), str(path))
+
+
+def checked(tree: dict[str, Any], name: str) -> Params:
+    """The parameters in a tree that was read. Raises InputError, one line with `name` and the key, as `load` does."""
     try:
         return Params.model_validate(tree)
     except ValidationError as error:
         # a misspelt key is both unknown and missing: the unknown one is what the user typed
-        faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
-        raise InputError(f"{path}: {_explain(faults[0], tree)}") from error
+        fault = min(
+            error.errors(include_url=False),
+            key=lambda fault: fault["type"] not in ("extra_forbidden", "invalid_key"),
+        )
+        raise InputError(f"{name}: {shown(_explain(fault, tree), LINE)}") from error
 
 
 def _explain(fault: dict[str, Any], tree: Any) -> str:
-    """One line for pydantic's first complaint: the key, what was found, what is allowed."""
-    # pydantic puts a union's tag between the keys; what is not in the tree is not a key of the file
-    keys, node = [], tree
-    of_key = fault["loc"][-1:] == ("[key]",)
-    unknown_name = (
-        of_key and fault["type"] == "literal_error"
-    )  # in a mapping whose keys are names that we give
-    for part in fault["loc"][: -1 if of_key else None]:
-        inside = (isinstance(node, dict) and part in node) or (
-            isinstance(node, list) and isinstance(part, int)
+    """One line for one of pydantic's complaints: the key, what was found, what is allowed."""
+    kind, of_key = fault["type"], fault["loc"][-1:] == ("[key]",)
+    place = fault["loc"][:-1] if of_key else fault["loc"]
+    keys, models = _place(place, tree, absent=of_key or kind in ("missing", "invalid_key"))
+    key = ".".join(map(shown, keys)) or "the file"
+    if kind == "invalid_key" or (of_key and kind == "string_type"):
+        return f"{'.'.join(map(shown, keys[:-1])) or 'the file'} has the key {found_as(fault['input'])}: keys are words"
+    unknown_name = of_key and kind == "literal_error"  # in a mapping whose keys are names that we give
+    if kind == "extra_forbidden" or unknown_name:
+        known = (
+            QUOTED.findall(fault["msg"])
+            if unknown_name
+            else [name for each in models for name in each.model_fields]
         )
-        if inside or (part == fault["loc"][-1] and not of_key):
-            keys.append(str(part))
-            node = node[part] if inside else None
-    key = ".".join(keys) or "the file"
-    if fault["type"] == "extra_forbidden" or unknown_name:
-        known = QUOTED.findall(fault["msg"]) if unknown_name else _siblings(keys[:-1], tree)
-        near = difflib.get_close_matches(keys[-1], known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else "remove it"
-        return f"{key} is not a known key: {hint}"
-    if fault["type"] == "missing":
+        return f"{key} is not a known key: {_nearest(keys[-1], known) or 'remove it'}"
+    if kind == "missing":
         return f"{key} is missing: add it"
     message = fault["msg"].removeprefix("Value error, ")
-    if fault["type"] == "value_error":
+    if kind == "value_error":
         return f"{key}: {message}" if keys else message
-    if fault["type"] == "union_tag_invalid":
-        which = fault["ctx"]["discriminator"].strip("'")
-        return f"{key}.{which} is {fault['ctx']['tag']}: it must be one of {fault['ctx']['expected_tags']}"
-    found = "nothing" if fault["input"] is None else repr(fault["input"])
-    return f"{key} is {found}: {message[0].lower()}{message[1:]}"
+    if kind.startswith("union_tag"):
+        which = f"{key}.{fault['ctx']['discriminator'].strip(QUOTE)}"
+        if kind == "union_tag_not_found":
+            return f"{which} is missing: add it"
+        known, found = fault["ctx"]["expected_tags"], fault["ctx"]["tag"]
+        near = _nearest(found, QUOTED.findall(known))
+        return f"{which} is {shown(found)}: {near or f'it must be one of {known}'}"
+    message = PLAIN.get(kind, f"{message[0].lower()}{message[1:]}")
+    return f"{key} is {found_as(fault['input'])}: {message}"
 
 
-def _siblings(keys: list[str], tree: Any) -> list[str]:
-    """The keys that the schema knows at this place, nearest match material for a misspelt one."""
-    models: list[Any] = [Params]
-    for key in keys:
-        annotations = [model.model_fields[key].annotation for model in models if key in model.model_fields]
-        models = [found for annotation in annotations for found in _models_in(annotation)] or models
-    return [name for model in models for name in model.model_fields]
+def _place(loc: tuple[str | int, ...], tree: Any, *, absent: bool) -> tuple[list[str], list[type[Section]]]:
+    """The keys of the file that lead to a place, and the models that the last of them may be a field of.
+
+    Between the keys pydantic puts the tags of unions, which tell the models apart. The last key is `absent` where the
+    fault is that it's not in the tree, or not as pydantic writes it.
+    """
+    keys, models, node = [], [Params], tree
+    for part in loc:
+        there = (isinstance(node, dict) and part in node) or (
+            isinstance(node, list) and isinstance(part, int)
+        )
+        if there or (absent and part is loc[-1]):
+            keys.append(str(part))
+            node = node[part] if there else None
+            fields = [model.model_fields[part] for model in models if part in model.model_fields]
+            models = [found for field in fields for found in _models_in(field.annotation)] or models
+        else:
+            models = [model for model in models if part in _tags(model)] or models
+    return keys, models
+
+
+def _nearest(found: Any, known: list[str]) -> str | None:
+    near = difflib.get_close_matches(str(found), known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else None
+
+
+def _tags(model: type[Section]) -> list[Any]:
+    return [tag for field in model.model_fields.values() for tag in get_args(field.annotation)]
 
 
 def _models_in(annotation: Any) -> list[type[Section]]:

@@ -16,6 +16,7 @@ from jokbo.params.base import (
     Section,
     Seed,
     Share,
+    SizeOf,
     check_heads,
 )
 
@@ -31,10 +32,10 @@ class Compute(Section):
 
 class Model(Section):
     architecture: Literal["gpt2", "llama"]
-    layers: Positive
-    width: Positive
-    heads: Positive
-    context: Positive
+    layers: SizeOf
+    width: SizeOf
+    heads: SizeOf
+    context: SizeOf
     dropout: DropoutRate
 
     @model_validator(mode="after")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from jokbo.params.base import (
     Betas,
@@ -20,22 +18,12 @@ from jokbo.params.base import (
     Seed,
     Sha256,
     Share,
-    check_heads,
 )
 from jokbo.params.data import Mix, Tokenizer, check_mix
+from jokbo.params.reading import shown
+from jokbo.params.systems import AnySystem, Distilbert
 
-SYSTEMS = Path(__file__).parent.parent / "systems"
-SHARED = ("common", "gpt", "masking", "noise")  # files of SYSTEMS that are no paper
 TEACHERS = "models/family/"  # where the trained systems are
-
-
-def _paper(module: str) -> str:
-    papers = {path.stem for path in SYSTEMS.glob("[a-z]*.py")} - {*SHARED}
-    if module not in papers:
-        near = difflib.get_close_matches(module, papers, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"it must be one of {', '.join(sorted(papers))}"
-        raise ValueError(f"there is no jokbo/systems/{module}.py with a system: {hint}")
-    return module
 
 
 class Package(Section):
@@ -79,7 +67,7 @@ class FamilyText(Section):
     def some_text(self) -> FamilyText:
         check_mix(self.mix)
         if self.translations.text not in self.texts:
-            raise ValueError(f"translations.text is {self.translations.text}: {_one_of(self.texts)}")
+            raise ValueError(f"translations.text is {shown(self.translations.text)}: {_one_of(self.texts)}")
         return self
 
 
@@ -98,37 +86,6 @@ class Search(Section):
     warmup_fraction: Share
 
 
-class System(Section):
-    module: Annotated[str, AfterValidator(_paper)]
-    text: str
-    layers: Positive  # an encoder-decoder has as many in each
-    width: Positive
-    heads: Positive  # 1 where there is no attention
-    dropout: DropoutRate
-    context: Positive  # tokens of a row
-    batch: Positive  # rows
-    optimizer: Literal["adamw", "muon", "adafactor"]  # of pretraining
-    learning_rate: Rate  # AdamW's, or Adafactor's; Muon's own is the family's
-    precision: Precision
-    schedule: Literal["trapezoid", "noam", "one_cycle"]
-    finetune: Literal[
-        "whole", "gradual", "frozen"
-    ]  # gradual: as ULMFiT; frozen: a regression on its features
-    revisions: Literal[True] | None = None  # keeps checkpoints at steps of powers of two, as Pythia did
-    unit: Literal[True] | None = None  # which one unit tells sentiment best
-    more: dict[
-        Literal[
-            "cells", "embedding", "feed_forward", "filters", "generator", "hidden", "norm", "rule", "teacher"
-        ],
-        Any,
-    ]  # what only its paper has: see jokbo/systems/MODULE.py
-
-    @model_validator(mode="after")
-    def divides(self) -> System:
-        check_heads(self.width, self.heads)
-        return self
-
-
 class Family(Section):
     seed: Seed
     budget: Budget
@@ -140,25 +97,36 @@ class Family(Section):
     muon_learning_rate: Rate
     held_out_batches: Positive
     finetune: Search
-    systems: Annotated[dict[Name, System], Field(min_length=1)]
+    systems: Annotated[dict[Name, AnySystem], Field(min_length=1)]
 
     @model_validator(mode="after")
     def fits_together(self) -> Family:
         for name, system in self.systems.items():
-            if "teacher" in system.more:
+            if isinstance(system, Distilbert):
                 self._check_teacher(name, system)
         return self
 
-    def _check_teacher(self, name: str, system: System) -> None:
-        found = str(system.more["teacher"])
-        folder, teacher = found[: len(TEACHERS)], self.systems.get(found[len(TEACHERS) :])
-        key = f"systems.{name}.more.teacher is {found}"
-        if folder != TEACHERS or teacher is None or "teacher" in teacher.more:
-            raise ValueError(f"{key}: it must be {TEACHERS} and the name of a system without a teacher")
-        if any(
-            getattr(system, same) != getattr(teacher, same) for same in ("text", "width", "heads", "context")
-        ):
-            raise ValueError(f"{key}: text, width, heads and context must be the teacher's")
+    def _check_teacher(self, name: str, student: Distilbert) -> None:
+        found = student.more.teacher
+        key = f"systems.{name}.more.teacher is {shown(found)}"
+        teacher = self.systems.get(found.removeprefix(TEACHERS)) if found.startswith(TEACHERS) else None
+        if teacher is None or teacher.module != "bert":
+            berts = ", ".join(
+                f"{TEACHERS}{bert}" for bert, own in self.systems.items() if own.module == "bert"
+            )
+            raise ValueError(
+                f"{key}: it must be {TEACHERS} and the name of a system of module bert: {berts or 'none'}"
+            )
+        for same in ("text", "width", "heads", "context"):
+            if getattr(student, same) != getattr(teacher, same):
+                raise ValueError(
+                    f"{key}: text, width, heads and context must be the teacher's, but {same} is not"
+                )
+        if teacher.layers % student.layers or teacher.layers == student.layers:
+            raise ValueError(
+                f"systems.{name}.layers is {student.layers}: it must be fewer than the teacher's {teacher.layers}, "
+                "and divide them, as a student begins with every second layer, or every third ..."
+            )
 
 
 class Convolutions(Section):
@@ -189,12 +157,22 @@ class FamilyBaselines(Section):
 
 
 def check_texts(text: FamilyText, family: Family, baselines: FamilyBaselines) -> None:
-    """Every text that is read is one that is made."""
+    """Every text that is read is one that is made, and has what is read of it."""
     read = {f"family.systems.{name}.text": system.text for name, system in family.systems.items()}
     for key, name in {**read, "family_baselines.text": baselines.text}.items():
         if name not in text.texts:
-            raise ValueError(f"{key} is {name}: {_one_of(text.texts)}")
+            raise ValueError(f"{key} is {shown(name)}: {_one_of(text.texts)}")
+    for name, system in family.systems.items():
+        key, kind = f"family.systems.{name}.text is {system.text}", text.texts[system.text].kind
+        if system.NEEDS_MARKS and kind != "wordpiece":
+            raise ValueError(
+                f"{key}, of kind {kind}: {system.module} reads [MASK] and [CLS]: give one of wordpiece"
+            )
+        if system.module == "xlm" and system.text != text.translations.text:
+            raise ValueError(
+                f"{key}: xlm reads translations, which family_text.translations.text has: {text.translations.text}"
+            )
 
 
 def _one_of(texts: dict[str, Tokenizer]) -> str:
-    return f"it must be one of family_text.texts: {', '.join(texts)}"
+    return shown(f"it must be one of family_text.texts: {', '.join(texts)}", 300)

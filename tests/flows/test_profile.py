@@ -40,6 +40,26 @@ def test_a_profile_that_is_not_there_is_named(folder: Path) -> None:
         profile.project("corean")
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            "tokenize:\n  mix: 3\n  mix: 4\n",
+            "profiles/other.yaml: line 3: the key 'mix' stands a second time",
+        ),
+        ("tokenize:\n", "params.yaml with profiles/other.yaml: tokenize is nothing: it must hold keys"),
+        ("- tokenize\n", "profiles/other.yaml: it holds ['tokenize']: it must hold sections"),
+        ("pretrain: {sed: 1}\n", "params.yaml with profiles/other.yaml: pretrain.sed is not a known key"),
+    ],
+)
+def test_a_profile_that_is_wrong_is_named_and_makes_nothing(folder: Path, content: str, said: str) -> None:
+    (folder / "profiles/other.yaml").write_text(content)
+    with pytest.raises(InputError) as raised:
+        profile.project("other")
+    assert str(raised.value).startswith(said)
+    assert not (folder / ".jokbo").exists()
+
+
 def test_it_trains_beside_the_project_and_leaves_what_it_measured(folder: Path, api: str) -> None:
     (folder / "profiles/other.yaml").write_text("pretrain:\n  seed: 2\nprepare:\n  seed: 2\n")
     other = folder / ".jokbo/profiles/other"

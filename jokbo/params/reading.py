@@ -1,0 +1,159 @@
+"""Reading a YAML file that a person wrote: in bounded time and memory, and what is wrong with it in one short line."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import ConstructorError, SafeConstructor
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    CollectionEndEvent,
+    CollectionStartEvent,
+    DocumentStartEvent,
+    Event,
+    ScalarEvent,
+)
+from ruamel.yaml.reader import ReaderError
+
+from jokbo.errors import InputError
+
+BYTES = 1_000_000  # of a file
+VALUES = 100_000  # keys and values of a file, those of an anchor counted at every alias
+DEPTH = 50  # of sections in sections
+SHOWN = 80  # characters of what was found
+
+HINTS = {
+    "mapping values are not allowed in this context": " (a colon is followed by a space, and once on a line)",
+    "found unhashable key": ": a key must be a word",
+}
+
+_short = reprlib.Repr()
+_short.maxlevel, _short.maxstring, _short.maxlong, _short.maxother = 3, SHOWN, SHOWN, SHOWN
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The sections that the file holds, by name. InputError, one line with file and line, if it can't be read."""
+    text = _text(path)
+    yaml = YAML(typ="safe")  # as DVC reads it
+    yaml.Constructor = _Constructor
+    try:
+        _measure(path, yaml.parse(text))
+        tree = yaml.load(text)
+    except ReaderError as error:
+        found = f"a control character, U+{error.character:04X}: remove it"
+        raise _wrong(path, text.count("\n", 0, error.position), found) from error
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        tab = text[mark.index : mark.index + 1] == "\t"
+        begun = error.context_mark and error.context_mark.line != mark.line
+        where = f", {error.context} from line {error.context_mark.line + 1}" if begun else ""
+        problem = f"{error.problem}{HINTS.get(error.problem, '')}"
+        if not isinstance(error, ConstructorError):  # else it is YAML, with a value that can't be
+            problem = f"not YAML: {problem}{where}"
+        found = "a tab: indent with spaces" if tab else shown(problem, 2 * SHOWN)
+        raise _wrong(path, mark.line, found) from error
+    except YAMLError as error:
+        raise InputError(f"{path}: not YAML: {shown(str(error))}") from error
+    if not isinstance(tree, dict):
+        found = "it is empty" if tree is None else f"it holds {found_as(tree)}"
+        raise InputError(f"{path}: {found}: it must hold sections, as params.yaml of git does")
+    return tree
+
+
+def found_as(value: Any) -> str:
+    """A value as a message shows it, however large it is."""
+    return "nothing" if value is None else shown(_short.repr(value))
+
+
+def shown(text: str, most: int = SHOWN) -> str:
+    """Text on one line, of at most so many characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 3]}..."
+
+
+def _text(path: Path) -> str:
+    try:
+        if not path.is_file():
+            what = "not a file" if path.exists() else "no such file"
+            raise InputError(f"{path}: {what}: run from the project's folder, or restore it from git")
+        with path.open("rb") as file:
+            content = file.read(BYTES + 1)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}: make it a file that you may read") from error
+    if len(content) > BYTES:
+        raise InputError(f"{path}: longer than {BYTES:,} bytes: it must hold parameters alone, no data")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{path}: line {line}: byte {error.start} is not UTF-8: save the file as UTF-8"
+        ) from error
+
+
+def _measure(path: Path, events: Iterable[Event]) -> None:
+    """Refuse what would take without end to build or to show: aliases that multiply, depth, a value that holds itself.
+
+    Explicit types are refused as well: none is needed here.
+    """
+    sizes: dict[str, int | None] = {}  # of what an anchor names; none: it has not ended
+    open_ones: list[tuple[str | None, int]] = []  # anchors of what has not ended, and the values before it
+    total = documents = 0
+    for event in events:
+        line = event.start_mark.line
+        if isinstance(event, AliasEvent):
+            name = shown(event.anchor)
+            if event.anchor not in sizes:
+                raise _wrong(path, line, f"*{name} names nothing: no &{name} stands before it")
+            size = sizes[event.anchor]
+            if size is None:
+                raise _wrong(path, line, f"*{name} stands inside what it names: write it out")
+            total += size
+        elif isinstance(event, DocumentStartEvent):
+            documents += 1
+            if documents > 1:
+                raise _wrong(path, line, "a second document begins (---): keep one")
+        elif isinstance(event, ScalarEvent | CollectionStartEvent):
+            if event.tag not in (None, "!"):
+                raise _wrong(path, line, f"a type, {shown(str(event.tag))}: write the value without it")
+            total += 1
+            sizes[event.anchor] = 1
+            if isinstance(event, CollectionStartEvent):
+                open_ones.append((event.anchor, total - 1))
+                sizes[event.anchor] = None
+        elif isinstance(event, CollectionEndEvent):
+            anchor, before = open_ones.pop()
+            sizes[anchor] = total - before
+        if total > VALUES:
+            raise _wrong(path, line, f"more than {VALUES:,} values, aliases written out: it must hold fewer")
+        if len(open_ones) > DEPTH:
+            raise _wrong(path, line, f"more than {DEPTH} lists or sections in one another: none is so deep")
+
+
+def _wrong(path: Path, line: int, found: str) -> InputError:
+    return InputError(f"{path}: line {line + 1}: {found}")
+
+
+class _Constructor(SafeConstructor):
+    """Names the line of a value that Python can't hold, and a key that comes twice without what it holds."""
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            made = super().construct_object(node, deep)
+            if isinstance(made, int) and made.bit_length() > 64:
+                raise ValueError("larger than 64 bits")
+        except (ValueError, OverflowError) as error:
+            problem = f"{shown(node.value, 30)} can't be read: correct it, or put it in quotes ({error})"
+            raise ConstructorError(problem=problem, problem_mark=node.start_mark) from error
+        return made
+
+    def check_mapping_key(self, node: Any, key_node: Any, mapping: Any, key: Any, value: Any) -> bool:
+        if key in mapping:
+            problem = f"the key {found_as(key)} stands a second time in its section: remove one"
+            raise ConstructorError(problem=problem, problem_mark=key_node.start_mark)
+        return True
