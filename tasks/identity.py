@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jokbo.errors import InputError
+from jokbo.secrets import hidden_in
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -72,7 +73,9 @@ def _identity(entry: Mapping[str, Any]) -> Identity:
     return Identity(
         key=_get_cache_hash(dict(entry), key=True),
         params={
-            name: value for section in entry.get("params", {}).values() for name, value in section.items()
+            name: hidden_in(value)  # MLflow and the records of models get them
+            for section in entry.get("params", {}).values()
+            for name, value in section.items()
         },
         deps={dep["path"]: dep["md5"] for dep in entry.get("deps", [])},
         outs=tuple(out["path"] for out in entry.get("outs", [])),
