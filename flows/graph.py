@@ -9,6 +9,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.rwlock import RWLOCK_FILE, RWLockFileCorruptedError
 
+from jokbo.data.regular import check_all_regular
 from jokbo.errors import InputError
 
 ASKED_FOR = "family"  # stages whose names begin so are long, and run only when they are asked for
@@ -24,6 +25,8 @@ def read(until: str | None = None) -> tuple[dict[str, set[str]], set[str]]:
         with Repo() as repo:
             graph = repo.index.graph
             needs = {stage.addressing: {other.addressing for other in graph[stage]} for stage in graph}
+            for path in {dep.def_path for dep in repo.index.deps}:
+                check_all_regular(Path(path))
             changed = _changed(repo)
     except DvcException as error:
         raise InputError(f"dvc.yaml: {error}") from error

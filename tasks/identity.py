@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jokbo.data.regular import check_all_regular
 from jokbo.errors import InputError
 from jokbo.secrets import hidden_in
 
@@ -40,6 +41,8 @@ def identify(name: str) -> Identity:
                 raise InputError(
                     f"{name} needs {missing[0]}, which is not there: `dvc repro {name}` makes what stages make"
                 )
+            for dep in stage.deps:
+                check_all_regular(Path(dep.def_path))
             stage.save_deps()
             return _identity(to_single_stage_lockfile(stage))
     except DvcException as error:

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from jokbo.data import not_data
 from jokbo.data.formats import fits
 from jokbo.data.left_out import LeftOut
+from jokbo.data.regular import check_regular
 from jokbo.errors import InputError
 
 
@@ -39,7 +40,7 @@ def local_files(root: Path, paths: str, format: str) -> list[Path | LeftOut]:
         files = sorted(path for path in chosen if isinstance(path, Path))
         for path in files:
             _check_way(path, root)
-            _check_file(path)
+            check_regular(path)
         return [*_once(files), *(path for path in chosen if isinstance(path, LeftOut))]
     except OSError as error:
         raise InputError(
@@ -126,21 +127,8 @@ def _check_way(path: Path, root: Path) -> None:
 
 def _check_no_linked_folder(path: Path) -> None:
     if path.is_symlink() and path.is_dir():
-        advice = (
-            "copy it there (`cp -al` copies no bytes on one disk), or name where it leads as a file:// URL"
-        )
-        raise InputError(
-            f"{path} is a link to a folder, and DVC does not see what changes behind it: {advice}"
-        )
-
-
-def _check_file(path: Path) -> None:
-    if path.is_symlink() and not path.exists():
-        leads = os.readlink(path)
-        advice = "`git annex get` gets it" if ".git/annex/" in leads else "mend it, or take it out"
-        raise InputError(f"{path} is a link to {leads}, which is not there: {advice}")
-    if not path.is_file():
-        raise InputError(f"{path} is no file (a pipe, a socket, a device?): take it out")
+        advice = "put a copy in its place (`cp -rL`), take it out, or name where it leads as a file:// URL"
+        raise InputError(f"{path} is a link to a folder, behind which DVC would see no change: {advice}")
 
 
 def _once(files: Iterable[Path]) -> Iterator[Path | LeftOut]:

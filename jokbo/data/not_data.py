@@ -43,8 +43,8 @@ KINDS = (
     (b"\xfd7zXZ\0", "xz", ".xz"),
     (b"PK\x03\x04", "a zip (an .xlsx is one too)", ".zip"),
     (b"PAR1", "Parquet", ".parquet"),
-    (b"\0\x05\x16\x07", "an AppleDouble file, macOS's companion of another", ""),
-    (b"\0\x05\x16\0", "an AppleSingle file of macOS", ""),
+    (b"\0\x05\x16\x07", "macOS's companion of a file (AppleDouble)", ""),
+    (b"\0\x05\x16\0", "a file of macOS's (AppleSingle)", ""),
     (b"ARROW1", "Arrow", ""),
     (b"%PDF-", "PDF", ""),
     (b"\xd0\xcf\x11\xe0", "an old Office document", ""),
@@ -63,7 +63,7 @@ def check_stand_in(head: bytes, place: str) -> None:
     """Raise InputError if a file begins as what stands where data should be: a pointer or an error page."""
     for pattern, what, command in POINTERS:
         if re.match(pattern, head):
-            raise InputError(f"{place} is {what}, not the data that it stands for: {command} gets them")
+            raise InputError(f"{place} is {what}, not the file that it stands for: {command} gets it")
     if found := REFUSAL.match(head):
         said = found[1].decode()
         raise InputError(f"{place} is a store's refusal ({said}), not data: mend the access and get it again")
