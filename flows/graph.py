@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from graphlib import TopologicalSorter
+from pathlib import Path
 
 from dvc.exceptions import DvcException
 
+from jokbo.data.regular import check_all_regular
 from jokbo.errors import InputError
 from tasks.identity import project
 
@@ -22,6 +24,8 @@ def read(until: str | None = None) -> tuple[dict[str, set[str]], set[str]]:
         with project() as repo:
             graph = repo.index.graph
             needs = {stage.addressing: {other.addressing for other in graph[stage]} for stage in graph}
+            for path in {dep.def_path for dep in repo.index.deps}:
+                check_all_regular(Path(path))
             changed = set(repo.status())
     except DvcException as error:
         raise InputError(f"dvc.yaml: {error}") from error

@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 
 from flows.flow import BAD_INPUT
 from jokbo import params, tracking
+from jokbo.data.regular import check_all_regular
 from jokbo.data.sources import LOCAL
 from jokbo.errors import InputError
 from jokbo.files import whole_file, write_text
@@ -79,6 +80,7 @@ def project(name: str) -> Path:
         folder / ".dvc" / "config",
         f"{Path('.dvc/config').read_text()}    no_scm = true\n[cache]\n    dir = {cache}\n",
     )
+    check_all_regular(LOCAL)
     shutil.rmtree(folder / LOCAL, ignore_errors=True)
     # the user's own texts, not a second time on the disk
     shutil.copytree(LOCAL, folder / LOCAL, copy_function=os.link)

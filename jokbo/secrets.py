@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 HIDDEN = "***"
 # user:password@ (an unescaped / or @ in the password included; host:port/ is no password), or token@
@@ -15,3 +17,12 @@ def hidden(text: str) -> str:
     """The text with what may be secret in its URLs as ***: user and password, and every value of a query."""
     text = _USER.sub(f"{HIDDEN}@", text)
     return _QUERY.sub(lambda found: found[1] + _VALUE.sub(f"={HIDDEN}", found[2]), text)
+
+
+def hidden_in(tree: Any) -> Any:
+    """The same mappings and lists with `hidden` applied to every text in them, keys aside."""
+    if isinstance(tree, str):
+        return hidden(tree)
+    if isinstance(tree, Mapping):
+        return {key: hidden_in(value) for key, value in tree.items()}
+    return [hidden_in(value) for value in tree] if isinstance(tree, list | tuple) else tree

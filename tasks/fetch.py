@@ -3,36 +3,42 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterator
+import sys
+from typing import Any
 
-from jokbo.data.formats import RAW_SCHEMA
+from jokbo.data.formats import DOCUMENT, RAW_SCHEMA
+from jokbo.data.left_out import TOO_LONG, Read
 from jokbo.data.outputs import write_shards
 from jokbo.data.sources import read_source
 from jokbo.files import whole_directory
+from jokbo.secrets import hidden_in
 from tasks.paths import RAW
 from tasks.records import write_metrics
 from tasks.stage import Stage, run_stage, state
 
 
 def fetch(stage: Stage) -> None:
-    counts: Counter[str] = Counter()
+    about: dict[str, dict[str, Any]] = {}
+    metrics: dict[str, int] = {}
     with whole_directory(RAW) as raw:
-        for name in stage.params.sources:
-            counts[f"too_long/{name}"] = 0
-            counts[f"rows/{name}"] = write_shards(_rows(stage, name, counts), raw / name, RAW_SCHEMA)
-        about = {name: source.model_dump() for name, source in stage.params.sources.items()}
+        for name, source in stage.params.sources.items():
+            read = Read()
+            found = read_source(name, source, state() / "downloads", stage.params.maximum_bytes)
+            metrics[f"rows/{name}"] = write_shards(read.taken(found), raw / name, RAW_SCHEMA)
+            metrics[f"too_long/{name}"] = read.left_out[TOO_LONG]
+            metrics[f"files_passed_over/{name}"] = read.files()
+            for origin, rows in read.sources.items():
+                metrics[f"rows_of/{origin}"] = metrics.get(f"rows_of/{origin}", 0) + rows
+            about[name] = hidden_in(source.model_dump()) | {
+                "document": DOCUMENT[getattr(source, "format", "parquet")],
+                "rows": dict(read.sources),
+                "left_out": dict(read.left_out),
+                "places": read.places,
+            }
+            if line := read.line():
+                print(f"jokbo: fetch.sources.{name}: {line}", file=sys.stderr, flush=True)
         (raw / "sources.json").write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")
-    write_metrics(stage, dict(counts))
-
-
-def _rows(stage: Stage, name: str, counts: Counter[str]) -> Iterator[dict]:
-    source = stage.params.sources[name]
-    for row in read_source(name, source, state() / "downloads", stage.params.maximum_bytes):
-        if row is None:
-            counts[f"too_long/{name}"] += 1
-        else:
-            yield row
+    write_metrics(stage, metrics)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jokbo.data.regular import check_all_regular
 from jokbo.errors import InputError
+from jokbo.secrets import hidden_in
 from tasks import lockfile
 
 if TYPE_CHECKING:
@@ -39,6 +42,8 @@ def identify(name: str) -> Identity:
                 raise InputError(
                     f"{name} needs {missing[0]}, which is not there: `dvc repro {name}` makes what stages make"
                 )
+            for dep in stage.deps:
+                check_all_regular(Path(dep.def_path))
             stage.save_deps()
             return _identity(to_single_stage_lockfile(stage))
     except DvcException as error:
@@ -72,7 +77,9 @@ def _identity(entry: Mapping[str, Any]) -> Identity:
     return Identity(
         key=_get_cache_hash(dict(entry), key=True),
         params={
-            name: value for section in entry.get("params", {}).values() for name, value in section.items()
+            name: hidden_in(value)  # MLflow and the records of models get them
+            for section in entry.get("params", {}).values()
+            for name, value in section.items()
         },
         deps={dep["path"]: dep["md5"] for dep in entry.get("deps", [])},
         outs=tuple(out["path"] for out in entry.get("outs", [])),

@@ -19,7 +19,7 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
@@ -27,6 +27,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jokbo.data import not_data
 from jokbo.errors import InputError
 
 RAW_SCHEMA = pa.schema(
@@ -62,6 +63,9 @@ def read_rows(
     """
     try:
         with _opened(file, place, seeks=format == "parquet") as stream:
+            if format != "icwsm2014":
+                wanted = "Parquet" if format == "parquet" else "text"
+                not_data.check_kind(stream.peek(not_data.HEAD)[: not_data.HEAD], place, wanted)
             for record in READERS[format](stream, place, columns, maximum):
                 yield record and raw_row(record[1], columns, source, record[0], maximum)
     except UNREADABLE as error:
@@ -106,6 +110,10 @@ def read_csv(
         for fields in reader:
             if not header:
                 header = fields
+                if len(header) == 1 and (other := re.search(r"[;\t|]", header[0])):
+                    raise InputError(
+                        f"{place}: its fields are divided by {other[0]!r}: divide them by commas"
+                    )
                 check_columns(columns, header, place)
             elif size > maximum:
                 yield None
@@ -131,12 +139,26 @@ def read_jsonl(
             continue
         here = f"{place}:{number}"
         try:
-            record = json.loads(line, strict=False)  # control characters are the cleaning's to take out
+            record = DECODER.decode(line)
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{here} is not JSON: {error}; mend or remove the line") from error
+            advice = "write an object a line, not an array" if line[0] == "[" else "mend or remove the line"
+            raise InputError(f"{here} is not JSON: {error}; {advice}") from error
         if not isinstance(record, dict):
             raise InputError(f"{here} holds {type(record).__name__}, not an object: write {{...}} a line")
         yield here, record
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of these pairs. Raises ValueError for two of one key: the first would be lost."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"two keys of one object are {next(key for key in found if keys.count(key) > 1)!r}")
+    return found
+
+
+# control characters are the cleaning's to take out
+DECODER = json.JSONDecoder(strict=False, object_pairs_hook=_object)
 
 
 def read_parquet(stream: BinaryIO, place: str, columns: Mapping[str, str], maximum: int) -> Iterator[Record]:
@@ -150,8 +172,8 @@ def read_parquet(stream: BinaryIO, place: str, columns: Mapping[str, str], maxim
             for record in batch.to_pylist():
                 number += 1
                 yield f"{place}, row {number}", record
-    except pa.ArrowException as error:
-        reason = f"{error}".splitlines()[0]
+    except (pa.ArrowException, ValueError, OverflowError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"{place} is not a whole parquet file after row {number}: {reason}; write it again"
         ) from error
@@ -187,21 +209,30 @@ READERS: dict[str, Callable[..., Iterator[Record | None]]] = {
     "parquet": read_parquet,
     "icwsm2014": read_icwsm2014,
 }
+DOCUMENT = {  # what of a file is one document, as the data card says it
+    "txt": "a line",
+    "jsonl": "a line",
+    "csv": "a record",
+    "parquet": "a row",
+    "icwsm2014": "a rated text",
+}
 
 
 def check_columns(columns: Mapping[str, str], present: Iterable[str], place: str) -> None:
-    """Raise InputError if a column that `columns` names is not among those present."""
+    """Raise InputError if a column that `columns` names is not among those present, or is there twice."""
     for name in columns.values():
         if name not in present:
             held = ", ".join(map(repr, present)) or "none"
             raise InputError(f"{place} has no column {name!r}: it has {held}; name one of them in `columns`")
+        if isinstance(present, Sequence) and present.count(name) > 1:
+            raise InputError(f"{place} has {present.count(name)} columns {name!r}: rename all but one")
 
 
 def check_source(name: str, place: str) -> str:
     """The name of a source, if it can be part of a path and of a metric's name; else raises InputError."""
-    if not re.fullmatch(r"\w[\w.-]*", name):
+    if not re.fullmatch(r"\w[\w.-]{0,99}", name):
         raise InputError(
-            f"{place}: {name[:80]!r} is no name for a source: use letters, digits, '_', '.', '-'"
+            f"{place}: {name[:80]!r} is no name for a source: use up to 100 letters, digits, '_', '.', '-'"
         )
     return name
 
@@ -227,9 +258,20 @@ def raw_row(
     if size > maximum:
         return None
     label = _label(record[columns["label"]], place) if "label" in columns else None
-    origin = check_source(str(record[columns["source"]]), place) if "source" in columns else source
+    origin = _origin(record[columns["source"]], source, place) if "source" in columns else source
     ratings = _ratings(record[columns["ratings"]], place) if "ratings" in columns else None
     return {"text": text, "source": origin, "label": label, "ratings": ratings}
+
+
+def _origin(value: Any, source: str, place: str) -> str:
+    """The source that a row names; where it names none, that of the whole file."""
+    if value is None or value == "":
+        return source
+    if not isinstance(value, str):
+        raise InputError(
+            f"{place}: source is {value!r:.80}, not text; write a name, or nothing for {source!r}"
+        )
+    return check_source(value, place)
 
 
 def _ratings(value: Any, place: str) -> list[int] | None:
@@ -244,37 +286,47 @@ def _ratings(value: Any, place: str) -> list[int] | None:
 
 
 def _label(value: Any, place: str) -> int | None:
-    """0 or 1. Nothing and -1 (as hub sets write it) mean unlabelled."""
-    if value in (None, "", -1, "-1"):
+    """0 or 1, also written 0.0 and 1.0. Nothing, NaN and -1 (as hub sets write it) mean unlabelled."""
+    found = value
+    if isinstance(value, str):
+        found = float(value) if re.fullmatch(r"\s*-?[01](\.0*)?\s*", value) else value.strip() or None
+    if found is None or found == -1 or found != found:
         return None
-    if value in (0, 1, "0", "1"):
-        return int(value)
+    if found in (0, 1):
+        return int(found)
     raise InputError(
         f"{place}: label is {value!r:.80}: write 0 (negative), 1 (positive) or nothing (unknown)"
     )
 
 
 @contextmanager
-def _opened(file: Path, place: str, *, seeks: bool) -> Iterator[BinaryIO]:
-    """The file's content, decompressed as the suffix of `place` tells; copied out if the reader seeks in it."""
+def _opened(file: Path, place: str, *, seeks: bool) -> Iterator[io.BufferedReader]:
+    """The file's content, decompressed as the suffix of `place` tells; copied out if the reader seeks in it.
+
+    Raises InputError if a pointer or an error page stands there instead, compressed or not.
+    """
     # of a URL, the query is no part of the name
     suffix = PurePath(place.partition("?")[0] if "://" in place else place).suffix.lower()
     with file.open("rb") as raw:
+        not_data.check_stand_in(raw.peek(not_data.HEAD)[: not_data.HEAD], place)
         if suffix not in COMPRESSIONS:
             yield raw
             return
-        with COMPRESSIONS[suffix](raw) as stream:
+        with io.BufferedReader(COMPRESSIONS[suffix](raw), PIECE) as stream:
+            not_data.check_stand_in(stream.peek(not_data.HEAD)[: not_data.HEAD], place)
             if not seeks:
                 yield stream
                 return
             with tempfile.TemporaryFile() as whole:
                 shutil.copyfileobj(stream, whole, PIECE)
+                whole.seek(0)
                 yield whole
 
 
 def _only_member(raw: BinaryIO) -> BinaryIO:
     archive = zipfile.ZipFile(raw)
     members = [member for member in archive.infolist() if not member.is_dir()]
+    members = [member for member in members if not any(map(not_data.why, PurePath(member.filename).parts))]
     if len(members) != 1:
         raise zipfile.BadZipFile(f"it holds {len(members)} files, where one is looked for")
     try:

@@ -1,13 +1,12 @@
 """Where text comes from: packages on a registry (as data, never imported), files here or at a URL, hub data sets.
 
-One interface: a source's settings in, a stream of its rows out. The settings are the entries of `fetch.sources`
-in params.yaml.
+One interface: a source's settings in, a stream of its rows out, and of what is left out. The settings are the
+entries of `fetch.sources` in params.yaml. Whatever it says of a URL is without what may be secret in it.
 """
 
 from __future__ import annotations
 
 import fnmatch
-import glob
 import hashlib
 import os
 import re
@@ -17,7 +16,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,9 +24,13 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import fsspec
 from datasets import load_dataset
+from fsspec.implementations.local import LocalFileSystem
 
 from jokbo.data import formats
+from jokbo.data.files import local_files, remote_files
+from jokbo.data.left_out import EMPTY, TOO_LONG, LeftOut
 from jokbo.errors import InputError
+from jokbo.secrets import hidden
 
 if TYPE_CHECKING:
     from jokbo.params import FilesSource, HubSource, PackageSource
@@ -40,8 +43,8 @@ File = tuple[
 
 def read_source(
     name: str, source: PackageSource | FilesSource | HubSource, downloads: Path, maximum_bytes: int
-) -> Iterator[formats.Row | None]:
-    """The rows of one source, read as they are asked for; None for each whose text is too long.
+) -> Iterator[formats.Row | LeftOut]:
+    """The rows of one source, read as they are asked for, and what is left out: texts too long, files passed over.
 
     name: whose rows they are where the data do not name a source themselves. downloads: a folder that keeps
     what is pinned by sha256, so that a second fetch needs no network. maximum_bytes: of a text in UTF-8; in txt
@@ -50,10 +53,23 @@ def read_source(
     """
     formats.check_source(name, "fetch.sources")
     rows = _hub_rows if source.kind == "hub" else _file_rows
-    held = False
-    for row in rows(name, source, downloads, maximum_bytes):
-        held = held or row is not None
-        yield row
+    held, long, empty = 0, 0, []
+    try:
+        for row in rows(name, source, downloads, maximum_bytes):
+            if isinstance(row, LeftOut):
+                row = LeftOut(hidden(row.place), row.reason)
+                long += row.reason == TOO_LONG
+                empty += [row.place] * (row.reason == EMPTY)
+            else:
+                held += 1
+            yield row
+    except InputError as error:
+        raise InputError(hidden(str(error))) from None
+    if empty and not held and not long:
+        what = (
+            f"{empty[0]} is empty" if len(empty) == 1 else f"all {len(empty)} files are empty, as {empty[0]}"
+        )
+        raise InputError(f"{what}: fill it, or take it out of fetch.sources.{name}")
     if not held:
         limit = f"no text of at most fetch.maximum_bytes, {maximum_bytes}"
         raise InputError(f"fetch.sources.{name} holds {limit}: correct it or take it out")
@@ -61,7 +77,7 @@ def read_source(
 
 def _file_rows(
     name: str, source: PackageSource | FilesSource, downloads: Path, maximum_bytes: int
-) -> Iterator[formats.Row | None]:
+) -> Iterator[formats.Row | LeftOut]:
     columns = _columns(source.columns)
     if source.kind == "package":
         files = _package_files(source, downloads)
@@ -71,14 +87,18 @@ def _file_rows(
         files = _remote_files(name, source, downloads)
     else:
         files = _local_files(name, source)
-    for place, file in files:
+    for found in files:
+        if isinstance(found, LeftOut):
+            yield found
+            continue
+        place, file = found
         empty = True
         if file.stat().st_size:
             for row in formats.read_rows(file, place, source.format, columns, name, maximum_bytes):
                 empty = False
-                yield row
+                yield row or LeftOut(place, TOO_LONG)
         if empty:
-            raise InputError(f"{place} is empty: fill it, or take it out of fetch.sources.{name}")
+            yield LeftOut(place, EMPTY)
 
 
 def _package_files(source: PackageSource, downloads: Path) -> Iterator[File]:
@@ -146,27 +166,28 @@ def _pip_failure(requirement: str, sha256: str, stderr: str) -> str:
         return f"{requirement}: the file's sha256 is {found[1]}, params.yaml pins {sha256}; {advice}"
     errors = [line.removeprefix("ERROR: ") for line in stderr.splitlines() if "ERROR" in line]
     reason = (errors or stderr.splitlines() or ["pip said nothing"])[-1]
-    return f"{requirement}: pip cannot download it ({reason}); check the pin and the network"
+    return hidden(f"{requirement}: pip cannot download it ({reason}); check the pin and the network")
 
 
-def _local_files(name: str, source: FilesSource) -> Iterator[File]:
+def _local_files(name: str, source: FilesSource) -> Iterator[File | LeftOut]:
     """The file, the files that the glob matches, or those of the folder whose names fit, by name."""
     if Path(source.paths).is_absolute() or ".." in Path(source.paths).parts:
         advice = f"give it relative to {LOCAL}, the folder whose changes DVC sees, and put the files there"
         raise InputError(f"fetch.sources.{name}.paths is {source.paths!r}: {advice}")
     named = LOCAL / source.paths
-    if named.is_dir():
-        paths = [path for path in named.rglob("*") if formats.fits(path.name, source.format)]
-    else:
-        paths = [LOCAL / path for path in glob.glob(source.paths, root_dir=LOCAL, recursive=True)]
-    paths = sorted(path for path in paths if path.is_file())
-    if not paths:
-        what = f"is .{source.format} in" if named.is_dir() else "matches"
-        raise InputError(f"fetch.sources.{name}: no file {what} {named}: put one there")
-    yield from ((str(path), path) for path in paths)
+    found = local_files(LOCAL, source.paths, source.format)
+    what = f"is .{source.format} in" if named.is_dir() else "matches"
+    _check_some(found, f"fetch.sources.{name}: no file {what} {named}: put one there")
+    yield from (path if isinstance(path, LeftOut) else (str(path), path) for path in found)
 
 
-def _remote_files(name: str, source: FilesSource, downloads: Path) -> Iterator[File]:
+def _check_some(found: Sequence[Any], failure: str) -> None:
+    if all(isinstance(path, LeftOut) for path in found):
+        passed = "; ".join(f"{path.place} is {path.reason}" for path in found[:3])
+        raise InputError(failure + (f" ({passed})" if passed else ""))
+
+
+def _remote_files(name: str, source: FilesSource, downloads: Path) -> Iterator[File | LeftOut]:
     """The file at a URL, those that its `*` match, or, if it ends in /, those below it whose names fit.
 
     Each is fetched whole before it is read, and kept only if it is pinned: so a lost connection or a wrong
@@ -180,11 +201,13 @@ def _remote_files(name: str, source: FilesSource, downloads: Path) -> Iterator[F
         return
     with _foreign(f"fetch.sources.{name}: {url} cannot be looked up"):
         filesystem, paths = _look_up(url, source.format)
-    if not paths:
-        what = f"is .{source.format} below" if url.endswith("/") else "matches"
-        raise InputError(f"fetch.sources.{name}: no file {what} {url}: correct `paths`")
+    what = f"is .{source.format} below" if url.endswith("/") else "matches"
+    _check_some(paths, f"fetch.sources.{name}: no file {what} {url}: correct `paths`")
     downloads.mkdir(parents=True, exist_ok=True)
     for path in paths:
+        if isinstance(path, LeftOut):
+            yield path
+            continue
         place = filesystem.unstrip_protocol(path)
         with tempfile.TemporaryDirectory(dir=downloads) as folder:
             got = Path(folder, "got")
@@ -200,26 +223,32 @@ def _remote_files(name: str, source: FilesSource, downloads: Path) -> Iterator[F
             yield place, got
 
 
-def _look_up(url: str, format: str) -> tuple[fsspec.AbstractFileSystem, list[str]]:
+def _look_up(url: str, format: str) -> tuple[fsspec.AbstractFileSystem, list[str | LeftOut]]:
     options = {}
     if url.startswith(("http://", "https://")):
+        own = {name: fsspec.config.conf.get(name, {}).get("client_kwargs", {}) for name in ("http", "https")}
         # its client gives up after 5 minutes, however well a large file is coming along
-        options["client_kwargs"] = {"timeout": aiohttp.ClientTimeout(sock_connect=60, sock_read=60)}
+        timeout = aiohttp.ClientTimeout(sock_connect=60, sock_read=60)
+        options["client_kwargs"] = {"timeout": timeout, **own["http"], **own["https"]}
     filesystem, path = fsspec.url_to_fs(url, **options)
-    if url.endswith("/"):
-        return filesystem, sorted(found for found in filesystem.find(path) if formats.fits(found, format))
-    if "*" in url:
-        found = filesystem.glob(path, detail=True)
-        return filesystem, sorted(path for path, facts in found.items() if facts["type"] == "file")
+    if isinstance(filesystem, LocalFileSystem) and ("*" in url or url.endswith("/")):
+        folder = Path(path.partition("*")[0] + "*").parent if "*" in url else Path(path)
+        found = local_files(folder, str(Path(path).relative_to(folder)), format)
+        return filesystem, [path if isinstance(path, LeftOut) else str(path) for path in found]
+    if "*" in url or url.endswith("/"):
+        look = filesystem.glob if "*" in url else filesystem.find
+        found = {path: facts["type"] for path, facts in look(path, detail=True).items()}
+        return filesystem, remote_files(found, path, format)
     return filesystem, [path]
 
 
 def _hub_rows(
     name: str, source: HubSource, downloads: Path, maximum_bytes: int
-) -> Iterator[formats.Row | None]:
+) -> Iterator[formats.Row | LeftOut]:
     columns = _columns(source.columns)
     for number, record in enumerate(_hub_records(name, source, columns)):
-        yield formats.raw_row(record, columns, name, f"{source.dataset}, row {number}", maximum_bytes)
+        place = f"{source.dataset}, row {number}"
+        yield formats.raw_row(record, columns, name, place, maximum_bytes) or LeftOut(place, TOO_LONG)
 
 
 def _hub_records(name: str, source: HubSource, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:

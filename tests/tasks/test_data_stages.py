@@ -88,7 +88,12 @@ def test_from_a_file_to_packed_tokens(project):
         assert tokenizer.decode(first) == documents[split]["text"][0]
     tokenized = json.loads((METRICS / "tokenize.json").read_text())
     assert tokenized["tokens/train"] == TokenCorpus.open(TOKENS / "train").total_tokens
-    assert json.loads((METRICS / "fetch.json").read_text()) == {"rows/mine": 302, "too_long/mine": 0}
+    assert json.loads((METRICS / "fetch.json").read_text()) == {
+        "rows/mine": 302,
+        "rows_of/mine": 302,
+        "too_long/mine": 0,
+        "files_passed_over/mine": 0,
+    }
 
 
 def test_the_data_card_says_what_was_counted(project):
