@@ -11,7 +11,7 @@ from prefect.states import State
 
 from flows import graph
 from flows.flow import BAD_INPUT, alone, summary
-from flows.server import own_server, server
+from flows.server import NoServer, own_server, server
 from jokbo import params
 from jokbo.errors import InputError
 
@@ -34,6 +34,9 @@ def bring(until: str | None, run: Callable[[], State]) -> None:
     except InputError as error:
         print(f"jokbo: {error}", file=sys.stderr)
         sys.exit(BAD_INPUT)
+    except NoServer as error:
+        print(f"jokbo: {error}", file=sys.stderr)
+        sys.exit(1)
     if not outcome.is_completed():
         print(f"jokbo: {outcome.message}", file=sys.stderr)
         sys.exit(1)

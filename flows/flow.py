@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows import graph
-from flows.supervise import follow
+from flows.supervise import follow, sweep
 from jokbo import params, tracking
 from jokbo.errors import InputError
 from tasks.paths import STATE, search_path
@@ -145,7 +145,7 @@ def _ended(name: str) -> dict[str, Any] | None:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Hold the folder's lock. InputError if another pipeline holds it."""
+    """Hold the folder's lock, with nothing running that an earlier pipeline left. InputError if another holds it."""
     lock = STATE / "locks" / "pipeline"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
@@ -153,4 +153,5 @@ def alone() -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError("another pipeline runs in this folder: wait for it, or stop it") from None
+        sweep(STATE.parent)
         yield

@@ -1,7 +1,7 @@
 """A Prefect server for a user who runs none: local, quiet, and gone with the process that asked for it.
 
-Prefect's own ephemeral server outlives a flow that is killed, and complains on the terminal when it stops;
-this one hangs on the lifeline of flows.supervise and writes to a file.
+Prefect's own ephemeral server outlives a flow that is killed, and complains on the terminal when it stops; this
+one, `python -m flows.server PORT`, hangs on a lifeline, writes to a file, and is started again if it is killed.
 """
 
 from __future__ import annotations
@@ -10,15 +10,34 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+from prefect.client.orchestration import ServerType, get_client
+from prefect.settings import (
+    PREFECT_API_REQUEST_TIMEOUT,
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_HOME,
+    temporary_settings,
+)
+
+from jokbo.errors import InputError
+from jokbo.secrets import hidden
+from jokbo.training.interruption import LIFELINE, hold_lifeline
 
 START_SECONDS = 120.0
+STARTS = 4  # how often it is started in all: one that keeps ending has a reason
+LOOK_SECONDS = 0.5
+ANSWER_SECONDS = 10.0  # within which the user's own server has to answer
+
+
+class NoServer(Exception):
+    """Prefect's server is not there, or is no longer. The message is one line."""
 
 
 def own_server() -> str | None:
@@ -28,38 +47,49 @@ def own_server() -> str | None:
 
 @contextmanager
 def server() -> Iterator[None]:
-    """Inside, Prefect talks to the user's server if there is one, else to a temporary one."""
+    """Inside, Prefect talks to the user's server if there is one, else to a temporary one.
+
+    Raises InputError if the user's address is none, and NoServer if no Prefect answers.
+    """
     if own_server():
+        check(own_server())
         yield
         return
     log = Path(PREFECT_HOME.value()) / "server.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    python = [sys.executable, "-m"]
-    prefect = [
-        *python,
-        "prefect",
-        "server",
-        "start",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--no-services",
-    ]
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [*python, "flows.supervise", *prefect],
-            env={**os.environ, "PREFECT_UI_ENABLED": "false"},
-            stdin=subprocess.PIPE,  # never closed here: what is logged last is sent when this process exits
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    _await(f"{url}/health", process, log)
-    with temporary_settings({PREFECT_API_URL: url}):
-        yield
+    port, done, started = _free_port(), threading.Event(), threading.Event()
+    keeper = threading.Thread(target=_keep, args=(port, log, started, done), daemon=True)
+    keeper.start()
+    while keeper.is_alive() and not started.wait(LOOK_SECONDS):
+        pass
+    if not started.is_set():
+        raise NoServer(f"Prefect's server did not start: see {log}")
+    try:
+        with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}):
+            yield
+    finally:
+        done.set()
+
+
+def _keep(port: int, log: Path, started: threading.Event, done: threading.Event) -> None:
+    """Have a server on the port until `done`: one that is killed is followed by another."""
+    for attempt in range(STARTS):
+        with log.open("a" if attempt else "w") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "flows.server", str(port)],
+                env={**os.environ, "PREFECT_UI_ENABLED": "false", LIFELINE: ""},
+                stdin=subprocess.PIPE,  # never closed here: what is logged last is sent when this process exits
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        if not _answers(f"http://127.0.0.1:{port}/api/health", process):
+            continue
+        started.set()
+        process.wait()
+        if done.is_set():
+            return
+        print(f"jokbo: Prefect's server ended ({process.returncode}): starting it again", file=sys.stderr)
 
 
 def _free_port() -> int:
@@ -68,12 +98,48 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _await(url: str, process: subprocess.Popen, log: Path) -> None:
+def _answers(url: str, process: subprocess.Popen) -> bool:
+    """Whether the server comes to answer there; killed if it does not."""
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:
             if httpx.get(url, trust_env=False).is_success:
-                return
+                return True
         except httpx.TransportError:
             time.sleep(0.1)
-    raise RuntimeError(f"Prefect's server did not start: see {log}")
+    process.kill()
+    return False
+
+
+def check(url: str) -> None:
+    """Raises InputError if this is no address, and NoServer if no Prefect answers there in some seconds."""
+    shown = f"PREFECT_API_URL={hidden(url)}"
+    settings = {PREFECT_API_REQUEST_TIMEOUT: ANSWER_SECONDS, PREFECT_CLIENT_MAX_RETRIES: 0}
+    try:
+        with temporary_settings(settings), get_client(sync_client=True) as client:
+            if client.server_type == ServerType.CLOUD:
+                problem = client.api_healthcheck()
+                if problem:
+                    raise problem
+            else:
+                client.api_version()
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError, TypeError) as error:
+        raise InputError(
+            f"{shown}: no Prefect there ({error}): it is as http://127.0.0.1:4200/api"
+        ) from error
+    except httpx.HTTPError as error:
+        raise NoServer(f"{shown}: {error}: start that server, or unset PREFECT_API_URL") from error
+
+
+def serve(port: int) -> None:
+    """Run Prefect's server, without its services, until whoever started this process is gone."""
+    hold_lifeline()
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    app = create_app(final=True, webserver_only=True)
+    uvicorn.run(app, host="127.0.0.1", port=port, timeout_graceful_shutdown=5)
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))

@@ -2,8 +2,12 @@
 
 Standard input is its lifeline: when that ends, because the flow was cancelled or killed in any way, or on
 SIGTERM, every process that the command started is told to stop, and killed if it doesn't. So is what is left
-when the command itself is killed: training would go on unseen, beside the next attempt. Killing a process
-group would miss the workers of torchrun, which gives them sessions of their own.
+when the command itself is killed: training would go on unseen, beside the next attempt. When it is the
+supervisor that is killed, the flow does the same in its place; when both are, a stage sees to it itself
+(interruption.hold_lifeline), and whatever is still there is ended by the next flow in the folder.
+
+Such processes are known by a mark in their environment, which is there from their first moment and stays when
+their parent dies. A process group would miss the workers of torchrun, which gives them sessions of their own.
 """
 
 from __future__ import annotations
@@ -12,16 +16,23 @@ import contextlib
 import os
 import re
 import select
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 import psutil
 
-from jokbo.training.interruption import Interrupted, raising
+from jokbo.training.interruption import GRACE_SECONDS, LIFELINE, SIGNALS, Interrupted, raising
 
-GRACE_SECONDS = 30.0  # for a training to save its checkpoint
-LOOK_SECONDS = 0.5  # how often the tree is looked at: a child must be seen before its parent dies
+MARK = (
+    "JOKBO_SUPERVISED"  # a line for each supervisor above a process: an id, a blank, the folder it works in
+)
+LOOK_SECONDS = 0.5  # how often `stopping` is asked, and whether the supervisor still lives
 
 
 def follow(
@@ -29,25 +40,33 @@ def follow(
     environment: Mapping[str, str],
     line: Callable[[str], None],
     stopping: Callable[[], bool],
+    folder: Path = Path(),
 ) -> int:
-    """Run the command under supervision, hand every line it prints to `line`, and return its exit status.
+    """Run the command in the folder, under supervision, hand every line it prints to `line`, and return its exit
+    status.
 
     It is stopped when `stopping` says so and when anything is raised here: hence the waiting in short pieces.
     """
+    id = uuid.uuid4().hex
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.supervise", *command],
-        env=environment,
+        cwd=folder,
+        env={**environment, MARK: f"{environment.get(MARK, '')}\n{id} {folder.resolve()}"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,  # Ctrl-C reaches the flow alone, which then lets go of the lifeline
     )
-    rest = b""
+    ending, rest = threading.Thread(target=end, args=(id,)), b""
     try:
         while True:
             if stopping():
                 process.stdin.close()
+            if process.poll() is not None and not ending.ident:
+                ending.start()  # if it was killed, what it started runs on
             if not select.select([process.stdout], [], [], LOOK_SECONDS)[0]:
+                if ending.ident and not ending.is_alive():
+                    return process.wait()
                 continue
             block = os.read(process.stdout.fileno(), 65536)
             if not block:
@@ -57,48 +76,89 @@ def follow(
                 line(text.decode(errors="replace"))
     finally:
         process.stdin.close()
-        process.stdout.read()
+        threading.Thread(
+            target=process.stdout.read, daemon=True
+        ).start()  # nothing waits for room in the pipe
         process.wait()
+        end(id)
 
 
 def supervise(command: list[str]) -> int:
     """Run the command to its end or to that of the lifeline (standard input). Returns its exit status."""
-    child = psutil.Popen(command, stdin=subprocess.DEVNULL)
-    ended, seen = os.pidfd_open(child.pid), {child}
+    mark = os.environ.get(MARK) or uuid.uuid4().hex
+    environment = {**os.environ, MARK: mark, LIFELINE: str(os.getpid())}
+    ended, write = os.pipe()
+    child = None
     with contextlib.suppress(Interrupted), raising():
-        while ended not in (ready := select.select([ended, sys.stdin], [], [], LOOK_SECONDS)[0]):
-            seen |= _offspring(seen)
-            if ready and not os.read(sys.stdin.fileno(), 1):
+        child = subprocess.Popen(command, env=environment)
+        threading.Thread(target=lambda: (child.wait(), os.close(write)), daemon=True).start()
+        lifeline = sys.stdin.fileno()
+        while ended not in (ready := select.select([ended, lifeline], [], [])[0]):
+            if ready and not os.read(lifeline, 1):
                 break
-    _stop(child, seen)
-    return child.wait()
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # being told once more changes nothing
+    end(mark.splitlines()[-1].partition(" ")[0], first=child)
+    return child.wait() if child else -signal.SIGTERM
 
 
-def _offspring(processes: set[psutil.Process]) -> set[psutil.Process]:
-    """Their descendants, by one look at the process table: asking each for its own would be a look for each."""
-    children: dict[int, list[psutil.Process]] = {}
-    for process in psutil.process_iter(["ppid"]):
-        children.setdefault(process.info["ppid"], []).append(process)
-    found: set[psutil.Process] = set()
-    waiting = [process.pid for process in processes if process.is_running()]
-    while waiting:
-        new = set(children.pop(waiting.pop(), [])) - found
-        found |= new
-        waiting += [process.pid for process in new]
-    return found
-
-
-def _stop(command: psutil.Process, seen: set[psutil.Process]) -> None:
-    tree = [process for process in seen | _offspring(seen) if process.is_running()]
+def end(part: str, first: subprocess.Popen | None = None) -> None:
+    """Tell every process marked with this id or folder to stop, `first` before the others; kill what does not."""
     # the command first: DVC, if told after its stage, may die while it writes down that the stage has ended
-    tree.sort(key=lambda process: process != command)
+    tree = sorted(marked(part), key=lambda process: not first or process.pid != first.pid)
     for process in tree:
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.Error):
             process.terminate()
-    _, stubborn = psutil.wait_procs(tree, timeout=GRACE_SECONDS)
-    for process in {*stubborn, *_offspring(set(stubborn))}:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
+    _await(tree, GRACE_SECONDS)
+    deadline = time.monotonic() + GRACE_SECONDS
+    while (stubborn := marked(part)) and time.monotonic() < deadline:
+        for process in stubborn:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        time.sleep(0.05)
+
+
+def sweep(folder: Path) -> None:
+    """End what a flow that is gone left running in this folder. Call it only while no other flow can run there."""
+    part = str(folder.resolve())
+    if orphans := marked(part):
+        pids = ", ".join(str(pid) for pid in sorted(process.pid for process in orphans))
+        print(f"jokbo: an earlier run is not quite gone: ending it (PID {pids})", file=sys.stderr, flush=True)
+        supervisors = [process for process in orphans if _supervises(process)]
+        _await(supervisors, 2 * GRACE_SECONDS)  # they see to it, and in good order
+        end(part)
+
+
+def marked(part: str) -> set[psutil.Process]:
+    """The processes one of whose marks has this id or this folder, and what they have started; never this one or
+    one above it."""
+    found: set[psutil.Process] = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            marks = process.environ().get(MARK, "").splitlines()
+            if any(part in mark.split(" ", 1) for mark in marks):
+                found |= {process, *process.children(recursive=True)}
+    this = psutil.Process()
+    return {process for process in found - {this, *this.parents()} if _lives(process)}
+
+
+def _await(processes: Iterable[psutil.Process], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while any(map(_lives, processes)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def _supervises(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return process.cmdline()[1:3] == ["-m", "flows.supervise"]
+    return False
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 if __name__ == "__main__":

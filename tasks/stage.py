@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from jokbo import ancestry, params, tracking
 from jokbo.errors import InputError
-from jokbo.training.interruption import Interrupted, raising
+from jokbo.training.interruption import Interrupted, hold_lifeline, raising
 from tasks.identity import Identity, committed, identify
 from tasks.paths import STATE
 
@@ -50,6 +50,7 @@ def run_stage(
     A `parallel` stage runs as compute.processes ranks, each of which calls this function again; the first
     process is then their launcher. Ranks know themselves by RANK in the environment, as torchrun sets it.
     """
+    hold_lifeline()
     try:
         with raising():
             settings = params.load()

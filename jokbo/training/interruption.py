@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import stat
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import psutil
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+LIFELINE = (
+    "JOKBO_LIFELINE"  # set for what a flow starts: the pid of the supervisor, or nothing if there is none
+)
+GRACE_SECONDS = 30.0  # for a training to save its checkpoint
 
 
 class Interrupted(BaseException):
@@ -50,3 +60,25 @@ def _handled(handler: Callable[[int, object], None]) -> Iterator[None]:
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)
+
+
+def hold_lifeline() -> None:
+    """Where a flow has started this process, see to it that it does not outlive flow and supervisor.
+
+    Its standard input is then a pipe that ends with the flow. The supervisor stops this process in good order;
+    if that is gone too, this process tells itself to stop, and kills itself if it doesn't.
+    """
+    supervisor = os.environ.get(LIFELINE)
+    if supervisor is None or not stat.S_ISFIFO(os.fstat(0).st_mode):
+        return
+
+    def watch() -> None:
+        while os.read(0, 1):
+            pass
+        while supervisor and psutil.pid_exists(int(supervisor)):
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE_SECONDS)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()

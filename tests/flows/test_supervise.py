@@ -43,8 +43,17 @@ def _until_there_is(path: Path, code: str, monkeypatch: pytest.MonkeyPatch) -> i
     return supervise.supervise([sys.executable, "-c", code])
 
 
-def _gone(process: psutil.Process) -> bool:
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+def _gone(process: psutil.Process | int) -> bool:
+    try:
+        process = psutil.Process(process) if isinstance(process, int) else process
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _supervisors() -> list[psutil.Process]:
+    children = [process for process in psutil.Process().children() if not _gone(process)]
+    return [process for process in children if process.cmdline()[1:3] == ["-m", "flows.supervise"]]
 
 
 @pytest.mark.parametrize("end", ["lifeline", "sigterm", "command killed"])
@@ -55,7 +64,6 @@ def test_nothing_outlives_the_end(end: str) -> None:
     elif end == "sigterm":
         supervisor.terminate()
     else:
-        time.sleep(3 * supervise.LOOK_SECONDS)  # it has to have seen the child before its parent dies
         grandchild.parent().kill()
     until(lambda: _gone(grandchild))
     assert supervisor.wait(timeout=10) != 0
@@ -106,7 +114,7 @@ def test_follow_stops_when_told_to() -> None:
     lines: list[str] = []
     status = follow([sys.executable, "-c", PARENT], os.environ, lines.append, lambda: bool(lines))
     assert status != 0
-    assert not psutil.pid_exists(int(lines[0]))
+    assert _gone(int(lines[0]))
 
 
 def test_follow_stops_the_command_when_something_is_raised_here() -> None:
@@ -118,4 +126,72 @@ def test_follow_stops_the_command_when_something_is_raised_here() -> None:
 
     with pytest.raises(ValueError, match="a timeout, say"):
         follow([sys.executable, "-c", PARENT], os.environ, line, lambda: False)
-    assert not psutil.pid_exists(int(lines[0]))
+    assert _gone(int(lines[0]))
+
+
+@pytest.mark.parametrize("when", ["at its start", "later"])
+def test_what_a_killed_supervisor_leaves_is_ended_by_whoever_follows(when: str) -> None:
+    lines: list[str] = []
+
+    def line(text: str) -> None:
+        lines.append(text)
+        kill()
+
+    def stopping() -> bool:
+        if when == "at its start":
+            kill()
+        return False
+
+    def kill() -> None:
+        for supervisor in _supervisors():
+            supervisor.kill()
+
+    # it goes on to print, so that its follower is never idle
+    code = PARENT.replace("time.sleep(600)\n", "[(time.sleep(0.1), print('on')) for _ in range(6000)]\n")
+    assert follow([sys.executable, "-u", "-c", code], os.environ, line, stopping) == -signal.SIGKILL
+    assert not lines or _gone(int(lines[0]))
+
+
+# a flow, whose stage tells its pid and does not know of any supervisor but by its lifeline
+FLOW = f"""
+import os, sys
+from flows.supervise import follow
+stage = "import os, time; from jokbo.training.interruption import hold_lifeline; hold_lifeline();"
+stage += "print(os.getpid(), os.getppid(), flush=True); time.sleep(600)"
+follow([sys.executable, "-c", sys.argv[1] or stage], os.environ, lambda text: print(text, flush=True), bool)
+"""
+
+
+def _flow(stage: str = "") -> tuple[subprocess.Popen, list[psutil.Process]]:
+    """A flow, and the processes of which its stage has told."""
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "text": True}
+    flow = subprocess.Popen([sys.executable, "-c", FLOW, stage], **pipes)
+    return flow, [psutil.Process(int(pid)) for pid in flow.stdout.readline().split()]
+
+
+def test_a_stage_outlives_not_even_flow_and_supervisor_together() -> None:
+    flow, (stage, supervisor) = _flow()
+    supervisor.suspend()  # a supervisor that cannot act, until both are gone
+    flow.kill()
+    supervisor.kill()
+    until(lambda: _gone(stage))
+
+
+def test_the_next_flow_ends_what_an_earlier_one_left_and_nothing_else(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    deaf = "import os, time; print(os.getpid(), os.getppid(), flush=True); time.sleep(600)"
+    flow, (stage, supervisor) = _flow(deaf)
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    supervisor.suspend()
+    flow.kill()
+    supervisor.kill()
+    until(lambda: _gone(supervisor))
+    assert not _gone(stage)
+    supervise.sweep(Path("elsewhere"))
+    assert not _gone(stage)
+    supervise.sweep(Path())
+    assert _gone(stage)
+    assert other.poll() is None
+    assert f"ending it (PID {stage.pid})" in capfd.readouterr().err
+    other.kill()
