@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jokbo import environment
 from jokbo.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,6 +25,13 @@ class Identity:
     params: dict[str, Any]
     deps: dict[str, str]  # path -> DVC's md5
     outs: tuple[str, ...]
+
+    @property
+    def models(self) -> list[str]:
+        """The folders of models among its outputs."""
+        return [
+            out for out in self.outs if out.startswith("models/") and not out.endswith(environment.SUFFIX)
+        ]
 
 
 def identify(name: str) -> Identity:
