@@ -14,7 +14,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +46,8 @@ class Outbox:
         self._uri, self._state, self._name = uri, state, name
         self._client: MlflowClient | None = None
         self._seen: set[tuple[str, int]] = set()
-        self._retry_at, self._last_try_took, self._said, self._kept = 0.0, 0.0, False, 0
+        self._retry_at, self._last_try_took, self._kept = 0.0, 0.0, 0
+        self._said = self._lost = False
         start = int(time.time() * 1000)
         path = state / RUNS / f"{start}-{self.id}.jsonl"
         try:
@@ -94,13 +95,15 @@ class Outbox:
             client, experiment = connect(self._uri)
             _send_left(client, experiment, self._state, self._uri)
             bury(client, experiment)
-            self.id, self._seen = _send_all(client, experiment, self._file, self._state / RUNS)
+            self.id, self._seen, fault = _send_all(client, experiment, self._file, self._state / RUNS)
+            if fault:
+                raise fault
             self._client = client
         except Exception as error:
             self._failed(error, time.monotonic() - start)
             return
         self._file.truncate(self._header_end)
-        self._file.seek(self._header_end)
+        shutil.rmtree(_folder(self._path), ignore_errors=True)
         self._kept = 0
         if self._said:
             say(f"MLflow takes what {self._name} logs again: what was kept is sent")
@@ -127,9 +130,12 @@ class Outbox:
                 entry = {**entry, "artifact": str(kept.relative_to(self._state / RUNS))}
             self._write(entry)
         except OSError as error:
-            say(f"{self._path}: cannot be written ({error.strerror}): what {self._name} logs is lost")
+            if not self._lost:
+                say(f"{self._path}: cannot be written ({error.strerror}): what {self._name} logs is lost")
+            self._lost = True
 
     def _write(self, entry: Entry) -> None:
+        self._file.seek(0, os.SEEK_END)
         self._file.write(json.dumps(entry) + "\n")
         self._file.flush()
 
@@ -142,42 +148,56 @@ def _send_left(client: MlflowClient, experiment: str, state: Path, uri: str) -> 
             opened = _entries(file)[:1] if file else []
             if not opened or opened[0]["store"] != hidden(uri):
                 continue
-            sent += len(_entries(file)) > 1
-            id, _ = _send_all(client, experiment, file, state / RUNS)
+            id, _, fault = _send_all(client, experiment, file, state / RUNS)
             copied = (
                 opened[0]["inode"] != os.fstat(file.fileno()).st_ino
             )  # with its folder, perhaps from a live run
             if not copied and client.get_run(id).info.status == "RUNNING":
                 client.set_terminated(id, "KILLED")
-            _remove(path)
+            if not fault:
+                sent += len(_entries(file)) > 1
+                _remove(path)
     if sent:
         say(f"sent to MLflow what {sent} earlier {'run' if sent == 1 else 'runs'} had kept")
 
 
 def _send_all(
     client: MlflowClient, experiment: str, file: TextIOWrapper, folder: Path
-) -> tuple[str, set[tuple[str, int]]]:
-    """Open the run that the file, of this folder, tells of and send every entry.
+) -> tuple[str, set[tuple[str, int]], Exception | None]:
+    """Open the run that the file, of this folder, tells of and send every entry, artifacts last.
 
-    Returns its id, and the metrics and steps that it has.
+    Returns its id, the metrics and steps that it has, and why an artifact could not be sent: they may have a store
+    of their own, which is no reason to hold the rest up.
     """
-    from mlflow.exceptions import MlflowException
-    from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, ErrorCode
-
     opened, *entries = _entries(file)
     what = {name: opened[name] for name in ("opening", "name", "tags", "resumed", "start")}
     id = claim(client, experiment, **what)
     seen = steps_seen(client, id)
-    for entry in entries:
-        if "artifact" in entry:
-            entry = {**entry, "artifact": str(folder / entry["artifact"])}
+    fault = None
+    for entry in sorted(entries, key=lambda entry: "artifact" in entry):
         try:
+            if "artifact" in entry:
+                entry = {**entry, "artifact": str(folder / entry["artifact"])}
             _send(client, id, entry, seen)
-        except MlflowException as error:
-            if error.error_code != ErrorCode.Name(INVALID_PARAMETER_VALUE):
+        except Exception as error:
+            if _for_ever(error):
+                say(f"MLflow refuses {', '.join(entry)} of {opened['name']} ({reason(error)}): left out")
+            elif "artifact" in entry:
+                fault = error
+            else:
                 raise
-            say(f"MLflow refuses {', '.join(entry)} of {opened['name']} ({reason(error)}): left out")
-    return id, seen
+    return id, seen, fault
+
+
+def _for_ever(error: Exception) -> bool:
+    """Whether there is no use in sending it again: MLflow cannot take it, or it is no longer there to send."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, ErrorCode
+
+    refused = isinstance(error, MlflowException) and error.error_code == ErrorCode.Name(
+        INVALID_PARAMETER_VALUE
+    )
+    return refused or isinstance(error, FileNotFoundError)
 
 
 def _send(client: MlflowClient, id: str, entry: Entry, seen: set[tuple[str, int]]) -> None:
@@ -204,9 +224,13 @@ def _send(client: MlflowClient, id: str, entry: Entry, seen: set[tuple[str, int]
 
 
 def _entries(file: TextIOWrapper) -> list[Entry]:
-    """The lines of an outbox; a last one that was cut is left out."""
+    """The lines of an outbox; one that was cut when its writer was killed is left out."""
     file.seek(0)
-    return [json.loads(line) for line in file if line.endswith("\n")]
+    found = []
+    for line in file:
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    return found
 
 
 @contextmanager
