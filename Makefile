@@ -24,10 +24,9 @@ lint: $(INSTALLED)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 
-# What every run logged: http://127.0.0.1:5000, for this machine alone.
+# What every run logged: http://127.0.0.1:5000, for this machine alone, or where MLFLOW_TRACKING_URI says.
 ui: $(INSTALLED)
-	@MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --host 127.0.0.1 \
-		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/.jokbo/mlflow.db}"
+	@$(BIN)/python -m jokbo.ui
 
 # torch comes first and unhashed: which build is right (CPU, CUDA) is the machine's affair. The lock holds the rest.
 $(INSTALLED): requirements.lock

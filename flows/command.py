@@ -12,8 +12,9 @@ from prefect.states import State
 from flows import graph
 from flows.flow import BAD_INPUT, alone, summary
 from flows.server import NoServer, own_server, server
-from jokbo import params
+from jokbo import params, tracking
 from jokbo.errors import InputError
+from tasks.paths import STATE
 
 
 def bring(until: str | None, run: Callable[[], State]) -> None:
@@ -23,6 +24,7 @@ def bring(until: str | None, run: Callable[[], State]) -> None:
     """
     try:
         params.load()
+        tracking.local_store(STATE)  # one line for a tracking URI that is wrong
         with alone():
             needs, stale = graph.read(until)
         if not stale and not own_server():

@@ -11,6 +11,9 @@ for _name, _value in {
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "TRANSFORMERS_VERBOSITY": "error",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # with the password in it
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # what a server does not take is kept and sent later: no use in waiting
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds
     "GIT_PYTHON_REFRESH": "quiet",
     "TORCH_CPP_LOG_LEVEL": "ERROR",
 }.items():

@@ -14,6 +14,7 @@ from typing import Any
 from rich.markup import escape
 from rich.tree import Tree
 
+from jokbo import environment
 from jokbo.errors import InputError
 from jokbo.files import write_text
 from jokbo.tracking import flat
@@ -57,9 +58,14 @@ def read(model: Path) -> dict[str, Any]:
 
 
 def tree(name: str, record: Mapping[str, Any], commit_of: Callable[[str], str | None]) -> Tree:
-    """The record and its parents' as a tree to print; `commit_of` maps a stage's key to a git commit."""
+    """The record and its parents' as a tree to print; `commit_of` maps a stage's key to a git commit.
+
+    `name` is the path of the model: in what it was made stands beside it.
+    """
     branch = Tree(f"[bold]{name}[/]  made by [cyan]{record['stage']}[/]  weights {record['weights'][:12]}")
     branch.add(f"code    {commit_of(record['key']) or 'commit unknown'}, {len(record['code'])} files")
+    for found in environment.read(name, record["weights"]):
+        branch.add(escape(f"made on {environment.summary(found)}"))
     if record["data"]:
         data = branch.add("data")
         for path, hash in record["data"].items():

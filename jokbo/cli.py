@@ -9,6 +9,7 @@ import sys
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from jokbo import ancestry, tracking
 from jokbo.errors import InputError
+from jokbo.mlflow_store import reason, say
 
 STATE = Path(".jokbo")
 REPORT = Path("reports/report.html")
@@ -173,10 +175,19 @@ def _commits() -> Callable[[str], str | None]:
         return lambda key: None
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking.local_store(STATE))
+    uri = tracking.local_store(STATE)
+
+    @cache
+    def client() -> MlflowClient | None:
+        try:
+            MlflowClient(uri).search_experiments(max_results=1)
+        except Exception as error:
+            say(f"MLflow at {uri} does not answer ({reason(error)}): the commits are unknown")
+            return None
+        return MlflowClient(uri)
 
     def commit(key: str) -> str | None:
-        record = tracking.find_run(client, key)
+        record = tracking.find_run(client(), key) if client() else None
         return record.data.tags.get("git.commit") if record else None
 
     return commit

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jokbo import environment
 from jokbo.data.regular import check_all_regular
 from jokbo.errors import InputError
 from jokbo.secrets import hidden_in
@@ -27,6 +28,13 @@ class Identity:
     params: dict[str, Any]
     deps: dict[str, str]  # path -> DVC's md5
     outs: tuple[str, ...]
+
+    @property
+    def models(self) -> list[str]:
+        """The folders of models among its outputs."""
+        return [
+            out for out in self.outs if out.startswith("models/") and not out.endswith(environment.SUFFIX)
+        ]
 
 
 def identify(name: str) -> Identity:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jokbo import ancestry, params, tracking
+from jokbo import ancestry, environment, params, tracking
 from jokbo.errors import InputError
 from jokbo.training.interruption import Interrupted, hold_lifeline, raising
 from tasks.identity import Identity, committed, identify
@@ -108,20 +108,31 @@ def _work(
     if not leads():
         body(stage(tracking.Run()))
         return
+    resumed = checkpoints.exists()
+    made_in = environment.worked(
+        state(),
+        name,
+        identity.key,
+        environment.collect(zero_stage=compute.zero_stage, compiled=compute.compile),
+        resumed=resumed,
+    )
     with tracking.open_run(
         name,
         identity.key,
         params=identity.params,
         tags=_tags(name, identity),
         tracking_uri=tracking.local_store(state()),
-        resumed=checkpoints.exists(),
+        resumed=resumed,
+        state=state(),
+        made_in=made_in,
     ) as run:
         start = time.monotonic()
         body(stage(run))
-        for model in (Path(out) for out in identity.outs if Path(out).parts[0] == "models"):
+        for model in map(Path, identity.models):
             weights = ancestry.write(
                 model, stage=name, key=identity.key, params=identity.params, deps=identity.deps
             )
+            environment.write(model, weights, made_in)
             run.tag(f"out.{model}", weights)
         seconds = time.monotonic() - start
         run.log({"seconds": seconds})

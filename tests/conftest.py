@@ -93,13 +93,14 @@ class Project:
     def client(self) -> MlflowClient:
         return MlflowClient(f"sqlite:///{self.folder / '.jokbo' / 'mlflow.db'}")
 
-    def runs(self, stage: str, view: int = ViewType.ACTIVE_ONLY) -> list[Record]:
-        """The MLflow runs of a stage."""
+    def runs(self, stage: str, superseded: bool = False) -> list[Record]:
+        """The live MLflow runs of a stage, or those that a later one has superseded. None is ever deleted."""
         experiment = self.client.get_experiment_by_name(tracking.EXPERIMENT)
         found = self.client.search_runs(
-            [experiment.experiment_id], f"tags.stage = '{stage}'", run_view_type=view
+            [experiment.experiment_id], f"tags.stage = '{stage}'", run_view_type=ViewType.ALL
         )
-        return list(found)
+        assert {run.info.lifecycle_stage for run in found} <= {"active"}
+        return [run for run in found if (tracking.SUPERSEDED in run.data.tags) == superseded]
 
     def steps(self, stage: str) -> list[int]:
         """The steps at which the one run of a stage logged its loss, in the order they were sent."""

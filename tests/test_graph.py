@@ -13,6 +13,7 @@ from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from flows import graph
+from jokbo import environment
 from jokbo.params import Family, Params, load
 from tasks import paths
 from tests import closure
@@ -70,6 +71,7 @@ def test_the_paths_of_a_system_are_its_paper_that_which_it_imports_and_its_teach
 def test_every_path_in_the_graph_is_a_constant_of_the_tasks() -> None:
     known = {str(value) for value in vars(paths).values() if isinstance(value, Path)}
     known |= {str(paths.FAMILY_TABLE.with_suffix(".html")), f"{paths.FAMILY_MODELS}/${{key}}"}
+    known |= {f"{path}{environment.SUFFIX}" for path in known if path.startswith("models/")}
     for name, stage in STAGES.items():
         each = f"{name}/${{key}}" if "foreach" in stage else name
         assert set(_outs(stage)) <= known | {f"metrics/{each}.json", f"plots/{each}.csv"}, name

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
-from mlflow.entities import ViewType
+import pytest
+from mlflow import MlflowClient
 
+from jokbo import ancestry, environment, tracking
 from tasks.identity import committed, identify
 from tests import members
 from tests.conftest import Project, until
@@ -118,7 +121,7 @@ def test_a_second_run_of_a_stage_waits_for_the_first(project: Project) -> None:
     assert (first.returncode, second.returncode) == (143, 0), output
 
 
-def test_a_forced_run_starts_afresh_and_replaces_the_finished_run(project: Project) -> None:
+def test_a_forced_run_starts_afresh_and_supersedes_the_finished_run(project: Project) -> None:
     project.run("dvc", "repro", "pretrain")
     (before,) = project.runs("pretrain")
     status, output = project.run("dvc", "repro", "--force", "pretrain")
@@ -126,7 +129,9 @@ def test_a_forced_run_starts_afresh_and_replaces_the_finished_run(project: Proje
     assert "starts at 0" in output
     (after,) = project.runs("pretrain")
     assert after.info.run_id != before.info.run_id
-    assert len(project.runs("pretrain", ViewType.DELETED_ONLY)) == 1
+    (superseded,) = project.runs("pretrain", superseded=True)
+    assert superseded.info.run_id == before.info.run_id
+    assert superseded.info.status == "FINISHED"
 
 
 def test_a_forced_run_that_is_killed_resumes(project: Project) -> None:
@@ -169,6 +174,58 @@ def test_every_model_of_a_stage_gets_the_record_of_its_family(project: Project) 
     (run,) = project.runs("finetune")
     assert run.data.tags["out.models/finetune"] == record["weights"]
     assert run.data.tags["dep.models/pretrain"] == committed()["finetune"].deps["models/pretrain"]
+
+
+def test_a_model_has_beside_it_every_environment_that_it_was_made_in(project: Project) -> None:
+    project.run("standin", "pretrain", DIES_AT="1", OMP_NUM_THREADS="3")
+    status, output = project.run("standin", "pretrain", OMP_NUM_THREADS="2")
+    assert status == 0, output
+    record = ancestry.read(Path("models/pretrain"))
+    environments = environment.read("models/pretrain", record["weights"])
+    assert [found["threads"] for found in environments] == [3, 2]
+    assert sorted(path.name for path in Path("models/pretrain").iterdir()) == [
+        "ancestry.json",
+        "model.safetensors",
+    ]
+    (run,) = project.runs("pretrain")
+    assert run.data.tags["environment.threads"] == "2"
+    assert run.data.tags["environment.zero_stage"] == "0"
+    project.run("standin", "pretrain", OMP_NUM_THREADS="2", STEPS="4")  # nothing is resumed from here on
+    shutil.rmtree(".jokbo/checkpoints")
+    project.run("standin", "pretrain", OMP_NUM_THREADS="1")
+    environments = environment.read("models/pretrain", record["weights"])
+    assert [found["threads"] for found in environments] == [1]
+
+
+def test_a_stage_goes_on_without_its_tracker_and_the_next_one_sends_what_it_kept(project: Project) -> None:
+    file = project.folder / ".jokbo/mlflow.db"
+    down = f"sqlite:///{file.parent / 'no' / 'mlflow.db'}"
+    (file.parent / "no").write_text("a file where a folder should be")
+    status, output = project.run("standin", "pretrain", MLFLOW_TRACKING_URI=down)
+    assert status == 0, output
+    assert output.count("jokbo: ") == 1
+    (file.parent / "no").unlink()
+    status, output = project.run("standin", "finetune", MLFLOW_TRACKING_URI=down)
+    assert status == 0, output
+    assert "sent to MLflow what 1 earlier run had kept" in output
+    client = MlflowClient(down)
+    runs = client.search_runs([client.get_experiment_by_name(tracking.EXPERIMENT).experiment_id])
+    assert {run.info.run_name: run.info.status for run in runs} == {
+        "pretrain": "FINISHED",
+        "finetune": "FINISHED",
+    }
+
+
+@pytest.mark.parametrize(
+    "uri", ["htp://me:s3cret@host", "localhost:5000", "http:///x", "sqlite://", "mlruns"]
+)
+def test_a_tracking_uri_that_is_wrong_is_one_line_before_anything_runs(project: Project, uri: str) -> None:
+    status, output = project.run("standin", "pretrain", MLFLOW_TRACKING_URI=uri)
+    assert status == 2
+    assert output.count("\n") == 1
+    assert output.startswith("jokbo: MLFLOW_TRACKING_URI=")
+    assert "s3cret" not in output
+    assert not (project.folder / "models").exists()
 
 
 def test_a_stage_that_is_one_of_many_has_an_identity_a_section_and_files_of_its_own(project: Project) -> None:

@@ -1,0 +1,32 @@
+"""`python -m jokbo.ui` shows what every run logged, in MLflow's own pages; `make ui` calls it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from jokbo.errors import InputError
+from jokbo.mlflow_store import SERVERS, VARIABLE, local_store, make_ready, sqlite_file
+from jokbo.secrets import hidden
+
+
+def main() -> None:
+    """Serve the store at http://127.0.0.1:5000, for this machine alone, or say where its server is."""
+    try:
+        uri = local_store(Path(".jokbo"))
+        if uri.startswith(SERVERS):
+            print(f"The runs are at {hidden(uri)} ({VARIABLE})")
+            return
+        if file := sqlite_file(uri):
+            make_ready(file)
+    except InputError as error:
+        print(f"jokbo: {error}", file=sys.stderr)
+        sys.exit(2)
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1"]
+    # not as an argument: any user of this machine can read those, and the password in them
+    os.execve(sys.executable, command, {**os.environ, "MLFLOW_BACKEND_STORE_URI": uri})
+
+
+if __name__ == "__main__":
+    main()
