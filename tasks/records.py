@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from pathlib import Path
 from typing import Any
 
+from jokbo.errors import InputError
 from jokbo.files import whole_file, write_text
 from jokbo.tracking import flat
 from tasks.paths import METRICS, PLOTS
@@ -17,11 +19,19 @@ from tasks.stage import Stage, leads
 
 
 def write_metrics(stage: Stage, metrics: dict[str, Any]) -> None:
-    """Writes metrics/NAME.json, numbers by name (nested where that reads better)."""
+    """Writes metrics/NAME.json, numbers by name (nested where that reads better). Raises InputError of one that is no
+    number: JSON has neither NaN nor infinity."""
     if not leads():
         return
+    numbers = {name: value for name, value in flat(metrics).items() if isinstance(value, (int, float))}
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            raise InputError(
+                f"{stage.name}: the metric {name} is {value}: curves in {PLOTS} and in MLflow show where it went "
+                "wrong"
+            )
     write_text(_file(METRICS, stage, "json"), json.dumps(metrics, indent=1, sort_keys=True) + "\n")
-    stage.run.log({name: value for name, value in flat(metrics).items() if isinstance(value, (int, float))})
+    stage.run.log(numbers)
 
 
 def write_curves(stage: Stage, curves: dict[str, list[dict[str, float]]]) -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from jokbo import ancestry, environment, params, tracking
 from jokbo.errors import InputError
+from jokbo.training import launcher
 from jokbo.training.interruption import Interrupted, hold_lifeline, raising
 from tasks.identity import Identity, committed, identify
 from tasks.paths import STATE
@@ -48,14 +49,17 @@ def run_stage(
 
     It is given the section of params.yaml of its name (family for family@bert), or `section`, or none.
     A `parallel` stage runs as compute.processes ranks, each of which calls this function again; the first
-    process is then their launcher. Ranks know themselves by RANK in the environment, as torchrun sets it.
+    process is then their launcher, unless compute.launcher says that they are started from outside.
     """
     hold_lifeline()
     try:
         with raising():
             settings = params.load()
             own = getattr(settings, section or name.partition("@")[0], None)
-            if "RANK" in os.environ:
+            compute = settings.compute
+            if not launcher.take_place(compute.launcher, compute.processes, trains=parallel):
+                print(f"jokbo: {name}: rank 0 alone does this stage", file=sys.stderr)
+            elif launcher.begun_elsewhere():
                 _work(name, body, own, settings.compute)
             else:
                 _begin(name, body, own, settings.compute, parallel)
@@ -68,8 +72,8 @@ def run_stage(
 
 
 def leads() -> bool:
-    """Whether this process speaks for its stage: of the ranks that torchrun starts, the first."""
-    return int(os.environ.get("RANK", "0")) == 0
+    """Whether this process speaks for its stage: of several ranks, the first."""
+    return launcher.rank() == 0
 
 
 def state() -> Path:
@@ -86,7 +90,7 @@ def _begin(name: str, body: Callable[[Stage], None], own: Any, compute: Compute,
     with _alone(name):
         identity = identify(name)
         _sweep(name, identity)
-        if parallel and compute.processes > 1:
+        if parallel and compute.processes > 1 and not launcher.meeting():
             _launch(compute.processes)
         else:
             _work(name, body, own, compute, identity)
@@ -143,28 +147,10 @@ def _work(
 
 def _launch(processes: int) -> None:
     """Run this very module as `processes` ranks on this machine, and end as they end."""
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    import torch.distributed.launcher.api as torchrun
-    from torch.distributed.elastic.multiprocessing.api import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-
-    config = torchrun.LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=processes,
-        rdzv_backend="c10d",
-        rdzv_endpoint="127.0.0.1:0",
-        local_addr="127.0.0.1",
-        max_restarts=0,
-    )
     module = sys.modules["__main__"].__spec__.name
-    try:
-        torchrun.elastic_launch(config, sys.executable)("-m", module, *sys.argv[1:])
-    except ChildFailedError as error:
-        sys.exit(error.get_first_failure()[1].exitcode)
-    except SignalException as error:
-        raise Interrupted("its ranks were told too") from error
+    status = launcher.launch([sys.executable, "-m", module, *sys.argv[1:]], processes)
+    if status:
+        sys.exit(status)
 
 
 @contextmanager

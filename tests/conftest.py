@@ -22,7 +22,7 @@ STANDIN = '''
 import json, os, sys, time
 from pathlib import Path
 from jokbo.errors import InputError
-from tasks.stage import run_stage
+from tasks.stage import leads, run_stage
 
 NAME = sys.argv[1]
 
@@ -37,7 +37,7 @@ def body(stage):
         raise ValueError("a mistake")
     for step in range(start, int(os.environ.get("STEPS", "3"))):
         stage.run.log({"loss": 1.0 / (step + 1)}, step=step)
-        if os.environ.get("RANK", "0") == "0":
+        if leads():
             stage.run.flush()
             stage.checkpoints.mkdir(parents=True, exist_ok=True)
             partial = saved.with_name("partial")  # a stop may come between a file's opening and its writing
@@ -139,7 +139,7 @@ def project(pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """A fresh copy of the pristine project, which is also the current folder."""
     folder = tmp_path / "project"
     shutil.copytree(pristine, folder, symlinks=True)
-    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_STAGE", "RANK"):
+    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_STAGE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.chdir(folder)

@@ -62,6 +62,16 @@ def test_the_shipped_file_is_valid() -> None:
         ("by: epochs", "by: luck", "tokenize.mix.by is luck: it must be one of 'epochs', 'weights'"),
         ("layers: 4", 'layers: "4"', "pretrain.model.layers is '4': input should be a valid integer"),
         ("decay_fraction: 0.4", "decay_fraction: 1.4", "pretrain.training.decay_fraction is 1.4"),
+        (
+            "learning_rate: 0.02",
+            "learning_rate: .inf",
+            "optimizer.learning_rate is inf: input should be a finite",
+        ),
+        (
+            "learning_rate: 0.02",
+            "learning_rate: .nan",
+            "optimizer.learning_rate is nan: input should be a finite",
+        ),
         ("heads: 4", "heads: 3", "heads is 3: it must divide width, which is 256"),
         ("heads: 4", "heads: 256", "rotary positions need an even number"),
         ("context: 128", "context: 32", "it must be at most pretrain.model.context, which is 32"),

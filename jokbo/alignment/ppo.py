@@ -160,7 +160,7 @@ def align(
         state.get("beta", settings.kl_coefficient), settings.kl_target, settings.kl_gain
     )
     history: list[dict[str, float]] = state.get("history", [])
-    saver = engine.Saver(checkpoint_folder, engines, run, compute.checkpoint_seconds)
+    saver = engine.Saver("ppo", checkpoint_folder, engines, run, compute.checkpoint_seconds)
     with (
         polled() as stop,
         Progress("ppo", settings.iterations, done=iteration, writes=checkpoint_folder) as bar,
@@ -174,6 +174,7 @@ def align(
                 networks, controller, prompts_NP[torch.from_numpy(indices)], settings, answer, seed
             )
             iteration += 1
+            engine.check_finite("ppo", iteration, row)
             history.append({"step": iteration, **row})
             run.log({f"ppo/{key}": value for key, value in row.items()}, step=iteration)
             bar.advance(reward=row["reward"], kl=row["kl"])

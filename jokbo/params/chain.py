@@ -23,6 +23,7 @@ from jokbo.params.base import (
 
 class Compute(Section):
     processes: Positive
+    launcher: Literal["own", "external"]
     workers: NonNegative
     zero_stage: Literal[0, 1, 2, 3]
     micro_batch: NonNegative

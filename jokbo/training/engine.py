@@ -7,6 +7,7 @@ was killed and started again ends with the same weights, bit for bit, as one tha
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections import deque
@@ -67,7 +68,8 @@ def train(
     steps; `after_step` is called with the number of steps done after each. Without a checkpoint folder nothing is
     saved: for trainings of seconds, which a stop loses.
 
-    Raises Interrupted after SIGTERM, with a checkpoint of the last whole step on disk.
+    Raises Interrupted after SIGTERM, with a checkpoint of the last whole step on disk; InputError at the first loss,
+    gradient or weight that is not a finite number, and saves nothing then.
     """
     processes.join()
     torch.manual_seed(seed + processes.rank())  # dropout differs between ranks, and is restored with them
@@ -83,7 +85,7 @@ def train(
     )
     done, state = checkpoints.restore(checkpoint_folder, {"model": engine}) if checkpoint_folder else (0, {})
     history: list[dict[str, float]] = state.get("history", [])
-    saver = Saver(checkpoint_folder, {"model": engine}, run, compute.checkpoint_seconds)
+    saver = Saver(name, checkpoint_folder, {"model": engine}, run, compute.checkpoint_seconds)
     objective.train()
     with (
         polled() as stop,
@@ -93,6 +95,7 @@ def train(
         for step, batch in enumerate(batches, start=done + 1):
             _fit_to(engine, len(next(iter(batch.values()))), compute.micro_batch)
             row = _step(engine, batch)
+            check_finite(name, step, row)
             history.append({"step": step, **row})
             run.log({f"{name}/{key}": value for key, value in row.items()}, step=step)
             progress.advance(loss=row["loss"])
@@ -141,25 +144,52 @@ class Saver:
 
     def __init__(
         self,
+        name: str,
         folder: Path | None,
         engines: dict[str, deepspeed.DeepSpeedEngine],
         run: Run,
         least_seconds: float,
     ) -> None:
-        self.folder, self.engines, self.run, self.least_seconds = folder, engines, run, least_seconds
+        self.name, self.folder, self.engines = name, folder, engines
+        self.run, self.least_seconds = run, least_seconds
         self.saved_at = time.monotonic()
 
     def step_done(self, step: int, state: dict[str, Any], *, last: bool, stopping: bool) -> None:
-        """Called by every rank after each step. Raises Interrupted, once saved, if any rank was told to stop."""
+        """Called by every rank after each step. Raises Interrupted, once saved, if any rank was told to stop, and
+        InputError instead of saving weights that are not finite."""
         stopping = processes.any_rank(stopping)
         due = processes.any_rank(time.monotonic() - self.saved_at >= self.least_seconds)
-        if self.folder and (last or stopping or due):
+        saves = self.folder and (last or stopping or due)
+        # no loss tells what the step after it did to the weights
+        if (last or saves) and processes.any_rank(not all(map(_finite, self.engines.values()))):
+            raise _diverged(self.name, f"the weights are not finite after step {step}")
+        if saves:
             self.run.flush()  # first, so that a resume from here has nothing before it to log again
             checkpoints.save(self.folder, step, self.engines, state)
             self.saved_at = time.monotonic()
         if stopping and not last:
             saved = f"saved at step {step}" if self.folder else "nothing to save"
             raise Interrupted(f"{saved}: run again to go on from there")
+
+
+def check_finite(name: str, step: int, row: dict[str, float]) -> None:
+    """Raises InputError if a loss or the gradient of this step of the training is not a finite number."""
+    for key, value in row.items():
+        if (key.endswith("loss") or key == "gradient_norm") and not math.isfinite(value):
+            raise _diverged(name, f"{key} is {value} at step {step}")
+
+
+def _diverged(name: str, found: str) -> InputError:
+    return InputError(
+        f"{name}: {found}: lower the learning rate of this training in params.yaml (or raise its warmup_steps, or set "
+        "its precision to fp32)"
+    )
+
+
+def _finite(engine: deepspeed.DeepSpeedEngine) -> bool:
+    """Whether all weights are finite numbers; under ZeRO 3 those that this rank holds."""
+    held = (getattr(parameter, "ds_tensor", parameter) for parameter in engine.module.parameters())
+    return all(bool(weights.isfinite().all()) for weights in held)
 
 
 def start(
@@ -269,6 +299,7 @@ def _step(engine: deepspeed.DeepSpeedEngine, batch: Batch) -> dict[str, float]:
     engine.tput_timer.start()
     mine = processes.share_of(batch)
     parts: list[dict[str, Tensor]] = []
+    plain_norm: Tensor | None = None
     learning_rate = float(engine.get_lr()[0])  # of this step: the last micro-batch moves the schedule on
     count = engine.gradient_accumulation_steps()
     for micro in range(count):
@@ -281,6 +312,10 @@ def _step(engine: deepspeed.DeepSpeedEngine, batch: Batch) -> dict[str, float]:
         }
         loss, metrics = engine(**inputs)
         engine.backward(loss)
+        if micro == count - 1 and not engine.zero_optimization_stage():  # whose gradients are gone after it
+            plain_norm = nn.utils.get_total_norm(
+                each.grad for each in engine.module.parameters() if each.grad is not None
+            )
         engine.step()
         parts.append({"loss": loss.detach().float(), **metrics})
     means = {key: torch.stack([part[key] for part in parts]).mean() for key in parts[0]}
@@ -289,7 +324,14 @@ def _step(engine: deepspeed.DeepSpeedEngine, batch: Batch) -> dict[str, float]:
             dist.all_reduce(value, op=dist.ReduceOp.SUM)
             value /= processes.world()
     row = {key: value.item() for key, value in means.items()}
-    row["gradient_norm"] = float(engine.get_global_grad_norm() or 0.0)
+    norm = float(engine.get_global_grad_norm() if plain_norm is None else plain_norm)
+    # under ZeRO with Muon DeepSpeed knows the norm of Muon's update alone; one that is not finite has skipped the step
+    if (
+        plain_norm is not None
+        or not isinstance(engine.client_optimizer, MuonWithAuxAdam)
+        or not math.isfinite(norm)
+    ):
+        row["gradient_norm"] = norm  # over all ranks and micro-batches, before clipping
     row["learning_rate"] = learning_rate
     return row
 

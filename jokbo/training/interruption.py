@@ -31,9 +31,12 @@ class Stop:
 
 @contextmanager
 def raising() -> Iterator[None]:
-    """Inside, a stop signal raises Interrupted wherever the main thread happens to be."""
+    """Inside, a stop signal raises Interrupted wherever the main thread happens to be; a second one is ignored, as
+    the same stop may come from a supervisor and from a launcher, and would break off what the first has begun."""
 
     def interrupt(number: int, frame: object) -> None:
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
         raise Interrupted(signal.Signals(number).name)
 
     with _handled(interrupt):

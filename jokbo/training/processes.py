@@ -12,9 +12,11 @@ import torch.distributed as dist
 from deepspeed.accelerator import get_accelerator
 from torch import Tensor
 
+from jokbo.training import launcher
+
 
 def join() -> None:
-    """Joins the ranks that the launcher started; alone, makes a group of one that opens no port."""
+    """Joins the other ranks of this training; alone, makes a group of one. No port is open but on loopback."""
     if dist.is_initialized():
         return
     _keep_memory()
@@ -28,9 +30,13 @@ def join() -> None:
     backend = "gloo" if on_cpu else accelerator.communication_backend_name()
     # an all-reduce through shared memory that DeepSpeed would compile for half a minute: gloo has its own
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    if "RANK" not in os.environ:
-        os.environ["LOCAL_RANK"] = "0"  # DeepSpeed reads it
-        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+    launcher.stay_on_this_machine()
+    place = {"rank": launcher.rank(), "world_size": launcher.world()}
+    if (meeting := launcher.meeting()) == launcher.OUTSIDE:
+        dist.init_process_group(backend, init_method=meeting, **place)
+    else:
+        store = dist.FileStore(meeting, launcher.world()) if meeting else dist.HashStore()
+        dist.init_process_group(backend, store=store, **place)
     deepspeed.init_distributed(dist_backend=backend, verbose=False)
     if not on_cpu:
         accelerator.set_device(int(os.environ["LOCAL_RANK"]))

@@ -152,20 +152,6 @@ def test_checkpoints_go_when_their_stage_is_committed_and_not_before(project: Pr
     assert not mine.exists()
 
 
-def test_ranks_make_one_run_and_their_exit_status_is_the_stages(project: Project) -> None:
-    project.edit("params.yaml", "processes: 1", "processes: 2")
-    status, output = project.run("standin", "pretrain")
-    # the stand-in takes its name from the command line, which the launcher must pass on
-    assert status == 0, output
-    assert {"as rank 0", "as rank 1"} <= {
-        line.split(" 0 ")[1] for line in output.splitlines() if "starts" in line
-    }
-    assert [run.info.status for run in project.runs("pretrain")] == ["FINISHED"]
-    status, output = project.run("standin", "pretrain", WRONG="input")
-    assert status == 2
-    assert "Traceback" not in output
-
-
 def test_every_model_of_a_stage_gets_the_record_of_its_family(project: Project) -> None:
     project.run("dvc", "repro", "finetune")
     record = json.loads(Path("models/finetune/ancestry.json").read_text())

@@ -1,4 +1,4 @@
-"""Python that runs in two processes at once, as DeepSpeed's launcher would start them."""
+"""Python that runs in two processes at once, as a stage's launcher starts them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def in_two_ranks(script: str, folder: Path, *arguments: object) -> None:
     """Raises CalledProcessError if one of them fails."""
     path = folder / "ranks.py"
     path.write_text(script)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    launch = "import sys; from jokbo.training import launcher; sys.exit(launcher.launch(sys.argv[1:], 2))"
     subprocess.run(
-        [*launcher, str(path), *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+        [sys.executable, "-c", launch, sys.executable, str(path), *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         check=True,
         capture_output=True,
         timeout=300,

@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -272,6 +273,85 @@ def test_what_goes_wrong_with_a_batch_is_told_at_its_step(tmp_path: Path) -> Non
     assert trained == list(range(1, STEPS + 1))
 
 
+def bare_norms(batches=batch_at) -> list[float]:
+    """Of the whole batch's gradient at each step of `bare`."""
+    model, found = network(seed=3), []
+    adamw = torch.optim.AdamW(model.parameters(), lr=0.01, betas=(0.9, 0.95), weight_decay=0.0)
+    for step, share in enumerate([0, 1 / 2, 1, 1, 1, 1, 2 / 3, 1 / 3]):
+        adamw.param_groups[0]["lr"] = 0.01 * share
+        adamw.zero_grad()
+        gpt.NextToken(model)(**batches(step))[0].backward()
+        found.append(sum(float(each.grad.square().sum()) for each in model.parameters()) ** 0.5)
+        adamw.step()
+    return found
+
+
+@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
+@pytest.mark.parametrize("micro_batch", [0, 2])
+def test_the_norm_of_the_gradient_is_the_true_one(zero_stage: int, micro_batch: int) -> None:
+    """Over micro-batches; clipping changes nothing of the first, before which nothing has been clipped."""
+    history, _ = train(None, zero_stage=zero_stage, micro_batch=micro_batch)
+    assert [row["gradient_norm"] for row in history] == pytest.approx(bare_norms(), rel=1e-3)
+    clipped, _ = train(None, settings=training(STEPS, gradient_clip=1e-3), zero_stage=zero_stage)
+    assert clipped[0]["gradient_norm"] == pytest.approx(history[0]["gradient_norm"], rel=1e-5)
+
+
+def test_under_zero_with_muon_there_is_no_norm_rather_than_another_things() -> None:
+    muon = training(STEPS, optimizer=optimizer("muon"))
+    assert train(None, settings=muon)[0][0]["gradient_norm"] == pytest.approx(bare_norms()[0], rel=1e-4)
+    assert "gradient_norm" not in train(None, settings=muon, zero_stage=2)[0][0]
+
+
+class Broken(torch.nn.Module):
+    """From its step on the loss or the gradient or what the step makes of the weights is not finite."""
+
+    def __init__(self, model: torch.nn.Module, kind: str, step: int) -> None:
+        super().__init__()
+        self.objective, self.kind, self.step, self.done = gpt.NextToken(model), kind, step, 0
+
+    def forward(self, **batch: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        loss, metrics = self.objective(**batch)
+        self.done += 1
+        if self.done < self.step:
+            return loss, metrics
+        if self.kind == "loss":
+            return loss * float("nan"), metrics
+        weight = next(self.objective.parameters())
+        return loss + (torch.sqrt(weight - weight.detach())).sum() * 0, metrics
+
+
+@pytest.mark.parametrize("zero_stage", [0, 2, 3])
+@pytest.mark.parametrize(("kind", "name"), [("loss", "adamw"), ("gradient_norm", "adamw"), ("loss", "muon")])
+def test_it_stops_at_the_first_step_that_is_not_finite(
+    tmp_path: Path, kind: str, name: str, zero_stage: int
+) -> None:
+    logged: list[int] = []
+    run = SimpleNamespace(log=lambda values, step: logged.append(step), flush=lambda: None)
+    with pytest.raises(InputError, match=rf"^test: {kind} is (nan|inf) at step 4: lower the learning rate"):
+        engine.train(
+            Broken(network(seed=3), kind, 4),
+            batch_at,
+            training(STEPS, optimizer=optimizer(name)),
+            compute(zero_stage=zero_stage, checkpoint_seconds=0.0),
+            seed=1,
+            checkpoint_folder=tmp_path,
+            run=run,
+            name="test",
+        )
+    assert logged == [1, 2, 3]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000003"]
+
+
+@pytest.mark.parametrize("zero_stage", [0, 2, 3])
+def test_weights_that_the_last_step_spoils_are_not_saved(tmp_path: Path, zero_stage: int) -> None:
+    settings = training(1, optimizer=optimizer(rate=float("inf")), warmup_steps=0)
+    with pytest.raises(
+        InputError, match=r"^test: the weights are not finite after step 1: lower the learning"
+    ):
+        train(tmp_path, settings=settings, zero_stage=zero_stage)
+    assert list(tmp_path.iterdir()) == []
+
+
 RANKS = """
 import json, sys
 from pathlib import Path
@@ -280,16 +360,19 @@ zero_stage, name, folder = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 history, weights = train(folder, settings=training(STEPS, optimizer=optimizer(name)), zero_stage=zero_stage)
 from jokbo.training import processes
 if processes.rank() == 0:
-    result = [[row["loss"] for row in history], [weight.sum().item() for weight in weights]]
+    curves = [[row[key] for row in history] for key in ("loss", "gradient_norm") if key in history[0]]
+    result = [curves, [weight.sum().item() for weight in weights]]
     (folder / "result.json").write_text(json.dumps(result))
 """
 
 
-@pytest.mark.parametrize(("zero_stage", "name"), [(1, "adamw"), (2, "muon"), (3, "muon")])
+@pytest.mark.parametrize(("zero_stage", "name"), [(0, "muon"), (1, "adamw"), (2, "muon"), (3, "muon")])
 def test_two_ranks_train_to_the_same_loss(tmp_path: Path, zero_stage: int, name: str) -> None:
     alone = train(tmp_path / "alone", settings=training(STEPS, optimizer=optimizer(name)))
     (tmp_path / "ranks").mkdir()
     in_two_ranks(RANKS, tmp_path, zero_stage, name, tmp_path / "ranks")
-    losses, sums = json.loads((tmp_path / "ranks" / "result.json").read_text())
-    assert losses == pytest.approx([row["loss"] for row in alone[0]], rel=1e-3)
+    curves, sums = json.loads((tmp_path / "ranks" / "result.json").read_text())
+    assert len(curves) == (2 if name == "adamw" or zero_stage == 0 else 1)
+    for key, curve in zip(("loss", "gradient_norm"), curves, strict=False):
+        assert curve == pytest.approx([row[key] for row in alone[0]], rel=1e-3)
     assert sums == pytest.approx([weight.sum().item() for weight in alone[1]], rel=1e-2, abs=0.05)
