@@ -48,11 +48,16 @@ def test_first_tokens_are_drawn_with_the_policys_probabilities_at_the_temperatur
 
 def test_log_probs_a_token_at_a_time() -> None:
     policy, rollout = network().eval(), draw(rows=3)
-    log_probs_BR = answer_log_probs(policy, rollout.tokens_BS, PROMPT)
+    log_probs_BR = answer_log_probs(policy, rollout.tokens_BS, PROMPT, 1.0)
     for b in range(3):
         for r in range(ANSWER):
             seen = rollout.tokens_BS[b : b + 1, : PROMPT + r]
-            expected = policy(seen).logits[0, -1].log_softmax(-1)[rollout.tokens_BS[b, PROMPT + r]]
+            logits_V = policy(seen).logits[0, -1]
+            logits_V[PADDING] = -torch.inf
+            token = rollout.tokens_BS[b, PROMPT + r]
+            if token == PADDING:
+                continue
+            expected = logits_V.log_softmax(-1)[token]
             torch.testing.assert_close(log_probs_BR[b, r], expected, rtol=1e-3, atol=1e-4)
 
 
@@ -61,7 +66,10 @@ def test_kl_is_zero_from_oneself_and_estimates_it_from_another() -> None:
     policy, other = network(seed=0).eval(), network(seed=7).eval()
     rollout = draw(rows=8192, response_tokens=1)
     assert sequence_kl(policy, policy, rollout).abs().max() < 1e-4
-    p, q = (model(tokens(1, PROMPT)).logits[0, -1].log_softmax(-1) for model in (policy, other))
+    p, q = (
+        model(tokens(1, PROMPT)).logits[0, -1].index_fill(0, torch.tensor([PADDING]), -1e30).log_softmax(-1)
+        for model in (policy, other)
+    )
     expected = (p.exp() * (p - q)).sum().item()
     spread = (p.exp() * (p - q - expected) ** 2).sum().sqrt().item()
     estimate = sequence_kl(policy, other, rollout).mean().item()
