@@ -253,5 +253,5 @@ def test_micro_batches_change_neither_the_steps_nor_what_is_learned(micro_batch:
 def test_a_micro_batch_that_does_not_divide_the_minibatch_is_told_before_anything_trains(
     tmp_path: Path,
 ) -> None:
-    with pytest.raises(InputError, match="^a batch of 8 rows .*compute.micro_batch 3: it must be"):
+    with pytest.raises(InputError, match=r"^a batch of 8 rows .*compute\.micro_batch 3: it must be"):
         align(tmp_path, Run(), micro_batch=3)
