@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from jokbo.data.batches import sample_indices
 from jokbo.distillation import distil
-from jokbo.evaluation.perplexity import masked_perplexity
+from jokbo.evaluation.perplexity import answer_perplexity
 from jokbo.finetuning.continuation import for_policy
 from jokbo.systems import gpt
 from jokbo.training import engine
@@ -28,8 +28,7 @@ def distill(stage: Stage) -> None:
         for split, per_text in (("train", params.sentences_per_review), ("validation", 1))
     }
     rows = data["train"]
-    # the teacher has something to say of prompts too
-    real_NT = rows.tokens_NS[:, 1:] != tokenizer.pad_token_id
+    real_NT = rows.real_NT  # the teacher has something to say of prompts too
     student = distil.student_of(teacher, params.layers)
 
     def batch_at(step: int) -> engine.Batch:
@@ -42,11 +41,11 @@ def distill(stage: Stage) -> None:
     history = train(stage, objective, batch_at, params.training)
     engine.save_network(student, tokenizer, STUDENT)
     write_curves(stage, {"distill": history})
-    perplexities = {
-        name: masked_perplexity(network, data["validation"].tokens_NS, data["validation"].mask_NT)
+    read = {
+        name: answer_perplexity(network, data["validation"])
         for name, network in (("teacher", teacher), ("student", student))
     }
-    write_metrics(stage, {"perplexity": perplexities, "parameters": student.num_parameters()})
+    write_metrics(stage, {**read, "parameters": student.num_parameters()})
 
 
 if __name__ == "__main__":

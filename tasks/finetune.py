@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import torch
 from datasets import load_from_disk
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from jokbo.data.batches import sample_indices
 from jokbo.data.selection import labelled_from, texts_from
 from jokbo.evaluation.baselines import naive_bayes
-from jokbo.evaluation.perplexity import masked_perplexity
+from jokbo.evaluation.perplexity import answer_perplexity
 from jokbo.finetuning import classifier
-from jokbo.finetuning.continuation import Continuations, continuations
+from jokbo.finetuning.continuation import continuations
 from jokbo.systems import gpt
 from jokbo.training import engine
 from tasks.paths import BASE, CLASSIFIER, DOCUMENTS, POLICY
@@ -28,10 +28,10 @@ Curve = list[dict[str, float]]
 def finetune(stage: Stage) -> None:
     documents = load_from_disk(DOCUMENTS)
     tokenizer = AutoTokenizer.from_pretrained(BASE)
-    history, perplexity = _policy(stage, tokenizer, documents)
+    history, policy = _policy(stage, tokenizer, documents)
     curves, accuracy = _classifiers(stage, tokenizer, documents)
     write_curves(stage, {"policy": history, **curves})
-    write_metrics(stage, {"policy": perplexity, "classifier": accuracy})
+    write_metrics(stage, {"policy": policy, "classifier": accuracy})
 
 
 def _policy(stage: Stage, tokenizer: PreTrainedTokenizerBase, documents: dict) -> tuple[Curve, dict]:
@@ -48,7 +48,7 @@ def _policy(stage: Stage, tokenizer: PreTrainedTokenizerBase, documents: dict) -
         for split, per_text in (("train", params.sentences_per_review), ("validation", 1))
     }
     network = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
-    before = _perplexity(network, data["validation"])
+    before = answer_perplexity(network, data["validation"])
     rows, mask_NT = data["train"], data["train"].mask_NT
 
     def batch_at(step: int) -> engine.Batch:
@@ -61,12 +61,8 @@ def _policy(stage: Stage, tokenizer: PreTrainedTokenizerBase, documents: dict) -
     network.config.response_tokens = params.response_tokens
     network.config.prompt_sources = params.sources
     engine.save_network(network, tokenizer, POLICY)
-    perplexities = {"before": before, "perplexity": _perplexity(network, data["validation"])}
-    return history, {"sequences": len(rows), **perplexities}
-
-
-def _perplexity(network: PreTrainedModel, held_out: Continuations) -> float:
-    return masked_perplexity(network, held_out.tokens_NS, held_out.mask_NT)
+    after = answer_perplexity(network, data["validation"])
+    return history, {"sequences": len(rows), "before": before, "after": after}
 
 
 def _classifiers(stage: Stage, tokenizer: PreTrainedTokenizerBase, documents: dict) -> tuple[dict, dict]:
@@ -81,7 +77,9 @@ def _classifiers(stage: Stage, tokenizer: PreTrainedTokenizerBase, documents: di
     def batch_at(step: int) -> engine.Batch:
         indices = sample_indices(step, params.training.batch, len(train_labels_N), seed, params.source)
         rows = torch.from_numpy(indices)
-        return classifier.batch(tokens["train"], train_labels_N, rows, tokenizer.pad_token_id)
+        return classifier.batch(
+            tokens["train"], train_labels_N, rows, tokenizer.pad_token_id, tokenizer.eos_token_id
+        )
 
     base = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
     curves: dict[str, Curve] = {}

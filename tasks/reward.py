@@ -34,7 +34,9 @@ def reward(stage: Stage) -> None:
         )
         rows = torch.from_numpy(indices)
         both_NS = classifier.trimmed(
-            torch.cat([preferred_NS[rows], rejected_NS[rows]]), tokenizer.pad_token_id
+            torch.cat([preferred_NS[rows], rejected_NS[rows]]),
+            tokenizer.pad_token_id,
+            tokenizer.eos_token_id,
         )
         preferred_BS, rejected_BS = both_NS.chunk(2)
         return {"preferred_BS": preferred_BS, "rejected_BS": rejected_BS}

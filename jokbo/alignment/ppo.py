@@ -4,13 +4,15 @@ Read `iterate` from top to bottom: sample answers, score them, charge the policy
 estimate advantages, and take several epochs of clipped steps on policy and value. Four networks: the policy and the
 value are DeepSpeed engines; the reference and the reward model are frozen. Dropout is off everywhere: every network
 stays in evaluation mode, so that the first ratio of a rollout is exactly one.
+
+Log-probabilities, KL and entropy are those of the distribution that answers are sampled from (rollouts.drawn_from).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import deepspeed
 import numpy as np
@@ -20,7 +22,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from jokbo.alignment import reward as reward_model
 from jokbo.alignment.rollouts import Rollout, answer_distributions, answer_log_probs, chosen, sample
+from jokbo.alignment.value import ValueLoss, answer_states, answer_values, fit_head
 from jokbo.data.batches import sample_indices
+from jokbo.systems.gpt import mean_one
 from jokbo.training import checkpoints, engine, processes
 from jokbo.training.interruption import polled
 from jokbo.training.progress import Progress
@@ -31,47 +35,31 @@ if TYPE_CHECKING:
 
 
 class PolicyLoss(nn.Module):
-    """The clipped surrogate (Schulman et al. 2017, equation 7), a mean over the answer tokens of the minibatch."""
+    """The clipped surrogate (Schulman et al. 2017, equation 7), a mean over the answer tokens of the minibatch.
 
-    def __init__(self, network: PreTrainedModel, clip: float, prompt_tokens: int) -> None:
+    `weights_BR` are zero off the answers and of mean 1 over the minibatch, so that the means of equal parts of it
+    have the minibatch's as their mean.
+    """
+
+    def __init__(self, network: PreTrainedModel, clip: float, prompt_tokens: int, temperature: float) -> None:
         super().__init__()
-        self.network, self.clip, self.prompt_tokens = network, clip, prompt_tokens
+        self.network, self.clip = network, clip
+        self.prompt_tokens, self.temperature = prompt_tokens, temperature
 
     def forward(
-        self, tokens_BS: Tensor, mask_BR: Tensor, old_log_probs_BR: Tensor, advantages_BR: Tensor
+        self, tokens_BS: Tensor, weights_BR: Tensor, old_log_probs_BR: Tensor, advantages_BR: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        log_ratio_BR = answer_log_probs(self.network, tokens_BS, self.prompt_tokens) - old_log_probs_BR
+        new_BR = answer_log_probs(self.network, tokens_BS, self.prompt_tokens, self.temperature)
+        log_ratio_BR = (new_BR - old_log_probs_BR) * (weights_BR > 0)
         ratio_BR = log_ratio_BR.exp()
         clipped_BR = ratio_BR.clamp(1 - self.clip, 1 + self.clip)
         loss_BR = -torch.minimum(ratio_BR * advantages_BR, clipped_BR * advantages_BR)
         outside_BR = ((ratio_BR - 1).abs() > self.clip).float()
-        return masked_mean(loss_BR, mask_BR), {
-            "clip_fraction": masked_mean(outside_BR, mask_BR).detach(),
+        return (loss_BR * weights_BR).mean(), {
+            "clip_fraction": (outside_BR * weights_BR).mean().detach(),
             # a low-variance estimate of KL(old || new) that is never negative (Schulman 2020)
-            "step_kl": masked_mean(ratio_BR - 1 - log_ratio_BR, mask_BR).detach(),
+            "step_kl": ((ratio_BR - 1 - log_ratio_BR) * weights_BR).mean().detach(),
         }
-
-
-class ValueLoss(nn.Module):
-    """Squared error of the value, clipped about the value at sampling time as the policy's ratio is about one."""
-
-    def __init__(self, network: PreTrainedModel, clip: float, prompt_tokens: int) -> None:
-        super().__init__()
-        self.network, self.clip, self.prompt_tokens = network, clip, prompt_tokens
-
-    def forward(
-        self, tokens_BS: Tensor, mask_BR: Tensor, old_values_BR: Tensor, returns_BR: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        values_BR = answer_values(self.network, tokens_BS, self.prompt_tokens)
-        near_BR = old_values_BR + (values_BR - old_values_BR).clamp(-self.clip, self.clip)
-        error_BR = torch.maximum((values_BR - returns_BR) ** 2, (near_BR - returns_BR) ** 2)
-        return 0.5 * masked_mean(error_BR, mask_BR), {}
-
-
-def answer_values(network: PreTrainedModel, tokens_BS: Tensor, prompt_tokens: int) -> Tensor:
-    """The value [B, R] of the state before each answer token: of what the token is chosen from, not of the token."""
-    hidden_BTD = network.base_model(input_ids=tokens_BS[:, :-1], use_cache=False).last_hidden_state
-    return network.score(hidden_BTD[:, prompt_tokens - 1 :]).squeeze(-1).float()
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -117,6 +105,30 @@ class KlController:
         self.beta *= 1 + self.gain * error
 
 
+@dataclass
+class LengthController:
+    """A reward for length, raised while answers are shorter than the target on average and lowered while they are
+    longer: a multiplier that holds their mean, as beta holds KL.
+
+    Without it answers shrink: a shorter one deviates from the reference in fewer places, so it pays less KL.
+    """
+
+    weight: float  # reward of an answer of twice the target's length
+    target: float  # tokens
+    gain: float
+
+    def rewards(self, lengths_B: Tensor) -> Tensor:
+        return self.weight * (lengths_B / self.target - 1)
+
+    def update(self, length: float) -> None:
+        self.weight += self.gain * (1 - length / self.target)
+
+
+class Controllers(NamedTuple):
+    kl: KlController
+    length: LengthController
+
+
 def align(
     policy: PreTrainedModel,
     value: PreTrainedModel,
@@ -133,31 +145,20 @@ def align(
     """Trains `policy` and `value` in place; returns the row of metrics of each iteration.
 
     Prompts, samples and minibatches of an iteration are functions of (seed, iteration) alone. Raises Interrupted
-    after SIGTERM, with a checkpoint of the last whole iteration on disk.
+    after SIGTERM, with a checkpoint of the last whole iteration on disk, and InputError if micro-batches cannot share
+    a minibatch.
     """
     processes.join()
-    start, answer = prompts_NP.shape[1], policy.config.response_tokens
-    shared = {
-        "batch": settings.minibatch,
-        "precision": settings.precision,
-        "gradient_clip": settings.gradient_clip,
-        "compute": compute,
-    }
-    engines = {
-        "policy": engine.start(
-            PolicyLoss(policy, settings.clip, start), optimizer=settings.policy_optimizer, **shared
-        ),
-        "value": engine.start(
-            ValueLoss(value, settings.value_clip, start), optimizer=settings.value_optimizer, **shared
-        ),
-    }
-    engine.prefer_attention(reference)  # computed as the policy is, it starts at a KL of zero
-    for network in (policy, value, reference.to(policy.device), reward.to(policy.device)):
-        network.eval()
-    networks = Networks(engines["policy"], engines["value"], reference, reward)
+    networks = Networks(policy, value, reference, reward, compute.micro_batch or settings.minibatch)
+    for network in (policy, value, reference, reward):
+        engine.prefer_attention(network)  # computed alike, policy and reference start at a KL of zero
+        network.to(processes.device()).eval()
+    length = begin(networks, prompts_NP, settings)
+    engines = start(networks, prompts_NP.shape[1], settings, compute)
     iteration, state = checkpoints.restore(checkpoint_folder, engines)
-    controller = KlController(
-        state.get("beta", settings.kl_coefficient), settings.kl_target, settings.kl_gain
+    controllers = Controllers(
+        KlController(state.get("beta", settings.kl_coefficient), settings.kl_target, settings.kl_gain),
+        LengthController(state.get("length_weight", 0.0), length, settings.length_gain),
     )
     history: list[dict[str, float]] = state.get("history", [])
     saver = engine.Saver("ppo", checkpoint_folder, engines, run, compute.checkpoint_seconds)
@@ -166,27 +167,34 @@ def align(
         Progress("ppo", settings.iterations, done=iteration, writes=checkpoint_folder) as bar,
     ):
         while iteration < settings.iterations:
-            indices = sample_indices(
-                iteration, settings.rollout_batch, len(prompts_NP), settings.seed, "prompts"
-            )
-            seed = int(np.random.SeedSequence([settings.seed, iteration]).generate_state(1)[0])
             rollout, scores_B, row = iterate(
-                networks, controller, prompts_NP[torch.from_numpy(indices)], settings, answer, seed
+                networks, engines, controllers, *inputs_at(iteration, prompts_NP, settings), settings
             )
             iteration += 1
             engine.check_finite("ppo", iteration, row)
             history.append({"step": iteration, **row})
             run.log({f"ppo/{key}": value for key, value in row.items()}, step=iteration)
-            bar.advance(reward=row["reward"], kl=row["kl"])
+            bar.advance(reward=row["reward"], kl=row["kl"], length=row["response_length"])
             if iteration % settings.sample_every == 0 or iteration == settings.iterations:
                 run.text(shown(rollout, scores_B, tokenizer), f"samples/iteration-{iteration:05d}.txt")
             saver.step_done(
                 iteration,
-                {"beta": controller.beta, "history": history},
+                {
+                    "beta": controllers.kl.beta,
+                    "length_weight": controllers.length.weight,
+                    "history": history,
+                },
                 last=iteration == settings.iterations,
                 stopping=stop.requested,
             )
     return history
+
+
+def inputs_at(iteration: int, prompts_NP: Tensor, settings: Ppo) -> tuple[Tensor, int]:
+    """The prompts [B, P] of an iteration, and the seed of what is drawn in it."""
+    indices = sample_indices(iteration, settings.rollout_batch, len(prompts_NP), settings.seed, "prompts")
+    seed = int(np.random.SeedSequence([settings.seed, iteration]).generate_state(1)[0])
+    return prompts_NP[torch.from_numpy(indices)], seed
 
 
 def shown(rollout: Rollout, scores_B: Tensor, tokenizer: PreTrainedTokenizerBase, count: int = 8) -> str:
@@ -197,84 +205,158 @@ def shown(rollout: Rollout, scores_B: Tensor, tokenizer: PreTrainedTokenizerBase
 
 @dataclass(frozen=True)
 class Networks:
-    policy: deepspeed.DeepSpeedEngine  # of a PolicyLoss
-    value: deepspeed.DeepSpeedEngine  # of a ValueLoss
+    policy: PreTrainedModel
+    value: PreTrainedModel
     reference: PreTrainedModel
     reward: PreTrainedModel
+    rows: int  # sequences that one of them reads at once
+
+
+def start(
+    networks: Networks, prompt_tokens: int, settings: Ppo, compute: Compute
+) -> dict[str, deepspeed.DeepSpeedEngine]:
+    """Engines that train the policy and the value."""
+    shared = {
+        "batch": settings.minibatch,
+        "precision": settings.precision,
+        "gradient_clip": settings.gradient_clip,
+        "compute": compute,
+    }
+    policy = PolicyLoss(networks.policy, settings.clip, prompt_tokens, settings.temperature)
+    value = ValueLoss(networks.value, settings.value_clip, prompt_tokens)
+    return {
+        "policy": engine.start(policy, optimizer=settings.policy_optimizer, **shared),
+        "value": engine.start(value, optimizer=settings.value_optimizer, **shared),
+    }
+
+
+@dataclass(frozen=True)
+class Experience:
+    """A rollout and what the networks say of it, on the CPU."""
+
+    rollout: Rollout
+    scores_B: Tensor  # the reward model's, less what an answer without an end pays
+    old_BR: Tensor  # log-probabilities of the tokens
+    kl_BR: Tensor  # their log ratios to the reference; 0 off the answers
+    entropy_BR: Tensor  # of what the tokens were drawn from, nats
+    values_BR: Tensor
+
+
+def explore(networks: Networks, prompts_BP: Tensor, seed: int, settings: Ppo) -> Experience:
+    """Answers of the policy to the prompts, read by all networks in the precision of the engines: old and new
+    probabilities must be computed alike."""
+    policy, start = networks.policy, prompts_BP.shape[1]
+    rollout = sample(
+        policy,
+        prompts_BP,
+        response_tokens=policy.config.response_tokens,
+        temperature=settings.temperature,
+        seed=seed,
+    )
+    read: list[tuple[Tensor, ...]] = []
+    for tokens_BS in rollout.tokens_BS.to(policy.device).split(networks.rows):
+        with torch.no_grad(), processes.autocast(settings.precision):
+            log_probs_BRV = answer_distributions(policy, tokens_BS, start, settings.temperature)
+            reference_BR = answer_log_probs(networks.reference, tokens_BS, start, settings.temperature)
+            values_BR = answer_values(networks.value, tokens_BS, start)
+        old_BR = chosen(log_probs_BRV, tokens_BS)
+        entropy_BR = -(log_probs_BRV.exp() * log_probs_BRV).sum(-1)
+        read.append((old_BR, old_BR - reference_BR, entropy_BR, values_BR))
+    old_BR, ratio_BR, entropy_BR, values_BR = (torch.cat(part).cpu() for part in zip(*read, strict=True))
+    end, padding = policy.config.eos_token_id, policy.config.pad_token_id
+    scores_B = reward_model.rewards(networks.reward, reward_model.closed(rollout.tokens_BS, end, padding))
+    scores_B = scores_B - settings.unfinished_penalty * ~rollout.ended_B(end)
+    return Experience(rollout, scores_B, old_BR, ratio_BR * rollout.mask_BR, entropy_BR, values_BR)
+
+
+def begin(networks: Networks, prompts_NP: Tensor, settings: Ppo) -> float:
+    """Fits the value's head to what the policy's answers earn before anything moves; returns their mean length, tokens.
+
+    The prompts are those that would come after the last iteration.
+    """
+    start, read = prompts_NP.shape[1], []
+    for rollout in range(settings.value_rollouts):
+        inputs = inputs_at(settings.iterations + rollout, prompts_NP, settings)
+        seen = explore(networks, *inputs, settings)
+        mask_BR, lengths_B = seen.rollout.mask_BR, seen.rollout.lengths_B
+        rewards_BR = at_last(seen.scores_B, mask_BR)
+        earned_BR = advantages_and_returns(
+            rewards_BR, torch.zeros_like(rewards_BR), mask_BR, discount=settings.discount, gae_lambda=1.0
+        )[1]
+        with torch.no_grad(), processes.autocast(settings.precision):
+            states = [
+                answer_states(networks.value, tokens_BS, start).float().cpu()
+                for tokens_BS in seen.rollout.tokens_BS.to(networks.value.device).split(networks.rows)
+            ]
+        read.append((torch.cat(states), earned_BR, mask_BR, lengths_B.double()))
+    states_BRD, earned_BR, mask_BR, lengths_B = (torch.cat(part) for part in zip(*read, strict=True))
+    fit_head(networks.value, states_BRD, earned_BR, mask_BR)
+    return lengths_B.mean().item()
 
 
 def iterate(
     networks: Networks,
-    controller: KlController,
+    engines: dict[str, deepspeed.DeepSpeedEngine],
+    controllers: Controllers,
     prompts_BP: Tensor,
-    settings: Ppo,
-    response_tokens: int,
     seed: int,
+    settings: Ppo,
 ) -> tuple[Rollout, Tensor, dict[str, float]]:
     """One iteration of PPO. Returns the rollout, its rewards [B] and the numbers to log.
 
     `seed` fixes what is sampled and the order of minibatches.
     """
-    policy, value = networks.policy.module.network, networks.value.module.network
-    rollout = sample(
-        policy, prompts_BP, response_tokens=response_tokens, temperature=settings.temperature, seed=seed
-    )
-    tokens_BS, mask_BR, start = rollout.tokens_BS.to(policy.device), rollout.mask_BR, rollout.prompt_tokens
-    # in the precision of the engines: old and new probabilities must be computed alike
-    with torch.no_grad(), processes.autocast(settings.precision):
-        log_probs_BRV = answer_distributions(policy, tokens_BS, start)
-        old_BR = chosen(log_probs_BRV, tokens_BS).cpu()
-        entropy_BR = -(log_probs_BRV.exp() * log_probs_BRV).sum(-1).cpu()
-        reference_BR = answer_log_probs(networks.reference, tokens_BS, start).cpu()
-        values_BR = answer_values(value, tokens_BS, start).cpu()
-    end, padding = policy.config.eos_token_id, policy.config.pad_token_id
-    scores_B = reward_model.rewards(networks.reward, reward_model.closed(rollout.tokens_BS, end, padding))
-    ended_B = rollout.ended_B(end)
-    scores_B = scores_B - settings.unfinished_penalty * ~ended_B
-
+    seen = explore(networks, prompts_BP, seed, settings)
+    rollout, values_BR = seen.rollout, seen.values_BR
+    mask_BR, lengths_B = rollout.mask_BR, rollout.lengths_B
     # the reward of a token is what it costs to leave the reference there; the answer's score comes with its last
-    kl_BR = (old_BR - reference_BR) * mask_BR
-    rewards_BR = -controller.beta * kl_BR
-    rewards_BR[torch.arange(len(scores_B)), rollout.lengths_B - 1] += scores_B
+    rewards_BR = at_last(seen.scores_B + controllers.length.rewards(lengths_B), mask_BR)
+    rewards_BR = rewards_BR - controllers.kl.beta * seen.kl_BR
     advantages_BR, returns_BR = advantages_and_returns(
         rewards_BR, values_BR, mask_BR, discount=settings.discount, gae_lambda=settings.gae_lambda
     )
     explained = 1 - _variance(returns_BR - values_BR, mask_BR) / _variance(returns_BR, mask_BR)
-    shared = {"tokens_BS": rollout.tokens_BS, "mask_BR": mask_BR}
-    policy_batch = {**shared, "old_log_probs_BR": old_BR, "advantages_BR": whiten(advantages_BR, mask_BR)}
-    value_batch = {**shared, "old_values_BR": values_BR, "returns_BR": returns_BR}
+    batches = {
+        "policy": {"old_log_probs_BR": seen.old_BR, "advantages_BR": whiten(advantages_BR, mask_BR)},
+        "value": {"old_values_BR": values_BR, "returns_BR": returns_BR},
+    }
     steps: list[dict[str, float]] = []
     generator = torch.Generator().manual_seed(seed)
     for _ in range(settings.epochs):
-        order = torch.randperm(len(scores_B), generator=generator)
-        for rows in order.split(settings.minibatch):
-            policy_row = _update(networks.policy, policy_batch, rows)
-            value_row = _update(networks.value, value_batch, rows)
-            steps.append(
-                {"policy_loss": policy_row.pop("loss"), "value_loss": value_row["loss"], **policy_row}
-            )
-    kl = kl_BR.sum(1).mean().item()
+        for rows in torch.randperm(len(mask_BR), generator=generator).split(settings.minibatch):
+            shared = {"tokens_BS": rollout.tokens_BS[rows], "weights_BR": mean_one(mask_BR[rows])}
+            step = {}
+            for name, own in batches.items():
+                batch = shared | {key: value[rows] for key, value in own.items()}
+                step |= {f"{name}_{key}": value for key, value in engine.update(engines[name], batch).items()}
+            steps.append(step)
+    means = {key: sum(step[key] for step in steps) / len(steps) for key in steps[0]}
     row = {
-        "reward": scores_B.mean().item(),
-        "reward_std": scores_B.std().item(),
-        "kl": kl,
-        "kl_per_token": masked_mean(kl_BR, mask_BR).item(),
-        "beta": controller.beta,
-        "entropy": masked_mean(entropy_BR, mask_BR).item(),  # of what the tokens were drawn from, nats
+        "reward": seen.scores_B.mean().item(),
+        "reward_std": seen.scores_B.std().item(),
+        "kl": seen.kl_BR.sum(1).mean().item(),
+        "kl_per_token": masked_mean(seen.kl_BR, mask_BR).item(),
+        "beta": controllers.kl.beta,
+        "entropy": masked_mean(seen.entropy_BR, mask_BR).item(),  # of what the tokens were drawn from, nats
         "explained_variance": explained.item(),
-        "response_length": rollout.lengths_B.float().mean().item(),
-        "ended": ended_B.float().mean().item(),
-        **{key: sum(step[key] for step in steps) / len(steps) for key in steps[0]},
+        "response_length": lengths_B.double().mean().item(),
+        "length_weight": controllers.length.weight,
+        "ended": rollout.ended_B(networks.policy.config.eos_token_id).double().mean().item(),
+        "policy_loss": means["policy_loss"],
+        "value_loss": means["value_loss"],
+        "clip_fraction": means["policy_clip_fraction"],
+        "step_kl": means["policy_step_kl"],
     }
-    controller.update(kl)
-    return rollout, scores_B, row
+    controllers.kl.update(row["kl"])
+    controllers.length.update(row["response_length"])
+    return rollout, seen.scores_B, row
 
 
-def _update(engine: deepspeed.DeepSpeedEngine, batch: dict[str, Tensor], rows: Tensor) -> dict[str, float]:
-    loss, metrics = engine(**{key: value[rows].to(engine.device) for key, value in batch.items()})
-    engine.backward(loss)
-    engine.step()
-    return {"loss": loss.item(), **{key: value.item() for key, value in metrics.items()}}
+def at_last(scores_B: Tensor, mask_BR: Tensor) -> Tensor:
+    """Rewards [B, R] that are zero but at each answer's last token, where its score is."""
+    rewards_BR = torch.zeros(mask_BR.shape)
+    rewards_BR[torch.arange(len(scores_B)), mask_BR.sum(1) - 1] = scores_B
+    return rewards_BR
 
 
 def _variance(values: Tensor, mask: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from jokbo.systems.gpt import document_positions, token_losses
 
 if TYPE_CHECKING:
     from jokbo.data.packing import TokenCorpus
+    from jokbo.finetuning.continuation import Continuations
 
 ROWS = 32  # sequences a forward pass
 
@@ -36,25 +37,40 @@ def corpus_perplexity(
     *,
     windows: int = 512,
     apart: bool = False,
-) -> dict[str, float]:
-    """Perplexity and bits per byte over the first `windows` blocks of context + 1 tokens of a corpus.
+) -> dict[str, float | None]:
+    """Nats a token, perplexity and bits per byte of language over the first `windows` blocks of context + 1 tokens of a
+    corpus; and `end_nats`, what an end-of-text mark costs, which is no language and comes the oftener the shorter texts
+    are. Null where there is no mark.
 
     apart: each token given its own document alone, for a network that was trained so.
     """
     count = min(windows, (corpus.total_tokens - 1) // context)
     blocks = [torch.from_numpy(corpus.window(i * context, context + 1)) for i in range(count)]
     tokens_NS = torch.stack(blocks)
-    nats = losses(network, tokens_NS, end_of_text=tokenizer.eos_token_id if apart else None).double()
-    # the bytes that the predicted tokens stand for, end-of-text marks left out
+    nats_NT = losses(network, tokens_NS, end_of_text=tokenizer.eos_token_id if apart else None).double()
+    ends_NT = tokens_NS[:, 1:] == tokenizer.eos_token_id
+    # the bytes that the predicted tokens stand for
     text = tokenizer.decode(tokens_NS[:, 1:].flatten(), skip_special_tokens=True)
     return {
-        "nats_per_token": nats.mean().item(),
-        "perplexity": math.exp(nats.mean().item()),
-        "bits_per_byte": nats.sum().item() / math.log(2) / len(text.encode()),
+        "nats_per_token": nats_NT[~ends_NT].mean().item(),
+        **_language_and_end(nats_NT, ~ends_NT, ends_NT),
+        "bits_per_byte": nats_NT[~ends_NT].sum().item() / math.log(2) / len(text.encode()),
     }
 
 
-def masked_perplexity(network: PreTrainedModel, tokens_NS: Tensor, mask_NT: Tensor) -> float:
-    """Perplexity of the targets that the mask names, all of them weighing the same."""
-    nats_NT = losses(network, tokens_NS).double()
-    return math.exp((nats_NT * mask_NT).sum().item() / mask_NT.sum().item())
+def answer_perplexity(network: PreTrainedModel, answers: Continuations) -> dict[str, float | None]:
+    """How well people's answers are predicted: `perplexity` of their tokens, all weighing the same, and `end_nats`.
+
+    The two are apart since a network that never learned to end an answer would else look a worse one at words: the
+    end is one target of some twenty, and may cost it more than all others together.
+    """
+    nats_NT = losses(network, answers.tokens_NS).double()
+    return _language_and_end(nats_NT, answers.mask_NT & ~answers.ends_NT, answers.ends_NT)
+
+
+def _language_and_end(nats_NT: Tensor, words_NT: Tensor, ends_NT: Tensor) -> dict[str, float | None]:
+    """`perplexity` of language, and `end_nats`, the mean nats of an end of text where there is any."""
+    return {
+        "perplexity": math.exp(nats_NT[words_NT].mean().item()),
+        "end_nats": nats_NT[ends_NT].mean().item() if ends_NT.any() else None,
+    }

@@ -33,14 +33,15 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str], context: int) -
     return rows
 
 
-def last_tokens(tokens_BS: Tensor, padding: int) -> Tensor:
-    """Position [B] of the last token of each row that is not padding."""
-    return (tokens_BS != padding).sum(dim=1) - 1
+def last_tokens(tokens_BS: Tensor, padding: int, end_of_text: int | None = None) -> Tensor:
+    """Position [B] of the last token of each row that is not padding, or of its end of text where that is the same."""
+    real_B = (tokens_BS != padding).sum(dim=1)
+    return real_B.clamp(max=tokens_BS.shape[1] - 1) if padding == end_of_text else real_B - 1
 
 
-def trimmed(tokens_BS: Tensor, padding: int) -> Tensor:
+def trimmed(tokens_BS: Tensor, padding: int, end_of_text: int | None = None) -> Tensor:
     """The rows without the columns at the end in which every one of them has padding."""
-    return tokens_BS[:, : int(last_tokens(tokens_BS, padding).max()) + 1]
+    return tokens_BS[:, : int(last_tokens(tokens_BS, padding, end_of_text).max()) + 1]
 
 
 def states_and_outputs(network: PreTrainedModel, tokens_BS: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,7 +50,7 @@ def states_and_outputs(network: PreTrainedModel, tokens_BS: Tensor) -> tuple[Ten
     Padding stands on the right, where no real token sees it, so no attention mask is needed.
     """
     hidden_BSD = network.base_model(input_ids=tokens_BS, use_cache=False).last_hidden_state
-    last_B = last_tokens(tokens_BS, network.config.pad_token_id)
+    last_B = last_tokens(tokens_BS, network.config.pad_token_id, network.config.eos_token_id)
     last_BD = hidden_BSD[torch.arange(len(last_B), device=last_B.device), last_B]
     return hidden_BSD, network.score(last_BD).float()
 
@@ -85,10 +86,13 @@ class Classify(nn.Module):
         }
 
 
-def batch(tokens_NS: Tensor, labels_N: Tensor, indices_B: Tensor, padding: int) -> dict[str, Tensor]:
+def batch(
+    tokens_NS: Tensor, labels_N: Tensor, indices_B: Tensor, padding: int, end_of_text: int | None = None
+) -> dict[str, Tensor]:
     """The rows that the indices name, as `Classify` takes them."""
-    tokens_BS = trimmed(tokens_NS[indices_B], padding)
-    weights_BT = mean_one(tokens_BS[:, 1:] != padding)
+    tokens_BS = trimmed(tokens_NS[indices_B], padding, end_of_text)
+    last_B = last_tokens(tokens_BS, padding, end_of_text)
+    weights_BT = mean_one(torch.arange(1, tokens_BS.shape[1]) <= last_B[:, None])
     return {"tokens_BS": tokens_BS, "weights_BT": weights_BT, "labels_B": labels_N[indices_B]}
 
 
@@ -99,13 +103,19 @@ def outputs(network: PreTrainedModel, tokens_NS: Tensor, *, rows: int = 64) -> T
     def read(tokens_BS: Tensor) -> Tensor:
         return states_and_outputs(network, tokens_BS.to(network.device))[1]
 
-    return by_length(read, tokens_NS, network.config.pad_token_id, rows)
+    return by_length(read, tokens_NS, network.config.pad_token_id, rows, network.config.eos_token_id)
 
 
 @torch.no_grad()
-def by_length(read: Callable[[Tensor], Tensor], tokens_NS: Tensor, padding: int, rows: int) -> Tensor:
+def by_length(
+    read: Callable[[Tensor], Tensor],
+    tokens_NS: Tensor,
+    padding: int,
+    rows: int,
+    end_of_text: int | None = None,
+) -> Tensor:
     """What `read(tokens_BS)` gives for each row, [N, ...] on the CPU. Rows of like length go together, cut
     to the longest of them."""
-    order = torch.argsort(last_tokens(tokens_NS, padding), stable=True)
-    parts = [read(trimmed(tokens_NS[some], padding)).cpu() for some in order.split(rows)]
+    order = torch.argsort(last_tokens(tokens_NS, padding, end_of_text), stable=True)
+    parts = [read(trimmed(tokens_NS[some], padding, end_of_text)).cpu() for some in order.split(rows)]
     return torch.cat(parts)[torch.argsort(order)]

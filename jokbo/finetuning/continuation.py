@@ -37,11 +37,23 @@ class Continuations:
         return self.tokens_NS[:, : self.prompt_tokens]
 
     @property
+    def real_NT(self) -> Tensor:
+        """Bool [N, P + R - 1]: which targets (tokens but the first) are no padding."""
+        return self._places_T < (self.prompt_tokens + self.lengths_N)[:, None]
+
+    @property
     def mask_NT(self) -> Tensor:
-        """Bool [N, P + R - 1]: which targets (tokens but the first) are of the answer."""
-        position_T = torch.arange(1, self.tokens_NS.shape[1])
-        end_N = self.prompt_tokens + self.lengths_N
-        return (position_T >= self.prompt_tokens) & (position_T < end_N[:, None])
+        """Bool [N, P + R - 1]: which targets are of the answer, its end of text among them."""
+        return self.real_NT & (self._places_T >= self.prompt_tokens)
+
+    @property
+    def ends_NT(self) -> Tensor:
+        """Bool [N, P + R - 1]: which targets are the answer's end of text."""
+        return self._places_T == (self.prompt_tokens + self.lengths_N - 1)[:, None]
+
+    @property
+    def _places_T(self) -> Tensor:
+        return torch.arange(1, self.tokens_NS.shape[1])
 
 
 def continuations(

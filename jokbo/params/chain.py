@@ -146,7 +146,7 @@ class Ppo(Section):
     seed: Seed
     sentences_per_review: Positive
     iterations: Positive
-    rollout_batch: Positive
+    rollout_batch: Annotated[int, Field(ge=2)]
     epochs: Positive
     minibatch: Positive
     temperature: Rate
@@ -157,6 +157,8 @@ class Ppo(Section):
     kl_coefficient: Annotated[float, Field(ge=0)]
     kl_target: Rate
     kl_gain: Annotated[float, Field(ge=0)]
+    length_gain: Annotated[float, Field(ge=0)]
+    value_rollouts: Positive
     unfinished_penalty: Annotated[float, Field(ge=0)]
     policy_optimizer: Optimizer
     value_optimizer: Optimizer

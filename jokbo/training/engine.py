@@ -94,7 +94,7 @@ def train(
     ):
         for step, batch in enumerate(batches, start=done + 1):
             _fit_to(engine, len(next(iter(batch.values()))), compute.micro_batch)
-            row = _step(engine, batch)
+            row = update(engine, batch)
             check_finite(name, step, row)
             history.append({"step": step, **row})
             run.log({f"{name}/{key}": value for key, value in row.items()}, step=step)
@@ -203,7 +203,9 @@ def start(
     schedule: Schedule | None = None,
     compiled: bool = False,
 ) -> deepspeed.DeepSpeedEngine:
-    """A DeepSpeed engine over `objective`: ZeRO stage, precision, optimizer, schedule, clipping, micro-batches."""
+    """A DeepSpeed engine over `objective`: ZeRO stage, precision, optimizer, schedule, clipping, micro-batches. Raises
+    InputError if ranks and micro-batches cannot share the batch."""
+    _check_share(batch, compute.micro_batch)
     for module in objective.modules():
         if isinstance(module, PreTrainedModel):
             prefer_attention(module)
@@ -294,7 +296,7 @@ def optimizer_for(objective: nn.Module, settings: Optimizer) -> torch.optim.Opti
     )
 
 
-def _step(engine: deepspeed.DeepSpeedEngine, batch: Batch) -> dict[str, float]:
+def update(engine: deepspeed.DeepSpeedEngine, batch: Batch) -> dict[str, float]:
     """One optimizer step on this rank's rows of the global batch; the metrics' means over all ranks."""
     engine.tput_timer.start()
     mine = processes.share_of(batch)
@@ -339,16 +341,20 @@ def _step(engine: deepspeed.DeepSpeedEngine, batch: Batch) -> dict[str, float]:
 def _fit_to(engine: deepspeed.DeepSpeedEngine, rows: int, micro_batch: int) -> None:
     """Takes a global batch of so many rows: in more micro-batches, or whole where there are none. Raises InputError if
     ranks and micro-batches cannot share them."""
+    _check_share(rows, micro_batch)
+    if micro_batch:
+        engine.set_train_batch_size(rows)
+    else:
+        engine.set_train_micro_batch_size(rows // processes.world())
+
+
+def _check_share(rows: int, micro_batch: int) -> None:
     share = processes.world() * max(micro_batch, 1)
     if rows % share:
         raise InputError(
             f"a batch of {rows} rows in {processes.world()} processes with compute.micro_batch {micro_batch}: "
             f"it must be a multiple of {share}; set compute.processes to 1 and compute.micro_batch to 0"
         )
-    if micro_batch:
-        engine.set_train_batch_size(rows)
-    else:
-        engine.set_train_micro_batch_size(rows // processes.world())
 
 
 def _gather(engine: deepspeed.DeepSpeedEngine, objective: nn.Module) -> None:

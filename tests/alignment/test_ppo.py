@@ -10,13 +10,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import PreTrainedModel
 
 from jokbo.alignment import ppo
 from jokbo.alignment import reward as rewards_
 from jokbo.alignment.rollouts import answer_log_probs, sample
+from jokbo.errors import InputError
+from jokbo.systems import gpt
 from jokbo.tracking import Run
 from jokbo.training import engine, processes
-from tests.networks import compute, network, optimizer, tokens
+from tests.networks import END, compute, network, optimizer, tokens
 
 PROMPT, ANSWER = 4, 6
 
@@ -36,6 +39,8 @@ def ppo_settings(**changes: object) -> SimpleNamespace:
         "kl_coefficient": 0.05,
         "kl_target": 3.0,
         "kl_gain": 0.1,
+        "length_gain": 0.0,
+        "value_rollouts": 1,
         "unfinished_penalty": 0.0,
         "policy_optimizer": optimizer(rate=0.003),
         "value_optimizer": optimizer(rate=0.003),
@@ -94,9 +99,10 @@ def test_the_clipped_losses_from_their_definitions() -> None:
     rollout = sample(policy, tokens(6, PROMPT), response_tokens=ANSWER, temperature=1.0, seed=1)
     mask = rollout.mask_BR
     with torch.no_grad():
-        now = answer_log_probs(policy, rollout.tokens_BS, PROMPT)
+        now = answer_log_probs(policy, rollout.tokens_BS, PROMPT, 1.0)
     old, advantages = now + 0.3 * torch.randn_like(now), torch.randn_like(now)
-    loss, metrics = ppo.PolicyLoss(policy, 0.2, PROMPT)(rollout.tokens_BS, mask, old, advantages)
+    weights = gpt.mean_one(mask)
+    loss, metrics = ppo.PolicyLoss(policy, 0.2, PROMPT, 1.0)(rollout.tokens_BS, weights, old, advantages)
     ratio = (now - old).exp()
     terms = [
         -min(r * a, max(0.8, min(1.2, r)) * a)
@@ -111,7 +117,7 @@ def test_the_clipped_losses_from_their_definitions() -> None:
     with torch.no_grad():
         predicted = ppo.answer_values(value, rollout.tokens_BS, PROMPT)
     before, returns = predicted + torch.randn_like(now), torch.randn_like(now)
-    loss, _ = ppo.ValueLoss(value, 0.2, PROMPT)(rollout.tokens_BS, mask, before, returns)
+    loss, _ = ppo.ValueLoss(value, 0.2, PROMPT)(rollout.tokens_BS, weights, before, returns)
     triples = zip(predicted[mask].tolist(), before[mask].tolist(), returns[mask].tolist(), strict=True)
     terms = [max((v - g) ** 2, (b + max(-0.2, min(0.2, v - b)) - g) ** 2) / 2 for v, b, g in triples]
     assert loss.item() == pytest.approx(sum(terms) / len(terms), rel=1e-4)
@@ -127,36 +133,45 @@ def test_a_value_does_not_see_the_token_it_is_the_value_before() -> None:
     assert not torch.allclose(before[3:], after[3:])
 
 
-def start(settings: SimpleNamespace) -> ppo.Networks:
-    processes.join()
-    policy, reference = network().eval(), network().eval()
-    engine.prefer_attention(reference)
-    value, reward = (rewards_.on_policy(network(), seed=0).eval() for _ in range(2))
-    shared = {
-        "batch": settings.minibatch,
-        "precision": settings.precision,
-        "gradient_clip": settings.gradient_clip,
-        "compute": compute(),
-    }
+def speaker() -> PreTrainedModel:
+    """A network that comes to the end of some of its answers."""
+    made = network().eval()
+    with torch.no_grad():
+        states_BTD = made.base_model(input_ids=tokens(16, 8)).last_hidden_state
+        made.get_output_embeddings().weight[END] += 1.2 * states_BTD.mean((0, 1))
+    made.config.response_tokens = ANSWER
+    return made
+
+
+def networks(rows: int = 8) -> ppo.Networks:
+    policy, reference = speaker(), speaker()
+    value, reward = (rewards_.on_policy(network(), seed=0) for _ in range(2))
     reward.config.reward_mean, reward.config.reward_std = 0.0, 1.0
-    return ppo.Networks(
-        engine.start(
-            ppo.PolicyLoss(policy, settings.clip, PROMPT), optimizer=settings.policy_optimizer, **shared
-        ),
-        engine.start(
-            ppo.ValueLoss(value, settings.value_clip, PROMPT), optimizer=settings.value_optimizer, **shared
-        ),
-        reference,
-        reward,
-    )
+    for each in (policy, reference, value, reward):
+        engine.prefer_attention(each)
+        each.eval()
+    return ppo.Networks(policy, value, reference, reward, rows)
 
 
+def controllers(beta: float = 0.1, **length: float) -> ppo.Controllers:
+    settings = {"weight": 0.0, "target": 5.0, "gain": 0.0, **length}
+    return ppo.Controllers(ppo.KlController(beta, 3.0, 0.1), ppo.LengthController(**settings))
+
+
+def iterate(settings: SimpleNamespace, **changes: object) -> tuple[dict[str, float], ppo.Networks, dict]:
+    """One iteration from fresh networks: its row, the networks after it, their engines."""
+    processes.join()
+    own = networks()
+    engines = ppo.start(own, PROMPT, settings, compute(**changes))
+    row = ppo.iterate(own, engines, controllers(), tokens(16, PROMPT), 1, settings)[2]
+    return row, own, engines
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_before_the_first_update_policy_and_reference_are_one(precision: str) -> None:
+def test_before_the_first_update_policy_and_reference_are_one(precision: str, temperature: float) -> None:
     """One epoch of one minibatch: nothing has moved, so no ratio is clipped and no KL is paid."""
-    settings = ppo_settings(epochs=1, minibatch=16, precision=precision)
-    controller = ppo.KlController(0.1, 3.0, 0.1)
-    _, _, row = ppo.iterate(start(settings), controller, tokens(16, PROMPT), settings, ANSWER, seed=1)
+    row, _, _ = iterate(ppo_settings(epochs=1, minibatch=16, precision=precision, temperature=temperature))
     assert row["kl"] == pytest.approx(0, abs=1e-4)
     assert row["clip_fraction"] == 0
     assert row["step_kl"] == pytest.approx(0, abs=1e-5)
@@ -169,11 +184,11 @@ class Tokenizer:
         return [" ".join(map(str, row)) for row in rows.tolist()]
 
 
-def align(folder: Path, run: Run, **changes: object) -> tuple[list[dict], torch.Tensor]:
-    policy, reference = network(), network()
+def align(
+    folder: Path, run: Run, *, micro_batch: int = 0, **changes: object
+) -> tuple[list[dict], torch.Tensor]:
+    policy, reference = speaker(), speaker()
     value, reward = (rewards_.on_policy(network(), seed=0) for _ in range(2))
-    for net in (policy, reference):
-        net.config.response_tokens = ANSWER
     reward.config.reward_mean, reward.config.reward_std = 0.0, 1.0
     history = ppo.align(
         policy,
@@ -183,7 +198,7 @@ def align(folder: Path, run: Run, **changes: object) -> tuple[list[dict], torch.
         Tokenizer(),
         tokens(40, PROMPT),
         ppo_settings(**changes),
-        compute(),
+        compute(micro_batch=micro_batch),
         checkpoint_folder=folder,
         run=run,
     )
@@ -215,3 +230,28 @@ def test_samples_are_shown_with_reward_prompt_and_answer() -> None:
     lines = ppo.shown(rollout, torch.tensor([0.5, -1.0, 2.0]), Tokenizer(), count=2).splitlines()
     assert len(lines) == 2
     assert re.match(r"^\+0\.50  [\d ]+ \|", lines[0])
+
+
+def weights_of(module: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in module.parameters()])
+
+
+@pytest.mark.parametrize("micro_batch", [1, 4])
+def test_micro_batches_change_neither_the_steps_nor_what_is_learned(micro_batch: int) -> None:
+    """4 optimizer steps in 2 epochs of 16 answers of unequal length, and the same numbers, to rounding."""
+    (whole, own, engines), (parts, others, split) = (
+        iterate(ppo_settings(), micro_batch=micro) for micro in (0, micro_batch)
+    )
+    for name in ("policy", "value"):
+        assert engines[name].global_steps == split[name].global_steps == 4
+        mine, theirs = weights_of(getattr(own, name)), weights_of(getattr(others, name))
+        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=2e-5)
+    assert whole["response_length"] < ANSWER
+    assert parts == pytest.approx(whole, rel=1e-3, abs=1e-5)
+
+
+def test_a_micro_batch_that_does_not_divide_the_minibatch_is_told_before_anything_trains(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(InputError, match=r"^a batch of 8 rows .*compute\.micro_batch 3: it must be"):
+        align(tmp_path, Run(), micro_batch=3)
