@@ -14,6 +14,7 @@ from flows.flow import BAD_INPUT, alone, summary
 from flows.server import own_server, server
 from jokbo import params
 from jokbo.errors import InputError
+from tasks import asked
 
 
 def bring(until: str | None, run: Callable[[], State]) -> None:
@@ -22,9 +23,10 @@ def bring(until: str | None, run: Callable[[], State]) -> None:
     Exits 1 if a stage did not end, 2 for bad input.
     """
     try:
-        params.load()
+        settings = params.load()
         with alone():
             needs, stale = graph.read(until)
+        asked.check(settings, stale, stale)
         if not stale and not own_server():
             summary(dict.fromkeys(needs, "Cached"))
             print("Nothing to do, so no Prefect server was started.")

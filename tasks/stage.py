@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from jokbo import ancestry, params, tracking
 from jokbo.errors import InputError
 from jokbo.training.interruption import Interrupted, raising
+from tasks import asked
 from tasks.identity import Identity, committed, identify
 from tasks.paths import STATE
 
@@ -57,6 +58,7 @@ def run_stage(
             if "RANK" in os.environ:
                 _work(name, body, own, settings.compute)
             else:
+                asked.check_before(name, settings)
                 _begin(name, body, own, settings.compute, parallel)
     except InputError as error:
         print(f"jokbo: {error}", file=sys.stderr)
