@@ -14,6 +14,7 @@ from flows.flow import BAD_INPUT, alone, summary
 from flows.server import NoServer, own_server, server
 from jokbo import params, tracking
 from jokbo.errors import InputError
+from tasks import asked
 from tasks.paths import STATE
 
 
@@ -23,10 +24,11 @@ def bring(until: str | None, run: Callable[[], State]) -> None:
     Exits 1 if a stage did not end, 2 for bad input.
     """
     try:
-        params.load()
+        settings = params.load()
         tracking.local_store(STATE)  # one line for a tracking URI that is wrong
         with alone():
             needs, stale = graph.read(until)
+        asked.check(settings, stale, stale)
         if not stale and not own_server():
             summary(dict.fromkeys(needs, "Cached"))
             print("Nothing to do, so no Prefect server was started.")

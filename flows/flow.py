@@ -28,6 +28,7 @@ from flows import graph
 from flows.supervise import follow, sweep
 from jokbo import params, tracking
 from jokbo.errors import InputError
+from tasks import asked
 from tasks.paths import STATE, search_path
 from tasks.stage import FLOW_RUN, PARENT_RUN, state, timing
 
@@ -98,7 +99,7 @@ def pipeline(
         tags = {"stage": "pipeline", "flow.run": id}
         try:
             with tracking.open_run("pipeline", id, params={}, tags=tags, tracking_uri=store) as parent:
-                family = {FLOW_RUN: id, PARENT_RUN: parent.id}
+                family = {FLOW_RUN: id, PARENT_RUN: parent.id, asked.STAGES: ",".join(needs)}
                 states = _run_all(needs, stale, timeout_hours, {**(settings or {}), **family})
                 summary({name: state.name for name, state in states.items()})
                 _all_completed(states)

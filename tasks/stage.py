@@ -22,6 +22,7 @@ from jokbo import ancestry, environment, params, tracking
 from jokbo.errors import InputError
 from jokbo.training import launcher
 from jokbo.training.interruption import Interrupted, hold_lifeline, raising
+from tasks import asked
 from tasks.identity import Identity, committed, identify
 from tasks.paths import STATE
 
@@ -62,6 +63,7 @@ def run_stage(
             elif launcher.begun_elsewhere():
                 _work(name, body, own, settings.compute)
             else:
+                asked.check_before(name, settings)
                 _begin(name, body, own, settings.compute, parallel)
     except InputError as error:
         print(f"jokbo: {error}", file=sys.stderr)

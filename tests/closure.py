@@ -20,7 +20,8 @@ from ruamel.yaml.comments import CommentedSeq
 
 PACKAGES = ("flows", "tasks", "jokbo")
 EXEMPT = (
-    "jokbo.params."  # the schema holds no defaults and changes no value, so it cannot change what is computed
+    "jokbo.params.",  # the schema holds no defaults and changes no value, so it cannot change what is computed
+    "tasks.asked.",  # it can refuse to run, no more
 )
 SYSTEMS = "jokbo.systems"
 

@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 import ftfy
 from ftfy.badness import is_bad
 
+from jokbo.data.failures import tried
+
 _FTFY = ftfy.TextFixerConfig(
     unescape_html=False,
     remove_terminal_escapes=False,
@@ -30,6 +32,9 @@ _FTFY = ftfy.TextFixerConfig(
 _BREAK = re.compile(r"</?(?:br|hr|p|div|li)\b[^<>]*>", re.IGNORECASE)
 _TAG = re.compile(r"</?[a-z][a-z0-9]*(?:\s[^<>]*)?/?>", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:#[0-9]+|#x[0-9a-f]+|[a-z][a-z0-9]*);", re.IGNORECASE)
+
+_LONGEST_ENTITY = 100  # characters; the longest name has 33, and Python reads no number of over 4,300 digits
+_NO_CHARACTER = "\ufffd"
 
 _UNWANTED: dict[int, str | None] = {
     **dict.fromkeys(range(0x20)),
@@ -76,8 +81,8 @@ _BLANK_LINES = re.compile(r"\n{3,}")
 
 
 def cleaner(names: Sequence[str]) -> Callable[[str], str]:
-    """The cleaners of these names (jokbo.params.Cleaner) one after the other, as one function."""
-    steps = [CLEANERS[name] for name in names]
+    """The cleaners of these names (jokbo.params.Cleaner) one after the other, as one function; it raises Failed."""
+    steps = [functools.partial(tried, name, CLEANERS[name]) for name in names]
     return lambda text: functools.reduce(lambda text, step: step(text), steps, text)
 
 
@@ -99,7 +104,17 @@ def without_html(text: str) -> str:
     """
     if "<" in text:
         text = _TAG.sub("", _BREAK.sub("\n", text))
-    return _ENTITY.sub(lambda match: html.unescape(match[0]), text) if "&" in text else text
+    return unescaped(text)
+
+
+def unescaped(text: str) -> str:
+    """The text with the characters that its entities stand for."""
+    return _ENTITY.sub(_character, text) if "&" in text else text
+
+
+def _character(match: re.Match[str]) -> str:
+    """What an entity stands for: U+FFFD where its number is longer than any character's, as HTML has it."""
+    return html.unescape(match[0]) if len(match[0]) < _LONGEST_ENTITY else _NO_CHARACTER
 
 
 def without_control_characters(text: str) -> str:

@@ -1,7 +1,9 @@
 """Documents out of rows: one document a distinct text over all sets together, in exactly one split.
 
-The split is decided by the text alone (its normalised form and the seed). So a sentence that stands in two
-sets, as nearly all of Rotten Tomatoes does, cannot be trained on under one name and tested on under another.
+Distinct is what differs in any character: a thumb up from a thumb down, `3 - 2` from `3 + 2`. The split is decided by
+the normalised text and the seed. So texts that differ in signs, case or spaces alone are documents of one split, and a
+sentence that stands in two sets, as nearly all of Rotten Tomatoes does, cannot be trained on under one name and tested
+on under another.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ DIGEST_BYTES = 16
 
 
 def digest(key: str, seed: int) -> bytes:
-    """What a document is known by: a hash of its normalised text. Its order is the order of documents."""
+    """What decides a document's split: a hash of its normalised text. Its order is the order of documents."""
     return hashlib.blake2b(key.encode(), digest_size=DIGEST_BYTES, key=seed.to_bytes(8, "big")).digest()
 
 
@@ -47,17 +49,14 @@ def split_of(digest: bytes, splits: Mapping[str, float]) -> str:
 class Document:
     """What several rows say of one text."""
 
-    texts: set[str] = field(default_factory=set)
     sources: set[str] = field(default_factory=set)
     labels: set[int] = field(default_factory=set)
     ratings: list[int] = field(default_factory=list)
     languages: set[str] = field(default_factory=set)
 
-    def row(self) -> dict[str, Any]:
-        # Of several spellings the shortest and then the first in code order: the natural one, rather than
-        # the one in lower case with a space before each comma, as Rotten Tomatoes is distributed.
+    def row(self, text: str) -> dict[str, Any]:
         return {
-            "text": min(self.texts, key=lambda text: (len(text), text)),
+            "text": text,
             "sources": sorted(self.sources),
             "label": next(iter(self.labels)) if len(self.labels) == 1 else None,
             "ratings": sorted(self.ratings) or None,
@@ -65,14 +64,17 @@ class Document:
         }
 
 
-def merged(rows: Iterable[Mapping[str, Any]]) -> dict[bytes, Document]:
-    """Documents by digest, in its order, from rows that each have one; in whatever order the rows come."""
-    found: dict[bytes, Document] = {}
+def merged(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[bytes, str], Document]:
+    """Documents by digest and text, in the order of digests, from rows that have one each, in whatever order.
+
+    Of one digest the shortest text is first: the natural spelling, rather than that in lower case with a space before
+    each comma, as Rotten Tomatoes is distributed.
+    """
+    found: dict[tuple[bytes, str], Document] = {}
     for row in rows:
-        document = found.setdefault(row["digest"], Document())
-        document.texts.add(row["text"])
+        document = found.setdefault((row["digest"], row["text"]), Document())
         document.sources.add(row["source"])
         document.labels.update(() if row["label"] is None else (row["label"],))
         document.ratings.extend(row["ratings"] or ())
         document.languages.add(row["language"])
-    return dict(sorted(found.items()))
+    return {name: found[name] for name in sorted(found, key=lambda name: (name[0], len(name[1]), name[1]))}

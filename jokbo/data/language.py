@@ -14,6 +14,7 @@ READ = 200
 # tweets and newspaper lines the model takes 169 for something else, and those above both are really foreign.
 SURE = 0.7
 LONG = 50  # characters
+UNKNOWN = "und"  # ISO 639: undetermined
 
 _LATIN = re.compile(r"[A-Za-z\u00aa\u00ba\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f]")
 _HANGUL = re.compile(r"[\u1100-\u11ff\u3131-\u318e\uac00-\ud7a3]")
@@ -40,10 +41,10 @@ def _detector() -> LangDetector:
 def _identify(text: str) -> str:
     letters = sum(map(str.isalpha, text))
     if not letters:
-        return "und"
+        return UNKNOWN
     if not text.isascii() and 2 * len(_HANGUL.findall(text)) >= letters:
         return "ko"
-    (found,) = _detector().detect(text)
+    found = next(iter(_detector().detect(text)), {"lang": UNKNOWN, "score": 0.0})
     sure = found["score"] >= SURE and len(text) >= LONG
     latin = text.isascii() or 2 * len(_LATIN.findall(text)) >= letters
     return "en" if latin and not sure else found["lang"]

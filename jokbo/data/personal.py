@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 
 import phonenumbers
 
+from jokbo.data.cleaning import unescaped
+
 REGIONS = ("US", "KR")  # whose numbers are known without a country's code
 
+_AT = (
+    "@",
+    "\uff20",
+    "%40",
+    "&",
+)  # one of them is in every address: the sign, or its spelling in a URL or in HTML
+_LATIN = r"A-Za-z0-9\u00c0-\u024f"
 _EMAIL = re.compile(  # a run of such characters is tried once, from its start: linear in the text
-    r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}(?![A-Za-z0-9])"
+    rf"(?<![{_LATIN}._%+-])[{_LATIN}._%+-]{{1,64}}(?:@|\uff20|%40|&(?:amp;)*(?:#0*64|#[xX]0*40|commat);)"
+    rf"(?:[{_LATIN}-]{{1,63}}\.)+[A-Za-z]{{2,24}}(?![A-Za-z0-9])"
 )
 _DOTTED = re.compile(r"[0-9]\.[0-9]{1,3}\.[0-9]")  # most texts hold none: looked for first, as it is quick
 _IPV4 = re.compile(r"(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?!\w|\.\w)")
@@ -32,18 +43,30 @@ def masked(text: str, kinds: Sequence[str]) -> tuple[str, dict[str, int]]:
         find,
     ) in _FINDERS.items():  # in this order: the digits of an IP address can be a telephone number's
         if kind in kinds:
-            spans = list(find(text))
-            for start, end in reversed(spans):
-                text = f"{text[:start]}<{kind}>{text[end:]}"
-            counts[kind] = len(spans)
+            pieces, last = [], 0
+            for start, end in find(text):
+                if start >= last:
+                    pieces.append(text[last:start])
+                    last = end
+            counts[kind] = len(pieces)
+            text = f"<{kind}>".join([*pieces, text[last:]])
     return text, counts
+
+
+def shown(text: str) -> str:
+    """A text as reports may show it: whatever a corpus keeps, personal data of every kind are masked, also those that
+    HTML's entities spell. What UTF-8 cannot hold is written as its number."""
+    text = text.encode("utf-8", "backslashreplace").decode()
+    read = unescaped(unescaped(text))
+    spelled, counts = masked(read, tuple(_FINDERS))
+    return spelled if read != text and sum(counts.values()) else masked(text, tuple(_FINDERS))[0]
 
 
 Spans = Iterator[tuple[int, int]]
 
 
 def _emails(text: str) -> Spans:
-    if "@" in text:
+    if any(sign in text for sign in _AT):
         yield from (match.span() for match in _EMAIL.finditer(text))
 
 
@@ -68,7 +91,7 @@ def _phones(text: str) -> Spans:
     found = (
         match
         for region in REGIONS
-        for match in phonenumbers.PhoneNumberMatcher(text, region, leniency=strict)
+        for match in phonenumbers.PhoneNumberMatcher(text, region, leniency=strict, max_tries=sys.maxsize)
     )
     for match in sorted(found, key=lambda match: (match.start, match.end)):
         digits = sum(map(str.isdigit, match.raw_string))

@@ -1,7 +1,7 @@
 """From raw rows to documents, shard by shard: no step holds more than a part of the corpus.
 
     clean   each raw shard: text repaired, language told, rules applied, personal data masked
-    merge   each part of the digests: exact duplicates become one document
+    merge   each part of the digests: rows of the same text become one document
     match   each part of the band hashes: pairs of near-duplicates, every one verified
     hold    each part of the digests: n-grams of the evaluation documents that stay
     place   each part of the digests: near-duplicates and contaminated documents dropped, the rest split and written
@@ -13,6 +13,8 @@ processes there are or on the order of files.
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from jokbo.data import contamination, language, near_duplicates, personal, rules, shards
+from jokbo.data import contamination, failures, language, near_duplicates, personal, rules, shards
 from jokbo.data.cleaning import cleaner, normalised
 from jokbo.data.documents import DIGEST_BYTES, DOCUMENT_SCHEMA, digest, merged, part, split_of
 from jokbo.data.outputs import read_batches, shard_files, write_shards
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from jokbo.params import Prepare
 
 PART_BYTES = 32 << 20  # of raw shards to a part: what one process works on at a time
+FEW, MEGABYTE = 500, 2**20
 
 CLEANED = pa.schema(
     [
@@ -61,6 +64,7 @@ def prepare(
     step = partial(shards.run, folder=folder, spread=spread)
 
     cleaned = step("clean", partial(clean_shard, settings, parts), files)
+    failures.check(total([*cleaned.values()]), settings.maximum_failed)
     origins = [folder / "clean" / name for name in cleaned]
     near, known, merges = folder / "near.npy", folder / "known", folder / "merge"
     merged_ = step("merge", partial(merge_part, settings, parts, origins), numbers)
@@ -86,30 +90,50 @@ def prepare(
 
 def clean_shard(settings: Prepare, parts: int, file: Path, path: Path) -> shards.Facts:
     """One raw shard, cleaned: a record batch of CLEANED for each part."""
-    clean = cleaner(settings.clean)
-    tally = Tally()
+    tally = Tally(shown)
     cut: list[list[dict[str, Any]]] = [[] for _ in range(parts)]
-    for batch in read_batches(file):
-        rows = batch.to_pylist()
-        texts = [clean(row["text"]) for row in rows]
-        for row, text, code in zip(rows, texts, language.identify(texts), strict=True):
-            source = row["source"]
-            tally.add("tables", file.parent.name, source)
-            tally.add("sources", source, "rows")
-            masked, hits = personal.masked(text, settings.personal_data)
-            key = normalised(masked)
-            reason = fault(text, key, source, code, settings)
-            mark = digest(key, settings.seed)
-            if reason:
-                tally.add("sources", source, "dropped", reason)
-                tally.example(reason, mark, source, text)
-                continue
-            for kind, count in hits.items():
-                tally.add("sources", source, "masked", kind, count=count)
-            kept = {**row, "text": masked, "digest": mark, "language": code}
-            cut[part(mark, parts)].append(kept)
+    for number, row in enumerate(row for batch in read_batches(file) for row in batch.to_pylist()):
+        source = row["source"]
+        tally.add("tables", file.parent.name, source)
+        tally.add("sources", source, "rows")
+        try:
+            kept, reason, hits = clean_row(row, settings)
+        except failures.Failed as failure:
+            reason, place = failure.reason, f"{file.parent.name}/{file.name}, row {number}"
+            tally.add("sources", source, "dropped", reason)
+            tally.example(reason, digest(place, settings.seed), source, f"{place}: {failure}", row["text"])
+            continue
+        if reason:
+            tally.add("sources", source, "dropped", reason)
+            tally.example(reason, kept["digest"], source, kept["text"])
+            continue
+        for kind, count in hits.items():
+            tally.add("sources", source, "masked", kind, count=count)
+        cut[part(kept["digest"], parts)].append(kept)
     write_cut(cut, path, CLEANED)
     return tally.facts()
+
+
+def clean_row(row: dict[str, Any], settings: Prepare) -> tuple[dict[str, Any], str | None, dict[str, int]]:
+    """The row as CLEANED has it, why it is dropped if it is, and how many personal data of each kind were masked.
+
+    Raises failures.Failed, which names the step, if one cannot take its text.
+    """
+    text = cleaner(settings.clean)(row["text"])
+    (code,) = failures.tried("language", language.identify, [text])
+    masked, hits = failures.tried("personal_data", personal.masked, text, settings.personal_data)
+    failures.tried("utf_8", masked.encode)
+    key = failures.tried("normalised", normalised, masked)
+    reason = failures.tried("quality", fault, text, key, row["source"], code, settings)
+    return {**row, "text": masked, "digest": digest(key, settings.seed), "language": code}, reason, hits
+
+
+def shown(text: str) -> str:
+    """What reports may show of a text; nothing of one in which personal data cannot be looked for."""
+    try:
+        return failures.tried("personal_data", personal.shown, text)
+    except failures.Failed:
+        return ""
 
 
 def fault(text: str, key: str, source: str, code: str, settings: Prepare) -> str | None:
@@ -134,11 +158,17 @@ def merge_part(
     documents = merged(rows)
     tally.add("merged", count=len(rows) - len(documents))
     table = pa.Table.from_pylist(
-        [{**document.row(), "digest": mark} for mark, document in documents.items()], schema=PLACED
+        [{**document.row(text), "digest": mark} for (mark, text), document in documents.items()],
+        schema=PLACED,
     )
+    for source, count in Counter(row["source"] for row in rows).items():
+        own = sum(source in document.sources for document in documents.values())
+        tally.add("sources", source, "repeated", count=count - own)
     for document in documents.values():
         tally.add("conflicting_labels", count=len(document.labels) > 1)
         tally.add("in_several_sources", count=len(document.sources) > 1)
+        for source in document.sources if len(document.labels) > 1 else ():
+            tally.add("sources", source, "conflicting_labels")
     path.mkdir()
     write_cut([table], path / "documents", PLACED)
 
@@ -147,7 +177,9 @@ def merge_part(
     hash_of = partial(
         near_duplicates.band_hashes, shingle_words=near.shingle_words, bands=near.bands, rows=near.rows
     )
-    hashes_NB = np.concatenate([hash_of([])] + [hash_of([texts[i] for i in some]) for some in _few(wide)])
+    hashes_NB = np.concatenate(
+        [hash_of([])] + [hash_of([texts[i] for i in some]) for some in _few(wide, texts)]
+    )
     ids_NB = np.broadcast_to((number << ROW_BITS) + np.array(wide, np.uint64)[:, None], hashes_NB.shape)
     bands = pa.table({"hash": hashes_NB.ravel(), "id": ids_NB.ravel()}, schema=BANDS)
     write_cut(by_hash(bands, parts), path / "bands", BANDS)
@@ -156,7 +188,7 @@ def merge_part(
 
 def match_part(settings: Prepare, merges: Path, number: int, path: Path) -> shards.Facts:
     """Near-duplicates among the documents that share a band hash of this part: ids, uint64 [pairs, 2]."""
-    near, tally = settings.near_duplicates, Tally()
+    near, tally = settings.near_duplicates, Tally(shown)
     folders = sorted(folder for folder in merges.iterdir() if folder.is_dir())
     bands = pa.Table.from_batches([read_part(folder / "bands", number) for folder in folders], BANDS)
     pairs = near_duplicates.candidates(bands["hash"].to_numpy(), bands["id"].to_numpy())
@@ -181,7 +213,8 @@ def hold_part(
     marks = enumerate(table["digest"].to_pylist())
     rows = [i for i, mark in marks if i not in doubles and split_of(mark, shares) in known.splits]
     texts = table["text"].take(pa.array(rows, pa.int64())).to_pylist()
-    grams = contamination.union(contamination.ngrams(some, known.ngram) for some in _few(texts))
+    some = ([texts[i] for i in few] for few in _few(range(len(texts)), texts))
+    grams = contamination.union(contamination.ngrams(few, known.ngram) for few in some)
     write_cut(by_hash(pa.table({"hash": grams}, schema=NGRAMS), parts), path, NGRAMS)
     return {}
 
@@ -190,7 +223,7 @@ def place_part(
     settings: Prepare, merges: Path, near: Path, known: Path, number: int, path: Path
 ) -> shards.Facts:
     """The documents of one part that stay, a folder of shards for each split."""
-    tally, shares = Tally(), settings.splits.model_dump()
+    tally, shares = Tally(shown), settings.splits.model_dump()
     placed: dict[str, list[dict[str, Any]]] = {split: [] for split in shares}
     rows = read_part(merges / f"{number:05d}" / "documents", 0).to_pylist()
     doubles = _in_part(np.load(near, mmap_mode="r"), number)
@@ -199,9 +232,9 @@ def place_part(
         i for i in range(len(rows)) if i not in doubles and split_of(rows[i]["digest"], shares) == "train"
     ]
     seen: set[int] = set()
-    for some in _few(asked if len(held_out) else []):
-        texts = [rows[i]["text"] for i in some]
-        hits = contamination.shared(texts, settings.decontaminate.ngram, held_out)
+    texts = [row["text"] for row in rows]
+    for some in _few(asked if len(held_out) else [], texts):
+        hits = contamination.shared([texts[i] for i in some], settings.decontaminate.ngram, held_out)
         seen.update(np.array(some)[hits].tolist())
     for i, row in enumerate(rows):
         mark = row.pop("digest")
@@ -222,9 +255,18 @@ def place_part(
     return tally.facts()
 
 
-def _few(items: Sequence[Any], count: int = 500) -> Iterator[Sequence[Any]]:
-    """The items a few at a time: what is computed for all words of some texts at once takes many times their size."""
-    return (items[start : start + count] for start in range(0, len(items), count))
+def _few(rows: Sequence[int], texts: Sequence[str]) -> Iterator[list[int]]:
+    """The rows a few at a time, about MEGABYTE characters of their texts: what is computed for all words of some texts
+    at once takes many times their size."""
+    held, size = [], 0
+    for row in rows:
+        held.append(row)
+        size += len(texts[row])
+        if len(held) == FEW or size >= MEGABYTE:
+            yield held
+            held, size = [], 0
+    if held:
+        yield held
 
 
 def _in_part(ids: np.ndarray, number: int) -> set[int]:
@@ -239,6 +281,10 @@ def _count(tally: Tally, row: Mapping[str, Any], split: str, reason: str | None)
         for source in row["sources"]:
             tally.add("sources", source, "dropped", reason)
         return
+    told = [str(row["label"])] if row["label"] is not None else []
+    told += ["rated" if len(row["ratings"]) > 1 else "rated_once"] if row["ratings"] else []
+    for source, what in itertools.product(row["sources"], told):
+        tally.add("told", split, source, what)
     tally.add("splits", split, "all")
     for source in row["sources"]:
         tally.add("splits", split, source)

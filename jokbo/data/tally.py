@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 EXAMPLES = 5  # kept of each reason
@@ -13,9 +13,13 @@ Example = tuple[str, ...]  # its rank, its source, and one or more texts
 
 
 class Tally:
-    """Counts under paths of names, and of each reason the examples of the lowest rank."""
+    """Counts under paths of names, and of each reason the examples of the lowest rank.
 
-    def __init__(self) -> None:
+    shown: makes of a text what may be shown of it; it is asked about examples alone.
+    """
+
+    def __init__(self, shown: Callable[[str], str] = str) -> None:
+        self._shown = shown
         self._counts: Counter[tuple[str, ...]] = Counter()
         self._examples: dict[str, list[Example]] = defaultdict(list)
 
@@ -25,9 +29,9 @@ class Tally:
     def example(self, reason: str, rank: bytes, source: str, *texts: str) -> None:
         """Rank is a hash of the example, so that which ones stay does not depend on where they were found."""
         examples = self._examples[reason]
-        examples.append((rank.hex(), source, *map(_excerpt, texts)))
-        if len(examples) > 100 * EXAMPLES:
-            self._examples[reason] = _lowest(examples)
+        if len(examples) < EXAMPLES or rank.hex() <= examples[-1][0]:
+            one = (rank.hex(), source, *(_excerpt(self._shown(text)) for text in texts))
+            self._examples[reason] = _lowest([*examples, one])
 
     def facts(self) -> dict[str, Any]:
         """Counts as nested dicts, and under `examples` a list a reason."""
@@ -37,7 +41,7 @@ class Tally:
             for name in path[:-1]:
                 node = node.setdefault(name, {})
             node[path[-1]] = int(count)
-        return {**tree, "examples": {reason: _lowest(found) for reason, found in self._examples.items()}}
+        return {**tree, "examples": self._examples}
 
 
 def total(facts: Sequence[Any]) -> Any:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from jokbo.params.base import Positive, Requirement, Section, Seed, Sha256, Share
 
@@ -134,12 +135,40 @@ class Decontaminate(Section):
     splits: list[Literal["prompts", "validation", "test", "judge"]]  # none: off
 
 
+LANGUAGES = """
+    af als am an ar arz as ast av az azb ba bar bcl be bg bh bn bo bpy br bs bxr ca cbk ce ceb ckb co cs
+    cv cy da de diq dsb dty dv el eml en eo es et eu fa fi fr frr fy ga gd gl gn gom gu gv he hi hif hr
+    hsb ht hu hy ia id ie ilo io is it ja jbo jv ka kk km kn ko krc ku kv kw ky la lb lez li lmo lo lrc
+    lt lv mai mg mhr min mk ml mn mr mrj ms mt mwl my myv mzn nah nap nds ne new nl nn no oc or os pa
+    pam pfl pl pms pnb ps pt qu rm ro ru rue sa sah sc scn sco sd sh si sk sl so sq sr su sv sw ta te tg
+    th tk tl tr tt tyv ug uk ur uz vec vep vi vls vo wa war wuu xal xmf yi yo yue zh
+"""  # that jokbo.data.language can tell: ISO 639-1, or 639-3 where there is none
+TAKEN_FOR = """
+    kr ko, jp ja, cn zh, tw zh, gr el, ua uk, cz cs, dk da, se sv, us en, gb en, mx es, il he, iw he, ir fa, nb no,
+    eng en, kor ko, jpn ja, zho zh, chi zh, deu de, ger de, fra fr, fre fr, spa es, ita it, por pt, rus ru, ara ar,
+    english en, korean ko, japanese ja, chinese zh, german de, french fr, spanish es
+"""  # what is written where a language's code is meant
+
+
+def _language(code: str) -> str:
+    known, meant = LANGUAGES.split(), dict(pair.split() for pair in TAKEN_FOR.split(","))
+    if code in known:
+        return code
+    plain = re.split("[-_]", code.lower())[0]
+    code_meant = meant.get(plain, plain)
+    hint = (
+        f"did you mean {code_meant}?" if code_meant in known else "write its ISO 639-1 code, such as en or ko"
+    )
+    raise ValueError(f"{code} is no language that can be told: {hint}")
+
+
 class Prepare(Section):
     seed: Seed
     splits: Splits
     clean: list[Cleaner]
     minimum_words: Positive
-    languages: list[str]
+    languages: list[Annotated[str, AfterValidator(_language)]]
+    maximum_failed: Share  # of the documents, on which a step may fail
     personal_data: list[Personal]
     quality: Quality
     near_duplicates: NearDuplicates
@@ -176,6 +205,7 @@ class Tokenizer(Section):
     normalisation: Literal["none", "nfc", "nfkc"]
     lowercase: bool
     sample_bytes: Positive
+    maximum_unknown: Share  # of the tokens, and of the characters, of a source or language
 
 
 class Tokenize(Section):

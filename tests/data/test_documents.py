@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,22 +23,36 @@ def test_twins_become_one_document_with_all_that_is_known():
     rows = [
         row("a crisp , honest film .", "rotten_tomatoes", label=1),
         row("A crisp, honest film.", "icwsm2014-movies", ratings=[2, 3]),
-        row("A crisp, honest film!", "icwsm2014-movies", ratings=[-1]),
+        row("A crisp, honest film.", "icwsm2014-amazon", ratings=[-1]),
     ]
-    (document,) = merged(rows).values()
-    assert document.row() == {
-        "text": "A crisp, honest film!",
-        "sources": ["icwsm2014-movies", "rotten_tomatoes"],
-        "label": 1,
+    ((_, text), document), ((_, spaced), other) = merged(rows).items()
+    assert (spaced, other.row(spaced)["label"]) == ("a crisp , honest film .", 1)
+    assert document.row(text) == {
+        "text": "A crisp, honest film.",
+        "sources": ["icwsm2014-amazon", "icwsm2014-movies"],
+        "label": None,
         "ratings": [-1, 2, 3],
         "language": "en",
     }
 
 
 def test_contradicting_labels_are_none():
-    (document,) = merged([row("The same old words", label=0), row("the same old words", label=1)]).values()
-    assert document.row()["label"] is None
-    assert document.row()["ratings"] is None
+    ((_, text), document) = merged([row("The same words", label=0), row("The same words", label=1)]).popitem()
+    assert document.row(text)["label"] is None
+    assert document.row(text)["ratings"] is None
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("I saw it 👍", "I saw it 👎"), ("it is so :)", "it is so :("), ("3 - 2 = x", "3 + 2 = x")],
+)
+def test_texts_that_differ_in_signs_are_documents_of_one_split_with_a_label_each(first, second):
+    found = merged([row(first, label=1), row(second, label=0)])
+    assert {text: document.row(text)["label"] for (_, text), document in found.items()} == {
+        first: 1,
+        second: 0,
+    }
+    assert len({split_of(mark, SPLITS) for mark, _ in found}) == 1
 
 
 texts = st.text("aAbB ,.é", max_size=6)
@@ -50,10 +65,10 @@ rows = st.builds(
 def test_the_order_of_rows_decides_nothing(found, shuffle: random.Random):
     mixed = sorted(found, key=lambda _: shuffle.random())
     documents = merged(found)
-    assert [*documents] == sorted(documents)
-    assert len(documents) == len({normalised(row["text"]) for row in found})
+    assert [mark for mark, _ in documents] == sorted(mark for mark, _ in documents)
+    assert len(documents) == len({row["text"] for row in found})
     again = merged(mixed)
-    assert [(k, v.row()) for k, v in documents.items()] == [(k, v.row()) for k, v in again.items()]
+    assert [(k, v.row(k[1])) for k, v in documents.items()] == [(k, v.row(k[1])) for k, v in again.items()]
 
 
 def test_shares_are_kept():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import random
 from collections import Counter
 from pathlib import Path
@@ -16,6 +17,7 @@ from jokbo.data.documents import DOCUMENT_SCHEMA, digest, split_of
 from jokbo.data.formats import RAW_SCHEMA
 from jokbo.data.outputs import assemble, write_shards
 from jokbo.data.tally import Tally, total
+from jokbo.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 WORDS = [
@@ -50,13 +52,14 @@ def corpus() -> dict[str, list[dict]]:
         row(text["text"].replace("number", "no", 1).replace("the ", "a ", 1), label=1) for text in long[:20]
     ]
     short = [row(f"this short text has number {i}", "short", i % 2) for i in range(200)]
-    twins = [row(text["text"].upper(), "twin") for text in long[20:40] + short[:30]]
+    twins = [row(text["text"], "twin") for text in long[20:40] + short[:30]]
+    variants = [row(f"{text['text']} :)", "variant", 1 - text["label"]) for text in short[30:60]]
     poor = [row("!!!"), row("one two", "short"), row("too few words for a document"), row("dog " * 60)]
     foreign = row(
         "Der schnelle braune Fuchs springt heute wieder einmal über den faulen alten Hund.", "short"
     )
     private = row("write to jane.doe@example.com if this text pleased you", "short")
-    return {"one": long + poor + [foreign], "two": near + short + twins + [private]}
+    return {"one": long + poor + [foreign], "two": near + short + twins + variants + [private]}
 
 
 def prepared(
@@ -89,7 +92,9 @@ def everything(splits: dict[str, list[dict]]) -> list[dict]:
 def test_every_row_is_in_one_document_or_counted(tmp_path: Path) -> None:
     splits, facts = prepared(tmp_path, corpus())
     documents = everything(splits)
-    assert len({normalised(document["text"]) for document in documents}) == len(documents)
+    assert len({document["text"] for document in documents}) == len(documents)
+    keys = {split: {normalised(document["text"]) for document in splits[split]} for split in splits}
+    assert not [both for both in itertools.combinations(keys.values(), 2) if both[0] & both[1]]
     dropped = {(s, r): n for s, f in facts["sources"].items() for r, n in f.get("dropped", {}).items()}
     assert dropped["long", "near_duplicate"] == 20
     assert {reason for source, reason in dropped if source == "long"} == {
@@ -104,9 +109,10 @@ def test_every_row_is_in_one_document_or_counted(tmp_path: Path) -> None:
         assert found["documents"] == len(of_it)
         assert found["words"] == sum(len(document["text"].split()) for document in of_it)
         assert found["bytes"] == sum(len(document["text"].encode()) for document in of_it)
-        if source != "twin":  # whose rows all joined another's document
-            assert found["rows"] == found["documents"] + sum(found.get("dropped", {}).values())
+        left_out = sum(found.get("dropped", {}).values())
+        assert found["rows"] == found["documents"] + left_out + found["repeated"]
     assert facts["merged"] == 50
+    assert facts["sources"]["variant"]["documents"] == 30
     assert facts["sources"]["short"]["masked"]["email"] == 1
     assert "write to <email> if this text pleased you" in {document["text"] for document in documents}
     assert {split: facts["splits"][split]["all"] for split in splits} == {
@@ -143,6 +149,96 @@ def test_the_number_of_parts_decides_no_document(tmp_path: Path, monkeypatch: py
     assert len(list((tmp_path / "a/work/merge").glob("*.json"))) > 2
     monkeypatch.setattr(preparation, "PART_BYTES", 1 << 30)
     assert prepared(tmp_path / "b", corpus()) == (splits, facts)
+
+
+def test_a_text_that_a_step_cannot_take_is_left_out_and_named(tmp_path: Path, broken: str) -> None:
+    rows = [row(f"this short text has number {i}", "short", 1) for i in range(50)]
+    rows[17] = row(f"this is the {broken} text, of jane.doe@example.com", "short")
+    splits, facts = prepared(tmp_path, {"one": rows})
+    assert len(everything(splits)) == 49
+    assert facts["sources"]["short"]["dropped"] == {"failed_language": 1}
+    ((_, source, what, text),) = facts["examples"]["failed_language"]
+    assert (source, what) == ("short", "one/data-00000.arrow, row 17: ValueError: not this one")
+    assert text == "this is the broken text, of <email>"
+
+
+def test_a_step_that_fails_on_many_texts_is_at_fault_itself(tmp_path: Path, broken: str) -> None:
+    rows = [row(f"this short text has number {i}", "short", 1) for i in range(50)]
+    some = [row(f"this is the {broken} text {i}", "short") for i in range(11)]
+    with pytest.raises(
+        InputError, match=r"language failed on 11 of 61 documents.*row \d+: ValueError: not this"
+    ):
+        prepared(tmp_path / "a", {"one": [*rows, *some]})
+    with pytest.raises(InputError, match=r"language failed on 3 of 3 documents"):
+        prepared(tmp_path / "b", {"one": some[:3]})
+    splits, _ = prepared(tmp_path / "c", {"one": [*rows, *some]}, maximum_failed=0.2)
+    assert len(everything(splits)) == 50
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A word on which telling the language fails: no real text is known on which a step does."""
+    identify = preparation.language.identify
+
+    def fails(texts: list[str]) -> list[str]:
+        if "broken" in texts[0]:
+            raise ValueError("not this one")
+        return identify(texts)
+
+    monkeypatch.setattr(preparation.language, "identify", fails)
+    return "broken"
+
+
+def test_texts_that_have_stopped_steps_are_taken(tmp_path: Path) -> None:
+    """A number that Python does not read, NULs, halves of pairs as entities, nesting, signs by the thousand."""
+    odd = [
+        "&#" + "1" * 5000 + ";",
+        "\0" * 9,
+        "&#xD800;",
+        "<div>" * 5000,
+        "\u202e\u2066",
+        "👨‍👩‍👧‍👦" * 500,
+        "a" * 10**5,
+        "²³" * 99,
+    ]
+    rows = [row(f"this text is odd {text} number {i}", "short") for i, text in enumerate(odd)]
+    for clean in (settings().clean, [], ["unicode", "boilerplate_lines", "missing_spaces"]):
+        splits, facts = prepared(tmp_path / f"{len(clean)}", {"one": rows}, clean=clean, languages=[])
+        assert len(everything(splits)) + facts["sources"]["short"]["dropped"].get("unlabelled", 0) == len(odd)
+
+
+@pytest.mark.parametrize("masks", [["email", "phone", "ip"], []])
+def test_no_example_of_what_was_left_out_shows_personal_data(tmp_path: Path, masks: list[str]) -> None:
+    private = [
+        "jane.doe@example.com",
+        "jane&#64;example.com",
+        "https://a.b/?m=jane%40example.com",
+        "8.8.8.8",
+        "212-456-7890",
+    ]
+    draw = random.Random(3)
+    long = [review(draw) for _ in private]
+    rows = [row(f"{text} {long[i]}") for i, text in enumerate(private)]
+    rows += [row(f"{text} {long[i].replace('the ', 'a ', 1)}") for i, text in enumerate(private)]
+    rows += [row(text, "short") for text in private]
+    rows += [
+        row(f"Der schnelle braune Fuchs springt heute wieder einmal über den faulen Hund {text}", "short")
+        for text in private
+    ]
+    rows += [row("the dog and the cat " * 20 + text) for text in private]
+    rows += [row(f"{'x' * 280} {text} and so on", "short") for text in private]
+    _, facts = prepared(tmp_path, {"one": rows}, personal_data=masks)
+    assert {"short", "language", "near_duplicate"} < facts["examples"].keys()
+    shown = json.dumps(facts["examples"])
+    assert not [text for text in ("jane", "8.8.8", "7890") if text in shown]
+    assert all(f"<{kind}>" in shown for kind in ("email", "ip", "phone"))
+
+
+def test_rows_of_one_text_and_two_labels_are_counted(tmp_path: Path) -> None:
+    rows = [row("this text is liked by some", "short", label) for label in (0, 1, 1)]
+    _, facts = prepared(tmp_path, {"one": rows})
+    assert facts["conflicting_labels"] == facts["sources"]["short"]["conflicting_labels"] == 1
+    assert facts["sources"]["short"]["repeated"] == 2
 
 
 def test_near_duplicates_stay_if_they_are_to(tmp_path: Path) -> None:
