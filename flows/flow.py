@@ -6,7 +6,6 @@ DVC decides whether a stage must run; Prefect decides when, how often it is trie
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import re
 import sys
@@ -28,6 +27,7 @@ from flows import graph
 from flows.supervise import follow, sweep
 from jokbo import params, tracking
 from jokbo.errors import InputError
+from jokbo.files import remembered
 from tasks import asked
 from tasks.paths import STATE, search_path
 from tasks.stage import FLOW_RUN, PARENT_RUN, state, timing
@@ -140,8 +140,8 @@ def summary(states: dict[str, str]) -> None:
 
 def _ended(name: str) -> dict[str, Any] | None:
     """The record of the stage's last run that came to its end."""
-    path = timing(name)
-    return {**json.loads(path.read_text()), "at": path.stat().st_mtime_ns} if path.is_file() else None
+    record = remembered(timing(name))
+    return record and {**record, "at": timing(name).stat().st_mtime_ns}
 
 
 @contextmanager

@@ -1,0 +1,5 @@
+"""The stages of dvc.yaml, a file each, and what all of them share."""
+
+import time
+
+STARTED = time.time()  # before any other file of ours is read

@@ -16,7 +16,8 @@ from jokbo import environment
 from jokbo.data.regular import check_all_regular
 from jokbo.errors import InputError
 from jokbo.secrets import hidden_in
-from tasks import lockfile
+from jokbo.tracking import flat
+from tasks import STARTED, lockfile
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -56,6 +57,30 @@ def identify(name: str) -> Identity:
             return _identity(to_single_stage_lockfile(stage))
     except DvcException as error:
         raise InputError(f"dvc.yaml, stage {name}: {error}") from error
+
+
+def check_loaded(identity: Identity) -> None:
+    """InputError if code or parameters were edited since this process started: it may have read them before that."""
+    for path in ("params.yaml", *(path for path in identity.deps if path.endswith(".py"))):
+        if Path(path).stat().st_ctime > STARTED:
+            raise InputError(f"{path} was edited while the stage started: run it again")
+
+
+def check_unchanged(name: str, identity: Identity) -> None:
+    """InputError, naming what differs, if the identity of stage `name` is no longer this one.
+
+    DVC would record the new identity for what the old one made: it looks at inputs when a stage's command has ended.
+    """
+    now = identify(name)
+    if now.key == identity.key:
+        return
+    old, new = ({**flat({"params.yaml": one.params}), **one.deps} for one in (identity, now))
+    differing = [path for path in {**old, **new} if old.get(path) != new.get(path)] or ["dvc.yaml"]
+    path = differing[0].replace("params.yaml.", "params.yaml: ")
+    raise InputError(
+        f"{path} was edited while {name} ran: what it made is not recorded, for DVC would take it for the new one's; "
+        f"run again for that, or undo the edit and run again for the old one's"
+    )
 
 
 def committed() -> dict[str, Identity]:

@@ -20,16 +20,20 @@ from typing import TYPE_CHECKING, Any
 
 from jokbo import ancestry, environment, params, tracking
 from jokbo.errors import InputError
+from jokbo.files import refusal, remembered, write_text, writing
 from jokbo.training import launcher
 from jokbo.training.interruption import Interrupted, hold_lifeline, raising
 from tasks import asked
-from tasks.identity import Identity, committed, identify
-from tasks.paths import STATE
+from tasks.identity import Identity, check_loaded, check_unchanged, committed, identify
+from tasks.lockfile import LOCK
+from tasks.paths import FAMILY, PROFILES, STATE
 
 if TYPE_CHECKING:
     from jokbo.params import Compute
 
 INTERRUPTED = 143  # the exit status a shell gives a process that SIGTERM ended
+# what runs themselves leave where git sees it, as git names what it is not to look at
+WRITTEN = [f":(top,exclude,glob)**/{path}" for path in (LOCK, FAMILY / "table.json", PROFILES / "*.json")]
 PARENT_RUN, FLOW_RUN = "JOKBO_PARENT_RUN", "JOKBO_FLOW_RUN"  # set by a flow: its MLflow run, its Prefect run
 
 
@@ -68,6 +72,11 @@ def run_stage(
     except InputError as error:
         print(f"jokbo: {error}", file=sys.stderr)
         sys.exit(2)
+    except Exception as error:
+        if (line := refusal(error)) is None:
+            raise
+        print(f"jokbo: {line}", file=sys.stderr)
+        sys.exit(2)
     except Interrupted as error:
         print(f"jokbo: {name} stopped: {error}", file=sys.stderr)
         sys.exit(INTERRUPTED)
@@ -91,6 +100,7 @@ def timing(name: str) -> Path:
 def _begin(name: str, body: Callable[[Stage], None], own: Any, compute: Compute, parallel: bool) -> None:
     with _alone(name):
         identity = identify(name)
+        check_loaded(identity)
         _sweep(name, identity)
         if parallel and compute.processes > 1 and not launcher.meeting():
             _launch(compute.processes)
@@ -105,7 +115,9 @@ def _work(
     compute: Compute,
     identity: Identity | None = None,
 ) -> None:
-    identity = identity or identify(name)
+    if identity is None:  # of a rank
+        identity = identify(name)
+        check_loaded(identity)
     checkpoints = checkpoint_folder(name, identity.key)
 
     def stage(run: tracking.Run) -> Stage:
@@ -134,6 +146,7 @@ def _work(
     ) as run:
         start = time.monotonic()
         body(stage(run))
+        check_unchanged(name, identity)
         for model in map(Path, identity.models):
             weights = ancestry.write(
                 model, stage=name, key=identity.key, params=identity.params, deps=identity.deps
@@ -143,8 +156,7 @@ def _work(
         seconds = time.monotonic() - start
         run.log({"seconds": seconds})
     record = {"key": identity.key, "run": run.id, "seconds": round(seconds, 3)}
-    timing(name).parent.mkdir(parents=True, exist_ok=True)
-    timing(name).write_text(json.dumps(record) + "\n")
+    write_text(timing(name), json.dumps(record) + "\n")
 
 
 def _launch(processes: int) -> None:
@@ -159,7 +171,9 @@ def _launch(processes: int) -> None:
 def _alone(name: str) -> Iterator[None]:
     """Hold the stage's lock: a second run of the stage in this folder waits, and says so."""
     lock = STATE / "locks" / name
-    lock.parent.mkdir(parents=True, exist_ok=True)
+    with writing(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.touch()
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -184,8 +198,8 @@ def _sweep(name: str, identity: Identity) -> None:
     for other, entry in done.items():
         if other != name and all(Path(out).exists() for out in entry.outs):
             shutil.rmtree(checkpoint_folder(other, entry.key), ignore_errors=True)
-    ended = timing(name).is_file() and json.loads(timing(name).read_text())["key"] == identity.key
-    if ended and name in done and done[name].key == identity.key:
+    ended = remembered(timing(name)) or {}
+    if ended.get("key") == identity.key and name in done and done[name].key == identity.key:
         shutil.rmtree(checkpoint_folder(name, identity.key), ignore_errors=True)
     timing(name).unlink(missing_ok=True)
 
@@ -194,7 +208,7 @@ def _tags(name: str, identity: Identity) -> dict[str, str]:
     tags = {
         "stage": name,
         "git.commit": _git("rev-parse", "-q", "--verify", "HEAD"),
-        "git.dirty": str(bool(_git("status", "-s"))),
+        "git.dirty": str(bool(_git("status", "-s", "--", ":/", *WRITTEN))),
     }
     tags |= {f"dep.{path}": hash for path, hash in identity.deps.items()}
     if PARENT_RUN in os.environ:

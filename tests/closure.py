@@ -66,7 +66,7 @@ def rewritten(text: str, params: str) -> str:
             _rewrite_family(stage, YAML(typ="safe").load(params)["family"], imports)
             continue
         inputs = [path for path in stage["deps"] if not is_code(path)]
-        module = stage["cmd"].removeprefix("python -m ")
+        module = stage["cmd"].removeprefix("sh tasks/python -m ")
         if module in imports.modules:  # while stages are still being written, not all are there
             stage["deps"][:] = closure(module, imports) + inputs
     stream = io.StringIO()

@@ -39,7 +39,7 @@ def test_deps_are_exactly_what_each_stage_imports() -> None:
 
 @pytest.mark.parametrize("stage", [name for name in STAGES if name != "family"])
 def test_a_stage_is_a_task_a_section_and_a_command_of_one_name(stage: str, imports) -> None:
-    assert STAGES[stage]["cmd"] == f"python -m tasks.{stage}"
+    assert STAGES[stage]["cmd"] == f"sh tasks/python -m tasks.{stage}"
     assert f"tasks.{stage}" in imports.modules
     own = {"family_table": ["family.systems"]}.get(stage, [stage] if stage in Params.model_fields else [])
     assert STAGES[stage].get("params", []) == own
@@ -47,7 +47,7 @@ def test_a_stage_is_a_task_a_section_and_a_command_of_one_name(stage: str, impor
 
 def test_a_system_depends_on_what_all_share_and_on_its_own_section(imports) -> None:
     every = STAGES["family"]["do"]
-    assert every["cmd"] == "python -m tasks.family ${key}"
+    assert every["cmd"] == "sh tasks/python -m tasks.family ${key}"
     assert "tasks.family" in imports.modules
     assert set(every["params"]) == {
         f"family.{key}" if key != "systems" else "family.systems.${key}" for key in Family.model_fields
