@@ -155,7 +155,8 @@ def _send_left(client: MlflowClient, experiment: str, state: Path, uri: str) -> 
             if not copied and client.get_run(id).info.status == "RUNNING":
                 client.set_terminated(id, "KILLED")
             if not fault:
-                sent += len(_entries(file)) > 1
+                # not one that was killed while it was opened: nothing was said of it
+                sent += any({"metrics", "status"} & set(entry) for entry in _entries(file))
                 _remove(path)
     if sent:
         say(f"sent to MLflow what {sent} earlier {'run' if sent == 1 else 'runs'} had kept")

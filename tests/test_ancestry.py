@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from jokbo import ancestry
+from jokbo import ancestry, environment
 from jokbo.errors import InputError
 
 
@@ -53,11 +53,21 @@ def test_the_tree_shows_data_code_parameters_and_parents(
     monkeypatch.chdir(tmp_path)
     _write(_model(Path("models/base")), key="base-key", params={"model": {"width": 8, "betas": [0.9]}})
     _write(_model(Path("models/policy")), deps={"models/base": "b.dir", "data/documents": "d5"})
+    weights = ancestry.read(Path("models/base"))["weights"]
+    environment.write(Path("models/base"), weights, [environment.collect(zero_stage=1)])
     console = Console(file=io.StringIO(), width=100)
     tree = ancestry.tree("policy", ancestry.read(Path("models/policy")), {"base-key": "c0ffee"}.get)
     console.print(tree)
     text = console.file.getvalue()
-    for part in ("data/documents  md5 d5", "models/base", "c0ffee", "model.width: 8", "model.betas: [0.9]"):
+    for part in (
+        "data/documents  md5 d5",
+        "models/base",
+        "c0ffee",
+        "model.width: 8",
+        "model.betas: [0.9]",
+        "made on",
+        "ZeRO 1",
+    ):
         assert part in text
     assert "commit unknown" in text  # that of the policy itself
 

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast, set_seed
 
+from jokbo import ui
 from jokbo.data.batches import packed_batch
 from jokbo.data.documents import DOCUMENT_SCHEMA
 from jokbo.data.outputs import write_shards
@@ -173,3 +174,40 @@ def test_run_is_the_flow_and_ends_as_it_does(project: Project) -> None:
     result = _jokbo("run", "--workers", "1", folder=project.folder)
     assert result.returncode == 2
     assert "pretrain.sed" in result.stderr
+
+
+def test_the_tree_of_a_model_is_shown_without_its_tracker(project: Project) -> None:
+    status, output = project.run("standin", "pretrain")
+    assert status == 0, output
+    down = "http://me:s3cret@127.0.0.1:9"
+    status, output = project.run("jokbo.cli", "tree", "models/pretrain", MLFLOW_TRACKING_URI=down)
+    assert status == 0, output
+    assert output.startswith("jokbo: MLflow at http://***@127.0.0.1:9 does not answer (")
+    assert "commit unknown" in output
+    assert "made on" in output
+    assert "s3cret" not in output
+    status, output = project.run("jokbo.cli", "tree", "models/pretrain", MLFLOW_TRACKING_URI="htp://x")
+    assert (status, output.count("\n")) == (2, 1)
+
+
+def test_where_the_runs_are_shown_is_said_if_a_server_has_them(project: Project) -> None:
+    there = "http://me:s3cret@tracker.example:5000"
+    status, output = project.run("jokbo.ui", MLFLOW_TRACKING_URI=there)
+    assert (status, output) == (0, "The runs are at http://***@tracker.example:5000 (MLFLOW_TRACKING_URI)\n")
+    status, output = project.run("jokbo.ui", MLFLOW_TRACKING_URI="htp://x")
+    assert (status, output.count("\n")) == (2, 1)
+    assert output.startswith("jokbo: MLFLOW_TRACKING_URI=htp://x")
+
+
+def test_the_ui_serves_the_projects_store_without_its_address_among_the_arguments(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+    monkeypatch.setattr(os, "execve", lambda *arguments: started.append(arguments))
+    store = project.folder / ".jokbo/mlflow.db"
+    store.write_bytes(b"")  # half made: the ui makes it whole as a stage does
+    ui.main()
+    ((_, command, environment),) = started
+    assert command[1:] == ["-m", "mlflow", "ui", "--host", "127.0.0.1"]
+    assert environment["MLFLOW_BACKEND_STORE_URI"] == f"sqlite:///{store}"
+    assert store.stat().st_size

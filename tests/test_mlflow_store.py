@@ -56,8 +56,7 @@ def _open(path: Path, key: str = "k1"):
     return open_run("pretrain", key, params={}, tags={}, tracking_uri=uri, state=path.parent)
 
 
-@pytest.mark.parametrize("signaled", [signal.SIGKILL, signal.SIGINT])
-@pytest.mark.parametrize("tables", [1, 30])
+@pytest.mark.parametrize(("signaled", "tables"), [(signal.SIGKILL, 1), (signal.SIGINT, 30)])
 def test_killed_while_the_store_is_made(tmp_path: Path, signaled: signal.Signals, tables: int) -> None:
     state = tmp_path / ".jokbo"
     process = _start(state)
@@ -143,19 +142,16 @@ def test_a_store_of_an_earlier_mlflow_keeps_its_runs(
         upgrade = _to("cfd24bdc0731", store)
         subprocess.run([sys.executable, "-c", upgrade], check=True, capture_output=True)
         assert old.execute(version).fetchone() == ("cfd24bdc0731",)
-        old.execute(
-            "INSERT INTO experiments (experiment_id, name, lifecycle_stage) VALUES (1, 'jokbo', 'active')"
-        )
-        old.execute(
-            "INSERT INTO runs (run_uuid, name, status, lifecycle_stage, experiment_id, source_type, start_time) "
-            "VALUES ('a', 'old', 'FINISHED', 'active', 1, 'LOCAL', 1)"
-        )
+        old.execute("INSERT INTO experiments VALUES (1, 'jokbo', 'file:///tmp/x', 'active')")
+        columns = "run_uuid, name, source_type, source_name, user_id, status, start_time, lifecycle_stage, artifact_uri"
+        values = "'a', 'old', 'LOCAL', '', 'me', 'FINISHED', 1, 'active', 'file:///tmp/x'"
+        old.execute(f"INSERT INTO runs (experiment_id, {columns}) VALUES (1, {values})")
         old.commit()
     with _open(store):
         pass
     printed = capfd.readouterr().err
-    assert "was made by an earlier MLflow" in printed
-    assert printed.count("\n") == 1
+    assert "was made by an earlier MLflow" in printed, printed
+    assert printed.count("\n") == 1, printed
     client = MlflowClient(f"sqlite:///{store}")
     assert {run.info.run_name for run in client.search_runs(["1"])} == {"old", "pretrain"}
 

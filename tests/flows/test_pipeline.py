@@ -114,6 +114,14 @@ def test_bad_params_start_nothing(project: Project) -> None:
     assert not (project.folder / ".jokbo/prefect/server.log").exists()
 
 
+def test_a_tracking_uri_that_is_wrong_starts_nothing(project: Project) -> None:
+    status, output = project.run(FLOW, MLFLOW_TRACKING_URI="htp://me:s3cret@host")
+    assert status == 2
+    assert output.count("\n") == 1
+    assert output.startswith("jokbo: MLFLOW_TRACKING_URI=htp://***@host")
+    assert not (project.folder / ".jokbo/prefect/server.log").exists()
+
+
 @pytest.mark.parametrize(("wrong", "attempts"), [("input", 1), ("code", 2)])
 def test_only_what_may_go_better_is_tried_again(served: Project, wrong: str, attempts: int) -> None:
     status, output = served.run(FLOW, WRONG=wrong)
