@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import sys
+import time
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+from dvc.config import ConfigError
 from dvc.exceptions import DvcException
+from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.rwlock import RWLOCK_FILE, RWLockFileCorruptedError
 
 from jokbo.errors import InputError
+from jokbo.secrets import hidden
+
+BLOCKER = re.compile(r"\(PID \d+\): .*")  # in what DVC says of a file that another works on
 
 ASKED_FOR = "family"  # stages whose names begin so are long, and run only when they are asked for
 
@@ -21,12 +29,10 @@ def read(until: str | None = None) -> tuple[dict[str, set[str]], set[str]]:
     A stage is among the latter if DVC finds it changed, or if one that it needs is among them.
     """
     try:
-        with Repo() as repo:
-            graph = repo.index.graph
-            needs = {stage.addressing: {other.addressing for other in graph[stage]} for stage in graph}
-            changed = _changed(repo)
+        needs, changed = _read()
     except DvcException as error:
-        raise InputError(f"dvc.yaml: {error}") from error
+        file = ".dvc/config" if isinstance(error, ConfigError) else "dvc.yaml"
+        raise InputError(f"{file}: {hidden(' '.join(str(error).split()))}") from error
     if until:
         needs = _needed(until, needs)
     else:
@@ -37,6 +43,29 @@ def read(until: str | None = None) -> tuple[dict[str, set[str]], set[str]]:
         if name in changed or upstream & stale:
             stale.add(name)
     return ordered, stale
+
+
+def remote() -> str | None:
+    """The name of the DVC remote that is set for this project, if one is."""
+    with Repo() as repo:
+        return repo.config["core"].get("remote")
+
+
+def _read() -> tuple[dict[str, set[str]], set[str]]:
+    """What each stage needs, and what is changed, once no other DVC works on it."""
+    told: set[str] = set()
+    while True:
+        try:
+            with Repo() as repo:
+                graph = repo.index.graph
+                needs = {stage.addressing: {other.addressing for other in graph[stage]} for stage in graph}
+                return needs, _changed(repo)
+        except LockError as error:
+            holder = found[0] if (found := BLOCKER.search(str(error))) else "another DVC"
+            if holder not in told:
+                told.add(holder)
+                print(f"jokbo: waiting for {holder}, which works in this folder", file=sys.stderr, flush=True)
+            time.sleep(1)
 
 
 def _changed(repo: Repo) -> set[str]:
