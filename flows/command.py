@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from prefect import Flow
+import httpx
 from prefect.states import State
 
 from flows import graph
-from flows.flow import BAD_INPUT, alone, summary
+from flows.flow import BAD_INPUT, BAD_INPUT_STATE, alone, summary
+from flows.schedule import SKIPPED
 from flows.server import NoServer, own_server, server
 from jokbo import params, tracking
 from jokbo.errors import InputError
+from jokbo.secrets import hidden
+from jokbo.training.interruption import hold_lifeline
 from tasks import asked
 from tasks.paths import STATE
 
@@ -23,7 +26,8 @@ def bring(until: str | None, run: Callable[[], State]) -> None:
 
     Exits 1 if a stage did not end, 2 for bad input.
     """
-    try:
+    hold_lifeline()
+    with one_line():
         settings = params.load()
         tracking.local_store(STATE)  # one line for a tracking URI that is wrong
         with alone():
@@ -34,27 +38,27 @@ def bring(until: str | None, run: Callable[[], State]) -> None:
             print("Nothing to do, so no Prefect server was started.")
             return
         with server():
-            outcome = run()
+            end(run())
+
+
+def end(outcome: State) -> None:
+    """Exit in one line if the flow did not complete: 2 if it was given what it can't use, else 1."""
+    if not outcome.is_completed():
+        print(f"jokbo: {outcome.message}", file=sys.stderr)
+        sys.exit(BAD_INPUT if outcome.name in (BAD_INPUT_STATE, SKIPPED) else 1)
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """Exit in one line: 2 for bad input, 1 where Prefect's server is not there, or no longer."""
+    try:
+        yield
     except InputError as error:
         print(f"jokbo: {error}", file=sys.stderr)
         sys.exit(BAD_INPUT)
     except NoServer as error:
         print(f"jokbo: {error}", file=sys.stderr)
         sys.exit(1)
-    if not outcome.is_completed():
-        print(f"jokbo: {outcome.message}", file=sys.stderr)
+    except httpx.HTTPError as error:
+        print(f"jokbo: Prefect's server is gone: {hidden(str(error))}: run this again", file=sys.stderr)
         sys.exit(1)
-
-
-def on_schedule(flow: Flow, cron: str, **parameters: Any) -> None:
-    """Run the flow on a schedule, in this folder, for as long as this process lives."""
-    if not own_server():
-        print(
-            "jokbo: a schedule needs a Prefect server: start one with `prefect server start`, set "
-            "PREFECT_API_URL=http://127.0.0.1:4200/api, and run this again",
-            file=sys.stderr,
-        )
-        sys.exit(BAD_INPUT)
-    flow.serve(
-        name="local", cron=cron, parameters=parameters, limit=1, global_limit=1, pause_on_shutdown=False
-    )

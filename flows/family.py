@@ -10,11 +10,12 @@ from typing import Annotated
 
 import typer
 from prefect import flow
-from prefect.states import Completed, Failed, State
+from prefect.states import Cancelled, Completed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.command import bring, on_schedule
+from flows.command import bring, one_line
 from flows.flow import pipeline
+from flows.schedule import SKIPPED, on_schedule, overtaken
 from jokbo.files import write_text
 from tasks.paths import FAMILY, FAMILY_TABLE, METRICS
 
@@ -33,12 +34,14 @@ def family(workers: int | None = None, timeout_hours: float = 24.0) -> State:
 
     A system that fails stops no other one; then there is no table, and Failed names what did not end.
     """
+    if late := overtaken():
+        return Cancelled(name=SKIPPED, message=late)
     workers = workers or at_once()
     parallel = pipeline.with_options(task_runner=ThreadPoolTaskRunner(max_workers=workers))
     threads = {"OMP_NUM_THREADS": str(max(1, cores() // workers))}
     outcome = parallel(timeout_hours, LAST, threads, return_state=True)
     if not outcome.is_completed():
-        return Failed(message=outcome.message)
+        return State(type=outcome.type, name=outcome.name, message=outcome.message)
     keep()
     return Completed()
 
@@ -77,10 +80,12 @@ def main(
 @app.command()
 def serve(
     cron: Annotated[str, typer.Option(help="When to run, as in crontab: '0 2 * * *'.")],
+    timezone: Annotated[str | None, typer.Option(help="By whose clock; by default this machine's.")] = None,
     workers: Workers = None,
 ) -> None:
     """Bring the table up to date on a schedule, in this folder, for as long as this command runs."""
-    on_schedule(family, cron, workers=workers)
+    with one_line():
+        on_schedule(family, cron, timezone, workers=workers)
 
 
 if __name__ == "__main__":

@@ -11,34 +11,43 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed, State
+from prefect.states import Cancelled, Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 from rich.console import Console
 from rich.table import Table
 
 from flows import graph
+from flows.schedule import SKIPPED, overtaken
+from flows.server import leave_if_gone
 from flows.supervise import follow, sweep
 from jokbo import params, tracking
 from jokbo.errors import InputError
 from jokbo.files import remembered
+from jokbo.secrets import hidden
 from tasks import asked
 from tasks.paths import STATE, search_path
 from tasks.stage import FLOW_RUN, PARENT_RUN, state, timing
 
 BAD_INPUT = 2  # exit status of a stage that was given something it can't use: trying again won't help
+BAD_INPUT_STATE = "BadInput"
 CHATTER = re.compile(
     r"^\s*$|^To (track|enable)|^\s+(git add|dvc config)|^Use `dvc push`|ing lock file"
 )  # DVC's hints
+HELD = re.compile(
+    r"ERROR: "
+)  # what DVC says before it starts a stage, for one, of files that another DVC works on
+MISSING = re.compile(r"WARNING: (Some of the cache|Failed to pull run cache)|(name: \w+, )?md5: ")  # remote's
 STATUS = re.compile(r"exited with (-?\d+)")  # DVC's own status is 255 whatever the stage's was
 
 stopping = threading.Event()  # set when the flow is told to stop: its tasks live in other threads
+unreadable = threading.Event()  # set when the DVC remote cannot be read: stages do without it from then on
 
 
 class StageFailed(Exception):
@@ -47,6 +56,10 @@ class StageFailed(Exception):
     def __init__(self, name: str, status: int | None) -> None:
         super().__init__(f"{name} failed" + (f" with exit status {status}" if status else ""))
         self.status = status
+
+
+class Busy(InputError):
+    """Another pipeline runs in this folder."""
 
 
 class PipelineFailed(Exception):
@@ -59,28 +72,73 @@ def _worth_retrying(task: object, run: object, state: State) -> bool:
 
 
 @task(task_run_name="{name}", retries=1, retry_delay_seconds=1, retry_condition_fn=_worth_retrying)
-def run(name: str, stale: bool, timeout_hours: float, settings: dict[str, str]) -> State:
-    """Bring one stage up to date, with `settings` in its environment. One that is not stale is not even started."""
+def run(name: str, stale: bool, timeout_hours: float, settings: dict[str, str], remote: str | None) -> State:
+    """Bring one stage up to date, from the DVC remote where that has it, with `settings` in its environment. One that
+    is not stale is not even started."""
     if not stale:
         return Completed(name="Cached")
-    before, statuses = _ended(name), []
+    before = _ended(name)
     deadline = (
         time.monotonic() + timeout_hours * 3600
     )  # Prefect's own timeout warns at every task in a thread
 
-    def line(text: str) -> None:
-        statuses.extend(STATUS.findall(text))
-        if not CHATTER.search(text):
-            get_run_logger().info(text)
+    def over() -> bool:
+        return stopping.is_set() or time.monotonic() > deadline
 
     environment = {**os.environ, **settings, "PATH": search_path(), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "flows.dvc", "--wait-for-lock", "repro", "--single-item", name]
-    status = follow(command, environment, line, lambda: stopping.is_set() or time.monotonic() > deadline)
+    status, statuses = _reproduce(command, environment, remote, over)
     if time.monotonic() > deadline:
         raise TimeoutError(f"{name} was stopped: it took longer than {timeout_hours:g} hours")
     if status:
         raise StageFailed(name, int(statuses[-1]) if statuses else None)
     return Completed(name="Cached" if _ended(name) == before else "Ran")
+
+
+def _reproduce(
+    command: list[str], environment: dict[str, str], remote: str | None, over: Callable[[], bool]
+) -> tuple[int, list[str]]:
+    """Follow DVC to its end: its exit status, and those that it told of the stage's command. Waits while another DVC
+    works on the stage's files, and does without a remote that cannot be read."""
+    told: set[str] = set()
+    while True:
+        pull = ["--pull"] if remote and not unreadable.is_set() else []
+        dvc = _Output()
+        status = follow([*command, *pull], environment, dvc.line, over)
+        holder = graph.BLOCKER.search("\n".join(dvc.held))
+        if not status or dvc.started or over() or not (holder or pull):
+            dvc.release()
+            return status, dvc.statuses
+        if holder:
+            message = f"waiting for {holder[0]}, which works in this folder"
+        else:
+            unreadable.set()
+            message = f"going on without the DVC remote {remote}: {hidden(dvc.held[0] if dvc.held else '')}"
+        if message not in told:
+            told.add(message)
+            get_run_logger().warning(message)
+        if holder:
+            stopping.wait(5)
+
+
+class _Output:
+    """What DVC prints, logged line by line but for its hints; errors before the stage's command starts are held."""
+
+    def __init__(self) -> None:
+        self.started, self.held, self.statuses = False, [], []
+
+    def line(self, text: str) -> None:
+        self.started |= text.startswith("Running stage")
+        self.statuses += STATUS.findall(text)
+        if not self.started and (self.held or HELD.match(text)):
+            self.held.append(text)
+        elif not CHATTER.search(text) and (self.started or not MISSING.match(text)):
+            get_run_logger().info(text)
+
+    def release(self) -> None:
+        for text in self.held:
+            if not CHATTER.search(text):
+                get_run_logger().info(text)
 
 
 @flow(name="pipeline", task_runner=ThreadPoolTaskRunner(max_workers=1))  # stages share the cores, or the GPU
@@ -90,21 +148,34 @@ def pipeline(
     """Run every stage of the pipeline (`until`: that one and what it needs) after those it needs, each for at most
     `timeout_hours` and with `settings` in its environment. Failed names those that did not end.
 
-    Raises InputError if params.yaml is not right or another pipeline runs in this folder.
+    So it does if something it was given is not right. Cancelled, named Skipped, if another pipeline runs in this
+    folder, or if a scheduled run comes so late that what it is for has been done.
     """
+    if late := overtaken():
+        return Cancelled(name=SKIPPED, message=late)
+    try:
+        outcome = _pipeline(timeout_hours, until, settings or {})
+    except Busy as error:
+        outcome = Cancelled(name=SKIPPED, message=str(error))
+    except InputError as error:
+        outcome = Failed(name=BAD_INPUT_STATE, message=str(error))
+    except PipelineFailed as error:
+        outcome = Failed(message=str(error))  # the stage has told its story: no traceback of ours after it
+    leave_if_gone()
+    return outcome
+
+
+def _pipeline(timeout_hours: float, until: str | None, settings: dict[str, str]) -> State:
     params.load()
     with alone():
         needs, stale = graph.read(until)
         id, store = str(flow_run.id), tracking.local_store(state())
         tags = {"stage": "pipeline", "flow.run": id}
-        try:
-            with tracking.open_run("pipeline", id, params={}, tags=tags, tracking_uri=store) as parent:
-                family = {FLOW_RUN: id, PARENT_RUN: parent.id, asked.STAGES: ",".join(needs)}
-                states = _run_all(needs, stale, timeout_hours, {**(settings or {}), **family})
-                summary({name: state.name for name, state in states.items()})
-                _all_completed(states)
-        except PipelineFailed as error:
-            return Failed(message=str(error))  # the stage has told its story: no traceback of ours after it
+        with tracking.open_run("pipeline", id, params={}, tags=tags, tracking_uri=store) as parent:
+            family = {FLOW_RUN: id, PARENT_RUN: parent.id, asked.STAGES: ",".join(needs)}
+            states = _run_all(needs, stale, timeout_hours, {**settings, **family}, graph.remote())
+            summary({name: state.name for name, state in states.items()})
+            _all_completed(states)
     return Completed()
 
 
@@ -115,13 +186,17 @@ def _all_completed(states: dict[str, State]) -> None:
 
 
 def _run_all(
-    needs: dict[str, set[str]], stale: set[str], timeout_hours: float, settings: dict[str, str]
+    needs: dict[str, set[str]],
+    stale: set[str],
+    timeout_hours: float,
+    settings: dict[str, str],
+    remote: str | None,
 ) -> dict[str, State]:
     futures: dict[str, PrefectFuture] = {}
     try:
         for name, upstream in needs.items():
             before = [futures[other] for other in sorted(upstream)]
-            futures[name] = run.submit(name, name in stale, timeout_hours, settings, wait_for=before)
+            futures[name] = run.submit(name, name in stale, timeout_hours, settings, remote, wait_for=before)
         wait(list(futures.values()))
     except BaseException:
         stopping.set()
@@ -146,13 +221,13 @@ def _ended(name: str) -> dict[str, Any] | None:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Hold the folder's lock, with nothing running that an earlier pipeline left. InputError if another holds it."""
+    """Hold the folder's lock, with nothing running that an earlier pipeline left. Busy if another holds it."""
     lock = STATE / "locks" / "pipeline"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError("another pipeline runs in this folder: wait for it, or stop it") from None
+            raise Busy("another pipeline runs in this folder: wait for it, or stop it") from None
         sweep(STATE.parent)
         yield

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
+import sys
+import time
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+from dvc.config import ConfigError
 from dvc.exceptions import DvcException
+from dvc.lock import LockError
+from dvc.repo import Repo
 
 from jokbo.data.regular import check_all_regular
 from jokbo.errors import InputError
+from jokbo.secrets import hidden
 from tasks.identity import project
+
+BLOCKER = re.compile(r"\(PID \d+\): .*")  # in what DVC says of a file that another works on
 
 ASKED_FOR = "family"  # stages whose names begin so are long, and run only when they are asked for
 
@@ -21,14 +30,10 @@ def read(until: str | None = None) -> tuple[dict[str, set[str]], set[str]]:
     A stage is among the latter if DVC finds it changed, or if one that it needs is among them.
     """
     try:
-        with project() as repo:
-            graph = repo.index.graph
-            needs = {stage.addressing: {other.addressing for other in graph[stage]} for stage in graph}
-            for path in {dep.def_path for dep in repo.index.deps}:
-                check_all_regular(Path(path))
-            changed = set(repo.status())
+        needs, changed = _read()
     except DvcException as error:
-        raise InputError(f"dvc.yaml: {error}") from error
+        file = ".dvc/config" if isinstance(error, ConfigError) else "dvc.yaml"
+        raise InputError(f"{file}: {hidden(' '.join(str(error).split()))}") from error
     if until:
         needs = _needed(until, needs)
     else:
@@ -39,6 +44,31 @@ def read(until: str | None = None) -> tuple[dict[str, set[str]], set[str]]:
         if name in changed or upstream & stale:
             stale.add(name)
     return ordered, stale
+
+
+def remote() -> str | None:
+    """The name of the DVC remote that is set for this project, if one is."""
+    with Repo() as repo:
+        return repo.config["core"].get("remote")
+
+
+def _read() -> tuple[dict[str, set[str]], set[str]]:
+    """What each stage needs, and what is changed, once no other DVC works on it."""
+    told: set[str] = set()
+    while True:
+        try:
+            with project(wait=False) as repo:
+                graph = repo.index.graph
+                needs = {stage.addressing: {other.addressing for other in graph[stage]} for stage in graph}
+                for path in {dep.def_path for dep in repo.index.deps}:
+                    check_all_regular(Path(path))
+                return needs, set(repo.status())
+        except LockError as error:
+            holder = found[0] if (found := BLOCKER.search(str(error))) else "another DVC"
+            if holder not in told:
+                told.add(holder)
+                print(f"jokbo: waiting for {holder}, which works in this folder", file=sys.stderr, flush=True)
+            time.sleep(1)
 
 
 def _needed(name: str, needs: dict[str, set[str]]) -> dict[str, set[str]]:

@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.command import bring, on_schedule
+from flows.command import bring, one_line
 from flows.flow import pipeline
+from flows.schedule import on_schedule
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -35,9 +36,13 @@ def main(
 
 
 @app.command()
-def serve(cron: Annotated[str, typer.Option(help="When to run, as in crontab: '0 3 * * *'.")]) -> None:
+def serve(
+    cron: Annotated[str, typer.Option(help="When to run, as in crontab: '0 3 * * *'.")],
+    timezone: Annotated[str | None, typer.Option(help="By whose clock; by default this machine's.")] = None,
+) -> None:
     """Run the pipeline on a schedule, in this folder, for as long as this command runs."""
-    on_schedule(pipeline, cron)
+    with one_line():
+        on_schedule(pipeline, cron, timezone)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ one, `python -m flows.server PORT`, hangs on a lifeline, writes to a file, and i
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import subprocess
@@ -34,6 +35,7 @@ START_SECONDS = 120.0
 STARTS = 4  # how often it is started in all: one that keeps ending has a reason
 LOOK_SECONDS = 0.5
 ANSWER_SECONDS = 10.0  # within which the user's own server has to answer
+RETURN_SECONDS = 60.0  # for a server that is being started again
 
 
 class NoServer(Exception):
@@ -51,6 +53,7 @@ def server() -> Iterator[None]:
 
     Raises InputError if the user's address is none, and NoServer if no Prefect answers.
     """
+    _quiet()
     if own_server():
         check(own_server())
         yield
@@ -128,7 +131,30 @@ def check(url: str) -> None:
             f"{shown}: no Prefect there ({error}): it is as http://127.0.0.1:4200/api"
         ) from error
     except httpx.HTTPError as error:
-        raise NoServer(f"{shown}: {error}: start that server, or unset PREFECT_API_URL") from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise NoServer(f"{shown}: {hidden(reason)}: start that server, or unset PREFECT_API_URL") from error
+
+
+def leave_if_gone() -> None:
+    """End this process in one line where Prefect's server is gone, for there is nobody to tell how the flow ended:
+    Prefect's client would try for minutes, and then show what it was at, many lines of it."""
+    deadline = time.monotonic() + RETURN_SECONDS
+    while True:
+        try:
+            return check(PREFECT_API_URL.value())
+        except NoServer as error:
+            if time.monotonic() > deadline:
+                sys.stdout.flush()
+                print(f"jokbo: Prefect was not told how this ended: {error}", file=sys.stderr, flush=True)
+                os._exit(1)
+        time.sleep(LOOK_SECONDS)
+
+
+def _quiet() -> None:
+    """Keep to ourselves what Prefect's clients say of a server that is gone: leave_if_gone says it once."""
+    logging.raiseExceptions = False  # what could not be logged to the server
+    for name in ("prefect.events.clients", "prefect._internal.concurrency"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def serve(port: int) -> None:

@@ -7,18 +7,19 @@ is where the stage looks for it, under its own identity: the pipeline then finds
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 import typer
 from prefect import flow, task, unmapped
 from prefect.cache_policies import NO_CACHE
+from prefect.states import Completed, Failed, State
 from prefect.task_runners import TaskRunner
 
 import tasks.prepare
 import tasks.tokenize
-from flows.flow import BAD_INPUT, alone
+from flows.command import end, one_line
+from flows.flow import BAD_INPUT_STATE, alone
 from flows.server import server
 from jokbo import params
 from jokbo.errors import InputError
@@ -42,10 +43,14 @@ def spread(call: Callable[[Any], None], items: Iterable[Any]) -> Iterator[None]:
 
 
 @flow(name="shards")
-def ahead(name: str) -> None:
+def ahead(name: str) -> State:
     """All shards of the stage, in the folder of the identity that it would run with now."""
-    folder = checkpoint_folder(name, identify(name).key).resolve()
-    STAGES[name](getattr(params.load(), name), folder, spread)
+    try:
+        folder = checkpoint_folder(name, identify(name).key).resolve()
+        STAGES[name](getattr(params.load(), name), folder, spread)
+    except InputError as error:
+        return Failed(name=BAD_INPUT_STATE, message=str(error))
+    return Completed()
 
 
 @app.command()
@@ -57,13 +62,11 @@ def main(
     ] = None,
 ) -> None:
     """Do the shards of a data stage on a cluster; `make pipeline` then puts them together."""
-    try:
+    with one_line():
         params.load()
         with alone(), server():
-            ahead.with_options(task_runner=task_runner(runner, address))(stage)
-    except InputError as error:
-        print(f"jokbo: {error}", file=sys.stderr)
-        sys.exit(BAD_INPUT)
+            flow = ahead.with_options(task_runner=task_runner(runner, address))
+            end(flow(stage, return_state=True))
 
 
 def task_runner(kind: str, address: str | None) -> TaskRunner:

@@ -91,14 +91,14 @@ def committed() -> dict[str, Identity]:
 
 
 @contextmanager
-def project() -> Iterator[Repo]:
+def project(*, wait: bool = True) -> Iterator[Repo]:
     """This folder, as DVC sees it, while no other process of DVC writes there: dvc.lock takes it a second.
 
-    What a killed one left half written is mended first.
+    What a killed one left half written is mended first. Without `wait`, DVC's LockError after some seconds.
     """
     from dvc.repo import Repo, lock_repo
 
-    with Repo(_wait_for_lock=True) as repo, lock_repo(repo):
+    with Repo(_wait_for_lock=wait) as repo, lock_repo(repo):
         lockfile.settle_readers(repo.tmp_dir)
         lockfile.settle()
         yield repo

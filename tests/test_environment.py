@@ -31,7 +31,8 @@ def test_it_says_what_changes_the_last_digits() -> None:
 
 
 def test_a_data_stage_imports_nothing_for_it() -> None:
-    script = "import sys\nfrom jokbo import environment\nenvironment.collect()\nprint({'torch', 'mlflow'} & set(sys.modules))"
+    script = "import sys\nfrom jokbo import environment\nenvironment.collect()\n"
+    script += "print({'torch', 'mlflow'} & set(sys.modules))"
     result = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
