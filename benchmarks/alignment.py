@@ -26,19 +26,35 @@ def main() -> None:
     arguments = parser.parse_args()
     own = params.load().ppo.seed
     rows = {seed: systems(None if seed == own else experiment(seed)) for seed in arguments.seeds}
-    print(
-        f"{'seed':>5}{'supervised':>12}{'aligned':>9}{'gain':>7}{'KL, nats':>10}{'distinct-2, of supervised':>27}"
+    columns = (
+        "supervised",
+        "aligned",
+        "gain",
+        "tokens",
+        "aligned",
+        "won",
+        "of like length",
+        "KL, nats",
+        "distinct-2",
     )
+    print(
+        "judged positive, tokens an answer, prompts won, KL, and distinct-2 as a share of the supervised policy's"
+    )
+    print(f"{'seed':>5}" + "".join(f"{column:>15}" for column in columns))
     for seed, row in rows.items():
         supervised, aligned = row["supervised"], row["aligned"]
-        gain, kept = (
-            aligned["positive"] - supervised["positive"],
-            aligned["distinct_2"] / supervised["distinct_2"],
+        numbers = (
+            f"{supervised['positive']:.3f}",
+            f"{aligned['positive']:.3f}",
+            f"{aligned['positive'] - supervised['positive']:+.3f}",
+            f"{supervised['length']:.1f}",
+            f"{aligned['length']:.1f}",
+            f"{aligned['win_rate']:.3f}",
+            "-" if aligned["matched"] < 2 else f"{aligned['matched_win_rate']:.3f} ({aligned['matched']})",
+            f"{aligned['kl']:.2f}",
+            f"{aligned['distinct_2'] / supervised['distinct_2']:.2f}",
         )
-        print(
-            f"{seed:>5}{supervised['positive']:>12.3f}{aligned['positive']:>9.3f}{gain:>+7.3f}"
-            f"{aligned['kl']:>10.2f}{kept:>27.2f}"
-        )
+        print(f"{seed:>5}" + "".join(f"{number:>15}" for number in numbers))
 
 
 def experiment(seed: int) -> str:

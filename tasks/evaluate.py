@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from datasets import DatasetDict, load_from_disk
 from transformers import (
@@ -23,13 +25,16 @@ from jokbo.alignment.rollouts import sample, sequence_kl
 from jokbo.data.selection import labelled_from
 from jokbo.evaluation import intervals, judge
 from jokbo.evaluation.diversity import distinct_n
-from jokbo.evaluation.perplexity import masked_perplexity
+from jokbo.evaluation.perplexity import answer_perplexity
 from jokbo.files import whole_directory, write_text
 from jokbo.finetuning.continuation import Continuations, for_policy
 from jokbo.tracking import flat
 from tasks.paths import ALIGNED, BASE, DOCUMENTS, EVALUATION, JUDGE_TEXTS, POLICY, REWARD, STUDENT
 from tasks.records import write_metrics
 from tasks.stage import Stage, run_stage, timing
+
+if TYPE_CHECKING:
+    from jokbo.params.chain import Evaluate
 
 SYSTEMS = {"base": BASE, "supervised": POLICY, "distilled": STUDENT, "aligned": ALIGNED}
 
@@ -46,43 +51,49 @@ def evaluate(stage: Stage) -> None:
     set_aside = load_from_disk(JUDGE_TEXTS)
     the_judge = judge.fit(set_aside["text"], set_aside["label"])
     reward_model = AutoModelForSequenceClassification.from_pretrained(REWARD, dtype=torch.float32)
+    # one prompt a review: prompts are independent
     held_out = for_policy(
         supervised, tokenizer, documents["test"], seed=params.seed, per_text=1, limit=params.prompts
     )
-    systems, samples, positive = {}, {}, {}
-    for name, network in networks.items():
-        rollout = sample(
+    rollouts = {
+        name: sample(
             network,
             held_out.prompts_NP,
             response_tokens=supervised.config.response_tokens,
             temperature=params.temperature,
             seed=params.seed,
         )
-        samples[name] = rollout.texts(tokenizer)
-        positive[name] = the_judge.positive(samples[name])
-        ends = (tokenizer.eos_token_id, tokenizer.pad_token_id)
+        for name, network in networks.items()
+    }
+    samples = {name: rollout.texts(tokenizer) for name, rollout in rollouts.items()}
+    positive = {name: the_judge.positive(texts) for name, texts in samples.items()}
+    distinct = {f"distinct_{n}": distinct_n(samples, n) for n in (1, 2)}
+    systems = {}
+    for name, network in networks.items():
+        rollout = rollouts[name]
+        kl_B = sequence_kl(network, supervised, rollout).double()
+        closed_BS = closed(rollout.tokens_BS, tokenizer.eos_token_id, tokenizer.pad_token_id)
         systems[name] = {
-            "perplexity": masked_perplexity(network, held_out.tokens_NS, held_out.mask_NT),
-            "kl": sequence_kl(network, supervised, rollout).mean().item(),
-            "reward": rewards(reward_model, closed(rollout.tokens_BS, *ends)).mean().item(),
-            "distinct_1": distinct_n(samples[name], 1),
-            "distinct_2": distinct_n(samples[name], 2),
+            **answer_perplexity(network, held_out),
+            "kl": kl_B.mean().item(),
+            "kl_per_token": (kl_B.sum() / rollout.mask_BR.sum()).item(),
+            "reward": rewards(reward_model, closed_BS).mean().item(),
+            **{measure: found.shares[name] for measure, found in distinct.items()},
             "length": rollout.lengths_B.double().mean().item(),
         }
-    bootstrap = {"samples": params.bootstrap, "seed": params.seed}
-    for name, system in systems.items():
-        judged = intervals.mean((positive[name] > 0.5).tolist(), **bootstrap)
-        won = intervals.win_rate(positive[name], positive["supervised"], **bootstrap)
-        system |= _interval("positive", judged)
-        system |= _interval("win_rate", won if name != "supervised" else None)
+    lengths = {name: rollout.lengths_B.numpy() for name, rollout in rollouts.items()}
+    for name, judged in _judged(positive, lengths, params).items():
+        systems[name] |= judged
     _note_speeds(stage, {name: _speeds(networks[name], held_out) for name in ("supervised", "distilled")})
     evaluation = {
         "prompts": len(held_out),
+        "matched_tokens": params.matched_tokens,
+        "ngrams": {measure: found.count for measure, found in distinct.items()},
         "systems": systems,
         "student": {
             who: {
                 "parameters": networks[name].num_parameters(exclude_embeddings=True),
-                "perplexity": systems[name]["perplexity"],
+                **{measure: systems[name][measure] for measure in ("perplexity", "end_nats")},
             }
             for who, name in (("teacher", "supervised"), ("student", "distilled"))
         },
@@ -98,25 +109,56 @@ def evaluate(stage: Stage) -> None:
     write_metrics(stage, evaluation)
 
 
+def _judged(
+    positive: dict[str, np.ndarray], lengths: dict[str, np.ndarray], params: Evaluate
+) -> dict[str, dict[str, float | None]]:
+    """Of each system, with intervals over prompts: how often the judge finds its answers positive, and more positive
+    than the supervised system's; the latter also of those `matched` prompts where the two answers are about as long.
+    """
+    judged = {}
+    bootstrap = {"samples": params.bootstrap, "seed": params.seed}
+    theirs = positive["supervised"]
+    for name, ours in positive.items():
+        other = name != "supervised"
+        near = abs(lengths[name] - lengths["supervised"]) <= params.matched_tokens
+        alike = other and near.sum() > 1
+        judged[name] = {
+            **_interval("positive", intervals.mean((ours > 0.5).tolist(), **bootstrap)),
+            **_interval("win_rate", intervals.win_rate(ours, theirs, **bootstrap) if other else None),
+            **_interval(
+                "matched_win_rate",
+                intervals.win_rate(ours[near], theirs[near], **bootstrap) if alike else None,
+            ),
+            "matched": int(near.sum()) if other else None,
+        }
+    return judged
+
+
 def _interval(name: str, interval: intervals.Interval | None) -> dict[str, float | None]:
     value, low, high = interval or (None, None, None)
     return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
-def _judge_accuracy(the_judge: judge.Judge, documents: DatasetDict) -> dict[str, float]:
-    """How far the judge can be believed: on whole held-out reviews, on their sentences, on another set's sentences."""
+def _judge_accuracy(the_judge: judge.Judge, documents: DatasetDict) -> dict[str, dict[str, float]]:
+    """How far the judge can be believed: on whole held-out reviews, on their sentences, on another set's sentences. The
+    sentences of one review stand or fall together."""
     texts, labels = labelled_from(documents["test"], "imdb")
     pieces = [
-        (piece, label)
-        for text, label in zip(texts, labels, strict=True)
+        (piece, label, review)
+        for review, (text, label) in enumerate(zip(texts, labels, strict=True))
         for piece in judge.sentences(text, 2)
     ]
-    short, their_labels = zip(*pieces, strict=True)
+    short, their_labels, reviews = zip(*pieces, strict=True)
     other, other_labels = labelled_from(documents["test"], "rotten_tomatoes")
     return {
-        "reviews": judge.accuracy(the_judge, texts, labels),
-        "sentences": judge.accuracy(the_judge, short, their_labels),
-        "rotten_tomatoes": judge.accuracy(the_judge, other, other_labels),
+        name: intervals.by_unit(
+            judge.right(the_judge, some, some_labels), [(unit,) for unit in units]
+        )._asdict()
+        for name, some, some_labels, units in (
+            ("reviews", texts, labels, range(len(texts))),
+            ("sentences", short, their_labels, reviews),
+            ("rotten_tomatoes", other, other_labels, range(len(other))),
+        )
     }
 
 

@@ -17,6 +17,7 @@ from jokbo.alignment.preferences import (
     simulated_comparisons,
 )
 from jokbo.alignment.rollouts import sample
+from jokbo.evaluation.intervals import by_unit
 from jokbo.files import whole_directory
 from jokbo.finetuning.continuation import for_policy
 from tasks.paths import DOCUMENTS, POLICY, PREFERENCES
@@ -80,16 +81,21 @@ def preferences(stage: Stage) -> None:
     half = len(test_texts) // 2
     pairs = (test_texts[:half], test_texts[half : 2 * half])
     votes = raters.compare(*pairs, seed=params.seed, raters=2)
+    differ = {
+        "human": raters_.disagreements(test_ratings[:half], test_ratings[half : 2 * half]),
+        "simulated": votes[:, 0] != votes[:, 1],
+    }
     write_metrics(
         stage,
         {
             "simulated": len(simulated),
             "human": len(table["train"]) - len(simulated),
             "test": len(table["test"]),
-            # two raters of the same held-out pair choose differently: people, and those that stand in for them
+            # two raters of the same held-out pair choose differently: people, and those that stand in for them. No
+            # text is of two pairs
             "disagreement": {
-                "human": raters_.disagreement(test_ratings[:half], test_ratings[half : 2 * half]),
-                "simulated": float((votes[:, 0] != votes[:, 1]).mean()),
+                name: by_unit(values, list(zip(*pairs, strict=True)))._asdict()
+                for name, values in differ.items()
             },
         },
     )

@@ -11,7 +11,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from jokbo.alignment import reward as rewards_
 from jokbo.data.batches import sample_indices
-from jokbo.evaluation.calibration import expected_calibration_error, reliability
+from jokbo.evaluation.calibration import error_by_unit, reliability
+from jokbo.evaluation.intervals import by_unit
 from jokbo.finetuning import classifier
 from jokbo.training import engine
 from tasks.paths import POLICY, PREFERENCES, REWARD
@@ -61,23 +62,31 @@ def _encode(tokenizer: PreTrainedTokenizerBase, rows: Iterable[dict], context: i
 
 
 def _score(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Dataset, context: int) -> dict:
-    """Accuracy over all and by source, and calibration, on comparisons that people made."""
+    """Accuracy over all and by source, and calibration, on comparisons that people made.
+
+    A text is of several comparisons, so what is known of any figure goes by the number of texts.
+    """
     raw = [classifier.outputs(network, side).squeeze(-1) for side in _encode(tokenizer, rows, context)]
     margins = raw[0] - raw[1]
     right = (margins > 0).tolist()
-    by_source: dict[str, list[bool]] = {}
-    for source, hit in zip(rows["labeller"], right, strict=True):
-        by_source.setdefault(source, []).append(hit)
+    texts = [tuple(row["prompt"] + response for response in row["responses"]) for row in rows]
+    by_source: dict[str, list[int]] = {}
+    for i, source in enumerate(rows["labeller"]):
+        by_source.setdefault(source, []).append(i)
     # which of the two stands first must not be known beforehand: the choice's own index decides it
     first_wins = [choice == 0 for choice in rows["choice"]]
     signed = torch.where(torch.tensor(first_wins), margins, -margins)
-    table = reliability(torch.sigmoid(signed).tolist(), first_wins)
+    forecasts = (torch.sigmoid(signed).tolist(), first_wins, texts)
     return {
         "comparisons": len(right),
-        "accuracy": sum(right) / len(right),
-        "accuracy_by_source": {name: sum(hits) / len(hits) for name, hits in by_source.items()},
-        "calibration_error": expected_calibration_error(table),
-        "calibration": [row._asdict() for row in table],
+        "texts": len({text for pair in texts for text in pair}),
+        "accuracy": by_unit(right, texts)._asdict(),
+        "accuracy_by_source": {
+            name: by_unit([right[i] for i in own], [texts[i] for i in own])._asdict()
+            for name, own in by_source.items()
+        },
+        "calibration_error": error_by_unit(*forecasts)._asdict(),
+        "calibration": [row._asdict() for row in reliability(*forecasts)],
     }
 
 

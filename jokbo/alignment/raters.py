@@ -105,8 +105,8 @@ def fit(texts: Sequence[str], ratings: Sequence[Sequence[int]], *, seed: int) ->
     )
 
 
-def disagreement(first: Sequence[Sequence[int]], second: Sequence[Sequence[int]]) -> float:
-    """How often two people choose differently between the same two texts, from their single ratings of each.
+def disagreements(first: Sequence[Sequence[int]], second: Sequence[Sequence[int]]) -> np.ndarray:
+    """How often two people choose differently between the two texts of each pair, from their single ratings: (pairs,).
 
     `first[i]` and `second[i]` are the ratings of the two texts of pair i. A choice is one rating of either
     text, the higher wins, a tie is settled by a fair coin; the two choices share no rating, so the estimate
@@ -125,7 +125,7 @@ def disagreement(first: Sequence[Sequence[int]], second: Sequence[Sequence[int]]
         )
         rows, columns = chosen_AB.shape
         rates.append(2 * (chosen_AB.mean() - both / (rows * columns * (rows - 1) * (columns - 1))))
-    return float(np.mean(rates))
+    return np.array(rates)
 
 
 def _histograms(ratings: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:

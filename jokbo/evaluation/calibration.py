@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from jokbo.errors import InputError
+from jokbo.evaluation import intervals
 
 
 class Bin(NamedTuple):
@@ -16,37 +17,79 @@ class Bin(NamedTuple):
     count: int
     confidence: float  # mean confidence of those inside
     accuracy: float  # share of them that were right
+    standard_error: float | None  # of the accuracy, by unit; null where they are all of one
+    units: int  # that they are of
 
 
-def reliability(probabilities: Sequence[float], outcomes: Sequence[int], *, bins: int = 10) -> list[Bin]:
+def reliability(
+    probabilities: Sequence[float],
+    outcomes: Sequence[int],
+    units: Sequence[Sequence[Hashable]] | None = None,
+    *,
+    bins: int = 10,
+) -> list[Bin]:
     """Reliability table of a yes-or-no forecast (Guo et al. 2017, section 2); bins that hold nothing are left
     out.
 
     `probabilities[i]` is the forecast of `outcomes[i]` being 1: for two responses, that the second is
     preferred. The forecast's confidence is that of the likelier side, so bins share out 0.5 to 1 equally. A
-    forecast of exactly 0.5 chooses 1.
+    forecast of exactly 0.5 chooses 1. `units[i]` are what forecast i is of (intervals.by_unit); without them each
+    forecast stands for itself.
     """
-    probability_N, outcome_N = np.asarray(probabilities, dtype=float), np.asarray(outcomes)
-    if len(probability_N) != len(outcome_N) or not len(probability_N):
-        raise InputError(f"calibration: {len(probability_N)} forecasts of {len(outcome_N)} outcomes")
-    confidence_N = np.maximum(probability_N, 1 - probability_N)
-    right_N = (probability_N >= 0.5) == (outcome_N == 1)
+    units = units if units is not None else [(i,) for i in range(len(probabilities))]
+    confidence_N, right_N, bin_N = _binned(probabilities, outcomes, bins)
     edges = np.linspace(0.5, 1, bins + 1)
-    bin_N = np.clip(np.searchsorted(edges, confidence_N, side="right") - 1, 0, bins - 1)
-    return [
-        Bin(
-            float(edges[b]),
-            float(edges[b + 1]),
-            int(inside.sum()),
-            float(confidence_N[inside].mean()),
-            float(right_N[inside].mean()),
+    table = []
+    for b in np.unique(bin_N):
+        inside = np.flatnonzero(bin_N == b)
+        own = [units[i] for i in inside]
+        distinct = len({unit for each in own for unit in each})
+        error = intervals.by_unit(right_N[inside], own).standard_error if distinct > 1 else None
+        table.append(
+            Bin(
+                float(edges[b]),
+                float(edges[b + 1]),
+                len(inside),
+                float(confidence_N[inside].mean()),
+                float(right_N[inside].mean()),
+                error,
+                distinct,
+            )
         )
-        for b in range(bins)
-        if (inside := bin_N == b).any()
-    ]
+    return table
 
 
 def expected_calibration_error(table: Sequence[Bin]) -> float:
     """Mean distance of confidence from accuracy, bins weighted by count (Guo et al. 2017, equation 3)."""
     total = sum(row.count for row in table)
     return sum(row.count * abs(row.confidence - row.accuracy) for row in table) / total
+
+
+def error_by_unit(
+    probabilities: Sequence[float],
+    outcomes: Sequence[int],
+    units: Sequence[Sequence[Hashable]],
+    *,
+    bins: int = 10,
+) -> intervals.Estimate:
+    """The expected calibration error with its interval by unit, each bin's too much or too little taken as known.
+
+    Chance alone makes the error of a calibrated forecast larger than 0, the more so the fewer forecasts there are.
+    """
+    confidence_N, right_N, bin_N = _binned(probabilities, outcomes, bins)
+    gap_N = confidence_N - right_N
+    side_B = np.sign(np.bincount(bin_N, weights=gap_N, minlength=bins))
+    return intervals.by_unit(side_B[bin_N] * gap_N, units)
+
+
+def _binned(
+    probabilities: Sequence[float], outcomes: Sequence[int], bins: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each forecast its confidence, whether it was right, and the number of its bin."""
+    probability_N, outcome_N = np.asarray(probabilities, dtype=float), np.asarray(outcomes)
+    if len(probability_N) != len(outcome_N) or not len(probability_N):
+        raise InputError(f"calibration: {len(probability_N)} forecasts of {len(outcome_N)} outcomes")
+    confidence_N = np.maximum(probability_N, 1 - probability_N)
+    edges = np.linspace(0.5, 1, bins + 1)
+    bin_N = np.clip(np.searchsorted(edges, confidence_N, side="right") - 1, 0, bins - 1)
+    return confidence_N, (probability_N >= 0.5) == (outcome_N == 1), bin_N

@@ -138,6 +138,14 @@ def reliability_diagram(bins: Rows) -> list[Chart]:
             align="edge",
             color=SECOND,
         )
+        axes.errorbar(
+            [row["low"] + width / 2 for row, width in zip(bins, widths, strict=True)],
+            [row["accuracy"] for row in bins],
+            yerr=[row["standard_error"] or 0 for row in bins],
+            fmt="none",
+            ecolor=INK,
+            linewidth=1,
+        )
         axes.plot([0.5, 1], [0.5, 1], color=ACCENT, linestyle=(0, (4, 3)))
         axes.set(xlim=(0.5, 1), ylim=(0, 1.02))
     middle = "; ".join(f"{row['confidence']:.2f} said, {row['accuracy']:.2f} right" for row in bins)

@@ -63,6 +63,6 @@ def sentences(text: str, together: int = 1) -> list[str]:
     return [run for run in runs if len(run.split()) >= SENTENCE_WORDS]
 
 
-def accuracy(judge: Judge, texts: Sequence[str], labels: Sequence[int]) -> float:
-    """Share of texts that the judge puts on the side of their label."""
-    return float(np.mean((judge.positive(texts) > 0.5) == np.asarray(labels, dtype=bool)))
+def right(judge: Judge, texts: Sequence[str], labels: Sequence[int]) -> np.ndarray:
+    """Which texts the judge puts on the side of their label: bool (texts,)."""
+    return (judge.positive(texts) > 0.5) == np.asarray(labels, dtype=bool)

@@ -181,4 +181,5 @@ class Evaluate(Section):
     seed: Seed
     prompts: Positive
     temperature: Rate
+    matched_tokens: NonNegative
     bootstrap: Positive

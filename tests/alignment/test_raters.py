@@ -42,7 +42,7 @@ def test_simulated_raters_disagree_as_often_as_people(noise):
     texts, ratings, _ = population(1200, seed=2, noise=noise)
     simulated = raters.fit(texts, ratings, seed=1)
     texts, ratings, _ = population(600, seed=3, noise=noise)
-    human = raters.disagreement(ratings[:300], ratings[300:])
+    human = raters.disagreements(ratings[:300], ratings[300:]).mean()
     choices = simulated.compare(texts[:300], texts[300:], seed=4, raters=40)
     second = choices.sum(axis=1)
     rate = np.mean(2 * second * (40 - second) / (40 * 39))
@@ -98,7 +98,7 @@ def test_disagreement_is_the_mean_over_all_pairs_of_disjoint_choices(first, seco
                         p = 0.5 + 0.5 * np.sign(mine - one)
                         q = 0.5 + 0.5 * np.sign(yours - other)
                         rates.append(p * (1 - q) + q * (1 - p))
-    assert raters.disagreement([first], [second]) == pytest.approx(np.mean(rates))
+    assert raters.disagreements([first], [second]) == pytest.approx([np.mean(rates)])
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,15 @@ from itertools import pairwise
 
 from jokbo.evaluation.report.report import Findings
 
+MEASURES = ("perplexity", "positive", "win_rate", "matched_win_rate", "kl", "length")
 SYSTEMS = {
-    "base": dict(zip(("perplexity", "positive", "win_rate", "kl"), (58.3, 0.46, 0.44, 21.7), strict=True)),
-    "supervised": {"perplexity": 44.1, "positive": 0.49, "win_rate": None, "kl": None},
-    "distilled": {"perplexity": 47.2, "positive": 0.50, "win_rate": 0.51, "kl": 3.4},
-    "aligned": {"perplexity": 49.8, "positive": 0.84, "win_rate": 0.816, "kl": 8.37},
+    name: dict(zip(MEASURES, numbers, strict=True))
+    for name, numbers in {
+        "base": (58.3, 0.46, 0.44, 0.45, 21.7, 29.1),
+        "supervised": (44.1, 0.49, None, None, None, 22.8),
+        "distilled": (47.2, 0.50, 0.51, 0.5, 3.4, 22.6),
+        "aligned": (49.8, 0.84, 0.816, 0.79, 8.37, 21.4),
+    }.items()
 }
 
 
@@ -62,10 +66,18 @@ def corpus(language: str, bits: float) -> dict:
 def system(numbers: dict) -> dict:
     ends = {
         f"{name}_{end}": None if numbers[name] is None else numbers[name] + step
-        for name in ("positive", "win_rate")
+        for name in ("positive", "win_rate", "matched_win_rate")
         for end, step in (("low", -0.035), ("high", 0.035))
     }
-    return numbers | ends | {"distinct_1": 0.181, "distinct_2": 0.62, "length": 38.4, "reward": 0.7}
+    other = numbers["kl"] is not None
+    own = {"matched": 143 if other else None, "kl_per_token": numbers["kl"] / 21 if other else None}
+    return numbers | ends | own | {"distinct_1": 0.181, "distinct_2": 0.62, "end_nats": 0.71, "reward": 0.7}
+
+
+def estimate(value: float, error: float, units: int) -> dict:
+    """As intervals.Estimate leaves it."""
+    ends = {"low": value - 2 * error, "high": value + 2 * error}
+    return {"value": value, "standard_error": error, **ends, "units": units}
 
 
 def wobble(step: int, scale: float) -> float:
@@ -127,17 +139,23 @@ def findings() -> Findings:
     return Findings(
         evaluation={
             "prompts": 512,
+            "matched_tokens": 3,
+            "ngrams": {"distinct_1": 7_204, "distinct_2": 6_692},
             "systems": {name: system(numbers) for name, numbers in SYSTEMS.items()},
             "student": {
-                "teacher": {"parameters": 3_159_040, "perplexity": 44.1},
-                "student": {"parameters": 1_579_776, "perplexity": 47.2},
+                "teacher": {"parameters": 3_159_040, "perplexity": 44.1, "end_nats": 0.71},
+                "student": {"parameters": 1_579_776, "perplexity": 47.2, "end_nats": 0.74},
             },
-            "judge": {"reviews": 0.881, "sentences": 0.693, "rotten_tomatoes": 0.749},
+            "judge": {
+                "reviews": estimate(0.881, 0.008, 1503),
+                "sentences": estimate(0.693, 0.006, 1501),
+                "rotten_tomatoes": estimate(0.749, 0.019, 508),
+            },
         },
         samples=[sample, sample | {"prompt": "Nothing prepared me for"}],
         metrics={
             "prepare": {"merged": 8549, "splits": {"train": {"all": 31190, "imdb": 16000}}},
-            "preferences": {"human_disagreement": 0.2256, "simulated_disagreement": 0.2222, "train": 6000},
+            "preferences": {"disagreement": {"human": estimate(0.2256, 0.007, 1014)}, "test": 2000},
             "finetune": {
                 "classifier": {
                     "classifier": {"validation": 0.787, "test": 0.781},
@@ -148,9 +166,13 @@ def findings() -> Findings:
             "reward": {
                 "human": {
                     "comparisons": 2000,
-                    "accuracy": 0.718,
-                    "accuracy_by_source": {"icwsm2014-movies": 0.731, "icwsm2014-amazon": 0.692},
-                    "calibration_error": 0.034,
+                    "texts": 1014,
+                    "accuracy": estimate(0.718, 0.02, 1014),
+                    "accuracy_by_source": {
+                        "icwsm2014-movies": estimate(0.731, 0.03, 600),
+                        "icwsm2014-amazon": estimate(0.692, 0.04, 414),
+                    },
+                    "calibration_error": estimate(0.034, 0.019, 1014),
                     "calibration": [
                         {
                             "low": low,
@@ -158,6 +180,8 @@ def findings() -> Findings:
                             "count": 400,
                             "confidence": (low + high) / 2,
                             "accuracy": 0.08 + 0.88 * (low + high) / 2,
+                            "standard_error": 0.03,
+                            "units": 310,
                         }
                         for low, high in pairwise(edges)
                     ],

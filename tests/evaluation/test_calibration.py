@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jokbo.errors import InputError
-from jokbo.evaluation.calibration import expected_calibration_error, reliability
+from jokbo.evaluation.calibration import error_by_unit, expected_calibration_error, reliability
 
 
 def test_table_by_hand():
@@ -43,3 +43,23 @@ def test_same_whichever_response_is_called_the_second(forecasts):
 def test_bad_input():
     with pytest.raises(InputError, match="0 forecasts"):
         reliability([], [])
+
+
+def test_forecasts_of_one_text_count_once_for_the_error():
+    rng = np.random.default_rng(1)
+    chance = rng.random(60)
+    outcome = (rng.random(60) < chance).astype(int)
+    units = [(i,) for i in range(60)]
+    once = error_by_unit(chance, outcome, units)
+    thrice = error_by_unit(np.tile(chance, 3), np.tile(outcome, 3), units * 3)
+    assert once.value == pytest.approx(expected_calibration_error(reliability(chance, outcome)))
+    assert thrice == pytest.approx(once)
+    rows = zip(
+        reliability(chance, outcome),
+        reliability(np.tile(chance, 3), np.tile(outcome, 3), units * 3),
+        strict=True,
+    )
+    for one, three in rows:
+        assert three.count == 3 * one.count
+        assert three.units == one.units
+        assert three.standard_error == pytest.approx(one.standard_error)

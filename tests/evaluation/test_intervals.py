@@ -47,3 +47,50 @@ def test_bad_input():
         intervals.win_rate([1, 2], [1], samples=10, seed=0)
     with pytest.raises(InputError, match="two values or more, not 1"):
         intervals.mean([1], samples=10, seed=0)
+
+
+def test_of_independent_values_it_is_the_usual_one():
+    values = np.random.default_rng(4).normal(3, 2, size=200)
+    found = intervals.by_unit(values, [(i,) for i in range(200)])
+    error = values.std(ddof=1) / np.sqrt(200)
+    assert (found.value, found.standard_error, found.units) == (
+        pytest.approx(values.mean()),
+        pytest.approx(error, rel=0.01),
+        200,
+    )
+    assert (found.low, found.high) == pytest.approx(
+        (found.value - 1.972 * error, found.value + 1.972 * error), rel=1e-3
+    )
+
+
+def test_a_value_told_four_times_is_no_better_known():
+    values = np.random.default_rng(5).random(50) < 0.7
+    once = intervals.by_unit(values, [(i,) for i in range(50)])
+    four = intervals.by_unit(np.tile(values, 4), [(i,) for i in range(50)] * 4)
+    assert four == pytest.approx(once)
+
+
+def test_comparisons_that_share_texts_have_the_error_that_repeats_show():
+    """Pairs of 200 texts, each text of its own difficulty, drawn anew again and again: how far their mean strays."""
+    rng = np.random.default_rng(6)
+    means, errors, covered = [], [], 0
+    for _ in range(150):
+        text_T = rng.normal(size=200)
+        pairs = [tuple(rng.choice(200, size=2, replace=False).tolist()) for _ in range(400)]
+        values = [
+            text_T[a] + text_T[b] + noise for (a, b), noise in zip(pairs, rng.normal(size=400), strict=True)
+        ]
+        found = intervals.by_unit(values, pairs)
+        means.append(found.value)
+        errors.append(found.standard_error)
+        covered += found.low <= 0 <= found.high
+    assert np.mean(errors) == pytest.approx(np.std(means), rel=0.15)
+    assert covered / 150 > 0.88
+    assert np.std(values) / np.sqrt(400) < 0.75 * np.mean(errors)  # as if pairs were independent
+
+
+def test_units_are_needed():
+    with pytest.raises(InputError, match="2 values of 2 rows and 1 independent units"):
+        intervals.by_unit([1, 0], [("a",), ("a",)])
+    with pytest.raises(InputError, match="2 values of 1 rows"):
+        intervals.by_unit([1, 0], [("a", "b")])

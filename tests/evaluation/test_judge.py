@@ -29,8 +29,8 @@ def trained():
 
 
 def test_judges_single_sentences_of_what_it_learned_from_reviews(trained):
-    assert judge.accuracy(trained, GOOD + BAD, [1] * 3 + [0] * 3) == 1.0
-    assert judge.accuracy(trained, GOOD + BAD, [0] * 3 + [1] * 3) == 0.0
+    assert judge.right(trained, GOOD + BAD, [1] * 3 + [0] * 3).all()
+    assert not judge.right(trained, GOOD + BAD, [0] * 3 + [1] * 3).any()
 
 
 def test_is_a_probability_and_undecided_about_unknown_words(trained):

@@ -101,10 +101,21 @@ def test_headlines_are_the_numbers(made):
     assert values == ["49% → 84%", "82%", "8.4 nats", "72%", "1.9\N{MULTIPLICATION SIGN}"]
 
 
+def test_headlines_say_of_how_long_answers_and_how_many_independent_texts(made):
+    details = [headline["detail"] for headline in report.headlines(made)]
+    assert details[0].startswith("answers of 22.8 and 21.4 tokens")
+    assert f"as long within 3 tokens 79% (76{pages.DASH}82) of 143" in details[1]
+    assert "0.40 a token, 21.4 tokens" in details[2]
+    assert details[3].startswith("95% interval 68% to 76%")
+    assert "2,000 comparisons of 1,014 texts" in details[3]
+
+
 def test_what_makes_no_sense_is_a_dash(made):
     systems = report.tables(made)[0]
     supervised = next(row for row in systems.rows if row[0] == "supervised")
-    assert supervised == ["supervised", "44.1", "49% (45–52)", "–", "0.700", "–", "0.181", "0.620", "38.4"]  # noqa: RUF001
+    dash = pages.DASH
+    measured = ["0.700", dash, dash, "0.181", "0.620", "44.1", "0.710"]
+    assert supervised == ["supervised", "22.8", f"49% (45{dash}52)", dash, dash, *measured]
     assert systems.records()[1]["Perplexity"] == "44.1"
 
 

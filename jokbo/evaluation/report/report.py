@@ -21,8 +21,17 @@ SYSTEM_NOTES = {
     "aligned": "after PPO",
 }
 SYSTEM_COLUMNS = [
-    *("System", "Perplexity", "Judged positive", "Wins", "Reward", "KL, nats"),
-    *("Distinct-1", "Distinct-2", "Length"),
+    *(
+        "System",
+        "Length",
+        "Judged positive",
+        "Wins",
+        "Wins at like length",
+        "Reward",
+        "KL, nats",
+        "KL a token",
+    ),
+    *("Distinct-1", "Distinct-2", "Perplexity", "End, nats"),
 ]
 CLASSIFIERS = {
     "classifier": "Pretrained, then finetuned (GPT-1, loss L3)",
@@ -53,19 +62,23 @@ def render(findings: Findings) -> str:
 
     `findings.evaluation` is data/evaluation/evaluation.json:
         prompts   held-out prompts that every system continued
-        systems   base, supervised, distilled, aligned, each with `perplexity`; `positive` (share that the judge finds
-                  positive), `positive_low`, `positive_high`; `win_rate` (against the supervised one by the judge's
-                  score, ties half), `win_rate_low`, `win_rate_high`; `reward`; `kl` (from the supervised one, nats
-                  a sequence); `distinct_1`, `distinct_2`; `length` (tokens). Null where a number makes no sense
-        student   `teacher` and `student`, each `parameters` (without embeddings) and `perplexity`
-        judge     accuracy of the judge on held-out `reviews`, `sentences` (two together), `rotten_tomatoes`
+        systems   base, supervised, distilled, aligned, each with `perplexity` and `end_nats` (people's answers: their
+                  tokens, their end of text); `positive` (share that the judge finds positive), `positive_low`,
+                  `positive_high`; `win_rate` (against the supervised one by the judge's score, ties half),
+                  `win_rate_low`, `win_rate_high`; `matched_win_rate` ... the same of the `matched` prompts, a number,
+                  where the two answers differ by `matched_tokens` at most; `reward`; `kl` (from the supervised one,
+                  nats a sequence), `kl_per_token`; `distinct_1`, `distinct_2`, of as many n-grams of each system as
+                  `ngrams` says; `length` (tokens). Null where a number makes no sense
+        student   `teacher` and `student`, each `parameters` (without embeddings), `perplexity`, `end_nats`
+        judge     how often the judge is right on held-out `reviews`, `sentences` (two together), `rotten_tomatoes`:
+                  each an estimate (intervals.Estimate) by review
     `findings.samples` are the rows of samples.jsonl: `prompt`; each system's continuation under its name; `judge`,
     the judge's probability of positive for each system. `metrics` are metrics/NAME.json by NAME, of which these are
     read by name: finetune `classifier`, accuracies `validation` and `test` of `classifier`, `classifier-scratch` and
-    `naive-bayes`; reward `human`, on real comparisons, `comparisons`, `accuracy`, `accuracy_by_source`,
-    `calibration_error`, `calibration` (rows of `low`, `high`, `count`, `confidence`, `accuracy`). `curves` are the
-    rows of plots/NAME.csv by NAME, or NAME/PART where it holds several trainings; `ancestry` the record of the final
-    model (jokbo.ancestry). `timings`, seconds by stage, and `speeds`, tokens a second `reading` and `writing` of
+    `naive-bayes`; reward `human`, on real comparisons, `comparisons` of `texts`, `accuracy`,
+    `accuracy_by_source`, `calibration_error` (estimates by text), `calibration` (rows of calibration.Bin). `curves` are
+    the rows of plots/NAME.csv by NAME, or NAME/PART where it holds several trainings; `ancestry` the record of the
+    final model (jokbo.ancestry). `timings`, seconds by stage, and `speeds`, tokens a second `reading` and `writing` of
     the supervised and of the distilled system, are of this machine, and empty if unknown. `card` is the data card
     (jokbo.data.card); `profiles`, by name, the metrics of `prepare`, `tokenize` and `pretrain` of other corpora.
     `compared` is family/table.json (jokbo.evaluation.family.table), empty if the family was not run.
@@ -73,6 +86,7 @@ def render(findings: Findings) -> str:
     return page.render(
         "report/report.html.jinja",
         headlines=headlines(findings),
+        evaluation=findings.evaluation,
         tables={table.name: table for table in tables(findings)},
         charts=charts(findings),
         samples=findings.samples[:SAMPLES_SHOWN],
@@ -94,26 +108,31 @@ def headlines(findings: Findings) -> list[dict[str, str]]:
     smaller = f"{share(1 - student['parameters'] / teacher['parameters'])} fewer parameters"
     perplexities = f"perplexity {number(student['perplexity'])} against {number(teacher['perplexity'])}"
     speed = f"{speeds['distilled']['writing'] / speeds['supervised']['writing']:.1f}{TIMES}" if speeds else ""
+    lengths = f"answers of {supervised['length']:.1f} and {aligned['length']:.1f} tokens"
+    alike = f"where both answers are as long within {evaluation['matched_tokens']} tokens {_matched(aligned)}"
+    foretold = reward["accuracy"]
     return [
         {
             "value": f"{share(supervised['positive'])} → {share(aligned['positive'])}",
             "label": "judged positive, before and after PPO",
-            "detail": f"{evaluation['prompts']:,} held-out prompts; a judge that no stage has seen",
+            "detail": f"{lengths}; {evaluation['prompts']:,} held-out prompts; a judge that no stage has seen",
         },
         {
             "value": share(aligned["win_rate"]),
             "label": "of prompts won against the supervised model",
-            "detail": f"95% interval {share(aligned['win_rate_low'])} to {share(aligned['win_rate_high'])}",
+            "detail": f"95% interval {share(aligned['win_rate_low'])} to {share(aligned['win_rate_high'])}; {alike}",
         },
         {
             "value": f"{aligned['kl']:.1f} nats",
             "label": "moved from the supervised model",
-            "detail": f"distinct-2 {aligned['distinct_2']:.2f}, supervised {supervised['distinct_2']:.2f}",
+            "detail": f"{aligned['kl_per_token']:.2f} a token, {aligned['length']:.1f} tokens; distinct-2 "
+            f"{number(aligned['distinct_2'])}, supervised {number(supervised['distinct_2'])}",
         },
         {
-            "value": share(reward["accuracy"]),
+            "value": share(foretold["value"]),
             "label": "of real human comparisons foretold",
-            "detail": f"reward model, {reward['comparisons']:,} comparisons it never saw",
+            "detail": f"95% interval {share(foretold['low'])} to {share(foretold['high'])}: reward model, "
+            f"{reward['comparisons']:,} comparisons of {reward['texts']:,} texts it never saw",
         },
         {
             "value": speed or smaller,
@@ -150,12 +169,14 @@ def tables(findings: Findings) -> list[Table]:
         Table(
             "student",
             "Student against teacher",
-            ["Model", "Parameters", "Perplexity", "Reading, tokens/s", "Writing, tokens/s"],
+            ["Model", "Parameters", "Perplexity", "End, nats", "Reading, tokens/s", "Writing, tokens/s"],
             [
                 [
                     name,
-                    number(evaluation["student"][name]["parameters"]),
-                    number(evaluation["student"][name]["perplexity"]),
+                    *(
+                        number(evaluation["student"][name][measure])
+                        for measure in ("parameters", "perplexity", "end_nats")
+                    ),
                     *(number(findings.speeds.get(system, {}).get(how)) for how in ("reading", "writing")),
                 ]
                 for name, system in (("teacher", "supervised"), ("student", "distilled"))
@@ -164,21 +185,21 @@ def tables(findings: Findings) -> list[Table]:
         Table(
             "judge",
             "How often the judge is right on held-out texts",
-            ["Texts", "Accuracy"],
+            ["Texts", "Accuracy", "Standard error", "Reviews"],
             [
-                ["Whole reviews", percent(judge["reviews"])],
-                ["Two sentences of a review", percent(judge["sentences"])],
-                ["Rotten Tomatoes sentences", percent(judge["rotten_tomatoes"])],
+                ["Whole reviews", *_estimate(judge["reviews"])],
+                ["Two sentences of a review", *_estimate(judge["sentences"])],
+                ["Rotten Tomatoes sentences", *_estimate(judge["rotten_tomatoes"])],
             ],
         ),
         Table(
             "reward",
             f"The reward model on {reward['comparisons']:,} real human comparisons",
-            ["Measure", "Value"],
+            ["Measure", "Value", "Standard error", "Texts"],
             [
-                ["Accuracy", percent(reward["accuracy"])],
-                *([f"on {name}", percent(right)] for name, right in reward["accuracy_by_source"].items()),
-                ["Expected calibration error", percent(reward["calibration_error"])],
+                ["Accuracy", *_estimate(reward["accuracy"])],
+                *([f"on {name}", *_estimate(right)] for name, right in reward["accuracy_by_source"].items()),
+                ["Expected calibration error", *_estimate(reward["calibration_error"])],
             ],
         ),
         *_data_tables(findings.card),
@@ -286,15 +307,22 @@ def _systems(findings: Findings) -> dict[str, Numbers]:
 def _system_row(name: str, system: Numbers) -> list[str]:
     return [
         name,
-        number(system["perplexity"]),
-        _interval(system, "positive"),
-        _interval(system, "win_rate"),
-        number(system["reward"]),
-        number(system["kl"]),
-        number(system["distinct_1"]),
-        number(system["distinct_2"]),
         number(system["length"]),
+        *(_interval(system, measure) for measure in ("positive", "win_rate")),
+        _matched(system),
+        *(number(system[measure]) for measure in ("reward", "kl", "kl_per_token")),
+        *(number(system[measure]) for measure in ("distinct_1", "distinct_2", "perplexity", "end_nats")),
     ]
+
+
+def _matched(system: Numbers) -> str:
+    shown = _interval(system, "matched_win_rate")
+    return shown if shown == DASH else f"{shown} of {system['matched']:,}"
+
+
+def _estimate(found: Numbers) -> list[str]:
+    """Value, standard error and number of independent units, as printed."""
+    return [percent(found["value"]), percent(found["standard_error"]), number(found["units"])]
 
 
 def _interval(system: Numbers, name: str) -> str:
