@@ -9,7 +9,7 @@ from typing import Any
 from jokbo.data.formats import DOCUMENT, RAW_SCHEMA
 from jokbo.data.left_out import TOO_LONG, Read
 from jokbo.data.outputs import write_shards
-from jokbo.data.sources import read_source
+from jokbo.data.sources import read_source, reader_of
 from jokbo.files import whole_directory
 from jokbo.secrets import hidden_in
 from tasks.paths import RAW
@@ -30,7 +30,7 @@ def fetch(stage: Stage) -> None:
             for origin, rows in read.sources.items():
                 metrics[f"rows_of/{origin}"] = metrics.get(f"rows_of/{origin}", 0) + rows
             about[name] = hidden_in(source.model_dump()) | {
-                "document": DOCUMENT[getattr(source, "format", "parquet")],
+                "document": DOCUMENT[reader_of(source)],
                 "rows": dict(read.sources),
                 "left_out": dict(read.left_out),
                 "places": read.places,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jokbo.secrets import hidden
+from jokbo.secrets import hidden, hidden_in, hidden_of
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,15 @@ from jokbo.secrets import hidden
 )
 def test_what_may_be_secret_is_hidden_and_nothing_else(text: str, shown: str) -> None:
     assert hidden(text) == shown
+
+
+def test_what_a_driver_repeats_of_a_url_is_hidden_too() -> None:
+    url = "ftp://me:s3cret@host/a?sig=a%2Fb%2Fc%2Fd&v=1"
+    said = "/a?sig=a/b/c/d of me:s3cret@host, 1 time: s3cret, v=1"
+    assert hidden_of(url, said) == "/a?sig=*** of ***@host, 1 time: ***, v=***"
+    assert hidden_of("https://host/a", "said of host") == "said of host"
+
+
+def test_texts_of_a_tree_are_hidden() -> None:
+    tree = {"a": ["ftp://me:s3cret@host", 1, None], "b": {"c": "text"}}
+    assert hidden_in(tree) == {"a": ["ftp://***@host", 1, None], "b": {"c": "text"}}

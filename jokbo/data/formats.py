@@ -21,6 +21,8 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
+from itertools import chain
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
@@ -57,8 +59,8 @@ def read_rows(
 ) -> Iterator[Row | None]:
     """The rows of one file, in order; None for each whose text is longer than `maximum` bytes.
 
-    place: what errors call the file; its suffix tells how the file is compressed. columns: a column of
-    RAW_SCHEMA -> the field that holds it. source: whose rows they are where no field says it.
+    place: what errors call the file; its suffix tells how the file is compressed. format: of READERS. columns: a
+    column of RAW_SCHEMA -> the field that holds it. source: whose rows they are where no field says it.
     Raises InputError for a file that cannot be read whole, and for the first record that is no row.
     """
     try:
@@ -87,6 +89,26 @@ def read_txt(
             yield None
         elif text := line.strip():
             yield f"{place}:{number}", {"text": text}
+
+
+def read_paragraphs(
+    stream: BinaryIO, place: str, columns: Mapping[str, str], maximum: int, *, whole: bool = False
+) -> Iterator[Record | None]:
+    """One document a paragraph, divided by blank lines, or the `whole` file, in a field `text`."""
+    lines: list[str] = []
+    size, begin = 0, 1
+    for number, line, too_long in chain(_lines(stream, place, maximum), [(0, "", False)]):
+        if line.strip() or (whole and number):
+            begin = begin if size else number
+            size += maximum + 1 if too_long else len(line.encode())
+            if size <= maximum:
+                lines.append(line)
+        elif size > maximum:
+            yield None
+        elif text := "".join(lines).strip():
+            yield f"{place}:{begin}", {"text": text}
+        if not line.strip() and not (whole and number):
+            lines, size = [], 0
 
 
 def read_csv(
@@ -204,6 +226,8 @@ def read_icwsm2014(
 
 READERS: dict[str, Callable[..., Iterator[Record | None]]] = {
     "txt": read_txt,
+    "txt/paragraph": read_paragraphs,
+    "txt/file": partial(read_paragraphs, whole=True),
     "jsonl": read_jsonl,
     "csv": read_csv,
     "parquet": read_parquet,
@@ -211,6 +235,8 @@ READERS: dict[str, Callable[..., Iterator[Record | None]]] = {
 }
 DOCUMENT = {  # what of a file is one document, as the data card says it
     "txt": "a line",
+    "txt/paragraph": "a paragraph",
+    "txt/file": "a file",
     "jsonl": "a line",
     "csv": "a record",
     "parquet": "a row",

@@ -83,5 +83,7 @@ def check_kind(head: bytes, place: str, wanted: str) -> None:
         what, suffix = kinds[0]
         advice = f"name it {suffix}, or convert it" if suffix else "convert it, or take it out"
         raise InputError(f"{place} is {what} by its first bytes, not {wanted}: {advice}")
+    if wanted == "text" and b"\n" not in head and head.strip().count(b"\r"):
+        raise InputError(f"{place} ends its lines with a carriage return alone: convert them to line feeds")
     if wanted == "text" and len(head) >= 32 and head[0] < 254 and head.count(0) > 0.4 * len(head):
         raise InputError(f"{place} has a NUL for every other byte, as UTF-16 has: convert the file to UTF-8")

@@ -30,7 +30,7 @@ from jokbo.data import formats
 from jokbo.data.files import local_files, remote_files
 from jokbo.data.left_out import EMPTY, TOO_LONG, LeftOut
 from jokbo.errors import InputError
-from jokbo.secrets import hidden
+from jokbo.secrets import hidden, hidden_of
 
 if TYPE_CHECKING:
     from jokbo.params import FilesSource, HubSource, PackageSource
@@ -54,17 +54,18 @@ def read_source(
     formats.check_source(name, "fetch.sources")
     rows = _hub_rows if source.kind == "hub" else _file_rows
     held, long, empty = 0, 0, []
+    url = getattr(source, "paths", "")
     try:
         for row in rows(name, source, downloads, maximum_bytes):
             if isinstance(row, LeftOut):
-                row = LeftOut(hidden(row.place), row.reason)
+                row = LeftOut(hidden_of(url, row.place), row.reason)
                 long += row.reason == TOO_LONG
                 empty += [row.place] * (row.reason == EMPTY)
             else:
                 held += 1
             yield row
     except InputError as error:
-        raise InputError(hidden(str(error))) from None
+        raise InputError(hidden_of(url, str(error))) from None
     if empty and not held and not long:
         what = (
             f"{empty[0]} is empty" if len(empty) == 1 else f"all {len(empty)} files are empty, as {empty[0]}"
@@ -75,10 +76,18 @@ def read_source(
         raise InputError(f"fetch.sources.{name} holds {limit}: correct it or take it out")
 
 
+def reader_of(source: PackageSource | FilesSource | HubSource) -> str:
+    """Which of `formats.READERS` a source needs; a hub's rows are as Parquet's."""
+    if source.kind == "hub":
+        return "parquet"
+    return f"txt/{source.documents}" if source.documents not in (None, "line") else source.format
+
+
 def _file_rows(
     name: str, source: PackageSource | FilesSource, downloads: Path, maximum_bytes: int
 ) -> Iterator[formats.Row | LeftOut]:
     columns = _columns(source.columns)
+    reader = reader_of(source)
     if source.kind == "package":
         files = _package_files(source, downloads)
         if source.format == "icwsm2014":
@@ -94,7 +103,7 @@ def _file_rows(
         place, file = found
         empty = True
         if file.stat().st_size:
-            for row in formats.read_rows(file, place, source.format, columns, name, maximum_bytes):
+            for row in formats.read_rows(file, place, reader, columns, name, maximum_bytes):
                 empty = False
                 yield row or LeftOut(place, TOO_LONG)
         if empty:

@@ -19,21 +19,30 @@ class Source(Section):
     language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]  # ISO 639
 
 
-class PackageSource(Source):
+class OfFiles(Source):
+    columns: Columns | None = None
+    documents: Literal["line", "paragraph", "file"] | None = None  # what is one in a txt; if nothing: a line
+
+    @model_validator(mode="after")
+    def of_text(self) -> OfFiles:
+        if self.documents and self.format != "txt":
+            raise ValueError(f"documents is for txt: in {self.format} each row is one")
+        return self
+
+
+class PackageSource(OfFiles):
     kind: Literal["package"]
     requirement: Requirement
     sha256: Sha256
     member: str
     format: Literal["txt", "jsonl", "csv", "parquet", "icwsm2014"]
-    columns: Columns | None = None
 
 
-class FilesSource(Source):
+class FilesSource(OfFiles):
     kind: Literal["files"]
     paths: str  # a file, a folder or a glob below data/local, or an fsspec URL
     sha256: Sha256 | None = None  # of the one file that a URL names
     format: Literal["txt", "jsonl", "csv", "parquet"]
-    columns: Columns | None = None
 
     @model_validator(mode="after")
     def pinned(self) -> FilesSource:

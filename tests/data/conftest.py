@@ -69,15 +69,15 @@ def package(digest: str, **changed: object) -> SimpleNamespace:
         "sha256": digest,
         "member": "toy_texts/reviews.csv",
         "format": "csv",
+        "documents": None,
         "columns": {"text": "text", "label": "label", "source": "source"},
     }
     return SimpleNamespace(**(settings | changed))
 
 
-def files(
-    paths: str, format: str, columns: dict[str, str] | None = None, sha256: str | None = None
-) -> SimpleNamespace:
-    return SimpleNamespace(kind="files", paths=paths, format=format, columns=columns, sha256=sha256)
+def files(paths: str, format: str, columns: dict[str, str] | None = None, **changed: str) -> SimpleNamespace:
+    settings = {"kind": "files", "paths": paths, "format": format, "columns": columns}
+    return SimpleNamespace(**(settings | {"sha256": None, "documents": None} | changed))
 
 
 def hub(dataset: Path, **changed: object) -> SimpleNamespace:

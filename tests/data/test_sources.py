@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import os
 import shutil
 import threading
 from functools import partial
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jokbo.data.left_out import LeftOut
+from jokbo.data.left_out import LeftOut, Read
 from jokbo.data.sources import download, read_source
 from jokbo.errors import InputError
 from tests.data.conftest import CSV, files, hub, local, package, sha256, tar_gz
@@ -192,6 +193,165 @@ def test_too_long_texts_are_told_from_none(project):
         read("mine", files("b.txt", "txt"), 10)
 
 
+def read_all(source):
+    """The texts, and the line that says what was left out."""
+    read = Read()
+    return [row["text"] for row in read.taken(read_source("mine", source, DOWNLOADS, 1000))], read.line()
+
+
+@pytest.mark.parametrize(
+    "paths", ["corpus", "corpus/*", "corpus/*/*.txt", "corpus/**/*.txt", "corpus/more", "corpus/more/b.txt"]
+)
+def test_a_linked_folder_is_refused_however_it_is_named(project, paths):
+    local("corpus/a.txt", b"one\n")
+    Path("elsewhere").mkdir()
+    Path("elsewhere/b.txt").write_text("two\n")
+    os.symlink(Path("elsewhere").resolve(), "data/local/corpus/more")
+    said = r"data/local/corpus/more is a link to a folder, .*DVC would see no change: put a copy in its place"
+    with pytest.raises(InputError, match=said):
+        read("mine", files(paths, "txt"))
+    assert read_all(files("corpus/*.txt", "txt"))[0] == ["one"]  # the link has no part in it
+    assert read_all(files(f"file://{Path('elsewhere').resolve()}/", "txt"))[0] == ["two"]
+
+
+@pytest.mark.parametrize("paths", ["corpus", "corpus/**/*.txt"])
+def test_links_that_lead_round_in_circles_are_refused(project, paths):
+    local("corpus/a.txt", b"one\n")
+    os.symlink(".", "data/local/corpus/loop")
+    os.symlink(".", "data/local/corpus/loop2")
+    with pytest.raises(InputError, match=r"data/local/corpus/loop2? is a link to a folder"):
+        read("mine", files(paths, "txt"))
+
+
+def test_linked_folders_below_a_url_of_this_machine(project):
+    Path("texts").mkdir()
+    Path("texts/a.txt").write_text("one\n")
+    os.symlink(".", "texts/loop")
+    for url in ("/texts/", "/texts/**/*.txt"):
+        with pytest.raises(InputError, match=r"texts/loop is a link to a folder"):
+            read("mine", files(f"file://{project}{url}", "txt"))
+
+
+@pytest.mark.parametrize("paths", ["corpus", "corpus/*.txt", "corpus/**"])
+def test_a_file_that_several_links_lead_to_is_read_once(project, paths):
+    local("corpus/a.txt", b"one\n")
+    os.symlink("a.txt", "data/local/corpus/b.txt")
+    found, line = read_all(files(paths, "txt"))
+    assert (found, line) == (["one"], "1 file passed over, a link to a file that is read (b.txt)")
+
+
+@pytest.mark.parametrize("paths", ["corpus", "corpus/*.txt", "corpus/b.txt"])
+def test_links_to_nothing_and_pipes(project, paths):
+    local("corpus/a.txt", b"one\n")
+    for leads, said in (("nowhere", "mend it"), ("../../.git/annex/objects/x", "`git annex get`")):
+        os.symlink(leads, "data/local/corpus/b.txt")
+        with pytest.raises(
+            InputError, match=rf"corpus/b\.txt is a link to {leads}, which is not there: {said}"
+        ):
+            read("mine", files(paths, "txt"))
+        os.unlink("data/local/corpus/b.txt")
+    os.mkfifo("data/local/corpus/b.txt")
+    with pytest.raises(InputError, match=r"corpus/b\.txt is no file \(a pipe"):
+        read("mine", files(paths, "txt"))
+
+
+def test_a_name_with_wildcards_in_it_is_that_file(project):
+    local("a[1].txt", b"one\n")
+    local("a1.txt", b"two\n")
+    assert texts("a[1].txt", "txt") == ["one"]
+
+
+MAC = b"\0\5\x16\7\0\2\0\0Mac OS X        \xb0"
+
+
+@pytest.mark.parametrize("paths", ["corpus", "corpus/**/*", "file"])
+def test_what_is_no_data_is_passed_over_and_said(project, paths):
+    for name, content in {
+        "part-0.jsonl": b'{"text": "one"}\n',
+        "part-1.jsonl": b"",
+        "part-2.jsonl.gz": gzip.compress(b""),
+        "_SUCCESS": b"",
+        "_temporary/0/part-9.jsonl": b'{"text": "not committed"}\n',
+        "~$part-0.jsonl": b"\5user",
+        "Thumbs.db": b"\xd0\xcf",
+    }.items():
+        local(f"corpus/{name}", content)
+    if paths != "corpus/**/*":  # which matches no name that begins with a dot
+        local("corpus/._part-0.jsonl", MAC)
+        local("corpus/.part-0.jsonl.swp", b"b0VIM")
+        local("corpus/.ipynb_checkpoints/part-0.jsonl", b'{"text": "old"}\n')
+        local("corpus/notes.md", b"# about")
+    paths = f"file://{project}/data/local/corpus/" if paths == "file" else paths
+    read_ = Read()
+    rows = list(read_.taken(read_source("mine", files(paths, "jsonl"), DOWNLOADS, 1000)))
+    assert [row["text"] for row in rows] == ["one"]
+    assert read_.left_out["empty"] == 2
+    assert (read_.left_out["Spark's"], read_.left_out["an editor's or a system's"]) == (2, 2)
+    if "corpus/**" not in paths:
+        assert (read_.left_out["macOS's"], read_.left_out["hidden"]) == (1, 2)
+        assert read_.left_out["not .jsonl"] == 1
+        assert "1 file passed over, not .jsonl (notes.md)" in read_.line()
+    assert "2 files passed over, empty (part-1.jsonl, part-2.jsonl.gz)" in read_.line()
+
+
+def test_what_is_passed_over_at_a_url(project, memory):
+    memory.pipe(
+        {"/in/a.txt": b"one", "/in/._a.txt": MAC, "/in/b.csv": b"text\n", "/in/_temporary/c.txt": b"x"}
+    )
+    found, line = read_all(files("memory://in/", "txt"))
+    assert found == ["one"]
+    for part in ("macOS's (._a.txt)", "Spark's (c.txt)", "not .txt (b.csv)"):
+        assert f"1 file passed over, {part}" in line
+
+
+def test_a_folder_that_a_glob_matches_is_named(project):
+    local("corpus/a.txt", b"one\n")
+    local("corpus/more/b.txt", b"two\n")
+    assert read_all(files("corpus/*", "txt")) == (["one"], "1 file passed over, a folder (more)")
+    assert read_all(files("corpus/**", "txt")) == (["one", "two"], "")
+
+
+def test_a_folder_with_nothing_of_the_format_says_what_there_is(project):
+    local("corpus/._a.txt", MAC)
+    with pytest.raises(InputError, match=r"no file is \.txt in data/local/corpus: .*_a\.txt is macOS's"):
+        read("mine", files("corpus", "txt"))
+
+
+def test_a_dvc_file_stands_for_what_is_not_there(project):
+    local("corpus/a.txt", b"one\n")
+    local("corpus/a.txt.dvc", b"outs:\n- md5: 0\n")
+    assert read_all(files("corpus", "txt"))[0] == ["one"]
+    local("corpus/b.txt.dvc", b"outs:\n- md5: 0\n")
+    with pytest.raises(
+        InputError, match=r"corpus/b\.txt\.dvc stands for a file that is not there: `dvc pull"
+    ):
+        read("mine", files("corpus", "txt"))
+
+
+def test_files_that_are_all_empty(project):
+    local("corpus/a.txt", b"")
+    local("corpus/b.txt", b" \n")
+    with pytest.raises(InputError, match=r"all 2 files are empty, as data/local/corpus/a\.txt: fill it"):
+        read("mine", files("corpus", "txt"))
+
+
+@pytest.mark.parametrize(
+    ("documents", "found"),
+    [
+        ("line", ["one", "two", "three"]),
+        ("paragraph", ["one\ntwo", "three"]),
+        ("file", ["one\ntwo\n \n\nthree"]),
+    ],
+)
+def test_what_a_document_of_a_txt_is(project, documents, found):
+    local("a.txt", b"\n\none\ntwo\n \n\nthree\n\n")
+    assert texts("a.txt", "txt", documents=documents) == found
+    local("b.txt", b"one\n\n" + b"long " * 9 + b"\n" + b"long " * 9)
+    long = {"line": ["one", None, None], "paragraph": ["one", None], "file": [None]}[documents]
+    source = files("*.txt", "txt", documents=documents)
+    assert [row and row["text"] for row in read("mine", source, 20)] == found + long
+
+
 @pytest.mark.parametrize(
     ("name", "format", "content"),
     [
@@ -244,6 +404,10 @@ def memory():
     filesystem.rm("/", recursive=True)
 
 
+class Served(str):
+    tokens: set[str | None]  # what requests had as X-Token
+
+
 @pytest.fixture
 def server(tmp_path):
     """URL of a server of this machine, of the files below tmp_path/served."""
@@ -253,6 +417,7 @@ def server(tmp_path):
             pass
 
         def do_GET(self):
+            served.tokens.add(self.headers["X-Token"])
             if self.path == "/cut.txt":
                 self.send_response(200)
                 self.send_header("Content-Length", "1000")
@@ -264,7 +429,9 @@ def server(tmp_path):
     handler = partial(Handler, directory=tmp_path / "served")
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as serving:
         threading.Thread(target=serving.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{serving.server_port}"
+        served = Served(f"http://127.0.0.1:{serving.server_port}")
+        served.tokens = set()
+        yield served
         serving.shutdown()
 
 
@@ -275,8 +442,8 @@ def serve(project, **contents):
         path.write_bytes(content)
 
 
-def texts(paths, format, sha256=None):
-    return [row["text"] for row in read("mine", files(paths, format, sha256=sha256))]
+def texts(paths, format, sha256=None, **changed):
+    return [row["text"] for row in read("mine", files(paths, format, sha256=sha256, **changed))]
 
 
 def test_urls_of_a_file_a_glob_and_a_folder(project, memory):
@@ -354,6 +521,23 @@ def test_bad_urls(project, memory, paths, sha256, said):
     with pytest.raises(InputError, match=said) as caught:
         texts(paths, "txt", sha256)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/a.txt", "s3://bucket/*.txt", "memory://a.txt"])
+def test_no_line_shows_a_password_or_a_signature(project, memory, url):
+    memory.pipe("/a.txt", b"\xff")
+    url = url.replace("://", "://me:s3cret@") + "?X-Amz-Signature=s1gned"
+    with pytest.raises(InputError, match=r"fetch\.sources\.mine: \w+://\S*\*\*\*") as caught:
+        texts(url, "txt")
+    assert "s3cret" not in str(caught.value)
+    assert "s1gned" not in str(caught.value)
+
+
+def test_what_is_sent_to_a_server_may_stand_in_fsspecs_own_settings(project, server, monkeypatch):
+    monkeypatch.setitem(fsspec.config.conf, "http", {"client_kwargs": {"headers": {"X-Token": "s3cret"}}})
+    serve(project, a_txt=b"one\n")
+    assert texts(f"{server}/a.txt", "txt") == ["one"]
+    assert server.tokens == {"s3cret"}
 
 
 @pytest.mark.parametrize(
