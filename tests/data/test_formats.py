@@ -28,12 +28,17 @@ def zipped(*contents: bytes, folder: bool = False) -> bytes:
     return stream.getvalue()
 
 
-def parquet(**columns) -> bytes:
+def parquet_of(table: pa.Table) -> bytes:
     stream = io.BytesIO()
-    pq.write_table(pa.table(columns), stream)
+    pq.write_table(table, stream)
     return stream.getvalue()
 
 
+def parquet(**columns) -> bytes:
+    return parquet_of(pa.table(columns))
+
+
+TWICE = parquet_of(pa.Table.from_arrays([pa.array(["x"]), pa.array(["y"])], names=["text", "text"]))
 PACKED = {
     "": lambda content: content,
     ".gz": gzip.compress,
@@ -123,6 +128,77 @@ def test_zip_with_a_password(read):
         content[content.index(header) + flags] |= 1
     with pytest.raises(InputError, match=r"a\.txt\.zip cannot be read \(.*encrypted"):
         read("a.txt.zip", bytes(content))
+
+
+def test_what_macos_adds_to_a_zip_is_not_a_second_file(read):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("a.txt", b"one\n")
+        archive.writestr("__MACOSX/._a.txt", b"\0\5\x16\7")
+        archive.writestr(".DS_Store", b"\0\0\0\1Bud1")
+    assert texts(read("a.txt.zip", stream.getvalue())) == ["one"]
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+LOGIN = b"<!DOCTYPE html>\n<html><head><title>Log in</title></head>\n</html>\n"
+DENIED = b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code></Error>'
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (LFS, "is a git-lfs pointer, .*`git lfs pull`"),
+        (b"/annex/objects/MD5E-s1--0.txt\n", "is a git-annex pointer, .*`git annex get`"),
+        (b"../.git/annex/objects/a/b/c", "is a git-annex pointer"),
+        (b"outs:\n- md5: 0\n  size: 3\n", r"is a \.dvc file, .*`dvc pull`"),
+        (b"md5: 0\nfrozen: true\ndeps:\n- path: x\n", r"is a \.dvc file"),
+        (LOGIN, "is a web page"),
+        (b"\xef\xbb\xbf \n<!-- -->\n<HTML lang='en'>\n", "is a web page"),
+        (DENIED, r"is a store's refusal \(AccessDenied\)"),
+    ],
+)
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst", ".zip"])
+def test_what_stands_where_data_should_be(read, content, said, format, suffix):
+    for packed in (content, PACKED[suffix](content)):
+        with pytest.raises(InputError, match=rf"a\.{format}{suffix} {said}"):
+            read(f"a.{format}{suffix}", packed)
+
+
+def test_documents_of_html_are_data(read):
+    content = b"<html><body>one</body></html>\n<html><body>two</body></html>\n"
+    assert len(read("a.txt", content)) == 2
+    assert len(read("a.txt", b"version https://git-lfs.example/spec\nouts: none\n")) == 2
+    with pytest.raises(InputError, match=r"https://host/a\.txt is a web page"):
+        read("https://host/a.txt", content)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (PACKED[".gz"](b"one\n"), r"is gzip by its first bytes, not text: name it \.gz"),
+        (PACKED[".zst"](b"one\n"), "is Zstandard by"),
+        (PACKED[".xz"](b"one\n"), "is xz by"),
+        (PACKED[".bz2"](b"one\n"), "is bzip2 by"),
+        (PACKED[".zip"](b"one\n"), "is a zip"),
+        (FORMATS["parquet"], "is Parquet by"),
+        (b"\0\5\x16\7\0\2\0\0Mac OS X        \xb0", "is macOS's companion of a file"),
+        (b"%PDF-1.7\n", "is PDF by"),
+        (b"a" * 257 + b"ustar\0" + b"\0" * 600, "is a tar archive by"),
+        ("any words at all, as before\n".encode("utf-16-le"), "has a NUL for every other byte"),
+        (b"one\rtwo\rthree\r", "ends its lines with a carriage return alone"),
+    ],
+)
+@pytest.mark.parametrize("format", TEXT_FORMATS)
+def test_other_kinds_of_files_than_text(read, content, said, format):
+    for suffix in ("", ".gz"):
+        with pytest.raises(InputError, match=rf"a\.{format}{suffix} {said}"):
+            read(f"a.{format}{suffix}", PACKED[suffix](content))
+
+
+def test_other_kinds_of_files_than_parquet(read):
+    with pytest.raises(InputError, match=r"a\.parquet is gzip by its first bytes, not Parquet: name it \.gz"):
+        read("a.parquet", gzip.compress(FORMATS["parquet"]))
 
 
 @pytest.mark.parametrize("format", TEXT_FORMATS)
@@ -231,7 +307,11 @@ def test_parquet_that_is_not_utf_8(read):
         ("a.csv", b"review,stars\nx,1\n", r"a\.csv has no column 'text': it has 'review', 'stars'"),
         ("a.csv", b"id,text\n1\n", r"a\.csv:2 has 1 fields, not 2"),
         ("a.csv", b'id,text\n1,"a\nb"\n1,one, two\n', r"a\.csv:4 has 3 fields, not 2: quote the text"),
+        ("a.csv", b"text,label,text\nx,1,y\n", r"a\.csv has 2 columns 'text': rename all but one"),
+        ("a.csv", b"text;label\nx;1\n", r"a\.csv: its fields are divided by ';': divide them by commas"),
         ("a.jsonl", b'{"text": "x"}\n{"text": \n', r"a\.jsonl:2 is not JSON"),
+        ("a.jsonl", b'{"text": "x", "text": "y"}\n', r"a\.jsonl:1 is not JSON: two keys .* are 'text'"),
+        ("a.jsonl", b'[\n{"text": "x"}\n]\n', r"a\.jsonl:1 is not JSON: .*an object a line, not an array"),
         ("a.jsonl", b"[" * 100_000, r"a\.jsonl:1 is not JSON"),
         ("a.jsonl", b'["text"]\n', r"a\.jsonl:1 holds list, not an object"),
         ("a.jsonl", b'{"body": "x"}\n', r"a\.jsonl:1 has no column 'text': it has 'body'"),
@@ -240,6 +320,7 @@ def test_parquet_that_is_not_utf_8(read):
         ("a.jsonl", b'{"text": "\\ud800"}\n', r"a\.jsonl:1: the text has half a surrogate pair"),
         ("a.parquet", b"PAR1 and no more", r"a\.parquet is not a whole parquet file"),
         ("a.parquet", FORMATS["parquet"][:-20], r"a\.parquet is not a whole parquet file"),
+        ("a.parquet", TWICE, r"a\.parquet has 2 columns 'text': rename all but one"),
         ("a.parquet", parquet(body=["x"]), r"a\.parquet has no column 'text': it has 'body'"),
         ("a.parquet", parquet(text=["x", None]), r"a\.parquet, row 2: column 'text' is None, not text"),
         ("a.parquet", parquet(text=[b"x"]), r"a\.parquet, row 1: column 'text' is b'x', not text"),
@@ -251,9 +332,45 @@ def test_bad_files(read, name, content, said):
     assert "\n" not in str(caught.value)
 
 
-def test_bad_label(read):
-    with pytest.raises(InputError, match=r"a\.csv:2: label is '5': write 0"):
-        read("a.csv", b"text,label\nx,5\n", {"label": "label"})
+@pytest.mark.parametrize(
+    ("written", "label"),
+    [
+        *(("0", 0), ('"0.0"', 0), ("1.0", 1), ('"1"', 1), ('" 1 "', 1), ("true", 1)),
+        *((nothing, None) for nothing in ("null", '""', '" "', "-1", '"-1.0"', "NaN")),
+    ],
+)
+def test_ways_to_write_a_label(read, written, label):
+    rows = read("a.jsonl", b'{"text": "x", "label": %s}\n' % written.encode(), {"label": "label"})
+    assert [row["label"] for row in rows] == [label]
+
+
+@pytest.mark.parametrize("written", ["5", "0.5", '"5"', '"nan"', '"positive"', "[1]", "Infinity"])
+def test_bad_label(read, written):
+    with pytest.raises(InputError, match=r"a\.jsonl:1: label is .*: write 0"):
+        read("a.jsonl", b'{"text": "x", "label": %s}\n' % written.encode(), {"label": "label"})
+
+
+def test_a_row_that_names_no_source_is_of_the_whole_files(read):
+    rows = read("a.jsonl", b'{"text": "x", "from": null}\n{"text": "y", "from": "b"}\n', {"source": "from"})
+    assert [row["source"] for row in rows] == ["mine", "b"]
+    assert read("a.csv", b"text,from\nx,\n", {"source": "from"})[0]["source"] == "mine"
+    assert (
+        read("a.parquet", parquet(text=["x"], source=pa.nulls(1)), {"source": "source"})[0]["source"]
+        == "mine"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"text": "x", "source": 3}\n', r"a\.jsonl:1: source is 3, not text"),
+        (b'{"text": "x", "source": ["b"]}\n', r"a\.jsonl:1: source is \['b'\], not text"),
+        (b'{"text": "x", "source": "%s"}\n' % (b"b" * 101), r"a\.jsonl:1: 'b{80}' is no name for a source"),
+    ],
+)
+def test_a_source_that_is_no_name(read, content, said):
+    with pytest.raises(InputError, match=said):
+        read("a.jsonl", content, {"source": "source"})
 
 
 def test_ratings_are_kept_and_checked(read):

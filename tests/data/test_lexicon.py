@@ -18,3 +18,22 @@ def test_words_and_their_means(wheel, tmp_path):
 def test_package_without_a_lexicon(wheel, tmp_path):
     with pytest.raises(InputError, match=r"toy-texts==1\.0 is no zip with a file \S*lexicon\.txt: pin one"):
         valences("toy-texts==1.0", wheel({"toy/other.txt": b""}), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (
+            {"toy/vader_sentiment_lexicon.txt": b"good and bad\n"},
+            r"\S*lexicon\.txt is no lexicon \(not enough",
+        ),
+        ({"toy/vader_sentiment_lexicon.txt": b"good\tvery\n"}, r"\S*lexicon\.txt is no lexicon \(could not"),
+        (
+            dict.fromkeys(("a/vader_sentiment_lexicon.txt", "b/vader_sentiment_lexicon.txt"), b""),
+            "holds 2 files",
+        ),
+    ],
+)
+def test_package_with_another_kind_of_lexicon(wheel, tmp_path, files, said):
+    with pytest.raises(InputError, match=rf"toy-texts==1\.0:? {said}.*: pin a"):
+        valences("toy-texts==1.0", wheel(files), tmp_path)

@@ -72,6 +72,19 @@ def test_package_without_korean(wheel, tmp_path):
         english_korean("toy-texts==1.0", wheel({"a.po": b""}), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("catalogue", "said"),
+    [
+        (b'msgid "\xff"\n', "is no catalogue"),
+        (rb'msgid "a\q"', "is no catalogue"),
+        (b'msgid "a"\nmsgstr ""\n', "translates no message"),
+    ],
+)
+def test_package_with_another_kind_of_catalogue(wheel, tmp_path, catalogue, said):
+    with pytest.raises(InputError, match=rf"toy-texts==1\.0: \S*\.po {said}.*: pin another package"):
+        english_korean("toy-texts==1.0", wheel({"a/locale/ko_KR/LC_MESSAGES/a.po": catalogue}), tmp_path)
+
+
 @pytest.mark.slow
 def test_the_real_package_has_about_three_thousand_pairs(tmp_path):
     pinned = params.load(Path(__file__).parents[2] / "params.yaml").family_text.translations

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from datasets import load_from_disk
+from pydantic import ValidationError
 from transformers import AutoTokenizer
 
 from jokbo import params, tracking
@@ -129,6 +130,53 @@ def test_a_stage_that_was_killed_goes_on_with_the_shards_that_are_done(project):
     prepare(stage("prepare", {"splits": SHARES}))
     assert contents(project) == before
     assert [path for path in done if path.stat().st_mtime_ns != done[path]] == [lost]
+
+
+def test_what_fetch_leaves_out_is_counted_and_said(project, capsys):
+    Path("data/local/more.csv").write_text(
+        "text,label,from\nA film.,1,\nA play.,0,stage\n" + "x" * 99 + ",1,\n"
+    )
+    Path("data/local/empty.csv").touch()
+    Path("data/local/._films.csv").write_bytes(b"\0\5\x16\7")
+    Path("data/local/films.csv").write_text("text,label,from\nOnce more a film.,0,screen\n")
+    columns = {"text": "text", "label": "label", "source": "from"}
+    mine = MINE | {"paths": ".", "columns": columns}
+    fetch(stage("fetch", {"sources": {"mine": mine}, "maximum_bytes": 50}))
+    assert json.loads((METRICS / "fetch.json").read_text()) == {
+        "rows/mine": 3,
+        "rows_of/mine": 1,
+        "rows_of/screen": 1,
+        "rows_of/stage": 1,
+        "too_long/mine": 1,
+        "files_passed_over/mine": 2,
+    }
+    about = json.loads((RAW / "sources.json").read_text())["mine"]
+    assert about["rows"] == {"mine": 1, "screen": 1, "stage": 1}
+    assert about["left_out"] == {"too long": 1, "empty": 1, "macOS's": 1}
+    assert about["document"] == "a record"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("jokbo: fetch.sources.mine: ")
+    for part in (
+        "1 text longer than fetch.maximum_bytes (data/local/more.csv)",
+        "1 file passed over, empty (empty.csv)",
+        "1 file passed over, macOS's (._films.csv)",
+    ):
+        assert part in line
+
+
+def test_a_document_may_be_a_file_of_text(project):
+    Path("data/local/one.txt").write_text("A film.\n\nOf two paragraphs.\n")
+    whole = MINE | {"paths": "*.txt", "format": "txt", "columns": None, "documents": "file"}
+    fetch(stage("fetch", {"sources": {"mine": whole}}))
+    assert load_from_disk(RAW / "mine")["text"][:] == ["A film.\n\nOf two paragraphs."]
+    assert json.loads((RAW / "sources.json").read_text())["mine"]["document"] == "a file"
+    with pytest.raises(ValidationError, match="documents is for txt: in csv each row is one"):
+        stage("fetch", {"sources": {"mine": MINE | {"documents": "file"}}})
+
+
+def test_a_source_that_is_whole_says_nothing(project, capsys):
+    fetch(stage("fetch", {"sources": {"mine": MINE}}))
+    assert capsys.readouterr().err == ""
 
 
 def test_one_bad_source_leaves_nothing_of_the_good_ones(project):
