@@ -72,12 +72,12 @@ class Run:
         if self._client is not None:
             self._client.set_tag(self.id, name, value)
 
-    def artifact(self, path: Path, folder: str | None = None) -> None:
-        """Keep a copy of a file or of a folder in the run, under `folder` of its artifacts."""
+    def artifact(self, path: Path) -> None:
+        """Keep a copy of a file or of a folder in the run."""
         if self._client is None:
             return
         log = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
-        log(self.id, str(path), folder)
+        log(self.id, str(path))
 
     def figure(self, figure: Figure, name: str) -> None:
         """Keep a matplotlib figure as the artifact `name` (curves.png, curves.html)."""

@@ -179,7 +179,6 @@ class Tokenizer(Section):
 
 
 class Tokenize(Section):
-    seed: Seed
     tokenizer: Tokenizer
     mix: Mix
     shard_tokens: Positive
