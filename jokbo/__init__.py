@@ -1,7 +1,11 @@
-"""What the stages are made of. Importing it keeps the libraries below quiet; what the user has set stays."""
+"""What the stages are made of. Importing it keeps the libraries below quiet, and gives a user without a name or a home
+(`docker run -u 12345`) both, which they ask for; what the user has set stays."""
 
 import logging
 import os
+import pwd
+import sys
+from pathlib import Path
 
 for _name, _value in {
     "DO_NOT_TRACK": "1",
@@ -21,3 +25,33 @@ for _name, _value in {
 
 # it sets its own level when it is imported, to warn of there being no GPU
 logging.getLogger("DeepSpeed").addFilter(lambda record: record.levelno >= logging.ERROR)
+
+
+def _name() -> None:
+    """Names a user whom the system does not: getpass.getuser reads LOGNAME first."""
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        os.environ.setdefault("LOGNAME", f"uid{os.getuid()}")
+
+
+def _home() -> None:
+    """Puts the home into this folder's .jokbo where there is none that can be written to, and says so."""
+    try:
+        found = Path.home()
+        if found.is_dir() and os.access(found, os.W_OK):
+            return
+        why = f"{found} can't be written to"
+    except RuntimeError:
+        why = "there is none"
+    home = Path(".jokbo/home").resolve()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return  # nothing can be written here either, which whoever writes first says
+    os.environ["HOME"] = str(home)
+    print(f"jokbo: HOME is now {home}: {why}", file=sys.stderr)
+
+
+_name()
+_home()

@@ -6,6 +6,7 @@ and found again in dvc.lock afterwards. DVC keeps the function private; this fil
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ from tasks import STARTED, lockfile
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
+
+# DVC needs git unless its settings say otherwise; a source archive has no `.git`
+if not any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents)):
+    os.environ.setdefault("DVC_SYSTEM_CONFIG_DIR", str(Path(__file__).with_name("without_git")))
 
 
 @dataclass(frozen=True)

@@ -205,11 +205,7 @@ def _sweep(name: str, identity: Identity) -> None:
 
 
 def _tags(name: str, identity: Identity) -> dict[str, str]:
-    tags = {
-        "stage": name,
-        "git.commit": _git("rev-parse", "-q", "--verify", "HEAD"),
-        "git.dirty": str(bool(_git("status", "-s", "--", ":/", *WRITTEN))),
-    }
+    tags = {"stage": name, **_version()}
     tags |= {f"dep.{path}": hash for path, hash in identity.deps.items()}
     if PARENT_RUN in os.environ:
         tags["mlflow.parentRunId"] = os.environ[PARENT_RUN]
@@ -218,6 +214,25 @@ def _tags(name: str, identity: Identity) -> dict[str, str]:
     return tags
 
 
+def _version() -> dict[str, str]:
+    """The commit, and whether anything differs from it; or that they are unknown, and why."""
+    try:
+        if not _git("ls-files", "--", "dvc.yaml"):
+            raise LookupError("this project is in no commit")
+        return {
+            "git.commit": _git("rev-parse", "HEAD"),
+            "git.dirty": str(bool(_git("status", "-s", "--", ":/", *WRITTEN))),
+        }
+    except LookupError as error:
+        return {"git.commit": f"unknown ({error})", "git.dirty": "unknown"}
+
+
 def _git(*arguments: str) -> str:
-    result = subprocess.run(["git", *arguments], capture_output=True, text=True)
+    """What git says. LookupError, with the first line of why, if it can't say."""
+    try:
+        result = subprocess.run(["git", *arguments], capture_output=True, text=True, errors="replace")
+    except OSError as error:
+        raise LookupError(f"no git program: {error.strerror}") from error
+    if result.returncode:
+        raise LookupError(f"git: {result.stderr.strip().partition(chr(10))[0].removeprefix('fatal: ')}")
     return result.stdout.strip()

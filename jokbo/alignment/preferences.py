@@ -108,28 +108,20 @@ def simulated_comparisons(
     raters: Raters,
     *,
     seed: int,
-    pairs_per_prompt: int | None = None,
 ) -> list[Comparison]:
     """Simulated raters' choices between responses to the same prompt, one rater a comparison.
 
-    All pairs of the responses to a prompt, or `pairs_per_prompt` of them drawn at random. The rater reads the
-    response alone: the prompt is common to both. Pairs that nobody could choose between, of equal texts or
-    with an empty one, are left out, so a prompt may have fewer comparisons.
+    All pairs of the responses to a prompt. The rater reads the response alone: the prompt is common to both. Pairs that
+    nobody could choose between, of equal texts or with an empty one, are left out, so a prompt may have fewer.
     """
     pairs = []
-    for index, (prompt, answers) in enumerate(zip(prompts, responses, strict=True)):
+    for prompt, answers in zip(prompts, responses, strict=True):
         stripped = [answer.strip() for answer in answers]
-        candidates = [
+        pairs += [
             (prompt, answers[i], answers[j])
             for i, j in combinations(range(len(answers)), 2)
             if stripped[i] and stripped[j] and stripped[i] != stripped[j]
         ]
-        if pairs_per_prompt is not None and len(candidates) > pairs_per_prompt:
-            drawn = np.random.default_rng([seed, index]).choice(
-                len(candidates), size=pairs_per_prompt, replace=False
-            )
-            candidates = [candidates[i] for i in sorted(drawn)]
-        pairs.extend(candidates)
     if not pairs:
         raise InputError("simulated comparisons: no prompt has two different responses; sample more of them")
     choices = raters.compare([first for _, first, _ in pairs], [second for _, _, second in pairs], seed=seed)

@@ -73,15 +73,10 @@ def assemble(files: Sequence[Path], path: Path, schema: pa.Schema) -> None:
     _describe(path, placed, schema)
 
 
-def save_table(table: pa.Table, path: Path) -> None:
-    """Write one table as a `datasets.Dataset` that `load_from_disk` opens."""
-    _dataset(table).save_to_disk(path, num_shards=1)  # without the number an empty table could not be read
-
-
 def save_tables(tables: Mapping[str, pa.Table], path: Path) -> None:
     """Write tables, one a split, as a `datasets.DatasetDict` that `load_from_disk` opens."""
     splits = DatasetDict({name: _dataset(table) for name, table in tables.items()})
-    splits.save_to_disk(path, num_shards=dict.fromkeys(tables, 1))
+    splits.save_to_disk(path, num_shards=dict.fromkeys(tables, 1))  # else an empty one could not be read
 
 
 def _dataset(table: pa.Table) -> Dataset:

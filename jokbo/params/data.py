@@ -218,7 +218,6 @@ class Tokenizer(Section):
 
 
 class Tokenize(Section):
-    seed: Seed
     tokenizer: Tokenizer
     mix: Mix
     shard_tokens: Positive

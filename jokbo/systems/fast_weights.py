@@ -39,25 +39,12 @@ PAPER_SIZES = {
 }
 
 
-def memory_by_steps(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTE: Tensor, rates_BHT: Tensor, delta: bool) -> Tensor:
-    """What a memory that starts empty gives for each query after its key and value are written, [B, H, T, E]."""
-    weights_BHDE = q_BHTD.new_zeros(*q_BHTD.shape[:2], q_BHTD.shape[-1], v_BHTE.shape[-1])
-    read = []
-    for t in range(q_BHTD.shape[2]):
-        k_BHD, v_BHE = k_BHTD[:, :, t], v_BHTE[:, :, t]
-        if delta:
-            v_BHE = v_BHE - torch.einsum("bhd,bhde->bhe", k_BHD, weights_BHDE)
-        written_BHE = rates_BHT[:, :, t, None] * v_BHE
-        weights_BHDE = weights_BHDE + k_BHD[..., :, None] * written_BHE[..., None, :]
-        read.append(torch.einsum("bhd,bhde->bhe", q_BHTD[:, :, t], weights_BHDE))
-    return torch.stack(read, dim=2)
-
-
 @torch.compiler.disable  # compiled, the gradient of solve_triangular fails on its strides (torch 2.13)
 def memory(
     q_BHTD: Tensor, k_BHTD: Tensor, v_BHTE: Tensor, rates_BHT: Tensor, delta: bool, chunk: int = 64
 ) -> Tensor:
-    """The same as `memory_by_steps`, `chunk` tokens at a time."""
+    """What a memory that starts empty gives for each query after its key and value are written, [B, H, T, E]; `chunk`
+    tokens at a time."""
     weights_BHDE = q_BHTD.new_zeros(*q_BHTD.shape[:2], q_BHTD.shape[-1], v_BHTE.shape[-1])
     read = []
     for q, k, v, rates in zip(

@@ -1,6 +1,6 @@
 """T5 (Raffel et al. 2020, "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer").
 
-New: every task is text in, text out, told apart by a prefix (section 2.4; `text_to_text`, `label_scores`), so that one
+New: every task is text in, text out, told apart by a prefix (section 2.4), so that one
 network, loss and way to decode serves all. The objective that came out best hides 15% of the tokens in spans of 3 on
 average: each span becomes a sentinel of its own, and the target is the spans, each after its sentinel (sections 3.1.4,
 3.3.4, figure 2). The target is short, so it costs less than writing all of the text. The network is pre-norm without
@@ -9,7 +9,7 @@ biases, its norms without a mean, with a learned bias for each bucket of relativ
 
 As in the authors' code the numbers of hidden tokens and of spans are fixed, so that all rows have one shape without
 padding, and a row reads as much text as fills `context` once corrupted (568 tokens for 512). Sentinels are SENTINELS
-ids above the tokenizer's. A classifier here reads the mean of the encoder's states; the paper's own is `label_scores`.
+ids above the tokenizer's. A classifier here reads the mean of the encoder's states; the paper's own writes the label.
 It is trained with Adafactor (3.1.2), whose steps are shares of a matrix's own scale: embeddings begin with a deviation
 of 1 here, queries with 0.01.
 """
@@ -124,29 +124,3 @@ def features(network: T5ForConditionalGeneration, tokens_BT: Tensor, marks: Mark
     real_BT = tokens_BT != marks.padding
     states_BTD = network.encoder(input_ids=tokens_BT, attention_mask=real_BT).last_hidden_state
     return mean_state(states_BTD, real_BT)
-
-
-def text_to_text(task: str, **fields: str) -> str:
-    """An example of a task as the text that goes in: "sst2 sentence: it was good" (appendix D)."""
-    return " ".join([task, *(f"{name}: {value}" for name, value in fields.items())])
-
-
-def label_scores(
-    network: T5ForConditionalGeneration, inputs_BN: Tensor, labels_CK: Tensor, marks: Marks
-) -> Tensor:
-    """Log-likelihood [B, C] of each label's text, end mark included, given each input: the paper's classifier, but for
-    that no other text can be its answer. Both padded."""
-    rows, labels = len(inputs_BN), len(labels_CK)
-    real_BN = inputs_BN != marks.padding
-    states_BND = network.encoder(input_ids=inputs_BN, attention_mask=real_BN).last_hidden_state
-    targets_LK = labels_CK.repeat(rows, 1)
-    logits_LKV = network(
-        encoder_outputs=(states_BND.repeat_interleave(labels, dim=0),),
-        attention_mask=real_BN.repeat_interleave(labels, dim=0),
-        decoder_input_ids=shifted(targets_LK, marks.padding),
-        use_cache=False,
-    ).logits
-    losses_LK = nn.functional.cross_entropy(
-        logits_LKV.float().flatten(0, 1), targets_LK.flatten(), ignore_index=marks.padding, reduction="none"
-    ).view(rows, labels, -1)
-    return -losses_LK.sum(dim=2)

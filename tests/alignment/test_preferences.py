@@ -101,19 +101,6 @@ def test_simulated_raters_prefer_what_people_would(simulated):
     assert [row["prompt"] for row in rows[::2]] == prompts
 
 
-def test_pairs_per_prompt_draws_some_of_all(simulated):
-    answers = [[f"film {i} {j}" for j in range(4)] for i in range(30)]
-    prompts = [str(i) for i in range(30)]
-    every = preferences.simulated_comparisons(prompts, answers, simulated, seed=0)
-    some = preferences.simulated_comparisons(prompts, answers, simulated, seed=0, pairs_per_prompt=2)
-    assert (len(every), len(some)) == (180, 60)
-    pairs = {tuple(row["responses"]) for row in some}
-    assert len(pairs) == 60
-    assert pairs < {tuple(row["responses"]) for row in every}
-    again = preferences.simulated_comparisons(prompts[:5], answers[:5], simulated, seed=0, pairs_per_prompt=2)
-    assert again == some[:10]
-
-
 def test_nothing_to_compare_is_said(simulated):
     with pytest.raises(InputError, match="no prompt has two different responses"):
         preferences.simulated_comparisons(["p"], [["same", "same"]], simulated, seed=0)

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from jokbo.data.outputs import (
     assemble,
     read_batches,
-    save_table,
     save_tables,
     shard_files,
     whole_directory,
@@ -73,16 +72,6 @@ def test_saved_tables_open_and_are_the_same_bytes_every_time(tmp_path):
     opened = load_from_disk(tmp_path / "one")
     assert opened["train"].to_dict() == COLUMNS
     assert opened["test"].num_rows == 0
-
-
-def test_saved_table_opens_with_a_fingerprint_of_its_content(tmp_path):
-    table = pa.table(COLUMNS, schema=SCHEMA)
-    save_table(table, tmp_path / "one")
-    save_table(table.slice(0, 0), tmp_path / "two")
-    one, two = load_from_disk(tmp_path / "one"), load_from_disk(tmp_path / "two")
-    assert one.to_dict() == COLUMNS
-    assert two.num_rows == 0
-    assert one._fingerprint != two._fingerprint
 
 
 ROWS = st.lists(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from jokbo.systems import fast_weights
-from jokbo.systems.fast_weights import memory, memory_by_steps
+from jokbo.systems.fast_weights import memory
 from tests.systems.encoder_decoders import learn
 from tests.systems.running_text import (
     MARKS,
@@ -35,6 +35,20 @@ def inputs(length: int, seed: int = 0) -> list[Tensor]:
     v = torch.randn(2, 3, length, 5, generator=draw, dtype=torch.double)
     rates = torch.rand(2, 3, length, generator=draw, dtype=torch.double)
     return [q / q.sum(-1, keepdim=True), k / k.sum(-1, keepdim=True), v, rates]
+
+
+def memory_by_steps(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTE: Tensor, rates_BHT: Tensor, delta: bool) -> Tensor:
+    """What `memory` gives, a token at a time."""
+    weights_BHDE = q_BHTD.new_zeros(*q_BHTD.shape[:2], q_BHTD.shape[-1], v_BHTE.shape[-1])
+    read = []
+    for t in range(q_BHTD.shape[2]):
+        k_BHD, v_BHE = k_BHTD[:, :, t], v_BHTE[:, :, t]
+        if delta:
+            v_BHE = v_BHE - torch.einsum("bhd,bhde->bhe", k_BHD, weights_BHDE)
+        written_BHE = rates_BHT[:, :, t, None] * v_BHE
+        weights_BHDE = weights_BHDE + k_BHD[..., :, None] * written_BHE[..., None, :]
+        read.append(torch.einsum("bhd,bhde->bhe", q_BHTD[:, :, t], weights_BHDE))
+    return torch.stack(read, dim=2)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 16, 64])

@@ -95,24 +95,6 @@ def test_padded_text_to_text_is_as_if_alone() -> None:
     check_shares(t5.Objective(ours, MARKS), batch)
 
 
-def test_scores_of_labels_are_their_log_likelihoods() -> None:
-    ours, inputs = network().eval(), padded()["inputs_BN"]
-    labels = torch.tensor([[7, 9, 0], [8, 0, MARKS.padding]])
-    scores = t5.label_scores(ours, inputs, labels, MARKS)
-    assert scores.shape == (4, 2)
-    for row, found in zip(inputs, scores, strict=True):
-        for label, score in zip(labels, found, strict=True):
-            label = label[None, label != MARKS.padding]
-            loss = ours(input_ids=row[None, row != MARKS.padding], labels=label).loss
-            torch.testing.assert_close(score, -loss * label.shape[1], rtol=1e-4, atol=1e-4)
-
-
-def test_a_task_is_a_text() -> None:
-    # Raffel et al. 2020, appendix D
-    assert t5.text_to_text("sst2", sentence="it was good") == "sst2 sentence: it was good"
-    assert t5.text_to_text("mrpc", sentence1="a", sentence2="b") == "mrpc sentence1: a sentence2: b"
-
-
 def test_a_target_does_not_see_itself_nor_what_follows() -> None:
     ours = network().eval()
     tokens = torch.randint(6, VOCABULARY, (2, CONTEXT), generator=torch.Generator().manual_seed(0))
