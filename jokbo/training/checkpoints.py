@@ -3,6 +3,10 @@
 A checkpoint is a folder `step-00000100` that holds each engine's weights, optimizer and schedule (in DeepSpeed's
 layout), the random state of every rank, what the loop keeps between steps, and a manifest with the size and
 sha256 of every file. One without a manifest that matches is never read: the one before it is.
+
+`compute` may change between a stop and the next start, and how DeepSpeed lays a checkpoint out changes with it. So a
+checkpoint says how many ranks wrote it and under which ZeRO stage, and is gone on with where that is exact: by as many
+ranks under a stage of the same layout; without ZeRO, where rank 0 holds everything, by any number.
 """
 
 from __future__ import annotations
@@ -30,6 +34,13 @@ from jokbo.training import processes
 
 KEEP = 2  # the newest, and the one before it should the newest turn out damaged
 MANIFEST = "manifest.json"
+WHOLE, PARTS_OF_STATE, PARTS_OF_WEIGHTS = "whole", "parts of state", "parts of weights"
+LAYOUTS = {
+    0: WHOLE,
+    1: PARTS_OF_STATE,
+    2: PARTS_OF_STATE,
+    3: PARTS_OF_WEIGHTS,
+}  # of a checkpoint, by ZeRO stage
 SAFE = [LossScaler, DynamicLossScaler, ZeroStageEnum, fragment_address]  # what ZeRO puts beside its tensors
 
 
@@ -74,7 +85,8 @@ def save(
         with open(partial / f"random-{processes.rank()}.pt", "wb") as file:
             torch.save(_random_state(), file)
         if processes.rank() == 0:
-            (partial / "state.json").write_text(json.dumps({"step": step, **state}))
+            record = {"step": step, "written_by": _writer(engines), **state}
+            (partial / "state.json").write_text(json.dumps(record))
     except (OSError, RuntimeError) as error:  # torch wraps a failed write of its zip in a RuntimeError
         fault = error
     if processes.any_rank(fault is not None):
@@ -99,24 +111,79 @@ def save(
 
 
 def restore(folder: Path, engines: dict[str, deepspeed.DeepSpeedEngine]) -> tuple[int, dict[str, Any]]:
-    """Puts the newest whole checkpoint into the engines. Returns its step and state, (0, {}) where there is none."""
+    """Puts the newest whole checkpoint into the engines. Returns its step and state, (0, {}) where there is none.
+
+    Raises InputError of one that these ranks and this ZeRO stage cannot go on with; says what of it is dropped.
+    """
     for step in reversed(_steps(folder)):
         source = folder / _name(step)
         damage = _damage(source)
         if damage:
-            if processes.rank() == 0:
-                print(
-                    f"jokbo: {source} is damaged ({damage}): using the one before it",
-                    file=sys.stderr,
-                    flush=True,
-                )
+            _say(f"{source} is damaged ({damage}): using the one before it")
             continue
-        for name, engine in engines.items():
-            engine.load_checkpoint(str(source), tag=name)
         state = json.loads((source / "state.json").read_text())
-        _set_random_state(torch.load(source / f"random-{processes.rank()}.pt", weights_only=True))
+        written = state.pop("written_by", None) or _guessed_writer(source, engines)
+        _check(source, written, _writer(engines))
+        for name, engine in engines.items():
+            try:
+                engine.load_checkpoint(str(source), tag=name)
+            except Exception as error:  # DeepSpeed has no kind of its own for what it cannot read
+                fault = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                raise InputError(
+                    f"{source}: cannot be gone on with ({fault}); it was written by {_shown(written)}, this is "
+                    f"{_shown(_writer(engines))}: delete {folder} to train anew"
+                ) from error
+        random_state = source / f"random-{processes.rank()}.pt"
+        if random_state.exists():
+            _set_random_state(torch.load(random_state, weights_only=True))
         return state.pop("step"), state
     return 0, {}
+
+
+def _writer(engines: dict[str, deepspeed.DeepSpeedEngine]) -> dict[str, Any]:
+    """What this process and its fellows would write on a checkpoint about themselves."""
+    (zero_stage,) = {engine.zero_optimization_stage() for engine in engines.values()}
+    return {
+        "processes": processes.world(),
+        "zero_stage": int(zero_stage),
+        "torch": torch.__version__,
+        "deepspeed": deepspeed.__version__,
+    }
+
+
+def _guessed_writer(source: Path, engines: dict[str, deepspeed.DeepSpeedEngine]) -> dict[str, Any]:
+    """The same of a checkpoint that does not say it, by its files."""
+    stage, engine = 0, next(iter(engines))
+    for path in sorted((source / engine).glob("*zero_pp_rank_0_*optim_states.pt")):
+        stage = int(PlainCheckpointEngine().load(str(path))["optimizer_state_dict"]["zero_stage"])
+    return {"processes": len(list(source.glob("random-*.pt"))), "zero_stage": stage}
+
+
+def _check(source: Path, written: dict[str, Any], here: dict[str, Any]) -> None:
+    ranks, ranks_here = written["processes"], here["processes"]
+    layout, layout_here = (LAYOUTS[each["zero_stage"]] for each in (written, here))
+    if layout != layout_here or (layout != WHOLE and ranks != ranks_here):
+        raise InputError(
+            f"{source} was written with compute.processes: {ranks} and compute.zero_stage: {written['zero_stage']}, "
+            f"and cannot be gone on with by {ranks_here} and {here['zero_stage']}: set them back in params.yaml, or "
+            f"delete {source.parent} to train anew"
+        )
+    if ranks != ranks_here:
+        dropped = f", and of {ranks - ranks_here} is dropped" if ranks > ranks_here else ""
+        fresh = f", and of {ranks_here - ranks} is fresh" if ranks < ranks_here else ""
+        _say(
+            f"{source} was written by {ranks} ranks, this is {ranks_here}: the random state of "
+            f"{min(ranks, ranks_here)} is gone on with{dropped}{fresh}: dropout, if there is any, draws other numbers"
+        )
+
+
+def _shown(writer: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in writer.items())
+
+
+def _say(text: str) -> None:
+    if processes.rank() == 0:
+        print(f"jokbo: {text}", file=sys.stderr, flush=True)
 
 
 def _name(step: int) -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import pickle
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +15,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from jokbo.errors import InputError
 from jokbo.systems import gpt
 from jokbo.training import checkpoints, engine, processes
+from jokbo.training.interruption import Interrupted
 from tests.networks import compute, network, optimizer
+from tests.training import test_engine
+from tests.training.ranks import in_two_ranks
 
 ROOT = Path(__file__).parents[2]
 
@@ -120,3 +128,142 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
     torch.save({"weights": subprocess.Popen}, path)
     with pytest.raises(pickle.UnpicklingError, match=r"weights_only|Unsupported"):
         checkpoints.PlainCheckpointEngine().load(str(path))
+
+
+# ranks and ZeRO stage of who wrote it, and of who goes on
+GO_ON = [((2, 0), (1, 0)), ((1, 0), (2, 0)), ((1, 2), (1, 1)), ((2, 2), (2, 1))]
+ARE_TOLD = [
+    ((2, 2), (1, 2)),
+    ((1, 2), (2, 2)),
+    ((2, 2), (1, 0)),
+    ((1, 0), (1, 2)),
+    ((1, 2), (1, 0)),
+    ((1, 0), (1, 3)),
+    ((1, 3), (1, 0)),
+    ((1, 2), (1, 3)),
+]
+
+
+def stopped(folder: Path, zero_stage: int) -> None:
+    """Leaves a checkpoint after 4 steps of 8."""
+    more = {"after_step": lambda step: step == 4 and os.kill(os.getpid(), signal.SIGTERM)}
+    with pytest.raises(Interrupted):
+        test_engine.train(folder, zero_stage=zero_stage, more=more)
+
+
+def gone_on(folder: Path, zero_stage: int) -> list[float] | str:
+    """The losses, or what is said instead."""
+    try:
+        history, _ = test_engine.train(folder, zero_stage=zero_stage)
+    except InputError as error:
+        return str(error)
+    return [row["loss"] for row in history]
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple, tuple[Path, list[float] | str]]:
+    """By who wrote it and who goes on: the folder of checkpoints, and what came of it."""
+    top, both = tmp_path_factory.mktemp("changed"), GO_ON + ARE_TOLD
+    for before in {before for before, _ in both if before[0] == 1}:
+        stopped(top / f"{before}", before[1])
+    in_two_ranks(STOPPED, top, top, json.dumps([before for before in {b for b, _ in both} if before[0] == 2]))
+    found, later = {}, []
+    for before, after in both:
+        folder = top / f"{before} {after}"
+        shutil.copytree(top / f"{before}", folder)
+        if after[0] == 1:
+            found[before, after] = folder, gone_on(folder, after[1])
+        else:
+            later.append([str(folder), after[1]])
+    in_two_ranks(GONE_ON, top, json.dumps(later))
+    for before, after in both:
+        folder = top / f"{before} {after}"
+        if after[0] == 2:
+            found[before, after] = folder, json.loads((folder / "came.json").read_text())
+    return found
+
+
+STOPPED = """
+import json, sys
+from pathlib import Path
+from tests.training.test_checkpoints import stopped
+for ranks, zero_stage in json.loads(sys.argv[2]):
+    stopped(Path(sys.argv[1]) / f"{(ranks, zero_stage)}", zero_stage)
+"""
+GONE_ON = """
+import json, sys
+from pathlib import Path
+from tests.training.test_checkpoints import gone_on, processes
+for folder, zero_stage in json.loads(sys.argv[1]):
+    came = gone_on(Path(folder), zero_stage)
+    if processes.rank() == 0:
+        (Path(folder) / "came.json").write_text(json.dumps(came))
+"""
+
+
+@pytest.mark.parametrize(("before", "after"), GO_ON)
+def test_other_ranks_or_another_zero_stage_go_on_where_it_is_exact(
+    changed: dict, before: tuple[int, int], after: tuple[int, int]
+) -> None:
+    assert changed[before, after][1] == pytest.approx(gone_on(None, 0), rel=1e-3)
+
+
+@pytest.mark.parametrize(("before", "after"), ARE_TOLD)
+def test_other_ranks_or_another_zero_stage_are_told_what_to_set_back(
+    changed: dict, before: tuple[int, int], after: tuple[int, int]
+) -> None:
+    folder, said = changed[before, after]
+    assert said == (
+        f"{folder}/step-00000004 was written with compute.processes: {before[0]} and compute.zero_stage: {before[1]}, "
+        f"and cannot be gone on with by {after[0]} and {after[1]}: set them back in params.yaml, or delete {folder} to "
+        "train anew"
+    )
+    assert (folder / "step-00000004" / checkpoints.MANIFEST).exists()
+
+
+@pytest.mark.parametrize("zero_stage", [0, 2, 3])
+def test_who_wrote_a_checkpoint_that_does_not_say_so_is_told_by_its_files(
+    changed: dict, zero_stage: int, capfd: pytest.CaptureFixture
+) -> None:
+    """And what is dropped of it."""
+    before, after = {0: ((2, 0), (1, 0)), 2: ((2, 2), (1, 2)), 3: ((1, 3), (1, 0))}[zero_stage]
+    folder = changed[before, after][0]
+    for step in folder.glob("step-*"):
+        if step.name != "step-00000004":
+            shutil.rmtree(step)
+    state = folder / "step-00000004/state.json"
+    kept = json.loads(state.read_text())
+    assert kept.pop("written_by")["processes"] == before[0]
+    state.write_text(json.dumps(kept))
+    manifest = state.with_name(checkpoints.MANIFEST)
+    digest = {"bytes": state.stat().st_size, "sha256": hashlib.sha256(state.read_bytes()).hexdigest()}
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), state.name: digest}))
+    said = gone_on(folder, after[1])
+    if zero_stage == 0:
+        assert said == pytest.approx(changed[before, after][1], rel=1e-6)
+        heard = capfd.readouterr().err
+        assert (
+            "was written by 2 ranks, this is 1: the random state of 1 is gone on with, and of 1 is dr"
+            in heard
+        )
+    else:
+        assert f"compute.processes: {before[0]} and compute.zero_stage: {zero_stage}, and cannot" in said
+
+
+def test_what_deepspeed_cannot_read_is_one_line(tmp_path: Path) -> None:
+    checkpoints.save(tmp_path, 1, {"model": start()}, {})
+    other = network(layers=1)
+    processes.join()
+    smaller = engine.start(
+        gpt.NextToken(other),
+        batch=4,
+        precision="fp32",
+        optimizer=optimizer(),
+        gradient_clip=0.0,
+        compute=compute(),
+    )
+    with pytest.raises(
+        InputError, match=r"step-00000001: cannot be gone on with .*torch \S+, deepspeed"
+    ) as told:
+        checkpoints.restore(tmp_path, {"model": smaller})
+    assert "\n" not in str(told.value)
