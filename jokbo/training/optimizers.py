@@ -39,9 +39,8 @@ def optimizer_for(objective: nn.Module, settings: Optimizer) -> torch.optim.Opti
         return torch.optim.AdamW(
             objective.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, **adam
         )
-    original_muon.muon_update = muon_optimizer.muon_update = (
-        flat_update  # where ZeRO and the optimizer look it up
-    )
+    # where ZeRO and the optimizer look it up
+    original_muon.muon_update = muon_optimizer.muon_update = flat_update
     hidden = hidden_matrices(objective)
     groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
     for parameter in objective.parameters():
