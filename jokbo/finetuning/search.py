@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from jokbo.data.batches import epoch_order, sample_indices
 from jokbo.files import remembered, write_text
 from jokbo.finetuning.classifier import by_length, last_tokens, trimmed
+from jokbo.training.heads import Head
 from jokbo.training.processes import autocast, device, rank
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Classifier(nn.Module):
         self.network = network
         self.features = features
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(width, 2)
+        self.head = Head(width, 2)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from jokbo.systems.common import Marks, Paper, Size, Text, exact, in_reverse, mean_state
+from jokbo.training.heads import Head
 
 TITLE, YEAR, OBJECTIVE = "RNNsearch", 2014, "second half of a block from the first, by soft attention"
 NATS = "loss"
@@ -50,7 +51,7 @@ class RNNsearch(nn.Module):
         self.score = nn.Linear(width, 1, bias=False)
         self.decoder = nn.GRUCell(embedding + 2 * width, width)
         self.hidden = nn.Linear(width + embedding + 2 * width, width)
-        self.words = nn.Linear(width // 2, size.vocabulary)
+        self.words = Head(width // 2, size.vocabulary)
         self.dropout = nn.Dropout(size.dropout)
 
     def annotations(self, source_BS: Tensor, lengths_B: Tensor | None = None) -> Tensor:

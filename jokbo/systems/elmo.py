@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from jokbo.systems.common import Marks, Paper, Size, Text, in_reverse, mean_state
+from jokbo.training.heads import Head
 
 TITLE, YEAR, OBJECTIVE = "ELMo", 2018, "next token and token before, by one LSTM each"
 NATS = "loss"
@@ -132,7 +133,7 @@ class BiLM(nn.Module):
             )
             for _ in range(2)
         )
-        self.softmax = nn.Linear(size.width, size.vocabulary)
+        self.softmax = Head(size.width, size.vocabulary)
         for lstm in (*self.forwards, *self.backwards):
             begin_lstm(lstm)
         begin(self.softmax)

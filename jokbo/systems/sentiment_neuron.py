@@ -26,6 +26,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.utils.parametrizations import weight_norm
 
 from jokbo.systems.common import Marks, NextTokenObjective, Paper, Size, at_last, next_token_batch
+from jokbo.training.heads import Head
 
 TITLE, YEAR, OBJECTIVE = "Sentiment neuron", 2017, "next byte"
 NATS = "loss"
@@ -135,7 +136,7 @@ class MultiplicativeLSTM(nn.Module):
         self.input_gates = weight_norm(nn.Linear(embedding, 4 * width))
         self.factor_gates = weight_norm(nn.Linear(width, 4 * width, bias=False))
         self.dropout = nn.Dropout(size.dropout)
-        self.bytes = nn.Linear(width, size.vocabulary)
+        self.bytes = Head(width, size.vocabulary)
 
     @torch.compiler.disable  # it would unroll the loop
     def states(self, tokens_BT: Tensor) -> tuple[Tensor, Tensor]:

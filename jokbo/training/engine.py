@@ -31,6 +31,7 @@ from jokbo.errors import InputError
 from jokbo.files import whole_directory
 from jokbo.training import checkpoints, processes
 from jokbo.training.interruption import Interrupted, polled
+from jokbo.training.optimizers import optimizer_for
 from jokbo.training.progress import Progress
 
 if TYPE_CHECKING:
@@ -258,42 +259,6 @@ def trapezoid(settings: Training) -> Schedule:
 def can_compile() -> bool:
     """torch.compile needs a C++ compiler where it makes code for the CPU."""
     return get_accelerator().device_name() != "cpu" or bool(shutil.which("g++") or shutil.which("clang++"))
-
-
-def optimizer_for(objective: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
-    """AdamW, or Muon on the hidden matrices (Jordan et al. 2024) with AdamW on embeddings, gains and biases."""
-    adam = {"betas": tuple(settings.betas), "fused": True}
-    if settings.name == "adamw":
-        return torch.optim.AdamW(
-            objective.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, **adam
-        )
-    embeddings = {id(module.weight) for module in objective.modules() if isinstance(module, nn.Embedding)}
-    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
-    for name, parameter in objective.named_parameters():
-        # a head's matrix maps to classes, not to the hidden space: AdamW's, like the embeddings
-        hidden = parameter.ndim == 2 and id(parameter) not in embeddings and "score" not in name
-        parameter.use_muon = hidden  # where DeepSpeed's ZeRO looks for it
-        groups[hidden].append(parameter)
-    return MuonWithAuxAdam(
-        [
-            {
-                "params": groups[True],
-                "use_muon": True,
-                "lr": settings.learning_rate,
-                "weight_decay": settings.weight_decay,
-                "ns_method": "standard",  # bf16; the "gram" one computes in fp16, which CPUs emulate
-            },
-            {
-                "params": groups[False],
-                "use_muon": False,
-                "lr": settings.adam_learning_rate,
-                "weight_decay": 0.0,
-                "betas": tuple(settings.betas),
-            },
-        ],
-        adam_optimizer=torch.optim.AdamW,
-        adam_optimizer_kwargs=adam,
-    )
 
 
 def update(engine: deepspeed.DeepSpeedEngine, batch: Batch) -> dict[str, float]:

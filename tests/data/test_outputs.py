@@ -13,9 +13,9 @@ from jokbo.data.outputs import (
     read_batches,
     save_tables,
     shard_files,
-    whole_directory,
     write_shards,
 )
+from jokbo.files import whole_directory
 
 
 def test_whole_directory_takes_the_place_of_the_old(tmp_path):
