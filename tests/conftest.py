@@ -81,7 +81,7 @@ class Project:
     def run(self, *command: str, **environment: str) -> tuple[int, str]:
         """Run it to its end: exit status and output."""
         process = self.start(*command, **environment)
-        output, _ = process.communicate(timeout=300)
+        output, _ = process.communicate()
         return process.returncode, output
 
     def edit(self, name: str, old: str, new: str) -> None:
@@ -155,13 +155,11 @@ def store(pristine: Path, tmp_path: Path) -> str:
     return f"sqlite:///{shutil.copy(pristine / '.jokbo' / 'mlflow.db', tmp_path)}"
 
 
-def until(happens: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Wait until it happens; fail if it doesn't."""
+def until(happens: Callable[[], bool]) -> None:
+    """Wait until it happens, however slow the machine is: pytest's own time limit ends what never happens."""
     import time
 
-    deadline = time.monotonic() + seconds
     while not happens():
-        assert time.monotonic() < deadline, f"waited {seconds} s"
         time.sleep(0.05)
 
 

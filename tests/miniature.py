@@ -126,7 +126,7 @@ def environment() -> dict[str, str]:
     return {**kept, "PATH": search_path(), "OMP_NUM_THREADS": "1"}
 
 
-def run(folder: Path, *command: str, timeout: int = 300, **more: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
     """`python -m COMMAND` in the project, to its end; `more` goes into its environment."""
     return subprocess.run(
         [sys.executable, "-m", *command],
@@ -134,7 +134,6 @@ def run(folder: Path, *command: str, timeout: int = 300, **more: str) -> subproc
         env={**environment(), **more},
         capture_output=True,
         text=True,
-        timeout=timeout,
     )
 
 

@@ -47,7 +47,7 @@ def state(tmp_path: Path) -> Path:
 
 def _train(uri: str, state: Path, dies: str = "never", *more: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", TRAINING, uri, str(state), dies, *more]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
 def _open(uri: str, state: Path, key: str = "k", **more):

@@ -38,7 +38,7 @@ STAGES = {
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The miniature after one undisturbed run of the whole pipeline."""
     folder = miniature.build(tmp_path_factory.mktemp("miniature"))
-    result = miniature.run(folder, "dvc", "repro", "report", timeout=900)
+    result = miniature.run(folder, "dvc", "repro", "report")
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     return folder
 
@@ -71,11 +71,9 @@ def killed_and_resumed(project: Path, stage: str, kills: int, seed: int) -> None
     for index, step in dict.fromkeys(moments):
         part = list(trainings)[index]
         process = miniature.start(project, f"tasks.{stage}")
-        deadline = time.monotonic() + 120
         pattern = f"{stage}/*/{part}/step-{step:08d}" if part else f"{stage}/*/step-{step:08d}"
         while not list((project / ".jokbo/checkpoints").glob(pattern)):
             assert process.poll() is None, process.stdout.read()[-3000:]
-            assert time.monotonic() < deadline
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
         process.communicate()

@@ -176,10 +176,8 @@ def test_killed_in_pretraining_and_in_fine_tuning_it_ends_with_the_same_bits(pro
 
     def killed_once(reached: Callable[[], bool]) -> None:
         process = miniature.start(project, "tasks.family", "pythia")
-        deadline = time.monotonic() + 120
         while not reached():
             assert process.poll() is None, process.stdout.read()[-3000:]
-            assert time.monotonic() < deadline
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
         process.communicate()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,13 @@ from tests.conftest import Project, until
 
 # as DVC does at the end of a stage, but slower
 WRITING = """
-import time
+import os, time
 from dvc.repo import Repo
 with Repo().lock:
     text = open("dvc.lock").read()
     open("dvc.lock", "w").write(text.partition("pretrain")[0])
-    time.sleep(2)
+    while not os.path.exists("go"):
+        time.sleep(0.05)
     open("dvc.lock", "w").write(text)
 """
 
@@ -100,7 +102,7 @@ def test_sigterm_is_a_killed_run_that_can_be_gone_on_with(project: Project) -> N
     process = project.start("standin", "pretrain", STEPS="1000", PAUSE="0.05")
     until(lambda: any(project.folder.glob(".jokbo/checkpoints/pretrain/*/step")))
     process.terminate()
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate()
     assert process.returncode == 143
     assert output.splitlines()[-1].startswith("jokbo: pretrain stopped")
     assert [run.info.status for run in project.runs("pretrain")] == ["KILLED"]
@@ -116,8 +118,8 @@ def test_a_second_run_of_a_stage_waits_for_the_first(project: Project) -> None:
     assert second.stdout.readline() == "jokbo: pretrain is already running in this folder: waiting for it\n"
     assert second.poll() is None
     first.terminate()
-    first.communicate(timeout=30)
-    output, _ = second.communicate(timeout=30)
+    first.communicate()
+    output, _ = second.communicate()
     assert (first.returncode, second.returncode) == (143, 0), output
 
 
@@ -243,5 +245,8 @@ def test_dvc_lock_is_not_read_while_another_process_writes_it(project: Project) 
     (project.folder / "writing.py").write_text(WRITING)
     writing = project.start("writing")
     until(lambda: lock.read_text() != whole)
+    threading.Timer(
+        2, (project.folder / "go").touch
+    ).start()  # it has asked by then, or it finds the lock whole
     assert set(committed()) == {"pretrain"}
-    assert writing.wait(timeout=30) == 0
+    assert writing.wait() == 0

@@ -20,5 +20,4 @@ def in_two_ranks(script: str, folder: Path, *arguments: object) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         check=True,
         capture_output=True,
-        timeout=300,
     )

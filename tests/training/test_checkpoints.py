@@ -114,7 +114,6 @@ def test_a_disk_that_takes_no_more_leaves_the_old_one(tmp_path: Path, limit: int
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
     )
     assert "InputError:" in result.stdout, result.stderr[-2000:]
     assert "step-00000002: cannot save" in result.stdout

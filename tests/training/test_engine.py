@@ -219,7 +219,7 @@ def test_batches_are_made_ahead_of_their_steps(monkeypatch: pytest.MonkeyPatch, 
     with closing(engine.ahead(told, range(first, last), beside=beside)) as batches:
         for step, batch in enumerate(batches, start=first):
             assert all(torch.equal(batch[name], value) for name, value in batch_at(step).items())
-            assert made[min(step + 1, last - 1)].wait(timeout=60)  # though nobody has asked for it
+            assert made[min(step + 1, last - 1)].wait()  # though nobody has asked for it
             assert not any(event.is_set() for event in made[step + 1 + 4 :])
     assert [event.is_set() for event in made] == [first <= step < last for step in range(12)]
 
@@ -245,7 +245,7 @@ def test_batches_that_nobody_waits_for_are_not_made() -> None:
 
     def slow(step: int) -> engine.Batch:
         made.append(step)
-        assert step == 0 or going_on.wait(timeout=60)
+        assert step == 0 or going_on.wait()
         return batch_at(step)
 
     batches = engine.ahead(slow, range(1000), beside=True)
