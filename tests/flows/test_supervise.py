@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import psutil
@@ -153,7 +152,7 @@ def test_what_a_killed_supervisor_leaves_is_ended_by_whoever_follows(when: str) 
 
 
 # a flow, whose stage tells its pid and does not know of any supervisor but by its lifeline
-FLOW = f"""
+FLOW = """
 import os, sys
 from flows.supervise import follow
 stage = "import os, time; from jokbo.training.interruption import hold_lifeline; hold_lifeline();"
