@@ -1,6 +1,7 @@
 """Prefect: in what order stages run, and how often they are tried again. What the user has set stays."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import jokbo  # keeps MLflow quiet too  # noqa: F401
@@ -15,3 +16,10 @@ for _name, _value in {
 if "PREFECT_API_URL" not in os.environ and not (Path.home() / ".prefect" / "profiles.toml").exists():
     _home = Path(os.environ.setdefault("PREFECT_HOME", str(Path(".jokbo/prefect").resolve())))
     _home.mkdir(parents=True, exist_ok=True)  # Prefect warns where it has to make the folders above, too
+
+if (
+    find_spec("socksio") is None
+):  # without it Prefect's client does not even start where such a proxy is named
+    for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        if os.environ[_name].startswith("socks"):
+            del os.environ[_name]

@@ -10,15 +10,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from dvc.config import Config, ConfigError
 from ruamel.yaml import YAML
 
 from flows.flow import BAD_INPUT
+from flows.supervise import follow
 from jokbo import params, tracking
 from jokbo.data.regular import check_all_regular
 from jokbo.data.sources import LOCAL
@@ -43,11 +44,9 @@ def main(name: Annotated[str, typer.Argument(help="Of profiles/NAME.yaml.")]) ->
         print(f"jokbo: {error}", file=sys.stderr)
         sys.exit(BAD_INPUT)
     store = {"MLFLOW_TRACKING_URI": tracking.local_store(state().resolve())}
-    python = [sys.executable, "-m"]
-    command = [*python, "flows.supervise", *python, "flows.pipeline", "--until", LAST]
+    command = [sys.executable, "-m", "flows.pipeline", "--until", LAST]
     environment = {**os.environ, **store}
-    with subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.PIPE) as process:
-        status = process.wait()  # its standard input is what it lives by: it ends with this process
+    status = follow(command, environment, lambda line: print(line, flush=True), lambda: False, folder)
     if status:
         sys.exit(status)
     found = {stage: json.loads((folder / METRICS / f"{stage}.json").read_text()) for stage in SHOWN}
@@ -74,17 +73,29 @@ def project(name: str) -> Path:
             shutil.copytree(path, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(path, target)
-    (folder / ".dvc").mkdir(exist_ok=True)
-    cache = Path(".dvc/cache").resolve()
-    write_text(
-        folder / ".dvc" / "config",
-        f"{Path('.dvc/config').read_text()}    no_scm = true\n[cache]\n    dir = {cache}\n",
-    )
+    configure(folder)
     check_all_regular(LOCAL)
     shutil.rmtree(folder / LOCAL, ignore_errors=True)
     # the user's own texts, not a second time on the disk
     shutil.copytree(LOCAL, folder / LOCAL, copy_function=os.link)
     return folder
+
+
+def configure(folder: Path) -> None:
+    """Give the project of a profile this one's DVC settings, remotes and cache. InputError if they are not right."""
+    dvc = folder / ".dvc"
+    dvc.mkdir(exist_ok=True)
+    try:
+        own, new = Config(".dvc", validate=False), Config(dvc, validate=False)
+        for level in ("repo", "local"):  # .dvc/config, and .dvc/config.local with what git is not to see
+            Path(new.files[level]).unlink(missing_ok=True)
+            with new.edit(level) as settings:
+                settings.update(own.load_one(level))
+                if level == "repo":
+                    settings["core"]["no_scm"] = True
+                    settings["cache"].setdefault("dir", str(Path(".dvc/cache").resolve()))
+    except ConfigError as error:
+        raise InputError(f".dvc/config: {' '.join(str(error).split())}") from error
 
 
 def merged(base: Path, profile: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import tzlocal
 from prefect import Flow, get_client
@@ -50,12 +50,11 @@ def next_time(cron: str, timezone: str) -> datetime:
     wanted = "five fields as in crontab, such as '0 3 * * *', or @daily"
     if len(cron.split()) != 5 and not cron.startswith("@"):  # a sixth would be seconds
         raise InputError(f"--cron {cron!r} is no time: give {wanted}")
+    if timezone not in available_timezones():
+        raise InputError(f"--timezone {timezone}: no such time zone: Europe/Berlin is one")
     try:
         schedule = CronSchedule(cron=cron, timezone=timezone)
     except ValueError as error:
-        wrong = error.errors()[0]["loc"][0]
-        if wrong == "timezone":
-            raise InputError(f"--timezone {timezone}: no such time zone: Europe/Berlin is one") from error
         raise InputError(f"--cron {cron!r} is no time: give {wanted}") from error
     try:
         return asyncio.run(schedule.get_dates(1))[0]

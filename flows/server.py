@@ -117,7 +117,11 @@ def _answers(url: str, process: subprocess.Popen) -> bool:
 def check(url: str) -> None:
     """Raises InputError if this is no address, and NoServer if no Prefect answers there in some seconds."""
     shown = f"PREFECT_API_URL={hidden(url)}"
-    settings = {PREFECT_API_REQUEST_TIMEOUT: ANSWER_SECONDS, PREFECT_CLIENT_MAX_RETRIES: 0}
+    settings = {
+        PREFECT_API_URL: url,
+        PREFECT_API_REQUEST_TIMEOUT: ANSWER_SECONDS,
+        PREFECT_CLIENT_MAX_RETRIES: 0,
+    }
     try:
         with temporary_settings(settings), get_client(sync_client=True) as client:
             if client.server_type == ServerType.CLOUD:
@@ -130,6 +134,12 @@ def check(url: str) -> None:
         raise InputError(
             f"{shown}: no Prefect there ({error}): it is as http://127.0.0.1:4200/api"
         ) from error
+    except httpx.HTTPStatusError as error:
+        status = error.response.status_code
+        remedy = (
+            "set PREFECT_API_AUTH_STRING or PREFECT_API_KEY" if status in (401, 403) else "is that Prefect?"
+        )
+        raise NoServer(f"{shown}: it answers {status}: {remedy}") from error
     except httpx.HTTPError as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise NoServer(f"{shown}: {hidden(reason)}: start that server, or unset PREFECT_API_URL") from error

@@ -23,6 +23,11 @@ for _name, _value in {
 }.items():
     os.environ.setdefault(_name, _value)
 
+# servers of this machine (Prefect's, MLflow's) are not reached through a company's proxy
+_direct = [os.environ.get("no_proxy", ""), os.environ.get("NO_PROXY", ""), "127.0.0.1,localhost"]
+_hosts = [host.strip() for host in ",".join(_direct).split(",") if host.strip()]
+os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(dict.fromkeys(_hosts))
+
 # it sets its own level when it is imported, to warn of there being no GPU
 logging.getLogger("DeepSpeed").addFilter(lambda record: record.levelno >= logging.ERROR)
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from flows import profile
@@ -33,6 +34,22 @@ def test_the_shipped_profiles_are_valid(folder: Path) -> None:
     for path in sorted(Path("profiles").glob("*.yaml")):
         made = profile.project(path.stem)
         assert YAML(typ="safe").load(made / "params.yaml")["fetch"] != miniature.params()["fetch"]
+
+
+def test_remotes_and_cache_of_the_project_are_the_profiles_too(folder: Path) -> None:
+    config = folder / ".dvc/config"
+    with config.open("a") as file:  # as `dvc remote add -d store ../../store` leaves it
+        file.write("    remote = store\n['remote \"store\"']\n    url = ../../store\n")
+    (folder / ".dvc/config.local").write_text("['remote \"store\"']\n    jobs = 3\n")
+    with Repo(profile.project("korean")) as repo:
+        assert repo.config["core"]["remote"] == "store"
+        assert repo.config["core"]["no_scm"]
+        assert Path(repo.config["remote"]["store"]["url"]).resolve() == folder.parent / "store"
+        assert repo.config["remote"]["store"]["jobs"] == 3
+        assert Path(repo.cache.local.path).is_relative_to(folder / ".dvc/cache")
+    config.write_text("[core\n")
+    with pytest.raises(InputError, match=r"^\.dvc/config: [^\n]+$"):
+        profile.project("korean")
 
 
 def test_a_profile_that_is_not_there_is_named(folder: Path) -> None:
