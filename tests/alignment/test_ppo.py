@@ -255,3 +255,34 @@ def test_a_micro_batch_that_does_not_divide_the_minibatch_is_told_before_anythin
 ) -> None:
     with pytest.raises(InputError, match=r"^a batch of 8 rows .*compute\.micro_batch 3: it must be"):
         align(tmp_path, Run(), micro_batch=3)
+
+
+def test_the_value_starts_no_worse_than_none(tmp_path: Path) -> None:
+    """At the first iteration, of answers that its head was not fitted to."""
+    history, _ = align(tmp_path, Run(), iterations=1, value_rollouts=8)
+    assert history[0]["explained_variance"] > -0.05
+
+
+def test_the_reward_for_length_rises_while_answers_are_too_short_and_falls_while_too_long() -> None:
+    controller = ppo.LengthController(weight=0.0, target=20.0, gain=0.5)
+    controller.update(15.0)
+    assert controller.weight == pytest.approx(0.125)
+    torch.testing.assert_close(
+        controller.rewards(torch.tensor([10, 20, 40])), torch.tensor([-0.0625, 0.0, 0.125])
+    )
+    controller.update(25.0)
+    assert controller.weight == pytest.approx(0.0)
+
+
+def test_answers_keep_their_length_though_short_ones_earn_more(tmp_path: Path) -> None:
+    """An answer without an end pays, so that without the reward for length answers would end ever earlier."""
+    shared = {"iterations": 25, "unfinished_penalty": 3.0, "kl_coefficient": 0.02, "kl_gain": 0.0}
+    free, _ = align(tmp_path / "free", Run(), **shared)
+    held, _ = align(tmp_path / "held", Run(), **shared, length_gain=5.0)
+    start = held[0]["response_length"]
+
+    def last(history: list[dict]) -> float:
+        return sum(row["response_length"] for row in history[-5:]) / 5
+
+    assert last(free) < 0.8 * start
+    assert last(held) > 0.8 * start
