@@ -11,7 +11,8 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from jokbo.data import mixing, packing, shards
-from jokbo.data.tokenizer import END_OF_TEXT, save_tokenizer, train_tokenizer
+from jokbo.data.tally import total
+from jokbo.data.tokenizer import END_OF_TEXT, check_unknown, encode_texts, save_tokenizer, train_tokenizer
 
 if TYPE_CHECKING:
     from jokbo import params
@@ -28,7 +29,8 @@ def encode(
     """The documents of each split as tokens, and the folder of the tokenizer, learned from `train` and texts `more`.
 
     files: of each split the files of its documents (outputs.shard_files). Each step's results stay in `folder`, so
-    that whoever is stopped goes on with what is done.
+    that whoever is stopped goes on with what is done. Raises InputError if too much of `train` or of `more` is unknown
+    to the tokenizer.
     """
     work = partial(learn, settings, mix, more)
     shards.run("learn", work, {"tokenizer": files["train"]}, folder)  # with all cores
@@ -37,6 +39,13 @@ def encode(
         split: packing.encode(f"encode-{split}", found, learned / "tokenizer.json", names, folder, spread)
         for split, found in files.items()
     }
+    counted = {kind: encoded["train"].facts[kind] for kind in ("sources", "languages")}
+    if more:
+        tokenizer = Tokenizer.from_file(str(learned / "tokenizer.json"))
+        counted["translations"] = {
+            "translations": total([counts for _, counts in encode_texts(tokenizer, more)])
+        }
+    check_unknown(counted, settings.maximum_unknown)
     return encoded, learned
 
 

@@ -24,7 +24,7 @@ from jokbo.data import mixing, shards
 from jokbo.data.outputs import read_batches
 from jokbo.data.progress import progress
 from jokbo.data.tally import Tally, total
-from jokbo.data.tokenizer import END_OF_TEXT, taken_literally, unknown_token
+from jokbo.data.tokenizer import END_OF_TEXT, encode_texts
 from jokbo.errors import InputError
 from jokbo.files import read_json
 
@@ -36,7 +36,9 @@ class Encoded:
     sources: list[str]
     folders: list[Path]
     rows: list[int]  # in each file, also those of other sources
-    facts: dict[str, Any]  # sources/NAME and languages/CODE: documents, bytes, tokens, unknown
+    facts: dict[
+        str, Any
+    ]  # sources/NAME and languages/CODE: what is counted; unused/NAME: documents not in the mix
 
     def count(self, what: str) -> dict[str, int]:
         """Of each source: `documents`, `bytes`, `tokens` (end-of-text marks too) or `unknown` ones."""
@@ -68,7 +70,7 @@ def encode(
     work = partial(encode_shard, tokenizer, list(sources))
     facts = shards.run(step, work, items, folder, spread)
     rows = [fact.pop("rows") for fact in facts.values()]
-    empty = {"sources": {}, "languages": {}}
+    empty = {"sources": {}, "languages": {}, "unused": {}}
     counted = {**empty, **total(list(facts.values()))}
     return Encoded(list(sources), [folder / step / name for name in items], rows, counted)
 
@@ -80,7 +82,7 @@ def encode_shard(tokenizer: Path, sources: Sequence[str], file: Path, path: Path
     encoded as the characters it is.
     """
     encoder = Tokenizer.from_file(str(tokenizer))
-    end, unknown = encoder.token_to_id(END_OF_TEXT), unknown_token(encoder)
+    end = encoder.token_to_id(END_OF_TEXT)
     dtype = np.uint16 if encoder.get_vocab_size() <= 2**16 else np.uint32
     held = [{"tokens": [np.empty(0, dtype)], "lengths": [], "rows": [], "bytes": []} for _ in sources]
     tally, first = Tally(), 0
@@ -89,14 +91,18 @@ def encode_shard(tokenizer: Path, sources: Sequence[str], file: Path, path: Path
         rows = np.flatnonzero(owners >= 0)
         chosen = batch.take(pa.array(rows))
         texts, languages = chosen["text"].to_pylist(), chosen["language"].to_pylist()
-        with taken_literally(encoder):
-            encodings = encoder.encode_batch_fast(texts, add_special_tokens=False)
-        for row, text, language, encoding in zip(rows.tolist(), texts, languages, encodings, strict=True):
-            ids, size, owner = encoding.ids, len(text.encode()), int(owners[row])
+        for origins in batch["sources"].filter(pa.array(owners < 0)).to_pylist():
+            for source in origins:
+                tally.add("unused", source)
+        encodings = encode_texts(encoder, texts)
+        for row, text, language, (ids, counted) in zip(
+            rows.tolist(), texts, languages, encodings, strict=True
+        ):
+            size, owner = len(text.encode()), int(owners[row])
             found = {"tokens": np.array([*ids, end], dtype), "lengths": len(ids) + 1}
             for what, value in {**found, "rows": first + row, "bytes": size}.items():
                 held[owner][what].append(value)
-            counts = {"documents": 1, "bytes": size, "tokens": len(ids) + 1, "unknown": ids.count(unknown)}
+            counts = {**counted, "documents": 1, "bytes": size, "tokens": len(ids) + 1}
             for kind, name in (("sources", sources[owner]), ("languages", language)):
                 for what, number in counts.items():
                     tally.add(kind, name, what, count=number)

@@ -18,7 +18,7 @@ from jokbo.data.tokenizer import save_tokenizer, train_tokenizer
 
 
 def tokenizer_settings(vocabulary: int, kind: str = "byte_bpe", **changes: object) -> SimpleNamespace:
-    settings = {"normalisation": "none", "lowercase": False, "sample_bytes": 10**9}
+    settings = {"normalisation": "none", "lowercase": False, "sample_bytes": 10**9, "maximum_unknown": 0.01}
     return SimpleNamespace(kind=kind, vocabulary=vocabulary, **{**settings, **changes})
 
 

@@ -70,7 +70,9 @@ def test_facts_of_each_source_and_language(mixed):
             "documents": len(texts),
             "bytes": len("".join(texts).encode()),
             "tokens": sum(len(TOKENIZER.encode(text).ids) + 1 for text in texts),
+            "characters": sum(len("".join(text.split())) for text in texts),
             "unknown": 0,
+            "unknown_characters": 0,
         }
     assert mixed.count("documents") == {"books": 8, "films": 6}
 

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, GPT2Config
 
-from jokbo.data.tokenizer import END_OF_TEXT, PADDING, measure, save_tokenizer, taken_literally
+from jokbo.data.tally import total
+from jokbo.data.tokenizer import (
+    END_OF_TEXT,
+    PADDING,
+    check_unknown,
+    encode_texts,
+    measure,
+    save_tokenizer,
+    taken_literally,
+)
 from jokbo.errors import InputError
 from tests.data.corpora import trained
 
@@ -118,6 +127,50 @@ def test_special_tokens_that_the_text_taught():
 def test_nothing_is_added_or_tidied(kind, text):
     tokenizer = trained([*TEXTS, text * 9], 300, kind)
     assert tokenizer.decode(tokenizer.encode(text).ids) == text
+
+
+THAI = ["ภาษาไทยเป็นภาษาที่เขียนติดกันโดยไม่เว้นวรรคระหว่างคำ" * 4, "หนังเรื่องนี้สนุกมากและนักแสดงก็เล่นได้ดีทุกคน" * 5] * 20
+CHINESE = ["这部电影非常好看。演员的表演也很出色。" * 9, "我不喜欢这部影片的结局。太无聊了。" * 9] * 20
+
+
+@pytest.mark.parametrize("texts", [THAI, CHINESE, [*THAI, "漢" + THAI[0]], ["a" * 10**6]])
+@pytest.mark.parametrize("kind", ["wordpiece", "unigram"])
+def test_scripts_without_spaces_are_known(kind, texts):
+    found = measure(trained(texts, 400, kind), texts)
+    assert found["unknown_characters"] < 0.001
+    assert found["tokens"] > 100
+
+
+def test_a_chinese_character_is_a_word_as_for_bert():
+    tokenizer = trained([*CHINESE, *["film"] * 40], 400, "wordpiece")
+    assert tokenizer.encode("这部film电影").tokens == ["这", "部", "film", "电", "影"]
+
+
+def test_a_rare_character_takes_no_word_with_it():
+    tokenizer = trained([*TEXTS * 9, "§"], 300, "wordpiece")
+    tokens = tokenizer.encode("a film§film").tokens
+    assert tokens == ["a", "film", "[UNK]", "film"]
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "unigram"])
+def test_what_is_unknown_is_counted_and_refused_above_a_share(kind):
+    tokenizer = trained(TEXTS, 120, kind)
+    text = f"A film {'漢字' * 10} film"
+
+    def counted(texts):
+        return total([{**counts, "documents": 1} for _, counts in encode_texts(tokenizer, texts)])
+
+    one = counted([text])
+    assert one["unknown_characters"] == 20
+    assert one["characters"] == 29
+    few, many = counted([*TEXTS * 20, text]), counted([*TEXTS, *[text] * 9])
+    check_unknown({"sources": {"mine": few}, "languages": {"en": few}}, 0.01)
+    much = {"sources": {"mine": many}, "languages": {"en": many}}
+    check_unknown(much, 0.9)
+    with pytest.raises(InputError, match=r"of mine are unknown to it.*maximum_unknown"):
+        check_unknown(much, 0.01)
+    rare = {"sources": {"mine": few}, "languages": {"en": {**few, "documents": 1000}, "zh": one}}
+    check_unknown(rare, 0.01)
 
 
 def test_words_are_continued_with_marks():
