@@ -74,9 +74,9 @@ def test_no_system_outlives_a_flow_that_is_stopped(project_of_family: Project) -
     project = project_of_family
     flow = project.start(FLOW, "--workers", "2", TOGETHER="bert elmo nobody")
     started = [project.folder / f".jokbo/here/{name}" for name in ("bert", "elmo")]
-    until(lambda: all(here.exists() for here in started), 120)
+    until(lambda: all(here.exists() for here in started))
     flow.terminate()
-    flow.communicate(timeout=60)
+    flow.communicate()
     assert flow.returncode != 0
     until(lambda: not alive(project.folder))
 
@@ -102,12 +102,12 @@ def test_a_schedule_without_a_server_says_what_to_do(project: Project) -> None:
 def test_a_schedule_is_known_to_the_server_and_runs_in_this_folder(project_of_family: Project) -> None:
     project, deployment = project_of_family, ("prefect", "deployment")
     serving = project.start(FLOW, "serve", "--cron", "0 2 * * *", "--workers", "2")
-    until(lambda: "0 2 * * *" in project.run(*deployment, "inspect", "family/local")[1], 120)
+    until(lambda: "0 2 * * *" in project.run(*deployment, "inspect", "family/local")[1])
     status, output = project.run(*deployment, "run", "family/local")  # as at two o'clock
     assert status == 0, output
-    until((project.folder / "family/table.json").is_file, 180)
+    until((project.folder / "family/table.json").is_file)
     serving.terminate()
-    serving.communicate(timeout=60)
+    serving.communicate()
     assert json.loads((project.folder / "family/table.json").read_text())["systems"] == sorted(MEMBERS)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import psutil
 import pytest
 
@@ -44,12 +42,11 @@ def test_everything_runs_once_without_any_server_of_the_users(project: Project) 
         assert run.data.tags["flow.run"] == parent.data.tags["flow.run"]
     until(lambda: not alive(project.folder))  # the server, too
 
-    start = time.monotonic()
     status, output = project.run(FLOW)
     assert status == 0
     assert _outcomes(output) == {"pretrain": "cached", "finetune": "cached", "distill": "cached"}
     assert "starts at" not in output
-    assert time.monotonic() - start < 10
+    assert output.endswith("Nothing to do, so no Prefect server was started.\n")
 
 
 def test_an_edit_reruns_its_stage_and_no_other(served: Project) -> None:
@@ -63,9 +60,9 @@ def test_an_edit_reruns_its_stage_and_no_other(served: Project) -> None:
 @pytest.mark.parametrize("stop", ["kill", "terminate"])
 def test_no_process_outlives_a_flow_that_is_stopped(served: Project, stop: str) -> None:
     flow = served.start(FLOW, STEPS="5000", PAUSE="0.05")
-    until(lambda: _counting(served), 120)
+    until(lambda: _counting(served))
     getattr(flow, stop)()
-    flow.communicate(timeout=60)
+    flow.communicate()
     assert flow.returncode != 0
     until(lambda: not alive(served.folder))
     assert [run.info.status for run in served.runs("pretrain")] == ["KILLED"]
@@ -84,9 +81,9 @@ def test_a_lock_list_that_a_killed_dvc_left_half_written_is_no_obstacle(project:
 
 def test_dvc_killed_under_a_stage_is_tried_again_and_resumes(served: Project) -> None:
     flow = served.start(FLOW, STEPS="40", PAUSE="0.02")
-    until(lambda: _counting(served), 120)
+    until(lambda: _counting(served))
     _dvc(served).kill()
-    output, _ = flow.communicate(timeout=120)
+    output, _ = flow.communicate()
     assert flow.returncode == 0, output
     starts = [line for line in output.splitlines() if "pretrain starts at" in line]
     assert len(starts) == 2
@@ -97,12 +94,12 @@ def test_dvc_killed_under_a_stage_is_tried_again_and_resumes(served: Project) ->
 
 def test_a_second_pipeline_in_the_folder_refuses(served: Project) -> None:
     first = served.start(FLOW, STEPS="5000", PAUSE="0.05")
-    until(lambda: _counting(served), 120)
+    until(lambda: _counting(served))
     status, output = served.run(FLOW)
     assert status == 2
     assert output == "jokbo: another pipeline runs in this folder: wait for it, or stop it\n"
     first.terminate()
-    first.communicate(timeout=60)
+    first.communicate()
 
 
 def test_bad_params_start_nothing(project: Project) -> None:
@@ -135,7 +132,7 @@ def test_a_stage_that_takes_too_long_is_stopped(served: Project) -> None:
     status, output = served.run(FLOW, "--timeout-hours", "0.0005", STEPS="5000", PAUSE="0.05")
     assert status == 1
     assert "longer than 0.0005 hours" in output
-    assert not alive(served.folder)
+    until(lambda: not alive(served.folder))
 
 
 def test_a_schedule_without_a_server_says_what_to_do(project: Project) -> None:

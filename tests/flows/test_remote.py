@@ -105,14 +105,14 @@ def test_a_stage_waits_for_another_dvc_that_works_on_its_files(
     served: Project, other: subprocess.Popen
 ) -> None:
     flow = served.start(FLOW, STEPS="60", PAUSE="0.05")
-    until(lambda: any(served.folder.glob(".jokbo/checkpoints/pretrain/*/step")), 120)
+    until(lambda: any(served.folder.glob(".jokbo/checkpoints/pretrain/*/step")))
     _works_on(served, "models/finetune", other)
     lines = []
     while f"waiting for (PID {other.pid}): dvc repro" not in (line := flow.stdout.readline()):
         assert line, "".join(lines)
         lines.append(line)
     other.communicate(b"\n")
-    output, _ = flow.communicate(timeout=300)
+    output, _ = flow.communicate()
     assert flow.returncode == 0, output
     assert "is busy" not in "".join(lines) + output
     assert "finetune starts at 0" in output

@@ -76,7 +76,7 @@ def test_of_several_late_runs_one_runs_and_none_meets_another_pipeline(served: P
         def known() -> bool:
             return any(deployment.name == "local" for deployment in client.read_deployments())
 
-        until(known, 120)
+        until(known)
         deployment = next(found for found in client.read_deployments() if found.name == "local")
         assert deployment.schedules[0].schedule.timezone == "Asia/Seoul"
 
@@ -89,7 +89,7 @@ def test_of_several_late_runs_one_runs_and_none_meets_another_pipeline(served: P
             return all(client.read_flow_run(run).state.is_final() for run in runs)
 
         late = [begin(hours) for hours in (3, 2, 1)]
-        until(lambda: ended(late), 300)
+        until(lambda: ended(late))
         states = [client.read_flow_run(run).state for run in late]
         assert sorted(state.name for state in states) == ["Completed", "Skipped", "Skipped"]
         assert any("has begun since this run was due" in (state.message or "") for state in states)
@@ -98,13 +98,13 @@ def test_of_several_late_runs_one_runs_and_none_meets_another_pipeline(served: P
         with open(served.folder / ".jokbo/locks/pipeline", "w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             busy = begin(0)
-            until(lambda: ended([busy]), 300)
+            until(lambda: ended([busy]))
         state = client.read_flow_run(busy).state
         assert (state.name, state.message.partition(":")[0]) == (
             "Skipped",
             "another pipeline runs in this folder",
         )
     serving.terminate()
-    output, _ = serving.communicate(timeout=60)
+    output, _ = serving.communicate()
     assert "Traceback" not in output
     assert (served.folder / "models/pretrain").is_dir()

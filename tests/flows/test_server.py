@@ -113,9 +113,9 @@ def test_stages_go_on_without_the_users_server_and_one_line_tells(project: Proje
             assert line
         project.environment["PREFECT_API_URL"] = line.split("running on ")[1].split()[0] + "/api"
         flow = project.start("impatient", PAUSE="0.2", STEPS="20")
-        until(lambda: any(project.folder.glob(".jokbo/checkpoints/pretrain/*/step")), 120)
+        until(lambda: any(project.folder.glob(".jokbo/checkpoints/pretrain/*/step")))
         own.kill()
-    output, _ = flow.communicate(timeout=300)
+    output, _ = flow.communicate()
     assert flow.returncode == 1
     assert "Traceback" not in output
     assert output.splitlines()[-1].startswith("jokbo: Prefect was not told how this ended: PREFECT_API_URL=")
