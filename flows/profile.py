@@ -60,9 +60,15 @@ def project(name: str) -> Path:
 
     Raises InputError for parameters that are not right.
     """
-    folder = STATE / "profiles" / name
     own = merged(Path("params.yaml"), PROFILES / f"{name}.yaml")
     params.checked(own, f"params.yaml with {PROFILES / name}.yaml")
+    folder = STATE / "profiles" / name
+    lay_out(folder, own)
+    return folder
+
+
+def lay_out(folder: Path, own: dict[str, Any]) -> None:
+    """Make `folder` a project of this one's code as it stands with parameters of its own; it shares the DVC cache."""
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / "params.yaml") as file:
         YAML().dump(own, file)
@@ -78,7 +84,6 @@ def project(name: str) -> Path:
     shutil.rmtree(folder / LOCAL, ignore_errors=True)
     # the user's own texts, not a second time on the disk
     shutil.copytree(LOCAL, folder / LOCAL, copy_function=os.link)
-    return folder
 
 
 def configure(folder: Path) -> None:

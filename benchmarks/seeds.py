@@ -1,0 +1,72 @@
+"""`python -m benchmarks.seeds 1 2 3` runs the chain once for each seed, and prints its figures as ranges over the seeds.
+
+The run of seed N is a project of its own, .jokbo/seeds/N: this one's code and parameters, with N as the seed of every stage
+from `pretrain` on. All share the DVC cache, so the data are prepared once, and a run that was stopped goes on. `--last`
+prints what is there and runs nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from flows.profile import lay_out
+from jokbo import params, tracking
+from jokbo.tracking import flat
+from tasks.paths import METRICS, STATE
+from tasks.stage import state
+
+DATA = ("fetch", "prepare", "tokenize")  # the same for every seed
+LAST = "evaluate"
+SHOWN = ("pretrain", "finetune", "distill", "reward", "ppo", LAST)
+
+
+def run(seed: int) -> None:
+    """Bring the project of this seed up to date."""
+    own = params.read(Path("params.yaml"))
+    for name, section in own.items():
+        if name not in DATA and isinstance(section, dict) and "seed" in section:
+            section["seed"] = seed
+    lay_out(_folder(seed), own)
+    store = {"MLFLOW_TRACKING_URI": tracking.local_store(state().resolve())}
+    command = [sys.executable, "-m", "flows.pipeline", "--until", LAST]
+    subprocess.run(command, cwd=_folder(seed), env={**os.environ, **store}, check=True)
+
+
+def figures(seed: int) -> dict[str, Any]:
+    """Every number that the stages of this seed's run wrote: stage.name -> value."""
+    read = {stage: json.loads((_folder(seed) / METRICS / f"{stage}.json").read_text()) for stage in SHOWN}
+    return {name: value for name, value in flat(read).items() if isinstance(value, int | float)}
+
+
+def show(seeds: list[int]) -> None:
+    """Print each figure of every seed, and the least and the largest."""
+    found = [figures(seed) for seed in seeds]
+    table = Table("figure", *(f"seed {seed}" for seed in seeds), "least", "largest")
+    for name in found[0]:
+        values = [each[name] for each in found if name in each]
+        table.add_row(name, *(f"{value:.4g}" for value in [*values, min(values), max(values)]))
+    Console(width=130).print(table)
+
+
+def _folder(seed: int) -> Path:
+    return STATE / "seeds" / str(seed)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("seeds", type=int, nargs="+")
+    parser.add_argument("--last", action="store_true", help="print what is there")
+    options = parser.parse_args()
+    if not options.last:
+        for number in options.seeds:
+            run(number)
+    show(options.seeds)
