@@ -24,6 +24,9 @@ def main() -> None:
         print(f"jokbo: {error}", file=sys.stderr)
         sys.exit(2)
     command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1"]
+    os.environ.setdefault(
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false"
+    )  # seven processes that a page does not need
     # not as an argument: any user of this machine can read those, and the password in them
     os.execve(sys.executable, command, {**os.environ, "MLFLOW_BACKEND_STORE_URI": uri})
 
