@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from jokbo.alignment import ppo
 from jokbo.alignment import reward as rewards_
 from jokbo.alignment.rollouts import answer_log_probs, sample
+from jokbo.errors import InputError
 from jokbo.tracking import Run
 from jokbo.training import engine, processes
 from tests.networks import compute, network, optimizer, tokens
@@ -215,3 +216,17 @@ def test_samples_are_shown_with_reward_prompt_and_answer() -> None:
     lines = ppo.shown(rollout, torch.tensor([0.5, -1.0, 2.0]), Tokenizer(), count=2).splitlines()
     assert len(lines) == 2
     assert re.match(r"^\+0\.50  [\d ]+ \|", lines[0])
+
+
+@pytest.mark.parametrize("which", ["policy_optimizer", "value_optimizer"])
+@pytest.mark.parametrize(
+    ("epochs", "minibatch", "found"), [(1, 16, "the weights are"), (3, 8, r"(policy|value)_loss is nan")]
+)
+def test_it_stops_at_the_first_iteration_that_is_not_finite(
+    tmp_path: Path, which: str, epochs: int, minibatch: int, found: str
+) -> None:
+    """By its losses, or by what the last of its steps leaves."""
+    broken = {which: optimizer(rate=float("inf")), "epochs": epochs, "minibatch": minibatch}
+    with pytest.raises(InputError, match=rf"^ppo: {found}.* step 1: lower the learning rate"):
+        align(tmp_path, Run(), iterations=3, **broken)
+    assert list(tmp_path.iterdir()) == []
