@@ -172,6 +172,7 @@ def align(
             )
             iteration += 1
             engine.check_finite("ppo", iteration, row)
+            engine.check_weights("ppo", iteration, engines)  # nobody can sample from what is not
             history.append({"step": iteration, **row})
             run.log({f"ppo/{key}": value for key, value in row.items()}, step=iteration)
             bar.advance(reward=row["reward"], kl=row["kl"], length=row["response_length"])

@@ -161,9 +161,8 @@ class Saver:
         stopping = processes.any_rank(stopping)
         due = processes.any_rank(time.monotonic() - self.saved_at >= self.least_seconds)
         saves = self.folder and (last or stopping or due)
-        # no loss tells what the step after it did to the weights
-        if (last or saves) and processes.any_rank(not all(map(_finite, self.engines.values()))):
-            raise _diverged(self.name, f"the weights are not finite after step {step}")
+        if last or saves:
+            check_weights(self.name, step, self.engines)
         if saves:
             self.run.flush()  # first, so that a resume from here has nothing before it to log again
             checkpoints.save(self.folder, step, self.engines, state)
@@ -180,17 +179,23 @@ def check_finite(name: str, step: int, row: dict[str, float]) -> None:
             raise _diverged(name, f"{key} is {value} at step {step}")
 
 
+def check_weights(name: str, step: int, engines: dict[str, deepspeed.DeepSpeedEngine]) -> None:
+    """Raises InputError if this step has left a weight that is not a finite number, which no loss before it tells."""
+    # under ZeRO 3 those that this rank holds
+    held = (
+        getattr(parameter, "ds_tensor", parameter)
+        for engine in engines.values()
+        for parameter in engine.module.parameters()
+    )
+    if processes.any_rank(not all(bool(weights.isfinite().all()) for weights in held)):
+        raise _diverged(name, f"the weights are not finite after step {step}")
+
+
 def _diverged(name: str, found: str) -> InputError:
     return InputError(
         f"{name}: {found}: lower the learning rate of this training in params.yaml (or raise its warmup_steps, or set "
         "its precision to fp32)"
     )
-
-
-def _finite(engine: deepspeed.DeepSpeedEngine) -> bool:
-    """Whether all weights are finite numbers; under ZeRO 3 those that this rank holds."""
-    held = (getattr(parameter, "ds_tensor", parameter) for parameter in engine.module.parameters())
-    return all(bool(weights.isfinite().all()) for weights in held)
 
 
 def start(

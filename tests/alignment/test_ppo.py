@@ -286,3 +286,17 @@ def test_answers_keep_their_length_though_short_ones_earn_more(tmp_path: Path) -
 
     assert last(free) < 0.8 * start
     assert last(held) > 0.8 * start
+
+
+@pytest.mark.parametrize("which", ["policy_optimizer", "value_optimizer"])
+@pytest.mark.parametrize(
+    ("epochs", "minibatch", "found"), [(1, 16, "the weights are"), (3, 8, r"(policy|value)_loss is nan")]
+)
+def test_it_stops_at_the_first_iteration_that_is_not_finite(
+    tmp_path: Path, which: str, epochs: int, minibatch: int, found: str
+) -> None:
+    """By its losses, or by what the last of its steps leaves."""
+    broken = {which: optimizer(rate=float("inf")), "epochs": epochs, "minibatch": minibatch}
+    with pytest.raises(InputError, match=rf"^ppo: {found}.* step 1: lower the learning rate"):
+        align(tmp_path, Run(), iterations=3, **broken)
+    assert list(tmp_path.iterdir()) == []
