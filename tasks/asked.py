@@ -66,7 +66,7 @@ def wanted_stages() -> set[str]:
             words = parent.cmdline()
         except psutil.Error:
             continue
-        if "repro" in words or ("exp" in words and "run" in words):
+        if "dvc" in map(os.path.basename, words) and ("repro" in words or {"exp", "run"} <= {*words}):
             named = {word.partition("@")[0] for word in words}
             targets = [stage for stage in CHAIN if stage in named]
             if "report" in named or not (targets or any(word.startswith("family") for word in named)):

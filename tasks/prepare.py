@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from jokbo.data import preparation, shards
 from jokbo.data.documents import DOCUMENT_SCHEMA
+from jokbo.data.losses import of_preparation
 from jokbo.data.outputs import assemble
 from jokbo.files import read_json, whole_directory
+from tasks import losses
 from tasks.paths import DOCUMENTS, FACTS, JUDGE_TEXTS, RAW
 from tasks.records import write_metrics
 from tasks.stage import Stage, run_stage
@@ -28,7 +30,9 @@ def prepare(stage: Stage) -> None:
             assemble(files, documents / split, DOCUMENT_SCHEMA)
         (documents / "dataset_dict.json").write_text(json.dumps({"splits": list(splits)}) + "\n")
         (documents / FACTS).write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n")
-    write_metrics(stage, {name: found for name, found in facts.items() if name not in ("examples", "about")})
+    losses.say(stage, of_preparation(facts))
+    counts = {name: found for name, found in facts.items() if name not in ("examples", "about", "told")}
+    write_metrics(stage, counts)
 
 
 def work(

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 from tokenizers import Tokenizer
 
 from jokbo.data import card, corpora, mixing, packing, shards
+from jokbo.data.losses import of_tokens
 from jokbo.data.outputs import read_batches, shard_files
 from jokbo.data.tokenizer import measure
 from jokbo.errors import about
 from jokbo.files import read_json, whole_directory, write_text
+from tasks import losses
 from tasks.paths import DATA_CARD, DATA_CARD_PAGE, DOCUMENTS, FACTS, TOKENIZER, TOKENS
 from tasks.records import write_metrics
 from tasks.stage import Stage, run_stage
@@ -43,6 +45,7 @@ def tokenize(stage: Stage) -> None:
         metrics |= {f"{name}/{split}": count for name, count in counts.items()}
     held_out = some_texts(shard_files(DOCUMENTS / "validation"), mixing.source_names(settings.mix))
     metrics["held_out"] = {code: measure(tokenizer, texts) for code, texts in held_out.items()}
+    losses.say(stage, of_tokens(metrics, sum(encoded["train"].rows)))
     write_metrics(stage, metrics)
     write_card(stage, metrics)
 
@@ -75,6 +78,7 @@ def described(encoded: packing.Encoded, epochs: Mapping[str, float]) -> dict[str
     return {
         "sources": {name: {**held[name], **mixed[name]} for name in epochs},
         "languages": encoded.facts["languages"],
+        "unused": encoded.facts["unused"],
     }
 
 

@@ -25,6 +25,9 @@ def card(facts: Mapping[str, Any], tokenized: Mapping[str, Any]) -> dict[str, An
                 **{name: found.get(name, 0) for name in ("rows", "documents", "words", "bytes")},
                 "languages": found.get("languages", {}),
                 "dropped": found.get("dropped", {}),
+                "repeated": found.get("repeated", 0),
+                "conflicting_labels": found.get("conflicting_labels", 0),
+                "not_in_the_mix": tokenized.get("unused", {}).get(source, 0),
                 "masked": found.get("masked", {}),
                 **(
                     {name: counted[source][name] for name in ("tokens", "epochs")}
@@ -36,6 +39,7 @@ def card(facts: Mapping[str, Any], tokenized: Mapping[str, Any]) -> dict[str, An
         },
         "splits": facts["splits"],
         "merged": facts["merged"],
+        "conflicting_labels": facts["conflicting_labels"],
         "near_duplicates": facts["near_duplicates"],
         "tokenizer": tokenized["held_out"],
         "examples": {
@@ -80,9 +84,19 @@ def markdown(card: Mapping[str, Any]) -> str:
             ),
         ),
         "## What was left out",
-        f"{number(card['merged'])} rows said the same as another and joined its document. Near-duplicates found: "
-        f"{number(card['near_duplicates'])} documents.",
+        f"{number(card['merged'])} rows have the very text of another and joined its document; "
+        f"{number(card['conflicting_labels'])} such documents have both labels and are kept without one. "
+        f"Near-duplicates found: {number(card['near_duplicates'])} documents.",
         table(("reason", *sources), ((reason, *counts) for reason, *counts in dropped(sources))),
+        "Of each source, rows that repeat a text of it, documents whose rows have both labels, and documents of the "
+        "training split that are in no source of the language model's mix:",
+        table(
+            ("what", *sources),
+            (
+                (what.replace("_", " "), *(number(found[what]) for found in sources.values()))
+                for what in ("repeated", "conflicting_labels", "not_in_the_mix")
+            ),
+        ),
         "## Personal data masked",
         table(
             ("kind", *sources),
@@ -101,18 +115,20 @@ def markdown(card: Mapping[str, Any]) -> str:
         ),
         "## The tokenizer on held-out text",
         table(
-            ("language", "bytes a token", "unknown", "come back exactly"),
+            ("language", "bytes a token", "unknown tokens", "unknown characters", "come back exactly"),
             (
                 (
                     code,
                     f"{found['bytes_per_token']:.2f}",
                     f"{found['unknown']:.2%}",
+                    f"{found['unknown_characters']:.2%}",
                     f"{found['round_trip']:.1%}",
                 )
                 for code, found in card["tokenizer"].items()
             ),
         ),
         "## Examples of what was dropped",
+        "Personal data are masked here, whatever the corpus keeps. Raw rows, in data/raw, are as they were got.",
     ]
     for reason, found in card["examples"].items():
         parts += [

@@ -79,8 +79,11 @@ def prepare(
             file.write(contamination.union(grams))
     placed = step("place", partial(place_part, settings, merges, near, known), numbers)
 
-    facts = total([*cleaned.values(), *merged_.values(), *matched.values(), *placed.values()])
+    facts = {"merged": 0, "conflicting_labels": 0, "told": {}}
+    facts |= total([*cleaned.values(), *merged_.values(), *matched.values(), *placed.values()])
     facts["near_duplicates"] = len(doubles)
+    found = facts.get("splits", {})
+    facts["splits"] = {split: {"all": 0, **found.get(split, {})} for split in settings.splits.model_dump()}
     splits = {
         split: [file for name in placed for file in shard_files(folder / "place" / name / split)]
         for split in settings.splits.model_dump()

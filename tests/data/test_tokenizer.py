@@ -155,7 +155,7 @@ def test_a_rare_character_takes_no_word_with_it():
 @pytest.mark.parametrize("kind", ["wordpiece", "unigram"])
 def test_what_is_unknown_is_counted_and_refused_above_a_share(kind):
     tokenizer = trained(TEXTS, 120, kind)
-    text = f"A film {'漢字' * 10} film"
+    text = f"a film {'漢字' * 10} film"
 
     def counted(texts):
         return total([{**counts, "documents": 1} for _, counts in encode_texts(tokenizer, texts)])
