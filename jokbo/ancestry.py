@@ -20,6 +20,7 @@ from jokbo.files import write_text
 from jokbo.tracking import flat
 
 FILE = "ancestry.json"
+KEYS = {"stage", "key", "weights", "params", "data", "code", "parents"}  # of a record
 
 
 def write(model: Path, *, stage: str, key: str, params: Mapping[str, Any], deps: Mapping[str, str]) -> str:
@@ -48,10 +49,13 @@ def write(model: Path, *, stage: str, key: str, params: Mapping[str, Any], deps:
 def read(model: Path) -> dict[str, Any]:
     """The record in the folder of a model. InputError if there is none."""
     try:
-        return json.loads((model / FILE).read_text("utf-8"))
-    except FileNotFoundError:
+        record = json.loads((model / FILE).read_text("utf-8"))
+        if missing := KEYS - set(record):
+            raise ValueError(f"it has no {min(missing)}")
+        return record
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{model}: no {FILE} there: name the folder of a model that a stage wrote") from None
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise InputError(
             f"{model / FILE}: not a record of ancestry ({error}): make the model again"
         ) from error

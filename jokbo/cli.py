@@ -8,10 +8,9 @@ import subprocess
 import sys
 import webbrowser
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -19,6 +18,9 @@ from rich.console import Console
 from jokbo import ancestry, tracking
 from jokbo.errors import InputError
 from jokbo.mlflow_store import reason, say
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 STATE = Path(".jokbo")
 REPORT = Path("reports/report.html")
@@ -36,72 +38,94 @@ app.add_typer(data, name="data")
 Model = Annotated[Path, typer.Argument(help="The folder of a model, such as models/aligned.")]
 
 
+def in_one_line(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, which ends with one line for bad input (2), and with none for Ctrl-C (130) or a reader that has gone
+    (141), such as `head`."""
+
+    @wraps(command)
+    def guarded(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+            sys.stdout.flush()
+        except InputError as error:
+            print(f"jokbo: {error}", file=sys.stderr)
+            sys.exit(2)
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except BrokenPipeError:
+            os.dup2(
+                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+            )  # what is left must not be written at exit
+            sys.exit(141)
+        except OSError as error:
+            print(f"jokbo: {error.filename or command.__name__}: {error.strerror or error}", file=sys.stderr)
+            sys.exit(2)
+
+    return guarded
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@in_one_line
 def run(context: typer.Context) -> None:
     """Bring every stage up to date (python -m flows.pipeline; options go to it)."""
     sys.exit(subprocess.call([sys.executable, "-m", "flows.pipeline", *context.args]))
 
 
 @app.command()
+@in_one_line
 def tree(model: Model) -> None:
     """Show what a model was made from: data, code, parameters, and its parents, theirs too."""
-    with _one_line_errors():
-        record = ancestry.read(model)
-        Console().print(ancestry.tree(str(model), record, _commits()))
+    record = ancestry.read(model)
+    Console().print(ancestry.tree(str(model), record, _commits()))
 
 
 @app.command()
+@in_one_line
 def chat(
     model: Model,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token each time.")] = 0.8,
     tokens: Annotated[int, typer.Option(min=1, help="The most tokens to add to a prompt.")] = 60,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same continuations.")] = 1,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**64 - 1, help="The same seed gives the same continuations.")
+    ] = 1,
 ) -> None:
     """Continue prompts: typed ones until an empty line, or the lines of standard input."""
-    with _one_line_errors():
-        if not (model / "config.json").is_file():
-            raise InputError(
-                f"{model}: no config.json there: name the folder of a model, such as models/aligned"
-            )
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-        from transformers.utils import logging
+    if not (temperature == 0 or 0.001 <= temperature <= 1000):
+        raise InputError(f"--temperature is {temperature:g}: give 0, or from 0.001 to 1000")
+    tokenizer, network = _opened(model)
+    import torch
 
-        logging.disable_progress_bar()
-        tokenizer = AutoTokenizer.from_pretrained(model)
-        network = AutoModelForCausalLM.from_pretrained(model).eval()
-        sampling = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
-        torch.manual_seed(seed)
-        for prompt in _prompts():
-            prompt_BT = tokenizer(prompt, return_tensors="pt")["input_ids"]
-            room = network.config.max_position_embeddings - prompt_BT.shape[1]
-            if room < 1:
-                print(
-                    f"jokbo: the prompt has {prompt_BT.shape[1]} tokens, no room to add any", file=sys.stderr
-                )
-                continue
-            text_BT = network.generate(
-                prompt_BT,
-                attention_mask=torch.ones_like(prompt_BT),
-                max_new_tokens=min(tokens, room),
-                pad_token_id=tokenizer.eos_token_id,
-                **sampling,
-            )
-            print(tokenizer.decode(text_BT[0], skip_special_tokens=True), flush=True)
+    sampling = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
+    torch.manual_seed(seed)
+    for prompt in _prompts():
+        prompt_BT = tokenizer(prompt, return_tensors="pt")["input_ids"]
+        room = network.config.max_position_embeddings - prompt_BT.shape[1]
+        if room < 1:
+            print(f"jokbo: the prompt has {prompt_BT.shape[1]} tokens, no room to add any", file=sys.stderr)
+            continue
+        text_BT = network.generate(
+            prompt_BT,
+            attention_mask=torch.ones_like(prompt_BT),
+            max_new_tokens=min(tokens, room),
+            pad_token_id=tokenizer.eos_token_id,
+            **sampling,
+        )
+        print(tokenizer.decode(text_BT[0], skip_special_tokens=True), flush=True)
 
 
 @app.command()
+@in_one_line
 def report() -> None:
     """Say where the report is, and open it if there is a browser."""
-    with _one_line_errors():
-        if not REPORT.is_file():
-            raise InputError(f"{REPORT}: not there yet: `make pipeline` or `jokbo run` makes it")
+    if not REPORT.is_file():
+        raise InputError(f"{REPORT}: not there yet: `make pipeline` or `jokbo run` makes it")
     print(REPORT.resolve())
     if sys.stdout.isatty():
         webbrowser.open(REPORT.resolve().as_uri())
 
 
 @data.command("at-step")
+@in_one_line
 def at_step(
     step: Annotated[int, typer.Argument(help="As in plots/pretrain.csv: the first is 1.")],
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
@@ -111,16 +135,16 @@ def at_step(
     Of each sequence: the tokens of the corpus that it is; and of each document in it: its row in data/documents/train,
     its source, which of the sequence's tokens are its own, and its first words.
     """
-    with _one_line_errors():
-        from jokbo import params
-        from jokbo.data.batches import documents_at
-        from jokbo.data.packing import TokenCorpus
+    from jokbo import params
+    from jokbo.data.batches import documents_at
+    from jokbo.data.packing import TokenCorpus
 
-        settings = params.load().pretrain
-        if not 1 <= step <= settings.training.steps:
-            raise InputError(
-                f"step {step}: it must be from 1 to pretrain.training.steps, {settings.training.steps}"
-            )
+    settings = params.load().pretrain
+    if not 1 <= step <= settings.training.steps:
+        raise InputError(
+            f"step {step}: it must be from 1 to pretrain.training.steps, {settings.training.steps}"
+        )
+    try:
         sequences = documents_at(
             TokenCorpus.open(TOKENS),
             step - 1,
@@ -130,6 +154,10 @@ def at_step(
             packing=settings.packing,
         )
         _add_first_words(sequences)
+    except (ValueError, LookupError) as error:
+        raise InputError(
+            f"{TOKENS} and {DOCUMENTS}: damaged, or not of one run ({error}): run the stages prepare and tokenize"
+        ) from error
     if as_json:
         print(json.dumps({"step": step, "sequences": sequences}, ensure_ascii=False, indent=1))
         return
@@ -140,13 +168,27 @@ def at_step(
             print(f"{place} document {document['row']} ({document['source']}): {document['first_words']}")
 
 
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
+def _opened(model: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    """The tokenizer and the language model in a folder. InputError if it holds none that can be opened."""
+    if not (model / "config.json").is_file():
+        raise InputError(f"{model}: no config.json there: name the folder of a model, such as models/aligned")
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
     try:
-        yield
-    except InputError as error:
-        print(f"jokbo: {error}", file=sys.stderr)
-        sys.exit(2)
+        tokenizer = AutoTokenizer.from_pretrained(model)
+        network, found = AutoModelForCausalLM.from_pretrained(model, output_loading_info=True)
+    except Exception as error:  # whatever transformers, tokenizers and safetensors make of a broken file
+        why = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise InputError(
+            f"{model}: no language model that can be opened ({why[:200]}): make it again"
+        ) from error
+    if found["missing_keys"]:
+        raise InputError(
+            f"{model}: not a language model: it has no {min(found['missing_keys'])}: name another"
+        )
+    return tokenizer, network.eval()
 
 
 def _add_first_words(sequences: list[dict[str, Any]]) -> None:
@@ -161,12 +203,16 @@ def _add_first_words(sequences: list[dict[str, Any]]) -> None:
 
 
 def _prompts() -> Iterator[str]:
-    """Lines of standard input; at a terminal an empty one ends it."""
+    """Lines of standard input; at a terminal an empty one ends it, or Ctrl-D."""
     if not sys.stdin.isatty():
+        sys.stdin.reconfigure(errors="replace")  # bytes that are no UTF-8
         yield from filter(None, (line.rstrip("\n") for line in sys.stdin))
         return
-    while prompt := Console().input("[bold]> [/]"):
-        yield prompt
+    try:
+        while prompt := Console().input("[bold]> [/]"):
+            yield prompt
+    except EOFError:
+        print()
 
 
 def _commits() -> Callable[[str], str | None]:

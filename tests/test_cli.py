@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,81 @@ def test_what_is_not_there_is_one_line(tmp_path: Path, arguments: list[str], nam
     assert result.stderr.count("\n") == 1
 
 
+def _one_line(result: subprocess.CompletedProcess[str]) -> str:
+    assert result.returncode == 2, result.stderr
+    assert result.stderr.startswith("jokbo: ")
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("config.json", b"{"),
+        ("config.json", b'{"model_type": "nosuch"}'),
+        ("tokenizer.json", b"{}"),
+        ("model.safetensors", b"cut"),
+        ("model.safetensors", None),
+    ],
+)
+def test_a_model_that_is_damaged_is_one_line(
+    speaker: Path, tmp_path: Path, file: str, content: bytes | None
+) -> None:
+    damaged = Path(shutil.copytree(speaker, tmp_path / "damaged"))
+    (damaged / file).unlink() if content is None else (damaged / file).write_bytes(content)
+    said = _one_line(_jokbo("chat", "damaged", folder=tmp_path, typed="a\n"))
+    assert said.startswith("jokbo: damaged: no language model that can be opened (")
+
+
+def test_a_model_of_another_kind_and_a_temperature_of_nothing_are_one_line(
+    speaker: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(speaker, tmp_path / "other"))
+    GPT2Config.from_pretrained(speaker, n_layer=2).save_pretrained(other)  # its weights have one layer
+    assert "not a language model: it has no transformer.h.1" in _one_line(
+        _jokbo("chat", "other", folder=tmp_path, typed="a\n")
+    )
+    assert "--temperature is 1e-40: give 0, or from 0.001" in _one_line(
+        _jokbo("chat", str(speaker), "--temperature", "1e-40", folder=tmp_path)
+    )
+
+
+@pytest.mark.parametrize("record", ["{", "[]", "3", '{"stage": "x"}'])
+def test_a_record_of_ancestry_that_is_none_is_one_line(tmp_path: Path, record: str) -> None:
+    (tmp_path / "ancestry.json").write_text(record)
+    said = _one_line(_jokbo("tree", str(tmp_path), folder=tmp_path))
+    assert f"{tmp_path}/ancestry.json: not a record of ancestry" in said
+
+
+def test_bytes_that_are_no_text_do_not_end_a_chat(speaker: Path) -> None:
+    command = [sys.executable, "-m", "jokbo.cli", "chat", str(speaker), "--tokens", "1"]
+    result = subprocess.run(command, input=b"caf\xe9\nb\n", capture_output=True)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.stdout.decode().startswith("caf\ufffd")
+
+
+@pytest.mark.parametrize(("typed", "status"), [(b"\x04", 0), (b"\x03", 130)])
+def test_at_a_terminal_ctrl_d_and_ctrl_c_end_a_chat(speaker: Path, typed: bytes, status: int) -> None:
+    command = [sys.executable, "-m", "jokbo.cli", "chat", str(speaker)]
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        command,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    ) as process:
+        shown = b""
+        while b">" not in shown:  # until it asks
+            shown += os.read(ours, 100)
+        os.write(ours, typed)
+        assert process.wait() == status
+        assert process.stderr.read() == b""
+    os.close(ours)
+    os.close(theirs)
+
+
 TEXTS = [f"Film {i} is one of the films " + "that were made that year " * (i % 4) for i in range(30)]
 
 
@@ -134,6 +211,22 @@ def test_documents_at_a_step_are_those_of_its_batch(packed_project: Path, packin
     plain = _jokbo("data", "at-step", str(step), folder=packed_project).stdout
     assert plain.count("sequence ") == 4
     assert plain.count(" document ") == sum(len(sequence["documents"]) for sequence in sequences)
+
+
+def test_a_reader_that_goes_away_ends_it_without_a_word(packed_project: Path) -> None:
+    command = [sys.executable, "-m", "jokbo.cli", "data", "at-step", "1"]
+    read, write = os.pipe()
+    os.close(read)  # as `head` does when it has had its lines
+    result = subprocess.run(command, cwd=packed_project, stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert (result.returncode, result.stderr) == (141, b"")
+
+
+def test_a_corpus_that_is_damaged_is_one_line(packed_project: Path, tmp_path: Path) -> None:
+    damaged = Path(shutil.copytree(packed_project, tmp_path / "damaged"))
+    (damaged / "data/tokens/train/documents.npy").write_bytes(b"cut")
+    said = _one_line(_jokbo("data", "at-step", "1", folder=damaged))
+    assert said.startswith("jokbo: data/tokens/train and data/documents/train: damaged, or not of one run")
 
 
 def test_steps_that_are_none(packed_project: Path) -> None:
