@@ -14,6 +14,7 @@ from flows.flow import BAD_INPUT, alone, summary
 from flows.server import own_server, server
 from jokbo import params
 from jokbo.errors import InputError
+from jokbo.files import refusal
 
 
 def bring(until: str | None, run: Callable[[], State]) -> None:
@@ -33,6 +34,11 @@ def bring(until: str | None, run: Callable[[], State]) -> None:
             outcome = run()
     except InputError as error:
         print(f"jokbo: {error}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    except Exception as error:
+        if (line := refusal(error)) is None:
+            raise
+        print(f"jokbo: {line}", file=sys.stderr)
         sys.exit(BAD_INPUT)
     if not outcome.is_completed():
         print(f"jokbo: {outcome.message}", file=sys.stderr)

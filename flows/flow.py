@@ -27,7 +27,7 @@ from flows import graph
 from flows.supervise import follow
 from jokbo import params, tracking
 from jokbo.errors import InputError
-from jokbo.files import remembered
+from jokbo.files import remembered, writing
 from tasks.paths import STATE, search_path
 from tasks.stage import FLOW_RUN, PARENT_RUN, state, timing
 
@@ -78,7 +78,7 @@ def run(name: str, stale: bool, timeout_hours: float, settings: dict[str, str]) 
     if time.monotonic() > deadline:
         raise TimeoutError(f"{name} was stopped: it took longer than {timeout_hours:g} hours")
     if status:
-        raise StageFailed(name, int(statuses[-1]) if statuses else None)
+        raise StageFailed(name, int(statuses[-1]) if statuses else status)
     return Completed(name="Cached" if _ended(name) == before else "Ran")
 
 
@@ -147,7 +147,9 @@ def _ended(name: str) -> dict[str, Any] | None:
 def alone() -> Iterator[None]:
     """Hold the folder's lock. InputError if another pipeline holds it."""
     lock = STATE / "locks" / "pipeline"
-    lock.parent.mkdir(parents=True, exist_ok=True)
+    with writing(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.touch()
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jokbo.errors import InputError
+from jokbo.files import writing
 from jokbo.tracking import flat
 from tasks import STARTED, lockfile
 
@@ -86,7 +87,7 @@ def project() -> Iterator[Repo]:
     """
     from dvc.repo import Repo, lock_repo
 
-    with Repo(_wait_for_lock=True) as repo, lock_repo(repo):
+    with writing(Path(".dvc")), Repo(_wait_for_lock=True) as repo, lock_repo(repo):
         lockfile.settle_readers(repo.tmp_dir)
         lockfile.settle()
         yield repo

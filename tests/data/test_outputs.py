@@ -14,9 +14,9 @@ from jokbo.data.outputs import (
     save_table,
     save_tables,
     shard_files,
-    whole_directory,
     write_shards,
 )
+from jokbo.files import whole_directory
 
 
 def test_whole_directory_takes_the_place_of_the_old(tmp_path):
