@@ -15,6 +15,7 @@ from flows.schedule import SKIPPED
 from flows.server import NoServer, own_server, server
 from jokbo import params, tracking
 from jokbo.errors import InputError
+from jokbo.files import refusal
 from jokbo.secrets import hidden
 from jokbo.training.interruption import hold_lifeline
 from tasks import asked
@@ -62,3 +63,8 @@ def one_line() -> Iterator[None]:
     except httpx.HTTPError as error:
         print(f"jokbo: Prefect's server is gone: {hidden(str(error))}: run this again", file=sys.stderr)
         sys.exit(1)
+    except Exception as error:
+        if (line := refusal(error)) is None:
+            raise
+        print(f"jokbo: {line}", file=sys.stderr)
+        sys.exit(BAD_INPUT)

@@ -5,6 +5,7 @@ DVC writes its YAML files in place, dvc.lock for a second: who is killed then le
 
 from __future__ import annotations
 
+import logging
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ from dvc.fs import LocalFileSystem
 from dvc.utils.serialize import _common, _yaml
 
 from jokbo.errors import InputError
-from jokbo.files import whole_file
+from jokbo.files import refusal, whole_file
 from tasks.identity import project
 
 IN_PLACE = _common._dump_data  # private: tests/flows/test_dvc.py fails if DVC comes to write otherwise
@@ -31,16 +32,33 @@ def whole(path: Any, data: Any, dumper: Any, fs: Any = None, **more: Any) -> Non
         dumper(data, file, **more)
 
 
+def refused(record: logging.LogRecord) -> None:
+    """Raise InputError if DVC is about to log what the disk refused it.
+
+    Left to itself it logs a line a file, and goes on: a stage is recorded as done whose output is not in the cache.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    if error is None or (line := refusal(error, Path(".dvc/cache"))) is None:
+        return
+    partial = getattr(error, "filename2", None)
+    if partial and str(partial).endswith(".tmp"):  # DVC leaves it
+        Path(partial).unlink(missing_ok=True)
+    raise InputError(line) from error
+
+
 def main() -> int:
-    """Mend what a killed DVC left, then do as `dvc` does. Returns its exit status; 2 if only the user can mend it."""
+    """Mend what a killed DVC left, then do as `dvc` does. Returns its exit status; 2 for what only the user can do."""
+    for name in ("dvc", "dvc_data", "dvc_objects"):
+        for handler in logging.getLogger(name).handlers:
+            handler.addFilter(lambda record: refused(record) is None)
     _common._dump_data = _yaml._dump_data = whole
     try:
         with suppress(DvcException), project():  # what it makes of a wrong dvc.yaml DVC says itself
             pass
+        return command_line(sys.argv[1:])
     except InputError as error:
         print(f"jokbo: {error}", file=sys.stderr)
         return 2
-    return command_line(sys.argv[1:])
 
 
 if __name__ == "__main__":

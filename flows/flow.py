@@ -29,7 +29,7 @@ from flows.server import leave_if_gone
 from flows.supervise import follow, sweep
 from jokbo import params, tracking
 from jokbo.errors import InputError
-from jokbo.files import remembered
+from jokbo.files import remembered, writing
 from jokbo.secrets import hidden
 from tasks import asked
 from tasks.paths import STATE, search_path
@@ -91,7 +91,7 @@ def run(name: str, stale: bool, timeout_hours: float, settings: dict[str, str], 
     if time.monotonic() > deadline:
         raise TimeoutError(f"{name} was stopped: it took longer than {timeout_hours:g} hours")
     if status:
-        raise StageFailed(name, int(statuses[-1]) if statuses else None)
+        raise StageFailed(name, int(statuses[-1]) if statuses else status)
     return Completed(name="Cached" if _ended(name) == before else "Ran")
 
 
@@ -223,7 +223,9 @@ def _ended(name: str) -> dict[str, Any] | None:
 def alone() -> Iterator[None]:
     """Hold the folder's lock, with nothing running that an earlier pipeline left. Busy if another holds it."""
     lock = STATE / "locks" / "pipeline"
-    lock.parent.mkdir(parents=True, exist_ok=True)
+    with writing(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.touch()
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

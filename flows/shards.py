@@ -7,6 +7,7 @@ is where the stage looks for it, under its own identity: the pipeline then finds
 from __future__ import annotations
 
 import importlib
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, Literal
 
@@ -23,7 +24,7 @@ from flows.flow import BAD_INPUT_STATE, alone
 from flows.server import server
 from jokbo import params
 from jokbo.errors import InputError
-from tasks.identity import identify
+from tasks.identity import check_loaded, check_unchanged, identify
 from tasks.stage import checkpoint_folder
 
 STAGES = {"prepare": tasks.prepare.work, "tokenize": tasks.tokenize.work}
@@ -46,8 +47,15 @@ def spread(call: Callable[[Any], None], items: Iterable[Any]) -> Iterator[None]:
 def ahead(name: str) -> State:
     """All shards of the stage, in the folder of the identity that it would run with now."""
     try:
-        folder = checkpoint_folder(name, identify(name).key).resolve()
+        identity = identify(name)
+        check_loaded(identity)
+        folder = checkpoint_folder(name, identity.key).resolve()
         STAGES[name](getattr(params.load(), name), folder, spread)
+        try:
+            check_unchanged(name, identity)
+        except InputError:
+            shutil.rmtree(folder)  # who of the cluster read the code or the inputs, and when, nobody knows
+            raise
     except InputError as error:
         return Failed(name=BAD_INPUT_STATE, message=str(error))
     return Completed()

@@ -109,14 +109,17 @@ def writing(path: Path) -> Iterator[None]:
 def refusal(error: BaseException, path: Path | None = None) -> str | None:
     """One line on what the disk refused: the file, or `path`, why, and what to do. None if the error is another."""
     chain = list(_chain(error))
-    for link in chain:
-        if isinstance(link, OSError) and link.errno in REMEDIES:
-            return _line(link.filename, path, os.strerror(link.errno), REMEDIES[link.errno])
-    for link in chain:
-        for words, remedy in WORDS.items():
-            if not isinstance(link, OSError) and words in str(link):
-                return _line(None, path, words, remedy)
-    return None
+    lines = filter(None, (_refused(link, path) for link in chain))
+    said = (str(link) for link in chain if isinstance(link, InputError))  # by `writing`, nearer to it
+    return (line := next(lines, None)) and next(said, line)
+
+
+def _refused(error: BaseException, path: Path | None) -> str | None:
+    if isinstance(error, OSError):
+        remedy = REMEDIES.get(error.errno)
+        return remedy and _line(error.filename2 or error.filename, path, os.strerror(error.errno), remedy)
+    known = (words for words in WORDS if words in str(error))
+    return (words := next(known, None)) and _line(None, path, words, WORDS[words])
 
 
 def _line(found: Any, path: Path | None, reason: str, remedy: str) -> str:

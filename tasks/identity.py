@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jokbo import environment
 from jokbo.data.regular import check_all_regular
 from jokbo.errors import InputError
+from jokbo.files import writing
 from jokbo.secrets import hidden_in
 from jokbo.tracking import flat
 from tasks import STARTED, lockfile
@@ -103,7 +104,7 @@ def project(*, wait: bool = True) -> Iterator[Repo]:
     """
     from dvc.repo import Repo, lock_repo
 
-    with Repo(_wait_for_lock=wait) as repo, lock_repo(repo):
+    with writing(Path(".dvc")), Repo(_wait_for_lock=wait) as repo, lock_repo(repo):
         lockfile.settle_readers(repo.tmp_dir)
         lockfile.settle()
         yield repo

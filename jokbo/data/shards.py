@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from jokbo.data.progress import progress
-from jokbo.files import read_json, remembered, write_text
+from jokbo.files import read_json, remembered, write_text, writing
 
 Facts = dict[str, Any]  # what a call found out, as JSON holds it
 Work = Callable[[Any, Path], Facts]  # an item, and the file or folder to write its result at
@@ -34,11 +34,12 @@ def run(
     An item whose facts are there (FOLDER/STEP/NAME.json, written after the result) is not worked on again.
     """
     place = folder / step
-    place.mkdir(parents=True, exist_ok=True)
-    missing = [item for item in items.items() if remembered(_facts(place, item[0])) is None]
-    results = spread(partial(_once, work, place), missing)
-    for _ in progress(results, step, total=len(missing)):
-        pass
+    with writing(place):
+        place.mkdir(parents=True, exist_ok=True)
+        missing = [item for item in items.items() if remembered(_facts(place, item[0])) is None]
+        results = spread(partial(_once, work, place), missing)
+        for _ in progress(results, step, total=len(missing)):
+            pass
     return {name: read_json(_facts(place, name)) for name in items}
 
 

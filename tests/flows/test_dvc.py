@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from tasks import lockfile
@@ -76,3 +81,40 @@ def test_a_stopped_dvc_leaves_no_file_half_written_beside_the_lock(begun: Projec
     _killed(begun, "flows.dvc")
     _goes_on(begun)
     assert not list(begun.folder.glob(".*.partial"))
+
+
+LIMITED = """
+import resource, sys
+from flows.dvc import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, resource.RLIM_INFINITY))
+sys.argv = ["dvc", "repro", "pretrain"]
+sys.exit(main())
+"""
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Path]:
+    """A folder on another disk: within one, DVC's cache and the workspace share files, which takes no room."""
+    if not os.access("/dev/shm", os.W_OK):
+        pytest.skip("no second disk here")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
+def test_a_full_cache_is_one_line(project: Project, elsewhere: Path) -> None:
+    project.run("dvc", "config", "cache.dir", str(elsewhere))
+    unlimited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)\n"
+    project.edit("standin.py", "NAME =", f"{unlimited}NAME =")
+    project.edit("standin.py", ".write_bytes(", ".write_bytes(b'0' * 2**21 + ")
+    (project.folder / "limited.py").write_text(LIMITED)
+    status, output = project.run("limited")
+    assert status == 2
+    *_, line = output.splitlines()
+    assert line.startswith("jokbo: ")
+    assert str(elsewhere) in line
+    assert "ERROR" not in output
+    assert lockfile.LOCK.exists() is False  # nothing that the cache does not have is recorded
+    assert not list(elsewhere.rglob("*.tmp"))
+    status, output = project.run("flows.dvc", "repro", "pretrain")
+    assert status == 0
+    assert "pretrain starts at 3" in output  # goes on where it was, at its end

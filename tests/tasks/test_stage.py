@@ -250,3 +250,13 @@ def test_dvc_lock_is_not_read_while_another_process_writes_it(project: Project) 
     ).start()  # it has asked by then, or it finds the lock whole
     assert set(committed()) == {"pretrain"}
     assert writing.wait() == 0
+
+
+def test_a_full_disk_is_one_line(project: Project) -> None:
+    project.edit("standin.py", 'model = Path("models") / NAME', 'Path("/dev/full").write_text("x")')
+    status, output = project.run("standin", "pretrain")
+    assert status == 2
+    assert output.splitlines()[1:] == [
+        f"jokbo: {project.folder}: No space left on device: free some space on its disk, and run again"
+    ]
+    assert [run.info.status for run in project.runs("pretrain")] == ["FAILED"]
