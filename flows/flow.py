@@ -40,6 +40,7 @@ BAD_INPUT_STATE = "BadInput"
 CHATTER = re.compile(
     r"^\s*$|^To (track|enable)|^\s+(git add|dvc config)|^Use `dvc push`|ing lock file"
 )  # DVC's hints
+LACKING = "failed to download"  # what DVC says where a remote has not all of a stage's data
 HELD = re.compile(
     r"ERROR: "
 )  # what DVC says before it starts a stage, for one, of files that another DVC works on
@@ -99,21 +100,24 @@ def _reproduce(
     command: list[str], environment: dict[str, str], remote: str | None, over: Callable[[], bool]
 ) -> tuple[int, list[str]]:
     """Follow DVC to its end: its exit status, and those that it told of the stage's command. Waits while another DVC
-    works on the stage's files, and does without a remote that cannot be read."""
-    told: set[str] = set()
+    works on the stage's files, and does without a remote that cannot be read or has not all of them."""
+    told, without = set(), False
     while True:
-        pull = ["--pull"] if remote and not unreadable.is_set() else []
+        pull = ["--pull"] if remote and not without and not unreadable.is_set() else []
         dvc = _Output()
         status = follow([*command, *pull], environment, dvc.line, over)
-        holder = graph.BLOCKER.search("\n".join(dvc.held))
-        if not status or dvc.started or over() or not (holder or pull):
+        errors = "\n".join(dvc.held)
+        holder = graph.BLOCKER.search(errors)
+        if not (status and dvc.held) or dvc.started or over() or not (holder or pull):
             dvc.release()
             return status, dvc.statuses
         if holder:
             message = f"waiting for {holder[0]}, which works in this folder"
         else:
-            unreadable.set()
-            message = f"going on without the DVC remote {remote}: {hidden(dvc.held[0] if dvc.held else '')}"
+            without = True
+            if LACKING not in errors:
+                unreadable.set()
+            message = f"going on without the DVC remote {remote}: {hidden(dvc.held[0])}"
         if message not in told:
             told.add(message)
             get_run_logger().warning(message)

@@ -132,7 +132,7 @@ def check(url: str) -> None:
                 client.api_version()
     except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError, TypeError) as error:
         raise InputError(
-            f"{shown}: no Prefect there ({error}): it is as http://127.0.0.1:4200/api"
+            f"{shown}: no Prefect is there: an address is as http://127.0.0.1:4200/api"
         ) from error
     except httpx.HTTPStatusError as error:
         status = error.response.status_code

@@ -51,8 +51,7 @@ def test_what_a_remote_lacks_is_trained_and_the_rest_is_not(clone: Project, tmp_
     status, output = clone.run(FLOW)
     assert status == 0, output
     assert [name for name in STAGES if f"{name} starts at 0" in output] == ["finetune"]
-    assert "Unable to pull data for stage: 'finetune'" in output
-    assert "WARNING" not in output
+    assert output.count("going on without the DVC remote store: ERROR: failed to transfer") == 1
 
 
 def test_a_remote_that_cannot_be_read_is_one_line(clone: Project) -> None:
@@ -61,7 +60,7 @@ def test_a_remote_that_cannot_be_read_is_one_line(clone: Project) -> None:
     assert status == 0, output
     assert [name for name in STAGES if f"{name} starts at 0" in output] == list(STAGES)
     assert output.count("going on without the DVC remote store: ") == 1
-    assert output.count("ssh") == 2  # both in that line
+    assert output.count("requires 'dvc-ssh' to be installed") == 1
 
 
 @pytest.fixture
