@@ -280,7 +280,7 @@ def test_what_is_no_data_is_passed_over_and_said(project, paths):
     for name, content in {
         "part-0.jsonl": b'{"text": "one"}\n',
         "part-1.jsonl": b"",
-        "part-2.jsonl.gz": gzip.compress(b""),
+        "part-2.jsonl.gz": gzip.compress(b"", mtime=0),
         "_SUCCESS": b"",
         "_temporary/0/part-9.jsonl": b'{"text": "not committed"}\n',
         "~$part-0.jsonl": b"\5user",
@@ -371,7 +371,7 @@ def test_what_a_document_of_a_txt_is(project, documents, found):
         ("a.csv", "csv", b""),
         ("a.csv", "csv", b"text\n"),
         ("a.jsonl.gz", "jsonl", b""),
-        ("a.jsonl.gz", "jsonl", gzip.compress(b"")),
+        ("a.jsonl.gz", "jsonl", gzip.compress(b"", mtime=0)),
         ("a.parquet", "parquet", b""),
         ("a.parquet", "parquet", parquet()),
     ],
