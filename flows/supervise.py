@@ -57,7 +57,11 @@ def follow(
         stderr=subprocess.STDOUT,
         start_new_session=True,  # Ctrl-C reaches the flow alone, which then lets go of the lifeline
     )
-    ending, rest = threading.Thread(target=end, args=(id,)), b""
+
+    def left() -> set[psutil.Process]:
+        return marked(id)
+
+    ending, rest = threading.Thread(target=end, args=(left,)), b""
     try:
         while True:
             if stopping():
@@ -80,7 +84,7 @@ def follow(
             target=process.stdout.read, daemon=True
         ).start()  # nothing waits for room in the pipe
         process.wait()
-        end(id)
+        end(left)
 
 
 def supervise(command: list[str]) -> int:
@@ -98,20 +102,20 @@ def supervise(command: list[str]) -> int:
                 break
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # being told once more changes nothing
-    end(mark.splitlines()[-1].partition(" ")[0], first=child)
+    end(lambda: marked(mark.splitlines()[-1].partition(" ")[0]), first=child)
     return child.wait() if child else -signal.SIGTERM
 
 
-def end(part: str, first: subprocess.Popen | None = None) -> None:
-    """Tell every process marked with this id or folder to stop, `first` before the others; kill what does not."""
+def end(found: Callable[[], set[psutil.Process]], first: subprocess.Popen | None = None) -> None:
+    """Tell every process that is found to stop, `first` before the others, and kill what does not, until none is."""
     # the command first: DVC, if told after its stage, may die while it writes down that the stage has ended
-    tree = sorted(marked(part), key=lambda process: not first or process.pid != first.pid)
+    tree = sorted(found(), key=lambda process: not first or process.pid != first.pid)
     for process in tree:
         with contextlib.suppress(psutil.Error):
             process.terminate()
     _await(tree, GRACE_SECONDS)
     deadline = time.monotonic() + GRACE_SECONDS
-    while (stubborn := marked(part)) and time.monotonic() < deadline:
+    while (stubborn := found()) and time.monotonic() < deadline:
         for process in stubborn:
             with contextlib.suppress(psutil.Error):
                 process.kill()
@@ -120,13 +124,15 @@ def end(part: str, first: subprocess.Popen | None = None) -> None:
 
 def sweep(folder: Path) -> None:
     """End what a flow that is gone left running in this folder. Call it only while no other flow can run there."""
-    part = str(folder.resolve())
-    if orphans := marked(part):
-        pids = ", ".join(str(pid) for pid in sorted(process.pid for process in orphans))
+
+    def orphans() -> set[psutil.Process]:
+        return marked(str(folder.resolve())) - set(psutil.Process().children(recursive=True))
+
+    if found := orphans():
+        pids = ", ".join(str(pid) for pid in sorted(process.pid for process in found))
         print(f"jokbo: an earlier run is not quite gone: ending it (PID {pids})", file=sys.stderr, flush=True)
-        supervisors = [process for process in orphans if _supervises(process)]
-        _await(supervisors, 2 * GRACE_SECONDS)  # they see to it, and in good order
-        end(part)
+        _await(filter(_supervises, found), 2 * GRACE_SECONDS)  # they see to it, and in good order
+        end(orphans)
 
 
 def marked(part: str) -> set[psutil.Process]:
@@ -143,7 +149,7 @@ def marked(part: str) -> set[psutil.Process]:
 
 
 def _await(processes: Iterable[psutil.Process], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
+    deadline, processes = time.monotonic() + seconds, list(processes)
     while any(map(_lives, processes)) and time.monotonic() < deadline:
         time.sleep(0.05)
 

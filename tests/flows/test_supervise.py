@@ -181,7 +181,9 @@ def test_the_next_flow_ends_what_an_earlier_one_left_and_nothing_else(
 ) -> None:
     deaf = "import os, time; print(os.getpid(), os.getppid(), flush=True); time.sleep(3600)"
     flow, (stage, supervisor) = _flow(deaf)
-    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+    # as a server of the flow's own, where that is itself supervised
+    environment = {**os.environ, supervise.MARK: f"1 {Path().resolve()}"}
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"], env=environment)
     supervisor.suspend()
     flow.kill()
     supervisor.kill()
