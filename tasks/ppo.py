@@ -43,7 +43,8 @@ def ppo(stage: Stage) -> None:
     )
     engine.save_network(policy, tokenizer, ALIGNED)
     write_curves(stage, {"ppo": history})
-    write_metrics(stage, {name: history[-1][name] for name in ("reward", "kl", "entropy", "response_length")})
+    shown = ("reward", "kl", "kl_per_token", "entropy", "response_length", "explained_variance")
+    write_metrics(stage, {name: {"first": history[0][name], "last": history[-1][name]} for name in shown})
 
 
 if __name__ == "__main__":

@@ -79,7 +79,8 @@ def error_by_unit(
     confidence_N, right_N, bin_N = _binned(probabilities, outcomes, bins)
     gap_N = confidence_N - right_N
     side_B = np.sign(np.bincount(bin_N, weights=gap_N, minlength=bins))
-    return intervals.by_unit(side_B[bin_N] * gap_N, units)
+    found = intervals.by_unit(side_B[bin_N] * gap_N, units)
+    return found._replace(low=max(found.low, 0.0))
 
 
 def _binned(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from jokbo.alignment.rollouts import Rollout, answer_log_probs, sample, sequence_kl
+from jokbo.alignment.rollouts import Rollout, answer_log_probs, sample, sequence_kl, up_to_end
 from tests.networks import END, PADDING, network, tokens
 
 PROMPT, ANSWER = 4, 8
@@ -118,6 +118,9 @@ def test_kl_of_answers_is_that_of_all_answers_there_are(temperature: float, padd
     same_NR, log_q_N = every_answer(other, tokens(1, PROMPT), temperature, 2)
     assert torch.equal(answers_NR, same_NR)
     assert log_p_N.exp().sum().item() == pytest.approx(1, abs=1e-5)
+    rows_NS = torch.cat([tokens(1, PROMPT).repeat(len(answers_NR), 1), answers_NR], dim=1)
+    told_NR = answer_log_probs(policy, rows_NS, PROMPT, temperature) * up_to_end(answers_NR, END)
+    torch.testing.assert_close(told_NR.sum(1), log_p_N, rtol=1e-4, atol=1e-4)
     gaps_N = log_p_N - log_q_N
     expected = (log_p_N.exp() * gaps_N).sum()
     spread = (log_p_N.exp() * (gaps_N - expected) ** 2).sum().sqrt()
