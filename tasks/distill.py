@@ -12,6 +12,7 @@ from jokbo.evaluation.perplexity import answer_perplexity
 from jokbo.finetuning.continuation import for_policy
 from jokbo.systems import gpt
 from jokbo.training import engine
+from tasks.losses import note_prompts
 from tasks.paths import DOCUMENTS, POLICY, STUDENT
 from tasks.records import write_curves, write_metrics
 from tasks.stage import Stage, run_stage
@@ -28,6 +29,7 @@ def distill(stage: Stage) -> None:
         for split, per_text in (("train", params.sentences_per_review), ("validation", 1))
     }
     rows = data["train"]
+    note_prompts(stage, rows)
     real_NT = rows.real_NT  # the teacher has something to say of prompts too
     student = distil.student_of(teacher, params.layers)
 

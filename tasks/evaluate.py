@@ -29,6 +29,7 @@ from jokbo.evaluation.perplexity import answer_perplexity
 from jokbo.files import whole_directory, write_text
 from jokbo.finetuning.continuation import Continuations, for_policy
 from jokbo.tracking import flat
+from tasks.losses import note_prompts
 from tasks.paths import ALIGNED, BASE, DOCUMENTS, EVALUATION, JUDGE_TEXTS, POLICY, REWARD, STUDENT
 from tasks.records import write_metrics
 from tasks.stage import Stage, run_stage, timing
@@ -55,6 +56,7 @@ def evaluate(stage: Stage) -> None:
     held_out = for_policy(
         supervised, tokenizer, documents["test"], seed=params.seed, per_text=1, limit=params.prompts
     )
+    note_prompts(stage, held_out)
     rollouts = {
         name: sample(
             network,

@@ -17,6 +17,7 @@ from jokbo.finetuning import classifier
 from jokbo.finetuning.continuation import continuations
 from jokbo.systems import gpt
 from jokbo.training import engine
+from tasks.losses import note, note_prompts
 from tasks.paths import BASE, CLASSIFIER, DOCUMENTS, POLICY
 from tasks.records import write_curves, write_metrics
 from tasks.stage import Stage, run_stage
@@ -47,6 +48,7 @@ def _policy(stage: Stage, tokenizer: PreTrainedTokenizerBase, documents: dict) -
         )
         for split, per_text in (("train", params.sentences_per_review), ("validation", 1))
     }
+    note_prompts(stage, data["train"])
     network = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
     before = answer_perplexity(network, data["validation"])
     rows, mask_NT = data["train"], data["train"].mask_NT
@@ -72,6 +74,14 @@ def _classifiers(stage: Stage, tokenizer: PreTrainedTokenizerBase, documents: di
     for split in ("train", "validation", "test"):
         texts[split], labels[split] = labelled_from(documents[split], params.source)
         tokens[split] = classifier.encode(tokenizer, texts[split], params.context)
+    cut = int((tokens["train"][:, -1] == tokenizer.eos_token_id).sum())
+    note(
+        stage,
+        "classifier.cut",
+        cut,
+        len(texts["train"]),
+        "texts fill finetune.classifier.context: the rest of them is not read",
+    )
     train_labels_N = torch.tensor(labels["train"])
 
     def batch_at(step: int) -> engine.Batch:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from jokbo.data.losses import MUCH, part
 from tasks.stage import Stage, leads
+
+if TYPE_CHECKING:
+    from jokbo.finetuning.continuation import Continuations
 
 
 def say(stage: Stage, lines: Iterable[str]) -> None:
@@ -14,6 +18,12 @@ def say(stage: Stage, lines: Iterable[str]) -> None:
     for line in lines:
         if leads():
             print(f"jokbo: {stage.name}: {line}", file=sys.stderr, flush=True)
+
+
+def note_prompts(stage: Stage, found: Continuations) -> None:
+    """Texts that gave no prompt."""
+    what = "texts give no prompt: no sentence drawn of theirs is long enough and ends within reach"
+    note(stage, "without_prompt", found.without, found.texts, what)
 
 
 def note(stage: Stage, name: str, left_out: int, whole: int, what: str) -> None:

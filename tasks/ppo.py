@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from jokbo.alignment import ppo as ppo_
 from jokbo.finetuning.continuation import for_policy
 from jokbo.training import engine
+from tasks.losses import note_prompts
 from tasks.paths import ALIGNED, DOCUMENTS, POLICY, REWARD
 from tasks.records import write_curves, write_metrics
 from tasks.stage import Stage, run_stage
@@ -29,6 +30,7 @@ def ppo(stage: Stage) -> None:
         seed=params.seed,
         per_text=params.sentences_per_review,
     )
+    note_prompts(stage, held_out)
     history = ppo_.align(
         policy,
         value,

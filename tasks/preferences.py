@@ -20,6 +20,7 @@ from jokbo.alignment.rollouts import sample
 from jokbo.evaluation.intervals import by_unit
 from jokbo.files import whole_directory
 from jokbo.finetuning.continuation import for_policy
+from tasks.losses import note, note_prompts
 from tasks.paths import DOCUMENTS, POLICY, PREFERENCES
 from tasks.records import write_metrics
 from tasks.stage import Stage, run_stage
@@ -42,6 +43,7 @@ def preferences(stage: Stage) -> None:
     held_out = for_policy(
         policy, tokenizer, documents["prompts"], seed=params.seed, per_text=1, limit=params.prompts
     )
+    note_prompts(stage, held_out)
     rollout = sample(
         policy,
         held_out.prompts_NP.repeat_interleave(params.responses_per_prompt, dim=0),
@@ -55,6 +57,14 @@ def preferences(stage: Stage) -> None:
         [answers[i : i + each] for i in range(0, len(answers), each)],
         raters,
         seed=params.seed,
+    )
+    pairs = len(held_out) * each * (each - 1) // 2
+    note(
+        stage,
+        "alike",
+        pairs - len(simulated),
+        pairs,
+        "pairs of answers are alike or have an empty one: not compared",
     )
 
     def human(split: str, pairs: int, minimum_agreement: float) -> list:

@@ -28,6 +28,8 @@ class Continuations:
     tokens_NS: Tensor  # int64 [N, P + R]
     lengths_N: Tensor  # int64 [N]: answer tokens, at least 2
     prompt_tokens: int
+    texts: int = 0  # that they were looked for in
+    without: int = 0  # texts that gave none: no sentence drawn of theirs is long enough and ends within reach
 
     def __len__(self) -> int:
         return len(self.tokens_NS)
@@ -72,15 +74,18 @@ def continuations(
     """
     generator = np.random.default_rng(seed)
     starts: list[str] = []
-    for text in texts:
+    owners: list[int] = []  # the text of each start
+    for number, text in enumerate(texts):
         begins = [0, *(match.end() for match in SENTENCE_END.finditer(text) if match.end() < len(text))]
         chosen = generator.permutation(len(begins))[:per_text]
         starts += [
             text[begins[i] :].lstrip()[: 12 * (prompt_tokens + response_tokens)] for i in sorted(chosen)
         ]
+        owners += [number] * len(chosen)
     encodings = tokenizer(starts, add_special_tokens=False, return_offsets_mapping=True)
-    rows, lengths = [], []
-    for text, ids, offsets in zip(starts, encodings["input_ids"], encodings["offset_mapping"], strict=True):
+    rows, lengths, gave = [], [], set()
+    tokens = zip(encodings["input_ids"], encodings["offset_mapping"], strict=True)
+    for text, owner, (ids, offsets) in zip(starts, owners, tokens, strict=True):
         ends = {match.end() for match in SENTENCE_END.finditer(text) if match.end() < len(text)}
         reach = range(prompt_tokens, min(len(ids), prompt_tokens + response_tokens - 1))
         end = max((i for i in reach if offsets[i][1] in ends), default=None)
@@ -88,6 +93,7 @@ def continuations(
             continue
         row = [*ids[: end + 1], tokenizer.eos_token_id]
         lengths.append(len(row) - prompt_tokens)
+        gave.add(owner)
         rows.append(row + [tokenizer.pad_token_id] * (prompt_tokens + response_tokens - len(row)))
     if not rows:
         raise InputError(
@@ -95,7 +101,8 @@ def continuations(
             f"{prompt_tokens + response_tokens}: shorten finetune.policy.prompt_tokens or add longer texts"
         )
     order = generator.permutation(len(rows))[:limit]
-    return Continuations(torch.tensor(rows)[order], torch.tensor(lengths)[order], prompt_tokens)
+    counts = {"texts": len(texts), "without": len(texts) - len(gave)}
+    return Continuations(torch.tensor(rows)[order], torch.tensor(lengths)[order], prompt_tokens, **counts)
 
 
 def for_policy(

@@ -16,6 +16,7 @@ from jokbo.errors import InputError
 if TYPE_CHECKING:
     from jokbo.params import Mix, Params
 
+JUDGED = ("imdb", "rotten_tomatoes")  # tasks.evaluate scores the judge on these
 RATED_TEXTS = 10  # that simulated raters need: jokbo.alignment.raters fits them in five folds
 
 
@@ -196,8 +197,9 @@ def _evaluate(settings: Params, counted: Counted) -> Iterator[str]:
                 f"prepare.splits.judge is {settings.prepare.splits.judge:g}, but no text of that split has label "
                 f"{what}: the judge needs both; raise the share or give labelled texts"
             )
-    if not sum(counted.told("test", sources, what) for what in ("0", "1")):
-        yield f"finetune.policy.sources: no text of {', '.join(sources)} in test has a label, to score the judge"
+    for source in JUDGED:
+        if not sum(counted.told("test", [source], what) for what in ("0", "1")):
+            yield f"evaluate scores its judge on labelled texts of {source} in test, of which there are none"
 
 
 def _family_text(settings: Params, counted: Counted) -> Iterator[str]:

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 from jokbo.data import corpora
 from jokbo.data.packing import TokenCorpus
 from jokbo.data.tokenizer import END_OF_TEXT
+from jokbo.errors import InputError
 from tests.data.corpora import document, packed, tokenizer_settings, trained, write_documents
 
 MIX = SimpleNamespace(by="epochs", sources={"a": 2.0})
@@ -43,6 +44,21 @@ def test_the_tokenizer_learns_from_more_texts_too(tmp_path):
     words = [Tokenizer.from_file(str(path / "tokenizer.json")).get_vocab() for path in (without, more)]
     assert ["저장" in vocabulary for vocabulary in words] == [False, True]
     assert "film" in words[1]
+
+
+def test_a_corpus_that_the_tokenizer_does_not_know_is_refused(tmp_path):
+    """It learned from a part of the mix that has none of the other part's script."""
+    texts = [*["one film and another film"] * 40, *["сценарий хороший"] * 40]
+    files = {"train": write_documents(tmp_path / "train", [document(text) for text in texts])}
+
+    def encode(limit):
+        own = tokenizer_settings(80, "wordpiece", sample_bytes=200, maximum_unknown=limit)
+        return corpora.encode(files, own, MIX, tmp_path / f"work-{limit}", map)
+
+    with pytest.raises(InputError, match=r"of a are unknown to it.*maximum_unknown, which is 0.01"):
+        encode(0.01)
+    encoded, _ = encode(0.9)
+    assert encoded["train"].facts["sources"]["a"]["unknown"] > 100
 
 
 def test_what_is_done_is_not_done_again(tmp_path):

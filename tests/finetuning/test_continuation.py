@@ -62,6 +62,11 @@ def test_they_are_a_function_of_the_seed_and_limited(tokenizer) -> None:
     assert len(build(tokenizer, limit=2)) == 2
 
 
+def test_texts_that_give_none_are_counted(tokenizer) -> None:
+    assert (build(tokenizer).texts, build(tokenizer).without) == (3, 1)
+    assert build(tokenizer, limit=1).without == 1
+
+
 def test_texts_without_room_for_an_answer_are_told(tokenizer) -> None:
     with pytest.raises(InputError, match="prompt_tokens"):
         build(tokenizer, prompt_tokens=100)

@@ -49,6 +49,20 @@ def test_everything_runs_once_without_any_server_of_the_users(project: Project) 
     assert output.endswith("Nothing to do, so no Prefect server was started.\n")
 
 
+def test_what_the_data_cannot_give_is_refused_before_any_output_is_removed(project: Project) -> None:
+    project.edit("params.yaml", "train: 0.65,", "train: 0.69,")
+    project.edit("params.yaml", "validation: 0.04,", "validation: 0.0,")
+    kept = project.folder / "models/pretrain/of_before"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    status, output = project.run(FLOW)
+    line = (
+        "jokbo: params.yaml: prepare.splits.validation is 0, but finetune reads that split: give it a share"
+    )
+    assert (status, output.strip()) == (2, line)
+    assert kept.exists()
+
+
 def test_an_edit_reruns_its_stage_and_no_other(served: Project) -> None:
     served.run("dvc", "repro")
     served.edit("params.yaml", "finetune:\n  seed: 1", "finetune:\n  seed: 2")

@@ -49,7 +49,14 @@ def project(tmp_path, monkeypatch):
     write_metrics(stage("family_text"), {"tasks": tasks})
     tokenizer = train_tokenizer(
         [SENTENCE] * 20,
-        Tokenizer(kind="wordpiece", vocabulary=300, normalisation="none", lowercase=True, sample_bytes=9999),
+        Tokenizer(
+            kind="wordpiece",
+            vocabulary=300,
+            normalisation="none",
+            lowercase=True,
+            sample_bytes=9999,
+            maximum_unknown=1.0,
+        ),
     )
     save_tokenizer(tokenizer, family_table.WORDS / "tokenizer")
     words = tokenizer.encode(SENTENCE, add_special_tokens=False).ids

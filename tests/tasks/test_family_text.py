@@ -75,7 +75,9 @@ def run(workers: int = 1, **changes: object) -> None:
     pinned = package()
     section = SETTINGS.family_text.model_dump() | {
         "shard_tokens": 500,
-        "texts": {name: {**text, "sample_bytes": 10**6} for name, text in TEXTS.items()},
+        "texts": {
+            name: {**text, "sample_bytes": 10**6, "maximum_unknown": 0.5} for name, text in TEXTS.items()
+        },
         "translations": {**pinned, "text": "both"},
         "lexicon": pinned,
         "tasks": {"reviews": {"sources": ["imdb"]}, "snippets": {"sources": ["tweets"], "neutral": 0.5}},
