@@ -14,6 +14,8 @@ other paper, and has
     batch(text, step, rows, context, seed)   a step's input, a function of (seed, step) alone
     features(network, tokens_BT, marks)      a vector for each row of padded text, [B, D]: what a classifier reads
 
+What params.yaml may say of it stands in jokbo/params/systems.py.
+
 A network is transformers' own or saves itself as that does (`save_pretrained`), or it is a plain module whose `size` is
 the one that it was made with. `save` writes either; `load` opens the second kind, an Auto class of transformers the
 first.
