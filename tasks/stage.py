@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -22,7 +23,7 @@ from jokbo import ancestry, environment, params, tracking
 from jokbo.errors import InputError
 from jokbo.files import refusal, remembered, write_text, writing
 from jokbo.training import launcher
-from jokbo.training.interruption import Interrupted, hold_lifeline, raising
+from jokbo.training.interruption import SIGNALS, Interrupted, hold_lifeline, raising
 from tasks import asked
 from tasks.identity import Identity, check_loaded, check_unchanged, committed, identify
 from tasks.lockfile import LOCK
@@ -78,6 +79,10 @@ def run_stage(
         print(f"jokbo: {line}", file=sys.stderr)
         sys.exit(2)
     except Interrupted as error:
+        for number in SIGNALS:
+            signal.signal(
+                number, signal.SIG_IGN
+            )  # the same stop may come twice, and would change how this one ends
         print(f"jokbo: {name} stopped: {error}", file=sys.stderr)
         sys.exit(INTERRUPTED)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -55,6 +56,11 @@ def body(stage):
 if __name__ == "__main__":
     run_stage(NAME, body, parallel=True)
 '''
+
+
+def pytest_sessionstart() -> None:
+    """Have what tests start heed Ctrl-C, also where a shell started pytest in the background, which ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass

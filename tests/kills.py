@@ -250,5 +250,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # so that what it starts heeds it, in the background too
     os.environ.pop(MARK, None)
     main()
