@@ -17,9 +17,8 @@ if "PREFECT_API_URL" not in os.environ and not (Path.home() / ".prefect" / "prof
     _home = Path(os.environ.setdefault("PREFECT_HOME", str(Path(".jokbo/prefect").resolve())))
     _home.mkdir(parents=True, exist_ok=True)  # Prefect warns where it has to make the folders above, too
 
-if (
-    find_spec("socksio") is None
-):  # without it Prefect's client does not even start where such a proxy is named
+# without this package Prefect's client does not even start where such a proxy is named
+if find_spec("socksio") is None:
     for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         if os.environ[_name].startswith("socks"):
             del os.environ[_name]

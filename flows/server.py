@@ -131,14 +131,11 @@ def check(url: str) -> None:
             else:
                 client.api_version()
     except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError, TypeError) as error:
-        raise InputError(
-            f"{shown}: no Prefect is there: an address is as http://127.0.0.1:4200/api"
-        ) from error
+        raise InputError(f"{shown}: no Prefect there: an address is as http://127.0.0.1:4200/api") from error
     except httpx.HTTPStatusError as error:
         status = error.response.status_code
-        remedy = (
-            "set PREFECT_API_AUTH_STRING or PREFECT_API_KEY" if status in (401, 403) else "is that Prefect?"
-        )
+        locked = status in (401, 403)
+        remedy = "set PREFECT_API_AUTH_STRING or PREFECT_API_KEY" if locked else "is that Prefect?"
         raise NoServer(f"{shown}: it answers {status}: {remedy}") from error
     except httpx.HTTPError as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -149,10 +146,10 @@ def leave_if_gone() -> None:
     """End this process in one line where Prefect's server is gone, for there is nobody to tell how the flow ended:
     Prefect's client would try for minutes, and then show what it was at, many lines of it."""
     deadline = time.monotonic() + RETURN_SECONDS
-    while True:
+    while url := own_server():
         try:
-            return check(PREFECT_API_URL.value())
-        except NoServer as error:
+            return check(url)
+        except (NoServer, InputError) as error:
             if time.monotonic() > deadline:
                 sys.stdout.flush()
                 print(f"jokbo: Prefect was not told how this ended: {error}", file=sys.stderr, flush=True)
