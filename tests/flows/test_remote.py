@@ -87,7 +87,7 @@ def test_another_dvc_is_waited_for(
     said: list[str] = []
 
     def release() -> None:
-        until(lambda: "\n" in (said.append(capfd.readouterr().err) or "".join(said)), 60)
+        until(lambda: "\n" in (said.append(capfd.readouterr().err) or "".join(said)))
         held.close() if held else other.communicate(b"\n")
 
     thread = threading.Thread(target=release)
