@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from jokbo.data.losses import MUCH, part
+from jokbo.data.losses import MUCH
 from tasks.stage import Stage, leads
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def say(stage: Stage, lines: Iterable[str]) -> None:
 
 def note_prompts(stage: Stage, found: Continuations) -> None:
     """Texts that gave no prompt."""
-    what = "texts give no prompt: no sentence drawn of theirs is long enough and ends within reach"
+    what = "texts give no prompt, as no sentence drawn of theirs is long enough and ends within reach"
     note(stage, "without_prompt", found.without, found.texts, what)
 
 
@@ -30,4 +30,4 @@ def note(stage: Stage, name: str, left_out: int, whole: int, what: str) -> None:
     """Logs how many were left out as left_out/NAME, and says so if it is much; `what` says of what and why."""
     stage.run.log({f"left_out/{name}": left_out})
     if left_out > MUCH * whole:
-        say(stage, [f"{part(left_out, whole, what)}"])
+        say(stage, [f"{left_out:,} of {whole:,} {what} ({left_out / whole:.0%})"])
