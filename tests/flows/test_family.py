@@ -48,7 +48,7 @@ def test_stages_run_at_once_each_on_its_part_of_the_cores(project_of_family: Pro
         assert run.info.status == "FINISHED"
 
     (project.folder / "family/table.json").unlink()
-    project.edit("params.yaml", "module: elmo", "module: gpt2")
+    project.edit("params.yaml", "module: elmo, layers: 2, batch: 16", "module: elmo, layers: 2, batch: 8")
     before = {name: _metrics(project, name)["start"] for name in MEMBERS}
     status, output = project.run(FLOW)
     assert status == 0, output

@@ -56,7 +56,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 def pids(folder: Path) -> list[int]:
     files = [folder / "pid-0", folder / "pid-1"]
-    until(lambda: all(file.exists() and file.read_text() for file in files), seconds=120)
+    until(lambda: all(file.exists() and file.read_text() for file in files))
     return [int(file.read_text()) for file in files]
 
 
