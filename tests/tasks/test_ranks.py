@@ -52,7 +52,8 @@ def test_in_mid_training_no_process_listens_but_on_loopback(project: Project, ra
     project.edit("params.yaml", "processes: 1", f"processes: {ranks}")
     outward = next((name for name in psutil.net_if_addrs() if not name.startswith("lo")), "lo")
     process = project.start("trainer", GLOO_SOCKET_IFNAME=outward)
-    until(lambda: all(Path(f"there-{rank}").exists() for rank in range(ranks)))
+    until(lambda: all(Path(f"there-{rank}").exists() for rank in range(ranks)) or process.poll() is not None)
+    assert process.poll() is None, process.stdout.read()
     tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     assert len(tree) >= (1 if ranks == 1 else 3)
     sockets = [socket for each in tree for socket in each.net_connections("inet")]
