@@ -7,7 +7,7 @@ supervisor that is killed, the flow does the same in its place; when both are, a
 (interruption.hold_lifeline), and whatever is still there is ended by the next flow in the folder.
 
 Such processes are known by a mark in their environment, which is there from their first moment and stays when
-their parent dies. A process group would miss the workers of torchrun, which gives them sessions of their own.
+their parent dies. A process group would miss the ranks of a training, which have sessions of their own.
 """
 
 from __future__ import annotations

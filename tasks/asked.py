@@ -6,30 +6,28 @@ find stops the chain before `tokenize`.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection
 
 import psutil
 import pyarrow as pa
 
+from jokbo.files import read_json
 from jokbo.params import Params, demands
 from tasks.paths import DOCUMENTS, FACTS, RAW
 
 STAGES = "JOKBO_STAGES"  # set by a flow: the stages that it brings up to date
 CHAIN = (
-    *(
-        "fetch",
-        "prepare",
-        "tokenize",
-        "pretrain",
-        "finetune",
-        "distill",
-        "preferences",
-        "reward",
-        "ppo",
-        "evaluate",
-    ),
+    "fetch",
+    "prepare",
+    "tokenize",
+    "pretrain",
+    "finetune",
+    "distill",
+    "preferences",
+    "reward",
+    "ppo",
+    "evaluate",
 )
 FAMILY = "family_text"  # makes all of the data that the other stages family* read
 
@@ -41,7 +39,7 @@ def check(settings: Params, stages: Collection[str], stale: Collection[str]) -> 
     """
     demands.check_splits(settings, stages)
     if "prepare" not in stale and (DOCUMENTS / FACTS).is_file():
-        demands.check_documents(settings, stages, json.loads((DOCUMENTS / FACTS).read_text()))
+        demands.check_documents(settings, stages, read_json(DOCUMENTS / FACTS))
     elif "fetch" not in stale and RAW.is_dir():
         demands.check_names(settings, stages, raw_sources())
 

@@ -85,19 +85,20 @@ def nearest(name: str, held: Collection[str]) -> str:
     return f"did you mean {near[0]}? ({there})" if near else there
 
 
-def _mixed(mix: Mix) -> list[str]:
-    return list(mix.sources)
+def _drawn(mix: Mix) -> list[str]:
+    """The sources that the mix draws from: by temperature all, else those whose part is not 0."""
+    return [name for name in mix.sources if mix.by == "temperature" or mix.sources[name]]
 
 
 def _named(settings: Params) -> Iterator[tuple[str, str, Sequence[str]]]:
     """Stage, key and names of each place where sources are named."""
     yield "prepare", "prepare.quality.sources", settings.prepare.quality.sources
     yield "prepare", "prepare.near_duplicates.sources", settings.prepare.near_duplicates.sources
-    yield "tokenize", "tokenize.mix.sources", _mixed(settings.tokenize.mix)
+    yield "tokenize", "tokenize.mix.sources", list(settings.tokenize.mix.sources)
     yield "finetune", "finetune.policy.sources", settings.finetune.policy.sources
     yield "finetune", "finetune.classifier.source", [settings.finetune.classifier.source]
     yield "preferences", "preferences.human_sources", settings.preferences.human_sources
-    yield "family_text", "family_text.mix.sources", _mixed(settings.family_text.mix)
+    yield "family_text", "family_text.mix.sources", list(settings.family_text.mix.sources)
     for name, task in settings.family_text.tasks.items():
         yield "family_text", f"family_text.tasks.{name}.sources", task.sources
 
@@ -122,8 +123,7 @@ def _too_few(
 
 
 def _tokenize(settings: Params, counted: Counted) -> Iterator[str]:
-    mix = settings.tokenize.mix
-    names = [name for name in _mixed(mix) if mix.by == "temperature" or mix.sources[name]]
+    names = _drawn(settings.tokenize.mix)
     yield from _lacking(counted, "tokenize.mix.sources", names, ["train"])
     for split in ("validation", "test"):
         if not counted.documents(split, names):
@@ -204,7 +204,7 @@ def _evaluate(settings: Params, counted: Counted) -> Iterator[str]:
 
 def _family_text(settings: Params, counted: Counted) -> Iterator[str]:
     own = settings.family_text
-    names = [name for name in _mixed(own.mix) if own.mix.by == "temperature" or own.mix.sources[name]]
+    names = _drawn(own.mix)
     yield from _lacking(counted, "family_text.mix.sources", names, ["train"])
     if not counted.documents("validation", names):
         yield from _lacking(counted, "family_text.mix.sources", names, ["validation"])
