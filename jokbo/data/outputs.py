@@ -6,14 +6,15 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import xxhash
 from datasets import Dataset, DatasetDict, DatasetInfo, Features
 
+T = TypeVar("T")
 MEBIBYTE = 2**20
 BATCH_ROWS = 1000
 
@@ -84,18 +85,27 @@ def _dataset(table: pa.Table) -> Dataset:
     return Dataset(table.combine_chunks())
 
 
-def _batches(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Batches of at most BATCH_ROWS rows, and of about a MiB: a row that crosses it ends its batch."""
-    held: list[Mapping[str, Any]] = []
+def a_few(items: Iterable[T], size_of: Callable[[T], int], most: int) -> Iterator[list[T]]:
+    """The items in lists of at most `most`, and of about a MiB by `size_of`: an item that crosses it ends its list."""
+    held: list[T] = []
     size = 0
-    for row in rows:
-        held.append(row)
-        size += sum(len(value) for value in row.values() if isinstance(value, str | bytes | list))
-        if len(held) == BATCH_ROWS or size >= MEBIBYTE:
-            yield pa.RecordBatch.from_pylist(held, schema)
+    for item in items:
+        held.append(item)
+        size += size_of(item)
+        if len(held) == most or size >= MEBIBYTE:
+            yield held
             held, size = [], 0
     if held:
-        yield pa.RecordBatch.from_pylist(held, schema)
+        yield held
+
+
+def _batches(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    for some in a_few(rows, _row_size, BATCH_ROWS):
+        yield pa.RecordBatch.from_pylist(some, schema)
+
+
+def _row_size(row: Mapping[str, Any]) -> int:
+    return sum(len(value) for value in row.values() if isinstance(value, str | bytes | list))
 
 
 def _file_name(number: int) -> str:

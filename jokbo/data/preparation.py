@@ -26,14 +26,14 @@ import pyarrow as pa
 from jokbo.data import contamination, failures, language, near_duplicates, personal, rules, shards
 from jokbo.data.cleaning import cleaner, normalised
 from jokbo.data.documents import DIGEST_BYTES, DOCUMENT_SCHEMA, digest, merged, part, split_of
-from jokbo.data.outputs import read_batches, shard_files, write_shards
+from jokbo.data.outputs import a_few, read_batches, shard_files, write_shards
 from jokbo.data.tally import Tally, total
 
 if TYPE_CHECKING:
     from jokbo.params import Prepare
 
 PART_BYTES = 32 << 20  # of raw shards to a part: what one process works on at a time
-FEW, MEGABYTE = 500, 2**20
+FEW = 500  # texts whose words are looked at at once
 
 CLEANED = pa.schema(
     [
@@ -259,17 +259,8 @@ def place_part(
 
 
 def _few(rows: Sequence[int], texts: Sequence[str]) -> Iterator[list[int]]:
-    """The rows a few at a time, about MEGABYTE characters of their texts: what is computed for all words of some texts
-    at once takes many times their size."""
-    held, size = [], 0
-    for row in rows:
-        held.append(row)
-        size += len(texts[row])
-        if len(held) == FEW or size >= MEGABYTE:
-            yield held
-            held, size = [], 0
-    if held:
-        yield held
+    """The rows a few at a time: what is computed for all words of some texts at once takes many times their size."""
+    return a_few(rows, lambda row: len(texts[row]), FEW)
 
 
 def _in_part(ids: np.ndarray, number: int) -> set[int]:
