@@ -59,12 +59,6 @@ def reliability(
     return table
 
 
-def expected_calibration_error(table: Sequence[Bin]) -> float:
-    """Mean distance of confidence from accuracy, bins weighted by count (Guo et al. 2017, equation 3)."""
-    total = sum(row.count for row in table)
-    return sum(row.count * abs(row.confidence - row.accuracy) for row in table) / total
-
-
 def error_by_unit(
     probabilities: Sequence[float],
     outcomes: Sequence[int],
@@ -72,7 +66,8 @@ def error_by_unit(
     *,
     bins: int = 10,
 ) -> intervals.Estimate:
-    """The expected calibration error with its interval by unit, each bin's too much or too little taken as known.
+    """The expected calibration error (Guo et al. 2017, equation 3) with its interval by unit, each bin's too much or
+    too little taken as known.
 
     Chance alone makes the error of a calibrated forecast larger than 0, the more so the fewer forecasts there are.
     """

