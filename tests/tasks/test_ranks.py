@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import Project, until
+from tests.conftest import ROOT, Project, until
 
 TRAINER = """
 import sys, time
@@ -38,6 +38,7 @@ def body(stage):
 if __name__ == "__main__":
     run_stage("pretrain", body, parallel=True)
 """
+OURS = {"PYTHONPATH": str(ROOT)}  # where the trainer finds this folder
 SERIAL = """
 import standin
 if __name__ == "__main__":
@@ -51,7 +52,7 @@ def test_in_mid_training_no_process_listens_but_on_loopback(project: Project, ra
     (project.folder / "trainer.py").write_text(TRAINER)
     project.edit("params.yaml", "processes: 1", f"processes: {ranks}")
     outward = next((name for name in psutil.net_if_addrs() if not name.startswith("lo")), "lo")
-    process = project.start("trainer", GLOO_SOCKET_IFNAME=outward)
+    process = project.start("trainer", **OURS, GLOO_SOCKET_IFNAME=outward)
     until(lambda: all(Path(f"there-{rank}").exists() for rank in range(ranks)) or process.poll() is not None)
     assert process.poll() is None, process.stdout.read()
     tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
@@ -96,7 +97,7 @@ def test_ranks_from_outside_make_one_run_of_a_training(project: Project) -> None
     (project.folder / "trainer.py").write_text(TRAINER)
     Path("go").touch()
     torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
-    status, output = project.run(*torchrun, "trainer", GLOO_SOCKET_IFNAME="lo")
+    status, output = project.run(*torchrun, "trainer", **OURS, GLOO_SOCKET_IFNAME="lo")
     assert status == 0, output
     assert Path("there-0").exists()
     assert Path("there-1").exists()
