@@ -5,7 +5,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import jokbo  # keeps MLflow quiet too  # noqa: F401
+from jokbo.training import interruption
 
+interruption.without_traceback()
 for _name, _value in {
     "DVC_NO_ANALYTICS": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

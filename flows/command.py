@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from jokbo import params, tracking
 from jokbo.errors import InputError
 from jokbo.files import refusal
 from jokbo.secrets import hidden
-from jokbo.training.interruption import hold_lifeline
+from jokbo.training.interruption import STOPPED, hold_lifeline
 from tasks import asked
 from tasks.paths import STATE
 
@@ -51,9 +52,12 @@ def end(outcome: State) -> None:
 
 @contextmanager
 def one_line() -> Iterator[None]:
-    """Exit in one line: 2 for bad input, 1 where Prefect's server is not there, or no longer."""
+    """Exit in one line: 2 for bad input, 1 where Prefect's server is not there, or no longer, 130 for Ctrl-C."""
     try:
         yield
+    except KeyboardInterrupt:
+        print(STOPPED, file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     except InputError as error:
         print(f"jokbo: {error}", file=sys.stderr)
         sys.exit(BAD_INPUT)

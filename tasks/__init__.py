@@ -3,3 +3,7 @@
 import time
 
 STARTED = time.time()  # before any other file of ours is read
+
+from jokbo.training import interruption  # noqa: E402
+
+interruption.without_traceback()

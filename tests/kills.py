@@ -38,6 +38,7 @@ MARK = "JOKBO_KILLS"  # in the environment of every process of a round: what is 
 FLOW = [sys.executable, "-m", "flows.pipeline"]
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 LOOK_SECONDS = 0.01
+AIM_SECONDS = 30.0  # so long a delicate moment is waited for
 HANG_SECONDS = 3600.0  # ends a hang; no verdict depends on it
 VARYING = ("reports/report.html",)  # shows times
 
@@ -93,19 +94,24 @@ class Round:
         """Kill something now and then while the flow lives. Whether anything was killed."""
         killed = False
         while len(self.kills) < most and flow.poll() is None:
-            aim = self.draw.choice([None, *AIMS])
-            deadline = time.monotonic() + self.draw.expovariate(1 / self.mean_seconds)
-            while (
-                flow.poll() is None and time.monotonic() < deadline and not (aim and AIMS[aim](self.folder))
-            ):
-                time.sleep(LOOK_SECONDS)
-            if aim:  # these moments last: strike anywhere within them
-                time.sleep(self.draw.uniform(0, 1.0))
+            moment = self._moment(flow)
             victims = self.alive()
             if flow.poll() is not None or not victims:
                 break
-            killed |= self._kill(self.draw.choice(victims), flow, aim or "at random")
+            killed |= self._kill(self.draw.choice(victims), flow, moment)
         return killed
+
+    def _moment(self, flow: subprocess.Popen) -> str:
+        """Wait for a moment to strike, and say which it is: one of AIMS, or a random one where that does not come."""
+        aim = self.draw.choice([None, *AIMS])
+        patience = AIM_SECONDS if aim else self.draw.expovariate(1 / self.mean_seconds)
+        deadline = time.monotonic() + patience
+        while flow.poll() is None and time.monotonic() < deadline:
+            if aim and AIMS[aim](self.folder):
+                time.sleep(self.draw.uniform(0, 1.0))  # these moments last: strike anywhere within them
+                return aim
+            time.sleep(LOOK_SECONDS)
+        return "at random"
 
     def _kill(self, victim: psutil.Process, flow: subprocess.Popen, moment: str) -> bool:
         number = self.draw.choice(SIGNALS)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import TracebackType
 
 import psutil
 
@@ -16,6 +18,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 LIFELINE = (
     "JOKBO_LIFELINE"  # set for what a flow starts: the pid of the supervisor, or nothing if there is none
 )
+STOPPED = "jokbo: stopped: the same command goes on from here"
 GRACE_SECONDS = 30.0  # for a training to save its checkpoint
 
 
@@ -63,6 +66,19 @@ def _handled(handler: Callable[[int, object], None]) -> Iterator[None]:
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)
+
+
+def without_traceback() -> None:
+    """Have a Ctrl-C that nobody catches, as while libraries are imported, end this process in one line."""
+    shown = sys.excepthook
+
+    def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            print(STOPPED, file=sys.stderr)
+        else:
+            shown(kind, error, trace)
+
+    sys.excepthook = show
 
 
 def hold_lifeline() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+
 import psutil
 import pytest
 
+from jokbo.training import interruption
 from tests.conftest import Project, until
 from tests.flows.conftest import alive
 
@@ -71,19 +74,29 @@ def test_an_edit_reruns_its_stage_and_no_other(served: Project) -> None:
     assert _outcomes(output) == {"pretrain": "cached", "finetune": "ran", "distill": "cached"}
 
 
-@pytest.mark.parametrize("stop", ["kill", "terminate"])
-def test_no_process_outlives_a_flow_that_is_stopped(served: Project, stop: str) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_no_process_outlives_a_flow_that_is_stopped(served: Project, stop: signal.Signals) -> None:
     flow = served.start(FLOW, STEPS="5000", PAUSE="0.05")
     until(lambda: _counting(served))
-    getattr(flow, stop)()
-    flow.communicate()
+    flow.send_signal(stop)
+    output, _ = flow.communicate()
     assert flow.returncode != 0
+    if stop == signal.SIGINT:
+        assert output.splitlines()[-1] == interruption.STOPPED
     until(lambda: not alive(served.folder))
     assert [run.info.status for run in served.runs("pretrain")] == ["KILLED"]
     done = len(served.steps("pretrain"))
     status, output = served.run(FLOW, STEPS=str(done + 2))
     assert status == 0, output
     assert served.steps("pretrain") == list(range(done + 2))
+
+
+@pytest.mark.parametrize("package", ["flows", "tasks"])
+def test_ctrl_c_before_anything_is_read_is_one_line(project: Project, package: str) -> None:
+    """As the libraries take seconds to import."""
+    (project.folder / "early.py").write_text(f"import {package}\nraise KeyboardInterrupt\n")
+    status, output = project.run("early")
+    assert (status, output.splitlines()) == (-signal.SIGINT, [interruption.STOPPED])
 
 
 def test_a_lock_list_that_a_killed_dvc_left_half_written_is_no_obstacle(project: Project) -> None:
