@@ -1,13 +1,28 @@
 """Prefect: in what order stages run, and how often they are tried again. What the user has set stays."""
 
 import os
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import jokbo  # keeps MLflow quiet too  # noqa: F401
+from jokbo.files import refusal
+from jokbo.secrets import hidden
 from jokbo.training import interruption
 
-interruption.without_traceback()
+
+def _refused(error: BaseException) -> str | None:
+    """One line where Prefect, as it is imported, refuses its settings, or the disk its files; else None."""
+    if not type(error).__module__.startswith("pydantic"):
+        return refusal(error)
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"])) or error.title
+    return f"Prefect's settings: {where}: {first['msg']}: set right {_given or 'its profiles.toml'}"
+
+
+_given = ", ".join(sorted(name for name in os.environ if name.startswith("PREFECT_")))
+interruption.without_traceback(_refused)
+
 for _name, _value in {
     "DVC_NO_ANALYTICS": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -23,4 +38,8 @@ if "PREFECT_API_URL" not in os.environ and not (Path.home() / ".prefect" / "prof
 if find_spec("socksio") is None:
     for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         if os.environ[_name].startswith("socks"):
-            del os.environ[_name]
+            _proxy = os.environ.pop(_name)
+            print(
+                f"jokbo: {_name}={hidden(_proxy)} is not used: `pip install socksio` for such a proxy",
+                file=sys.stderr,
+            )

@@ -6,6 +6,7 @@ DVC decides whether a stage must run; Prefect decides when, how often it is trie
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import re
 import sys
@@ -59,12 +60,26 @@ class StageFailed(Exception):
         self.status = status
 
 
+class StageTooLong(Exception):
+    """A stage was stopped at its time limit."""
+
+
 class Busy(InputError):
     """Another pipeline runs in this folder."""
 
 
 class PipelineFailed(Exception):
     """Names the stages that failed, and those that could not start because of them."""
+
+
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """Keep the traceback of a stage's failure from Prefect's log: the stage has told its story. For logging."""
+    if record.exc_info and isinstance(record.exc_info[1], StageFailed | StageTooLong):
+        record.exc_info = None
+    return True
+
+
+logging.getLogger("prefect.task_runs").addFilter(_in_one_line)
 
 
 def _worth_retrying(task: object, run: object, state: State) -> bool:
@@ -90,7 +105,7 @@ def run(name: str, stale: bool, timeout_hours: float, settings: dict[str, str], 
     command = [sys.executable, "-m", "flows.dvc", "--wait-for-lock", "repro", "--single-item", name]
     status, statuses = _reproduce(command, environment, remote, over)
     if time.monotonic() > deadline:
-        raise TimeoutError(f"{name} was stopped: it took longer than {timeout_hours:g} hours")
+        raise StageTooLong(f"{name} was stopped: it took longer than {timeout_hours:g} hours")
     if status:
         raise StageFailed(name, int(statuses[-1]) if statuses else status)
     return Completed(name="Cached" if _ended(name) == before else "Ran")

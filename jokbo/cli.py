@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import webbrowser
 from collections.abc import Callable, Iterator
@@ -68,7 +67,8 @@ def in_one_line(command: Callable[..., None]) -> Callable[..., None]:
 @in_one_line
 def run(context: typer.Context) -> None:
     """Bring every stage up to date (python -m flows.pipeline; options go to it)."""
-    sys.exit(subprocess.call([sys.executable, "-m", "flows.pipeline", *context.args]))
+    # in this process's place, so that whoever stops this one stops the flow
+    os.execv(sys.executable, [sys.executable, "-m", "flows.pipeline", *context.args])
 
 
 @app.command()

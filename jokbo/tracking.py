@@ -17,7 +17,6 @@ from jokbo import environment
 from jokbo.mlflow_runs import KEY, SUPERSEDED, find_run
 from jokbo.mlflow_store import EXPERIMENT, local_store
 from jokbo.outbox import Outbox
-from jokbo.training.interruption import Interrupted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -116,13 +115,12 @@ def open_run(
         {"tags": {**tags, **environment.tags(made_in[-1])}},
     )
     run = Run(outbox)
-    status = "FAILED"
     try:
         run.text(environment.text(list(made_in)), "environment.json")
         yield run
         status = "FINISHED"
-    except (Interrupted, KeyboardInterrupt):
-        status = "KILLED"
+    except BaseException as error:  # Interrupted, KeyboardInterrupt, Prefect's signals
+        status = "FAILED" if isinstance(error, Exception | SystemExit) else "KILLED"
         raise
     finally:
         run.flush()

@@ -21,7 +21,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -154,14 +154,11 @@ def _checkpoint_written(folder: Path) -> bool:
     return _young(folder.glob(".jokbo/checkpoints/*/*/**/.partial-*"))
 
 
-def _young(paths) -> bool:
-    for path in paths:
-        try:
-            if time.time() - path.stat().st_mtime < 0.5:
-                return True
-        except FileNotFoundError:
-            continue
-    return False
+def _young(paths: Iterator[Path]) -> bool:
+    try:
+        return any(time.time() - path.stat().st_mtime < 0.5 for path in paths)
+    except OSError:  # one of them, or a folder on the way, has just gone: look again
+        return False
 
 
 AIMS: dict[str, Callable[[Path], bool]] = {
@@ -187,10 +184,11 @@ def faults_of(folder: Path, expected: dict[str, str]) -> list[str]:
         faults.append(f"other bytes: {', '.join(different)}")
     client = MlflowClient(f"sqlite:///{folder / '.jokbo' / 'mlflow.db'}")
     experiment = client.get_experiment_by_name(tracking.EXPERIMENT).experiment_id
-    runs = [run for run in client.search_runs([experiment]) if run.data.tags.get("stage") != "pipeline"]
+    live = [run for run in client.search_runs([experiment]) if tracking.SUPERSEDED not in run.data.tags]
+    runs = [run for run in live if run.data.tags.get("stage") != "pipeline"]
     for name, count in Counter(run.data.tags.get("stage") for run in runs).items():
         if count > 1:
-            faults.append(f"{count} MLflow runs of {name}")
+            faults.append(f"{count} live MLflow runs of {name}")
     for run in runs:
         if run.info.status != "FINISHED":
             faults.append(f"the MLflow run of {run.data.tags.get('stage')} is {run.info.status}")

@@ -11,7 +11,7 @@ from typing import Any
 
 
 def card(facts: Mapping[str, Any], tokenized: Mapping[str, Any]) -> dict[str, Any]:
-    """The card as JSON holds it: `sources`, `splits`, `merged`, `near_duplicates`, `tokenizer`, `examples`.
+    """The card as JSON holds it: `sources`, `not_read`, `splits`, `merged`, `near_duplicates`, `tokenizer`, `examples`.
 
     facts: what `prepare` left beside the documents; tokenized: what `tokenize` counted (its metrics).
     """
@@ -36,6 +36,14 @@ def card(facts: Mapping[str, Any], tokenized: Mapping[str, Any]) -> dict[str, An
                 ),
             }
             for source, found in facts["sources"].items()
+        },
+        "not_read": {
+            name: {
+                reason: {"count": count, "places": found["places"][reason]}
+                for reason, count in sorted(found["left_out"].items())
+            }
+            for name, found in about.items()
+            if found["left_out"]
         },
         "splits": facts["splits"],
         "merged": facts["merged"],
@@ -95,6 +103,16 @@ def markdown(card: Mapping[str, Any]) -> str:
             (
                 (what.replace("_", " "), *(number(found[what]) for found in sources.values()))
                 for what in ("repeated", "conflicting_labels", "not_in_the_mix")
+            ),
+        ),
+        "## What was not read",
+        "Of each entry of `fetch.sources`: files that were passed over, and texts longer than `fetch.maximum_bytes`.",
+        table(
+            ("entry", "reason", "count", "such as"),
+            (
+                (name, reason, number(some["count"]), ", ".join(some["places"]))
+                for name, found in card["not_read"].items()
+                for reason, some in found.items()
             ),
         ),
         "## Personal data masked",

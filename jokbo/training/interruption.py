@@ -68,13 +68,17 @@ def _handled(handler: Callable[[int, object], None]) -> Iterator[None]:
             signal.signal(number, previous)
 
 
-def without_traceback() -> None:
-    """Have a Ctrl-C that nobody catches, as while libraries are imported, end this process in one line."""
+def without_traceback(explain: Callable[[BaseException], str | None] = lambda error: None) -> None:
+    """Have a Ctrl-C that nobody catches, as while libraries are imported, end this process in one line, and so what
+    `explain` has a line for: with exit status 2."""
     shown = sys.excepthook
 
     def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if issubclass(kind, KeyboardInterrupt):
             print(STOPPED, file=sys.stderr)
+        elif line := explain(error):
+            print(f"jokbo: {line}", file=sys.stderr)
+            sys.exit(2)
         else:
             shown(kind, error, trace)
 

@@ -83,12 +83,23 @@ def test_no_process_outlives_a_flow_that_is_stopped(served: Project, stop: signa
     assert flow.returncode != 0
     if stop == signal.SIGINT:
         assert output.splitlines()[-1] == interruption.STOPPED
+    if stop != signal.SIGKILL:
+        assert [run.info.status for run in served.runs("pipeline")] == ["KILLED"]
     until(lambda: not alive(served.folder))
     assert [run.info.status for run in served.runs("pretrain")] == ["KILLED"]
     done = len(served.steps("pretrain"))
     status, output = served.run(FLOW, STEPS=str(done + 2))
     assert status == 0, output
     assert served.steps("pretrain") == list(range(done + 2))
+
+
+@pytest.mark.parametrize("setting", ["PREFECT_API_URL", "PREFECT_API_REQUEST_TIMEOUT"])
+def test_a_setting_that_prefect_refuses_is_named(project: Project, setting: str) -> None:
+    status, output = project.run(FLOW, **{setting: "http://["})
+    assert status == 2
+    assert "Traceback" not in output
+    assert output.splitlines()[-1].startswith("jokbo: Prefect's settings: ")
+    assert setting in output.splitlines()[-1]
 
 
 @pytest.mark.parametrize("package", ["flows", "tasks"])
@@ -151,6 +162,8 @@ def test_only_what_may_go_better_is_tried_again(served: Project, wrong: str, att
     status, output = served.run(FLOW, WRONG=wrong)
     assert status == 1
     assert output.count("pretrain starts at") == attempts
+    # the stage's own, where a mistake in the code ends it, and none of Prefect's
+    assert output.count("Traceback") == (attempts if wrong == "code" else 0)
     assert _outcomes(output) == {"pretrain": "failed", "finetune": "notready", "distill": "notready"}
     assert output.splitlines()[-1] == "jokbo: not completed: pretrain, finetune, distill"
 
@@ -159,6 +172,7 @@ def test_a_stage_that_takes_too_long_is_stopped(served: Project) -> None:
     status, output = served.run(FLOW, "--timeout-hours", "0.0005", STEPS="5000", PAUSE="0.05")
     assert status == 1
     assert "longer than 0.0005 hours" in output
+    assert "Traceback" not in output
     until(lambda: not alive(served.folder))
 
 

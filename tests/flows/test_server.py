@@ -62,6 +62,8 @@ print(os.environ["NO_PROXY"])
 """
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.stdout == "corp.example,b,127.0.0.1,localhost\n", done.stderr
+    said = [f"jokbo: {name}={proxy} is not used: `pip install socksio` for such a proxy" for name in names]
+    assert sorted(done.stderr.splitlines()) == (sorted(said) if proxy.startswith("socks") else [])
 
 
 def test_a_temporary_server_that_is_killed_is_started_again(tmp_path: Path) -> None:

@@ -14,12 +14,12 @@ from tasks.prepare import prepare
 from tasks.tokenize import tokenize
 from tests.tasks.test_data_stages import MINE, SETTINGS, SHARES, stage
 
-SOURCE = MINE | {"columns": {"text": "text", "label": "label", "source": "source"}}
+SOURCE = MINE | {"paths": "*.csv", "columns": {"text": "text", "label": "label", "source": "source"}}
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A table of two sources: of one half is too short, and one text has both labels."""
+    """A table of two sources: of one half is too short, and one text has both labels. Beside it an empty file."""
     monkeypatch.chdir(tmp_path)
     Path("data/local").mkdir(parents=True)
     rows = [f"The film number {i} is one to see.,{i % 2},films" for i in range(200)]
@@ -28,6 +28,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ]
     rows += ["Some do like this film.,1,films", "Some do like this film.,0,films"]
     Path("data/local/films.csv").write_text("\n".join(["text,label,source", *rows]) + "\n")
+    Path("data/local/more.csv").write_text("")
     return tmp_path
 
 
@@ -49,6 +50,7 @@ def test_what_is_left_out_is_said_and_counted(project: Path, capsys: pytest.Capt
     page = DATA_CARD_PAGE.read_text()
     assert "| conflicting labels | 1 | 0 |" in page
     assert f"| not in the mix | 0 | {unused} |" in page
+    assert "| mine | empty | 1 | data/local/more.csv |" in page
 
 
 def test_a_step_that_failed_is_said_however_few_it_failed_on() -> None:
