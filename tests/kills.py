@@ -50,6 +50,7 @@ class Round:
     folder: Path
     draw: random.Random
     mean_seconds: float  # between a start, or a kill, and the next kill
+    environment: dict[str, str]
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     kills: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -62,7 +63,7 @@ class Round:
                 flow = subprocess.Popen(
                     FLOW,
                     cwd=self.folder,
-                    env={**miniature.environment(), MARK: self.mark},
+                    env={**self.environment, MARK: self.mark},
                     stdout=output,
                     stderr=subprocess.STDOUT,
                 )
@@ -78,6 +79,10 @@ class Round:
             if not killed:
                 self.faults.append(f"rc {flow.returncode} without a kill: {text.splitlines()[-1:]}")
                 return
+
+    def ended(self) -> list[Path]:
+        """The records of the stages that have come to their end."""
+        return list((self.folder / ".jokbo" / "timings").glob("[!.]*.json"))
 
     def alive(self) -> list[psutil.Process]:
         """The processes of this round."""
@@ -103,6 +108,9 @@ class Round:
 
     def _moment(self, flow: subprocess.Popen) -> str:
         """Wait for a moment to strike, and say which it is: one of AIMS, or a random one where that does not come."""
+        ended = len(self.ended()) + self.draw.choice([0, 0, 1, 2])  # so that the kills spread over the stages
+        while flow.poll() is None and len(self.ended()) < ended:
+            time.sleep(LOOK_SECONDS)
         aim = self.draw.choice([None, *AIMS])
         patience = AIM_SECONDS if aim else self.draw.expovariate(1 / self.mean_seconds)
         deadline = time.monotonic() + patience
@@ -176,7 +184,7 @@ def hashes(folder: Path) -> dict[str, str]:
     return {path: md5 for path, md5 in outs.items() if path not in VARYING}
 
 
-def faults_of(folder: Path, expected: dict[str, str]) -> list[str]:
+def faults_of(folder: Path, expected: dict[str, str], environment: dict[str, str]) -> list[str]:
     """What is not as after an undisturbed run."""
     found, faults = hashes(folder), []
     different = sorted(path for path in expected if found.get(path) != expected[path])
@@ -197,7 +205,7 @@ def faults_of(folder: Path, expected: dict[str, str]) -> list[str]:
             if max(steps.values()) > 1:
                 faults.append(f"{run.data.tags.get('stage')}: {metric} twice at a step")
     again = subprocess.run(
-        FLOW, cwd=folder, env=miniature.environment(), capture_output=True, text=True, timeout=HANG_SECONDS
+        FLOW, cwd=folder, env=environment, capture_output=True, text=True, timeout=HANG_SECONDS
     )
     if again.returncode or "Nothing to do" not in again.stdout:
         faults.append(f"something is left to do: {again.stdout[-300:]} {again.stderr[-300:]}")
@@ -230,18 +238,21 @@ def main() -> None:
     )
     options = parser.parse_args()
     make = _clone if options.clone else miniature.build
+    environment = miniature.environment()
+    if options.clone:
+        del environment["OMP_NUM_THREADS"]  # as the default run is typed: the number of threads changes bits
     place = Path(tempfile.mkdtemp(prefix="kills-"))
     reference = options.undisturbed
     if reference is None:
         reference = make(place / "undisturbed")
-        subprocess.run(FLOW, cwd=reference, env=miniature.environment(), check=True)
+        subprocess.run(FLOW, cwd=reference, env=environment, check=True)
     expected, table, done, faulty = hashes(reference), Table("round", "kills", "faults"), 0, 0
     while done < options.kills:
         number = table.row_count + 1
         folder = make(place / f"round-{number}")
-        one = Round(folder, random.Random(f"{options.seed} {number}"), options.mean)
+        one = Round(folder, random.Random(f"{options.seed} {number}"), options.mean, environment)
         one.to_its_end(min(options.each, options.kills - done))
-        one.faults += faults_of(folder, expected)
+        one.faults += faults_of(folder, expected, environment)
         done += len(one.kills)
         faulty += bool(one.faults)
         table.add_row(str(number), str(len(one.kills)), "\n".join(one.faults) or "none")
