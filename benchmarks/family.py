@@ -132,7 +132,7 @@ def learning(names: list[str], settings: Params, seconds: float) -> bool:
 
 
 def _has_teacher(name: str, settings: Params) -> bool:
-    teacher = settings.family.systems[name].more.get("teacher")
+    teacher = getattr(settings.family.systems[name].more, "teacher", None)
     if teacher and not Path(teacher).is_dir():
         print(f"{name} is left out: it learns from {teacher}, which `dvc repro` has not made yet")
         return False

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.profile import lay_out
+from flows.supervise import follow
 from jokbo import params, tracking
 from jokbo.tracking import flat
 from tasks.paths import METRICS, STATE
@@ -38,7 +38,10 @@ def run(seed: int) -> None:
     lay_out(_folder(seed), own)
     store = {"MLFLOW_TRACKING_URI": tracking.local_store(state().resolve())}
     command = [sys.executable, "-m", "flows.pipeline", "--until", LAST]
-    subprocess.run(command, cwd=_folder(seed), env={**os.environ, **store}, check=True)
+    environment = {**os.environ, **store}
+    status = follow(command, environment, lambda line: print(line, flush=True), lambda: False, _folder(seed))
+    if status:
+        sys.exit(status)
 
 
 def figures(seed: int) -> dict[str, Any]:

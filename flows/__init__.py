@@ -13,6 +13,8 @@ from jokbo.training import interruption
 
 def _refused(error: BaseException) -> str | None:
     """One line where Prefect, as it is imported, refuses its settings, or the disk its files; else None."""
+    if type(error).__name__ == "TOMLDecodeError":
+        return f"Prefect's profiles.toml can't be read ({error}): mend it, or remove it"
     if not type(error).__module__.startswith("pydantic"):
         return refusal(error)
     first = error.errors()[0]

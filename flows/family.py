@@ -58,7 +58,7 @@ def at_once() -> int:
 
 
 def cores() -> int:
-    return len(os.sched_getaffinity(0))
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @app.callback(invoke_without_command=True)
@@ -73,8 +73,9 @@ def main(
     if context.invoked_subcommand:
         return
     bring(LAST, lambda: family(workers, timeout_hours, return_state=True))
-    keep()  # also what `dvc repro` has made
-    print(FAMILY_TABLE.read_text())
+    with one_line():
+        keep()  # also what `dvc repro` has made
+        print(FAMILY_TABLE.read_text())
 
 
 @app.command()

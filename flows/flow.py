@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger, task
@@ -152,12 +153,12 @@ class _Output:
         if not self.started and (self.held or HELD.match(text)):
             self.held.append(text)
         elif not CHATTER.search(text) and (self.started or not MISSING.match(text)):
-            get_run_logger().info(text)
+            get_run_logger().info(hidden(text))
 
     def release(self) -> None:
         for text in self.held:
             if not CHATTER.search(text):
-                get_run_logger().info(text)
+                get_run_logger().info(hidden(text))
 
 
 @flow(name="pipeline", task_runner=ThreadPoolTaskRunner(max_workers=1))  # stages share the cores, or the GPU
@@ -239,9 +240,10 @@ def _ended(name: str) -> dict[str, Any] | None:
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """Hold the folder's lock, with nothing running that an earlier pipeline left. Busy if another holds it."""
-    lock = STATE / "locks" / "pipeline"
+def alone(state: Path = STATE) -> Iterator[None]:
+    """Hold a project's lock, with nothing running that an earlier pipeline left. Busy if another holds it. `state` is
+    the project's .jokbo."""
+    lock = state / "locks" / "pipeline"
     with writing(lock):
         lock.parent.mkdir(parents=True, exist_ok=True)
         lock.touch()
@@ -250,5 +252,5 @@ def alone() -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Busy("another pipeline runs in this folder: wait for it, or stop it") from None
-        sweep(STATE.parent)
+        sweep(state.parent)
         yield

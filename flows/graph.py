@@ -34,7 +34,7 @@ def read(until: str | None = None) -> tuple[dict[str, set[str]], set[str]]:
     except DvcException as error:
         file = ".dvc/config" if isinstance(error, ConfigError) else "dvc.yaml"
         raise InputError(f"{file}: {hidden(' '.join(str(error).split()))}") from error
-    if until:
+    if until is not None:
         needs = _needed(until, needs)
     else:
         needs = {name: upstream for name, upstream in needs.items() if not name.startswith(ASKED_FOR)}

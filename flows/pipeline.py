@@ -17,12 +17,19 @@ from flows.schedule import on_schedule
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
+def _above_zero(hours: float) -> float:
+    if not hours > 0:
+        raise typer.BadParameter(f"{hours:g} is not above 0")
+    return hours
+
+
 @app.callback(invoke_without_command=True)
 def main(
     context: typer.Context,
     workers: Annotated[int, typer.Option(min=1, help="How many stages may run at once.")] = 1,
     timeout_hours: Annotated[
-        float, typer.Option(help="After how long a stage is stopped, and tried again once.")
+        float,
+        typer.Option(callback=_above_zero, help="After how long a stage is stopped, and tried again once."),
     ] = 24.0,
     until: Annotated[
         str | None, typer.Option(help="A stage: bring it up to date, and what it needs, no more.")

@@ -18,7 +18,8 @@ import typer
 from dvc.config import Config, ConfigError
 from ruamel.yaml import YAML
 
-from flows.flow import BAD_INPUT
+from flows.command import one_line
+from flows.flow import alone
 from flows.supervise import follow
 from jokbo import params, tracking
 from jokbo.data.regular import check_all_regular
@@ -38,12 +39,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def main(name: Annotated[str, typer.Argument(help="Of profiles/NAME.yaml.")]) -> None:
     """Train the base model of a profile, and keep what was measured as profiles/NAME.json."""
-    try:
+    with one_line():
         folder = project(name)
-    except InputError as error:
-        print(f"jokbo: {error}", file=sys.stderr)
-        sys.exit(BAD_INPUT)
-    store = {"MLFLOW_TRACKING_URI": tracking.local_store(state().resolve())}
+        store = {"MLFLOW_TRACKING_URI": tracking.local_store(state().resolve())}
     command = [sys.executable, "-m", "flows.pipeline", "--until", LAST]
     environment = {**os.environ, **store}
     status = follow(command, environment, lambda line: print(line, flush=True), lambda: False, folder)
@@ -69,7 +67,11 @@ def project(name: str) -> Path:
 
 def lay_out(folder: Path, own: dict[str, Any]) -> None:
     """Make `folder` a project of this one's code as it stands with parameters of its own; it shares the DVC cache."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder / STATE):  # or its code would change under a run of it
+        _lay_out(folder, own)
+
+
+def _lay_out(folder: Path, own: dict[str, Any]) -> None:
     with whole_file(folder / "params.yaml") as file:
         YAML().dump(own, file)
     for path in map(Path, CODE):
@@ -82,8 +84,16 @@ def lay_out(folder: Path, own: dict[str, Any]) -> None:
     configure(folder)
     check_all_regular(LOCAL)
     shutil.rmtree(folder / LOCAL, ignore_errors=True)
-    # the user's own texts, not a second time on the disk
-    shutil.copytree(LOCAL, folder / LOCAL, copy_function=os.link)
+    LOCAL.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(LOCAL, folder / LOCAL, copy_function=_link)
+
+
+def _link(file: str, target: str) -> None:
+    """Have the user's own text there too, where the disk allows not a second time on it."""
+    try:
+        os.link(os.path.realpath(file), target)
+    except OSError:
+        shutil.copy2(file, target)
 
 
 def configure(folder: Path) -> None:
@@ -99,6 +109,8 @@ def configure(folder: Path) -> None:
                 if level == "repo":
                     settings["core"]["no_scm"] = True
                     settings["cache"].setdefault("dir", str(Path(".dvc/cache").resolve()))
+            if Path(own.files[level]).exists():
+                shutil.copymode(own.files[level], new.files[level])  # keys may stand in it
     except ConfigError as error:
         raise InputError(f".dvc/config: {' '.join(str(error).split())}") from error
 

@@ -12,8 +12,9 @@ from prefect import Flow, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId, FlowRunFilterStartTime
 from prefect.context import FlowRunContext
 from prefect.schedules import Cron
+from prefect.settings import temporary_settings
 
-from flows.server import check, own_server
+from flows.server import check, own_server, shown_address
 from jokbo.errors import InputError
 
 SKIPPED = "Skipped"  # the name of the state of a run that was not needed, or had no place
@@ -33,14 +34,15 @@ def on_schedule(flow: Flow, cron: str, timezone: str | None, **parameters: Any) 
         )
     check(own_server())
     print(f"jokbo: first at {first:%Y-%m-%d %H:%M} ({timezone})", flush=True)
-    flow.serve(
-        name="local",
-        schedule=Cron(cron, timezone=timezone),
-        parameters=parameters,
-        limit=1,
-        global_limit=1,
-        pause_on_shutdown=False,
-    )
+    with temporary_settings(shown_address()):
+        flow.serve(
+            name="local",
+            schedule=Cron(cron, timezone=timezone),
+            parameters=parameters,
+            limit=1,
+            global_limit=1,
+            pause_on_shutdown=False,
+        )
 
 
 def next_time(cron: str, timezone: str) -> datetime:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -24,12 +25,15 @@ from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_CLIENT_MAX_RETRIES,
     PREFECT_HOME,
+    PREFECT_UI_URL,
+    Setting,
     temporary_settings,
 )
 
 from jokbo.errors import InputError
-from jokbo.secrets import hidden
+from jokbo.secrets import HIDDEN, hidden
 from jokbo.training.interruption import LIFELINE, hold_lifeline
+from tasks.paths import STATE
 
 START_SECONDS = 120.0
 STARTS = 4  # how often it is started in all: one that keeps ending has a reason
@@ -47,6 +51,13 @@ def own_server() -> str | None:
     return PREFECT_API_URL.value()
 
 
+def shown_address() -> dict[Setting, str]:
+    """Prefect's setting of the address that it prints: the user's server without name and password."""
+    if PREFECT_UI_URL.value() and "@" not in PREFECT_UI_URL.value():
+        return {}
+    return {PREFECT_UI_URL: hidden(own_server().removesuffix("/api")).replace(f"{HIDDEN}@", "")}
+
+
 @contextmanager
 def server() -> Iterator[None]:
     """Inside, Prefect talks to the user's server if there is one, else to a temporary one.
@@ -56,9 +67,13 @@ def server() -> Iterator[None]:
     _quiet()
     if own_server():
         check(own_server())
-        yield
+        with temporary_settings(shown_address()):
+            yield
         return
-    log = Path(PREFECT_HOME.value()) / "server.log"
+    home = Path(PREFECT_HOME.value())
+    if home == (STATE / "prefect").resolve():  # the user's own is the user's to mend
+        _mend(home / "prefect.db")
+    log = home / "server.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     port, done, started = _free_port(), threading.Event(), threading.Event()
     keeper = threading.Thread(target=_keep, args=(port, log, started, done), daemon=True)
@@ -93,6 +108,25 @@ def _keep(port: int, log: Path, started: threading.Event, done: threading.Event)
         if done.is_set():
             return
         print(f"jokbo: Prefect's server ended ({process.returncode}): starting it again", file=sys.stderr)
+
+
+def _mend(database: Path) -> None:
+    """Move Prefect's database aside if it is damaged: it holds the history of runs, which MLflow has too."""
+    if not database.is_file():
+        return
+    try:
+        with closing(sqlite3.connect(database)) as store:
+            whole = store.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
+    except sqlite3.OperationalError:
+        return  # locked, or not to be opened: Prefect will say so
+    except sqlite3.DatabaseError:
+        whole = False
+    if not whole:
+        aside = database.with_name(f"{database.name}.damaged")
+        database.replace(aside)
+        for suffix in ("-wal", "-shm", "-journal"):
+            Path(f"{database}{suffix}").unlink(missing_ok=True)
+        print(f"jokbo: {database} is damaged: it is kept as {aside.name}, a new one is made", file=sys.stderr)
 
 
 def _free_port() -> int:

@@ -83,7 +83,11 @@ def task_runner(kind: str, address: str | None) -> TaskRunner:
         module = importlib.import_module(f"prefect_{kind}")
     except ImportError as error:
         raise InputError(f"--runner {kind} needs a package: pip install prefect-{kind}") from error
-    return getattr(module, RUNNERS[kind])(**({"address": address} if address else {}))
+    if address:
+        return getattr(module, RUNNERS[kind])(address=address)
+    # Dask's page would else listen on every interface, and ask for no password
+    own = {"cluster_kwargs": {"host": "127.0.0.1", "dashboard_address": None}} if kind == "dask" else {}
+    return getattr(module, RUNNERS[kind])(**own)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from jokbo.training import launcher
+
 SUFFIX = ".environment.json"  # of the file beside a model's folder
 SHOWN = ("torch", "deepspeed", "transformers", "tokenizers", "datasets", "numpy", "scikit-learn")
 VARIABLES = (
@@ -38,8 +40,8 @@ def collect(*, zero_stage: int | None = None, compiled: bool | None = None) -> d
         "processor": _processor(),
         "vector": _vector(),
         "cores": _cores(),
-        "threads": torch.get_num_threads() if torch else int(os.environ.get("OMP_NUM_THREADS") or _cores()),
-        "ranks": int(os.environ.get("WORLD_SIZE", "1")),
+        "threads": torch.get_num_threads() if torch else _threads(),
+        "ranks": launcher.world(),
         "accelerators": _accelerators(torch),
         "torch": _torch_build(),
         "packages": _packages(),
@@ -132,6 +134,12 @@ def _plain(value: Any) -> str:
     if isinstance(value, Mapping):
         return " ".join(f"{name}={one}" for name, one in value.items())
     return str(value)
+
+
+def _threads() -> int:
+    """What OMP_NUM_THREADS, a number or a list by depth, has a process begin with."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(first) if first.isdecimal() else _cores()
 
 
 def _cores() -> int:

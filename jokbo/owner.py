@@ -38,9 +38,10 @@ def process() -> str:
 
 def gone(process: str) -> bool:
     """Whether that process is certainly no more. False for those of other machines, boots and PID namespaces."""
-    *machine, pid, start = process.split(" ")
-    if machine != _machine() or not pid.isdecimal():
-        return False
+    parts = process.split(" ")
+    if len(parts) != 5 or parts[:3] != _machine() or not parts[3].isdecimal():
+        return False  # of another, or written by something else
+    pid, start = parts[3:]
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:
@@ -61,14 +62,18 @@ def _person() -> str:
 def _number(state: Path) -> str:
     file = state / "folder"
     with suppress(FileNotFoundError):
-        return file.read_text()
+        return file.read_text(errors="replace")
     state.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".folder-{uuid.uuid4().hex}")
     partial.write_text(uuid.uuid4().hex)
-    with suppress(FileExistsError):  # another stage was first
+    try:
         os.link(partial, file)
-    partial.unlink()
-    return file.read_text()
+    except FileExistsError:  # another stage was first
+        pass
+    except OSError:  # a disk without hard links
+        partial.replace(file)
+    partial.unlink(missing_ok=True)
+    return file.read_text(errors="replace")
 
 
 def _machine() -> list[str]:

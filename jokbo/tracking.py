@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jokbo import environment
+from jokbo.files import refusal
 from jokbo.mlflow_runs import KEY, SUPERSEDED, find_run
-from jokbo.mlflow_store import EXPERIMENT, local_store
+from jokbo.mlflow_store import EXPERIMENT, local_store, say
 from jokbo.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -83,10 +84,13 @@ class Run:
     def _made(self, name: str, write: Callable[[Path], Any]) -> None:
         if self._outbox is None:
             return
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, Path(name).name)
-            write(path)
-            self.artifact(path, str(Path(name).parent) if "/" in name else None)
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder, Path(name).name)
+                write(path)
+                self.artifact(path, str(Path(name).parent) if "/" in name else None)
+        except OSError as error:  # no training ends of what MLflow would show
+            say(f"{name} is not in MLflow: {refusal(error) or error}")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from jokbo.errors import InputError
+from jokbo.files import refusal
 from jokbo.mlflow_store import SERVERS, VARIABLE, local_store, make_ready, sqlite_file
 from jokbo.secrets import hidden
 
@@ -20,8 +21,11 @@ def main() -> None:
             return
         if file := sqlite_file(uri):
             make_ready(file)
-    except InputError as error:
-        print(f"jokbo: {error}", file=sys.stderr)
+    except Exception as error:
+        line = str(error) if isinstance(error, InputError) else refusal(error)
+        if line is None:
+            raise
+        print(f"jokbo: {line}", file=sys.stderr)
         sys.exit(2)
     command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1"]
     os.environ.setdefault(

@@ -1,8 +1,14 @@
 """The stages of dvc.yaml, a file each, and what all of them share."""
 
-import time
+from contextlib import suppress
+from pathlib import Path
 
-STARTED = time.time()  # before any other file of ours is read
+# of code and parameters, when they were last changed as this process began, before any other file of ours is read
+CHANGED: dict[str, int] = {}
+_code = (*Path().glob("*.py"), *Path("tasks").rglob("*.py"), *Path("jokbo").rglob("*.py"))
+for _path in (Path("params.yaml"), *_code):
+    with suppress(OSError):
+        CHANGED[_path.as_posix()] = _path.stat().st_ctime_ns
 
 from jokbo.training import interruption  # noqa: E402
 

@@ -12,6 +12,7 @@ from collections.abc import Collection
 import psutil
 import pyarrow as pa
 
+from jokbo.errors import InputError
 from jokbo.files import read_json
 from jokbo.params import Params, demands
 from tasks.paths import DOCUMENTS, FACTS, RAW
@@ -80,7 +81,11 @@ def raw_sources() -> set[str]:
     found: set[str] = set()
     for folder in (path for path in RAW.iterdir() if path.is_dir()):
         for file in folder.glob("*.arrow"):
-            with pa.memory_map(str(file)) as mapped, pa.ipc.open_stream(mapped) as reader:
-                for batch in reader:
-                    found.update(batch["source"].unique().to_pylist())
+            try:
+                with pa.memory_map(str(file)) as mapped, pa.ipc.open_stream(mapped) as reader:
+                    for batch in reader:
+                        found.update(batch["source"].unique().to_pylist())
+            except (pa.ArrowException, OSError) as error:
+                remedy = "`dvc checkout data/raw` or the stage fetch makes it again"
+                raise InputError(f"{file}: not whole: {remedy}") from error
     return found

@@ -56,7 +56,7 @@ def evaluate(stage: Stage) -> None:
     held_out = for_policy(
         supervised, tokenizer, documents["test"], seed=params.seed, per_text=1, limit=params.prompts
     )
-    note_prompts(stage, held_out)
+    note_prompts(stage, held_out, params.prompts)
     rollouts = {
         name: sample(
             network,

@@ -54,6 +54,7 @@ class Member:
     train: Text
     validation: Text
     tokenizer: PreTrainedTokenizerBase
+    unit: int = 1  # every batch has a multiple of so many rows, for ranks and micro-batches to share
 
     def fresh(self, seed: int, *, begins: bool = True) -> nn.Module:
         """The untrained network; where it begins with a teacher's layers, only if it `begins`."""
@@ -74,7 +75,7 @@ class Member:
     def rows_at(self, share: float) -> int:
         """Rows of a batch when a share of the budget is spent."""
         if self.own.schedule == "one_cycle":
-            return self.module.rows(share, self.own.batch)
+            return -(-self.module.rows(share, self.own.batch) // self.unit) * self.unit
         return self.own.batch
 
     def batch(self, text: Text, step: int, rows: int) -> engine.Batch:
@@ -84,8 +85,8 @@ class Member:
         return self.module.features(network, tokens_BT, self.marks)
 
 
-def opened(name: str, settings: Family) -> Member:
-    """The system as params.yaml describes it, on the text that the stage family_text left."""
+def opened(name: str, settings: Family, unit: int = 1) -> Member:
+    """The system as params.yaml describes it, on the text that the stage family_text left; batches of whole units."""
     own = settings.systems[name]
     folder = FAMILY_DATA / own.text
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
@@ -99,12 +100,12 @@ def opened(name: str, settings: Family) -> Member:
     more = own.more.model_dump(exclude_none=True)
     size = Size(len(tokenizer), own.layers, own.width, own.heads, own.context, own.dropout, more)
     module = importlib.import_module(f"jokbo.systems.{own.module}")
-    return Member(settings, own, module, size, marks, *texts, tokenizer)
+    return Member(settings, own, module, size, marks, *texts, tokenizer, unit)
 
 
 def family(stage: Stage) -> None:
     name, settings = stage.name.partition("@")[2], stage.params
-    member = opened(name, settings)
+    member = opened(name, settings, stage.compute.processes * max(stage.compute.micro_batch, 1))
     if member.own.optimizer == "adafactor" and stage.compute.zero_stage:
         raise InputError(
             f"params.yaml: family.systems.{name}.optimizer is adafactor, which needs whole matrices, and "

@@ -19,7 +19,7 @@ from jokbo.errors import InputError
 from jokbo.files import writing
 from jokbo.secrets import hidden_in
 from jokbo.tracking import flat
-from tasks import STARTED, lockfile
+from tasks import CHANGED, lockfile
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -68,7 +68,8 @@ def identify(name: str) -> Identity:
 def check_loaded(identity: Identity) -> None:
     """InputError if code or parameters were edited since this process started: it may have read them before that."""
     for path in ("params.yaml", *(path for path in identity.deps if path.endswith(".py"))):
-        if Path(path).stat().st_ctime > STARTED:
+        now = Path(path).stat().st_ctime_ns
+        if CHANGED.get(path, now) != now:
             raise InputError(f"{path} was edited while the stage started: run it again")
 
 

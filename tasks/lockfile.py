@@ -30,7 +30,7 @@ def settle() -> None:
     if not LOCK.exists():
         return
     text = LOCK.read_text("utf-8", errors="replace")
-    before = COPY.read_text("utf-8") if COPY.exists() else ""
+    before = COPY.read_text("utf-8", errors="replace") if COPY.exists() else ""
     if text == before:
         return
     cut = before.startswith(text)  # at the end of a line, maybe
@@ -55,7 +55,11 @@ def parsed(text: str) -> dict[str, Any] | None:
     if not text.endswith("\n"):
         return None
     with suppress(DvcException):
-        return Lockfile.validate(parse_yaml(text, LOCK), str(LOCK)).get("stages")
+        stages = Lockfile.validate(parse_yaml(text, LOCK), str(LOCK)).get("stages")
+        paths = [
+            path for stage in stages.values() for path in (*stage.get("deps", []), *stage.get("outs", []))
+        ]
+        return stages if all("md5" in path for path in paths) else None
     return None
 
 

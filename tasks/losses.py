@@ -20,10 +20,12 @@ def say(stage: Stage, lines: Iterable[str]) -> None:
             print(f"jokbo: {stage.name}: {line}", file=sys.stderr, flush=True)
 
 
-def note_prompts(stage: Stage, found: Continuations) -> None:
-    """Texts that gave no prompt."""
+def note_prompts(stage: Stage, found: Continuations, asked: int | None = None) -> None:
+    """Texts that gave no prompt, and prompts that were asked for and are not there."""
     what = "texts give no prompt, as no sentence drawn of theirs is long enough and ends within reach"
     note(stage, "without_prompt", found.without, found.texts, what)
+    if asked and len(found) < asked:
+        say(stage, [f"{asked:,} prompts are asked for, and the texts give {len(found):,}"])
 
 
 def note(stage: Stage, name: str, left_out: int, whole: int, what: str) -> None:

@@ -43,7 +43,7 @@ def preferences(stage: Stage) -> None:
     held_out = for_policy(
         policy, tokenizer, documents["prompts"], seed=params.seed, per_text=1, limit=params.prompts
     )
-    note_prompts(stage, held_out)
+    note_prompts(stage, held_out, params.prompts)
     rollout = sample(
         policy,
         held_out.prompts_NP.repeat_interleave(params.responses_per_prompt, dim=0),

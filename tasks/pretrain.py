@@ -7,9 +7,10 @@ from transformers import AutoTokenizer
 
 from jokbo.data.batches import efficiency, packed_batch
 from jokbo.data.packing import TokenCorpus
-from jokbo.evaluation.perplexity import corpus_perplexity
+from jokbo.evaluation.perplexity import check_length, corpus_perplexity
 from jokbo.systems import gpt
 from jokbo.training import engine
+from tasks.losses import note
 from tasks.paths import BASE, TOKENIZER, TOKENS
 from tasks.records import write_curves, write_metrics
 from tasks.stage import Stage, run_stage
@@ -31,9 +32,22 @@ def pretrain(stage: Stage) -> None:
         return gpt.packed_rows(torch.from_numpy(tokens_BS), params.packing, **marks)
 
     batch_at(0)  # a corpus too small for one batch is found before anything is built
+    validation = TokenCorpus.open(TOKENS / "validation")
+    check_length(validation, context)
+    found = efficiency(corpus, context)
+    if params.packing == "padded":
+        whole = corpus.total_tokens
+        over = whole - round(found["padded"]["kept"] * (whole - 1))
+        note(
+            stage,
+            "beyond_context",
+            over,
+            whole,
+            "tokens stand beyond pretrain.model.context of their document",
+        )
     history = train(stage, gpt.NextToken(network), batch_at, params.training)
     engine.save_network(network, tokenizer, BASE)
-    validation, apart = TokenCorpus.open(TOKENS / "validation"), params.packing != "joined"
+    apart = params.packing != "joined"
     held_out = corpus_perplexity(network, tokenizer, validation, context, apart=apart)
     write_curves(stage, {"pretrain": history})
     write_metrics(
@@ -42,7 +56,7 @@ def pretrain(stage: Stage) -> None:
             "parameters": network.num_parameters(),
             "parameters_without_embeddings": network.num_parameters(exclude_embeddings=True),
             "tokens": params.training.steps * batch * context,
-            "packing": {"used": params.packing, **efficiency(corpus, context)},
+            "packing": {"used": params.packing, **found},
             "validation": held_out,
         },
     )

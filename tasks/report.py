@@ -8,6 +8,7 @@ from typing import Any
 
 from jokbo import ancestry
 from jokbo.evaluation.report.report import Findings, charts, render, tables
+from jokbo.files import remembered
 from tasks.pages import publish, read, read_curves, read_json
 from tasks.paths import ALIGNED, DATA_CARD, EVALUATION, FAMILY, METRICS, PLOTS, PROFILES, REPORT
 from tasks.records import write_metrics
@@ -41,7 +42,7 @@ def read_findings() -> Findings:
         metrics={name: _json(METRICS / f"{name}.json") for name in STAGES},
         curves=curves,
         ancestry=ancestry.read(ALIGNED),
-        timings={name: _json(path)["seconds"] for name, path in timings.items() if path.is_file()},
+        timings={name: found["seconds"] for name, path in timings.items() if (found := remembered(path))},
         speeds=_json(speeds) if speeds.is_file() else {},
         card=_json(DATA_CARD),
         compared=_json(FAMILY / "table.json") if (FAMILY / "table.json").exists() else {},

@@ -15,6 +15,7 @@ from jokbo.evaluation.calibration import error_by_unit, reliability
 from jokbo.evaluation.intervals import by_unit
 from jokbo.finetuning import classifier
 from jokbo.training import engine
+from tasks.losses import note
 from tasks.paths import POLICY, PREFERENCES, REWARD
 from tasks.records import write_curves, write_metrics
 from tasks.stage import Stage, run_stage
@@ -28,6 +29,10 @@ def reward(stage: Stage) -> None:
     policy = AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32)
     network = rewards_.on_policy(policy, seed=params.seed)
     preferred_NS, rejected_NS = _encode(tokenizer, comparisons["train"], params.context)
+    cut = sum(
+        int((side_NS[:, -1] == tokenizer.eos_token_id).sum()) for side_NS in (preferred_NS, rejected_NS)
+    )
+    note(stage, "cut", cut, 2 * len(preferred_NS), "texts fill reward.context: the rest of them is not read")
 
     def batch_at(step: int) -> engine.Batch:
         indices = sample_indices(

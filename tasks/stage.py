@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,9 +103,11 @@ def timing(name: str) -> Path:
 
 
 def _begin(name: str, body: Callable[[Stage], None], own: Any, compute: Compute, parallel: bool) -> None:
-    with _alone(name):
+    with _alone(name, STATE / "locks" / name), ExitStack() as stack:
         identity = identify(name)
         check_loaded(identity)
+        # a copy that `dvc exp run --temp` works in shares checkpoints with the project
+        stack.enter_context(_alone(name, _checkpoints_lock(name, identity.key)))
         _sweep(name, identity)
         if parallel and compute.processes > 1 and not launcher.meeting():
             _launch(compute.processes)
@@ -173,9 +175,8 @@ def _launch(processes: int) -> None:
 
 
 @contextmanager
-def _alone(name: str) -> Iterator[None]:
-    """Hold the stage's lock: a second run of the stage in this folder waits, and says so."""
-    lock = STATE / "locks" / name
+def _alone(name: str, lock: Path) -> Iterator[None]:
+    """Hold a lock of the stage: a second run of it in this folder waits, and says so."""
     with writing(lock):
         lock.parent.mkdir(parents=True, exist_ok=True)
         lock.touch()
@@ -196,13 +197,28 @@ def checkpoint_folder(name: str, key: str) -> Path:
     return state() / "checkpoints" / name / key
 
 
+def _checkpoints_lock(name: str, key: str) -> Path:
+    return state() / "locks" / f"{name}-{key[:16]}"
+
+
+def _remove_checkpoints(name: str, key: str) -> None:
+    """Remove those of an identity, unless somebody trains it now, as in a copy of `dvc exp run --temp`."""
+    folder, lock = checkpoint_folder(name, key), _checkpoints_lock(name, key)
+    if not folder.exists():
+        return
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a") as file, suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _sweep(name: str, identity: Identity) -> None:
     """Remove checkpoints that nothing will resume: those of other stages whose outputs DVC has committed, and
     this one's own if it ended and was committed before, for then it is being run anew, not resumed."""
     done = committed()
     for other, entry in done.items():
         if other != name and all(Path(out).exists() for out in entry.outs):
-            shutil.rmtree(checkpoint_folder(other, entry.key), ignore_errors=True)
+            _remove_checkpoints(other, entry.key)
     ended = remembered(timing(name)) or {}
     if ended.get("key") == identity.key and name in done and done[name].key == identity.key:
         shutil.rmtree(checkpoint_folder(name, identity.key), ignore_errors=True)

@@ -144,6 +144,11 @@ def test_a_split_that_a_stage_reads_has_a_share(split: str) -> None:
             "names imdb, which has no rated text in train",
         ),
         ("preferences", {"preferences__test_pairs": 3000}, "test_pairs asks 3,000 pairs of each source"),
+        (
+            "reward",
+            {"preferences__prompts": 4, "preferences__human_pairs": 0, "reward__training__batch": 64},
+            "reward.training.batch is 64, but preferences.prompts and human_pairs give",
+        ),
         ("ppo", {"ppo__rollout_batch": 400}, "ppo.rollout_batch is 400, but the texts of imdb in prompts"),
         (
             "family_text",
@@ -193,6 +198,13 @@ def test_a_judge_needs_both_labels(facts: dict[str, Any]) -> None:
     with pytest.raises(
         InputError, match=r"prepare.splits.judge is 0.15, but no text of that split has label 1"
     ):
+        demands.check_documents(settings(), ["evaluate"], found)
+
+
+def test_the_judge_is_scored_on_two_texts_at_least(facts: dict[str, Any]) -> None:
+    found = copy.deepcopy(facts)
+    found["told"]["test"]["rotten_tomatoes"] = {"0": 1}
+    with pytest.raises(InputError, match="of rotten_tomatoes in test, of which there are 1, not two"):
         demands.check_documents(settings(), ["evaluate"], found)
 
 

@@ -30,6 +30,18 @@ def test_it_says_what_changes_the_last_digits() -> None:
     assert environment.text(environment.collect()) == environment.text(environment.collect())
 
 
+@pytest.mark.parametrize(("written", "threads"), [("4,2", 4), ("", None), ("many", None)])
+def test_what_the_environment_says_of_threads_and_ranks(
+    monkeypatch: pytest.MonkeyPatch, written: str, threads: int | None
+) -> None:
+    """OpenMP takes a list; ranks that a shell of torchrun's left are not this stage's."""
+    monkeypatch.setenv("OMP_NUM_THREADS", written)
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    monkeypatch.delitem(sys.modules, "torch")
+    found = environment.collect()
+    assert (found["threads"], found["ranks"]) == (threads or found["cores"], 1)
+
+
 def test_a_data_stage_imports_nothing_for_it() -> None:
     script = "import sys; from jokbo import environment; environment.collect(); print('torch' in sys.modules)"
     result = subprocess.run(

@@ -35,6 +35,11 @@ def test_a_process_is_gone_when_it_has_ended_and_not_before() -> None:
     assert not owner.gone(owner.process())
 
 
+@pytest.mark.parametrize("tag", ["", "-", "a b", "a b c d e f"])
+def test_a_run_that_something_else_made_is_not_known_to_be_gone(tag: str) -> None:
+    assert not owner.gone(tag)
+
+
 def test_setting_the_clock_does_not_kill_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
     named = owner.process()
     created = psutil.Process.create_time

@@ -80,6 +80,23 @@ def test_the_shipped_file_is_valid() -> None:
             "processes: 5",
             "pretrain.training.batch is 32: it must be a multiple of compute.processes",
         ),
+        (
+            "words: {minimum: 50,",
+            "words: {minimum: 500000,",
+            "rules.words: minimum is 500000: it must be at most",
+        ),
+        (
+            "sources: [imdb]\n    sentences",
+            "sources: [imdb, imdb]\n    sentences",
+            "imdb is named twice: name it once",
+        ),
+        (
+            "response_tokens: ",
+            "response_tokens: 1 # ",
+            "finetune.policy.response_tokens is 1: input should be",
+        ),
+        ("test_pairs: ", "test_pairs: 1 # ", "preferences: test_pairs is 1: it must be at least 1 for each"),
+        ("movie-reviews:", "all:", "fetch: sources: 'all' has a meaning of its own"),
         ("minibatch: 32", "minibatch: 48", "it must divide rollout_batch, which is 64"),
         ("train: 0.65", "train: 0.9", "prepare.splits: the shares add up to 1.25"),
         ("kind: package", "kind: parcel", "kind is parcel: did you mean package?"),

@@ -25,6 +25,12 @@ from jokbo.secrets import hidden, hidden_in, hidden_of
             "s3://bucket/a?X-Amz-Signature=***&X-Amz-Date=***#part",
         ),
         ("'https://h/a?sig=s3cret' failed", "'https://h/a?sig=***' failed"),
+        ("see 'https://h/a?sig=s3cret', and b", "see 'https://h/a?sig=***', and b"),
+        ("https://u:p'w@host/x", "https://***@host/x"),
+        ("https://host/x?sig=AB'S3CRET", "https://host/x?sig=***"),
+        ("https://host/f?s3crets3cret", "https://host/f?***"),
+        ("https://host/f#access_token=s3cret", "https://host/f#access_token=***"),
+        ("https://host/part-?.jsonl", "https://host/part-?.jsonl"),
         ("hf://datasets/org/name@rev/x.csv", "hf://datasets/org/name@rev/x.csv"),
     ],
 )
@@ -37,6 +43,22 @@ def test_what_a_driver_repeats_of_a_url_is_hidden_too() -> None:
     said = "/a?sig=a/b/c/d of me:s3cret@host, 1 time: s3cret, v=1"
     assert hidden_of(url, said) == "/a?sig=*** of ***@host, 1 time: ***, v=***"
     assert hidden_of("https://host/a", "said of host") == "said of host"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://host/my file.csv?sig=s3cret", "https://host/my file.csv?sig=***"),
+        ("https://host/a'b?sig=s3cret", "https://host/a'b?sig=***"),
+        ("https://u:12/s3cret@host/x", "https://***@host/x"),
+        ("simplecache::https://u:s3cret@host/a b#t", "simplecache::https://***@host/a b#t"),
+        ("hf://datasets/org/name@rev/x.csv", "hf://datasets/org/name@rev/x.csv"),
+        ("s3://bucket/a*/part-?.parquet", "s3://bucket/a*/part-?.parquet"),
+    ],
+)
+def test_a_value_that_is_a_url_may_hold_blanks_and_quotes(url: str, shown: str) -> None:
+    assert hidden_in({"paths": url}) == {"paths": shown}
+    assert "s3cret" not in hidden_of(url, f"{url}: 404")
 
 
 def test_texts_of_a_tree_are_hidden() -> None:

@@ -59,10 +59,39 @@ def _only_member(raw: BinaryIO) -> BinaryIO:
         raise zipfile.BadZipFile(str(error)) from error
 
 
+class _Streams(io.RawIOBase):
+    """One compressed stream after another, as bytes. What comes after one and is none is an error: Python's own readers
+    take it for padding, and so lose all of a file that comes after a damaged byte."""
+
+    def __init__(self, raw: BinaryIO, decompressor: Callable[[], Any], padding: bytes = b"") -> None:
+        self._raw, self._decompressor, self._padding = raw, decompressor, padding
+        self._stream = decompressor()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        piece = b""
+        while not piece:
+            more = b""
+            if self._stream.eof:
+                more = self._stream.unused_data.lstrip(self._padding)
+                while not more and (more := self._raw.read(PIECE)):
+                    more = more.lstrip(self._padding)
+                if not more:
+                    return 0
+                self._stream = self._decompressor()
+            elif self._stream.needs_input and not (more := self._raw.read(PIECE)):
+                raise EOFError("it ends before its end is marked")
+            piece = self._stream.decompress(more, len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
 COMPRESSIONS: dict[str, Callable[[BinaryIO], Any]] = {
     ".gz": gzip.open,
-    ".bz2": bz2.open,
-    ".xz": lzma.open,
+    ".bz2": lambda raw: _Streams(raw, bz2.BZ2Decompressor),
+    ".xz": lambda raw: _Streams(raw, lzma.LZMADecompressor, padding=b"\0"),
     ".zst": lambda raw: pa.CompressedInputStream(raw, "zstd"),  # zstandard's own takes half a file for whole
     ".zip": _only_member,
 }

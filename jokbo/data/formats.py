@@ -12,9 +12,10 @@ import json
 import re
 import sys
 import tarfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
@@ -24,6 +25,7 @@ import pyarrow.parquet as pq
 from jokbo.data import not_data
 from jokbo.data.compression import COMPRESSIONS, UNREADABLE, opened
 from jokbo.errors import InputError
+from jokbo.params import names
 
 RAW_SCHEMA = pa.schema(
     [
@@ -36,6 +38,8 @@ RAW_SCHEMA = pa.schema(
 Row = dict[str, Any]  # with the columns of RAW_SCHEMA
 Record = tuple[str, Mapping[str, Any]]  # a place and the fields there
 PIECE = 2**20
+UNLABELLED = -1
+LISTED, SEEN = 10, 20  # names in a message, and characters of a value
 ORDINARY = re.compile(rb'[^",\r\n]+')  # what csv's rules do not look at
 QUOTED = re.compile(r'(?:[^"]++|"")*+')  # what stands before the quote that ends a field
 ICWSM_PARTS = {
@@ -128,6 +132,9 @@ def read_csv(
                     raise InputError(
                         f"{place}: its fields are divided by {other[0]!r}: divide them by commas"
                     )
+                spaced = next((name for name in header[1:] if name.startswith(" ") and name.strip()), None)
+                if spaced and not any(name[:1].isalnum() for name in header[1:]):
+                    raise InputError(f"{place}: {spaced!r:.40} in its first line: no spaces after commas")
                 check_columns(columns, header, place)
             elif size > maximum:
                 yield None
@@ -167,7 +174,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(f"two keys of one object are {next(key for key in found if keys.count(key) > 1)!r}")
+        twice = next(key for key, count in Counter(keys).items() if count > 1)
+        raise ValueError(f"two keys of one object are {twice!r:.40}")
     return found
 
 
@@ -240,7 +248,8 @@ def check_columns(columns: Mapping[str, str], present: Iterable[str], place: str
     """Raise InputError if a column that `columns` names is not among those present, or is there twice."""
     for name in columns.values():
         if name not in present:
-            held = ", ".join(map(repr, present)) or "none"
+            first = [f"{each!r:.40}" for each in islice(present, LISTED + 1)]
+            held = ", ".join([*first[:LISTED], *(["..."] if len(first) > LISTED else [])]) or "none"
             raise InputError(f"{place} has no column {name!r}: it has {held}; name one of them in `columns`")
         if isinstance(present, Sequence) and present.count(name) > 1:
             raise InputError(f"{place} has {present.count(name)} columns {name!r}: rename all but one")
@@ -248,17 +257,16 @@ def check_columns(columns: Mapping[str, str], present: Iterable[str], place: str
 
 def check_source(name: str, place: str) -> str:
     """The name of a source, if it can be part of a path and of a metric's name; else raises InputError."""
-    if not re.fullmatch(r"\w[\w.-]{0,99}", name):
-        raise InputError(
-            f"{place}: {name[:80]!r} is no name for a source: use up to 100 letters, digits, '_', '.', '-'"
-        )
+    if fault := names.fault(name):
+        raise InputError(f"{place}: {fault}")
     return name
 
 
 def raw_row(
     record: Mapping[str, Any], columns: Mapping[str, str], source: str, place: str, maximum: int
 ) -> Row | None:
-    """A record as a row of the raw table, or None if its text is longer than `maximum` bytes.
+    """A record as a row of the raw table, but for a label that may be UNLABELLED, or None if its text is longer than
+    `maximum` bytes.
 
     columns: which of its fields are text, label, source, ratings. Raises InputError if they cannot be.
     """
@@ -266,7 +274,7 @@ def raw_row(
     text = record[columns["text"]]
     if not isinstance(text, str):
         raise InputError(
-            f"{place}: column {columns['text']!r} is {text!r:.80}, not text; mend or remove the row"
+            f"{place}: column {columns['text']!r} is {_seen(text)}, not text; mend or remove the row"
         )
     try:
         size = len(text.encode())
@@ -281,13 +289,19 @@ def raw_row(
     return {"text": text, "source": origin, "label": label, "ratings": ratings}
 
 
+def _seen(value: Any) -> str:
+    """What a message shows of a value in a row: itself if it is short, for more may be somebody's."""
+    text = repr(value)
+    return text if len(text) <= SEEN else f"of type {type(value).__name__}, {len(text)} characters long"
+
+
 def _origin(value: Any, source: str, place: str) -> str:
     """The source that a row names; where it names none, that of the whole file."""
     if value is None or value == "":
         return source
     if not isinstance(value, str):
         raise InputError(
-            f"{place}: source is {value!r:.80}, not text; write a name, or nothing for {source!r}"
+            f"{place}: source is {_seen(value)}, not text; write a name, or nothing for {source!r}"
         )
     return check_source(value, place)
 
@@ -298,22 +312,23 @@ def _ratings(value: Any, place: str) -> list[int] | None:
         return None
     if not isinstance(value, list) or not all(type(rating) is int and -4 <= rating <= 4 for rating in value):
         raise InputError(
-            f"{place}: ratings are {value!r:.80}, not a list of whole numbers from -4 to 4; mend the row"
+            f"{place}: ratings are {_seen(value)}, not a list of whole numbers from -4 to 4; mend the row"
         )
     return value
 
 
 def _label(value: Any, place: str) -> int | None:
-    """0 or 1, also written 0.0 and 1.0. Nothing, NaN and -1 (as hub sets write it) mean unlabelled."""
+    """0 or 1, also written 0.0 and 1.0. Nothing and NaN mean unlabelled, and so does -1 (as hub sets write it), which
+    is given as it is."""
     found = value
     if isinstance(value, str):
         found = float(value) if re.fullmatch(r"\s*-?[01](\.0*)?\s*", value) else value.strip() or None
-    if found is None or found == -1 or found != found:
+    if found is None or found != found:
         return None
-    if found in (0, 1):
+    if found in (UNLABELLED, 0, 1):
         return int(found)
     raise InputError(
-        f"{place}: label is {value!r:.80}: write 0 (negative), 1 (positive) or nothing (unknown)"
+        f"{place}: label is {_seen(value)}: write 0 (negative), 1 (positive) or nothing (unknown)"
     )
 
 
@@ -345,6 +360,10 @@ def _lines(stream: BinaryIO, place: str, maximum: int = 2**30) -> Iterator[tuple
             raise InputError(
                 f"{place}:{number} is not UTF-8: {byte}; convert the file to UTF-8 (from {likely}?)"
             ) from error
+        if number == 1 and not too_long and text.rstrip("\r\n").count("\r"):
+            raise InputError(
+                f"{place} ends its lines with a carriage return alone: convert them to line feeds"
+            )
         offset += size
         yield number, text.removeprefix("\ufeff") if number == 1 else text, too_long
 

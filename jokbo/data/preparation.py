@@ -123,7 +123,9 @@ def clean_row(row: dict[str, Any], settings: Prepare) -> tuple[dict[str, Any], s
     Raises failures.Failed, which names the step, if one cannot take its text.
     """
     text = cleaner(settings.clean)(row["text"])
-    (code,) = failures.tried("language", language.identify, [text])
+    english = not settings.languages or "en" in settings.languages
+    of = partial(language.identify, unclear="en" if english else None)
+    (code,) = failures.tried("language", of, [text])
     masked, hits = failures.tried("personal_data", personal.masked, text, settings.personal_data)
     failures.tried("utf_8", masked.encode)
     key = failures.tried("normalised", normalised, masked)

@@ -29,7 +29,7 @@ from fsspec.implementations.local import LocalFileSystem
 from jokbo.data import formats
 from jokbo.data.compression import UNREADABLE
 from jokbo.data.files import local_files, remote_files
-from jokbo.data.left_out import EMPTY, TOO_LONG, LeftOut
+from jokbo.data.left_out import EMPTY, TOO_LONG, LeftOut, printable
 from jokbo.errors import InputError
 from jokbo.secrets import hidden, hidden_of
 
@@ -54,19 +54,25 @@ def read_source(
     """
     formats.check_source(name, "fetch.sources")
     rows = _hub_rows if source.kind == "hub" else _file_rows
-    held, long, empty = 0, 0, []
+    held, long, empty, labels = 0, 0, [], set()
     url = getattr(source, "paths", "")
     try:
         for row in rows(name, source, downloads, maximum_bytes):
             if isinstance(row, LeftOut):
-                row = LeftOut(hidden_of(url, row.place), row.reason)
+                row = LeftOut(printable(hidden_of(url, row.place)), row.reason)
                 long += row.reason == TOO_LONG
                 empty += [row.place] * (row.reason == EMPTY)
             else:
                 held += 1
+                labels.add(row["label"])
+                if row["label"] == formats.UNLABELLED:
+                    row["label"] = None
             yield row
     except InputError as error:
-        raise InputError(hidden_of(url, str(error))) from None
+        raise InputError(printable(hidden_of(url, str(error)))) from None
+    if {formats.UNLABELLED, 1} <= labels and 0 not in labels:
+        what = f"the labels of fetch.sources.{name} are -1 and 1, never 0"
+        raise InputError(f"{what}: write 0 for negative, and nothing where it is not known")
     if empty and not held and not long:
         what = (
             f"{empty[0]} is empty" if len(empty) == 1 else f"all {len(empty)} files are empty, as {empty[0]}"

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from jokbo.errors import InputError
 from jokbo.systems.gpt import document_positions, token_losses
 
 if TYPE_CHECKING:
@@ -27,6 +28,15 @@ def losses(network: PreTrainedModel, tokens_NS: Tensor, *, end_of_text: int | No
         positions = None if end_of_text is None else document_positions(rows[:, :-1], end_of_text)
         parts.append(token_losses(network, rows, positions).cpu())
     return torch.cat(parts)
+
+
+def check_length(corpus: TokenCorpus, context: int) -> None:
+    """Raises InputError if the corpus has no block of context + 1 tokens, so that nothing can be measured on it."""
+    if corpus.total_tokens <= context:
+        raise InputError(
+            f"the held-out text has {corpus.total_tokens:,} tokens, and one block takes pretrain.model.context + 1, "
+            f"{context + 1:,}: give it more text or a shorter context"
+        )
 
 
 def corpus_perplexity(

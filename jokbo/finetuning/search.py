@@ -26,7 +26,7 @@ from jokbo.data.batches import epoch_order, sample_indices
 from jokbo.files import remembered, write_text
 from jokbo.finetuning.classifier import by_length, last_tokens, trimmed
 from jokbo.training.heads import Head
-from jokbo.training.processes import autocast, device, rank
+from jokbo.training.processes import any_rank, autocast, device, rank
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -143,16 +143,18 @@ def search(
     `done`, and found there by a run that goes on.
     """
     found: dict[str, Any] = {}
+    known: dict[Path, dict[str, float]] = {}  # of this process: rank 0 alone writes the files
     for task in tasks:
 
         def measured(rate: float, seed: int, task: Task = task) -> dict[str, float]:
             path = done / f"{task.name}-{rate:g}-{seed}.json"
-            figures = remembered(path)
-            if figures is None:
+            figures = known.get(path) or remembered(path)
+            if any_rank(figures is None):
                 classifier = fitted(task, rate, seed)
                 figures = {split: accuracy(classifier, task, split, precision) for split in SPLITS[1:]}
                 if rank() == 0:  # all ranks come to the same figures
                     write_text(path, json.dumps(figures))
+            known[path] = figures
             return figures
 
         validation = {rate: measured(rate, seeds[0])["validation"] for rate in learning_rates}

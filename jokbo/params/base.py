@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Positive = Annotated[int, Field(gt=0, lt=2**53)]
 SizeOf = Annotated[
@@ -20,6 +20,16 @@ Betas = Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2,
 Precision = Literal["fp32", "bf16"]
 Requirement = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[^=\s]+$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def _no_name_twice(names: list[str]) -> list[str]:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{name[:80]} is named twice: name it once")
+    return names
+
+
+Names = Annotated[list[str], AfterValidator(_no_name_twice)]  # of sources
 
 
 class Section(BaseModel):

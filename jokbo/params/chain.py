@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from jokbo.params.base import (
     Betas,
     DropoutRate,
+    Names,
     NonNegative,
     Positive,
     Precision,
@@ -89,10 +90,10 @@ class Pretrain(Section):
 
 
 class Policy(Section):
-    sources: Annotated[list[str], Field(min_length=1)]
+    sources: Annotated[Names, Field(min_length=1)]
     sentences_per_review: Positive
     prompt_tokens: Positive
-    response_tokens: Positive
+    response_tokens: Annotated[int, Field(ge=2)]  # a word and the end
     training: Training
 
 
@@ -129,10 +130,19 @@ class Preferences(Section):
     prompts: Positive
     responses_per_prompt: Annotated[int, Field(ge=2)]
     temperature: Rate
-    human_sources: Annotated[list[str], Field(min_length=1)]
+    human_sources: Annotated[Names, Field(min_length=1)]
     human_pairs: NonNegative
     test_pairs: Positive
     minimum_agreement: Annotated[float, Field(gt=0.5, le=1)]
+
+    @model_validator(mode="after")
+    def a_pair_of_each(self) -> Preferences:
+        if self.test_pairs < len(self.human_sources):
+            raise ValueError(
+                f"test_pairs is {self.test_pairs}: it must be at least 1 for each of human_sources, "
+                f"{len(self.human_sources)}"
+            )
+        return self
 
 
 class Reward(Section):
@@ -179,7 +189,7 @@ class Ppo(Section):
 
 class Evaluate(Section):
     seed: Seed
-    prompts: Positive
+    prompts: Annotated[int, Field(ge=2)]  # one alone has no interval
     temperature: Rate
     matched_tokens: NonNegative
     bootstrap: Positive

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from jokbo.params.base import Positive, Requirement, Section, Seed, Sha256, Share
+from jokbo.params import names
+from jokbo.params.base import Names, Positive, Requirement, Section, Seed, Sha256, Share
 
 Columns = dict[Literal["text", "label", "source", "ratings"], str]  # a field of ours -> its name in the data
 
@@ -27,6 +28,8 @@ class OfFiles(Source):
     def of_text(self) -> OfFiles:
         if self.documents and self.format != "txt":
             raise ValueError(f"documents is for txt: in {self.format} each row is one")
+        if self.columns and self.format == "icwsm2014":
+            raise ValueError("columns: icwsm2014 has columns of its own: remove it")
         return self
 
 
@@ -68,6 +71,9 @@ class Fetch(Section):
     def some_source(self) -> Fetch:
         if not self.sources:
             raise ValueError("sources is empty: name at least one")
+        for name in self.sources:
+            if fault := names.fault(name):
+                raise ValueError(f"sources: {fault}")
         return self
 
 
@@ -122,17 +128,19 @@ class Bounds(Section):
     def some_bound(self) -> Bounds:
         if self.minimum is None and self.maximum is None:
             raise ValueError("give a minimum, a maximum or both")
+        if None not in (self.minimum, self.maximum) and self.minimum > self.maximum:
+            raise ValueError(f"minimum is {self.minimum}: it must be at most maximum, {self.maximum}")
         return self
 
 
 class Quality(Section):
-    sources: list[str]
+    sources: Names
     rules: dict[Rule, Bounds]
 
 
 class NearDuplicates(Section):
     drop: bool
-    sources: list[str]
+    sources: Names
     shingle_words: Positive
     bands: Positive
     rows: Positive
@@ -196,7 +204,7 @@ class MixByWeights(Section):
 
 class MixByTemperature(Section):
     by: Literal["temperature"]
-    sources: list[str]
+    sources: Names
     temperature: Annotated[float, Field(ge=1)]  # share in proportion to size ** (1 / temperature)
 
 

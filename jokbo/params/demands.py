@@ -181,6 +181,16 @@ def _preferences(settings: Params, counted: Counted) -> Iterator[str]:
         yield f"{key} have {rated} rated texts in train: raters are fitted to {RATED_TEXTS} and more"
 
 
+def _reward(settings: Params, counted: Counted) -> Iterator[str]:
+    own, batch = settings.preferences, settings.reward.training.batch
+    prompts = min(own.prompts, counted.documents("prompts", settings.finetune.policy.sources))
+    each = own.responses_per_prompt
+    most = prompts * each * (each - 1) // 2 + own.human_pairs
+    if most < batch:
+        found = f"preferences.prompts and human_pairs give {most:,} comparisons at most"
+        yield f"reward.training.batch is {batch}, but {found}: ask for more or set it lower"
+
+
 def _ppo(settings: Params, counted: Counted) -> Iterator[str]:
     own = settings.ppo
     yield from _too_few(
@@ -198,8 +208,8 @@ def _evaluate(settings: Params, counted: Counted) -> Iterator[str]:
                 f"{what}: the judge needs both; raise the share or give labelled texts"
             )
     for source in JUDGED:
-        if not sum(counted.told("test", [source], what) for what in ("0", "1")):
-            yield f"evaluate scores its judge on labelled texts of {source} in test, of which there are none"
+        if (held := sum(counted.told("test", [source], what) for what in ("0", "1"))) < 2:
+            yield f"evaluate scores its judge on labelled texts of {source} in test, of which there are {held}, not two"
 
 
 def _family_text(settings: Params, counted: Counted) -> Iterator[str]:
@@ -227,6 +237,7 @@ FAULTS: dict[str, Callable[[Params, Counted], Iterator[str]]] = {
     "finetune": _finetune,
     "distill": _distill,
     "preferences": _preferences,
+    "reward": _reward,
     "ppo": _ppo,
     "evaluate": _evaluate,
     "family_text": _family_text,

@@ -10,6 +10,7 @@ from jokbo.params.base import (
     Betas,
     DropoutRate,
     Name,
+    Names,
     Positive,
     Precision,
     Rate,
@@ -38,7 +39,7 @@ class Translations(Package):
 
 
 class Task(Section):
-    sources: Annotated[list[str], Field(min_length=1)]
+    sources: Annotated[Names, Field(min_length=1)]
     neutral: Annotated[float, Field(ge=0)] | None = (
         None  # absent: labels as given; else the sign of the mean rating, and those nearer to 0 are left out
     )
@@ -162,6 +163,12 @@ def check_texts(text: FamilyText, family: Family, baselines: FamilyBaselines) ->
     for key, name in {**read, "family_baselines.text": baselines.text}.items():
         if name not in text.texts:
             raise ValueError(f"{key} is {shown(name)}: {_one_of(text.texts)}")
+    for key, search in (("family", family.finetune), ("family_baselines", baselines.finetune)):
+        if search.batch > text.examples.train:
+            raise ValueError(
+                f"{key}.finetune.batch is {search.batch}: it must be at most family_text.examples.train, "
+                f"{text.examples.train}"
+            )
     for name, system in family.systems.items():
         key, kind = f"family.systems.{name}.text is {system.text}", text.texts[system.text].kind
         if system.NEEDS_MARKS and kind != "wordpiece":

@@ -72,7 +72,7 @@ def found_as(value: Any) -> str:
 
 def shown(text: str, most: int = SHOWN) -> str:
     """Text on one line, of at most so many characters."""
-    line = " ".join(text.split())
+    line = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in " ".join(text.split()))
     return line if len(line) <= most else f"{line[: most - 3]}..."
 
 

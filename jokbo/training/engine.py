@@ -167,7 +167,7 @@ class Saver:
             self.run.flush()  # first, so that a resume from here has nothing before it to log again
             checkpoints.save(self.folder, step, self.engines, state)
             self.saved_at = time.monotonic()
-        if stopping and not last:
+        if stopping:
             saved = f"saved at step {step}" if self.folder else "nothing to save"
             raise Interrupted(f"{saved}: run again to go on from there")
 

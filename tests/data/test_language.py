@@ -44,6 +44,12 @@ def test_a_short_or_unclear_snippet_stays_english(text):
     assert identify([text]) == ["en"]
 
 
+def test_where_english_is_not_wanted_a_short_text_is_what_the_model_takes_it_for():
+    german = "Ein wunderbarer Film, den man gesehen haben muss!"
+    assert identify([german]) == ["en"]
+    assert identify([german], unclear=None) == ["de"]
+
+
 @pytest.mark.parametrize(
     "text", ["네", "안녕! OK", "대통령(大統領) 담화(談話)", "ㅋㅋㅋ lol", "1964년 1월 WTO와"]
 )

@@ -408,6 +408,42 @@ def test_names_of_sources(project, name):
             read("mine", files("*", "jsonl", {"source": "source"}))
 
 
+@pytest.mark.parametrize(
+    ("name", "said"), [("all", "a meaning"), ("sources.json", "a meaning"), ("길" * 34, "no name")]
+)
+def test_names_that_stand_for_something_else_or_are_too_long(project, name, said):
+    local("a.txt", b"one\n")
+    with pytest.raises(InputError, match=f"fetch.sources: .* {said}"):
+        read(name, files("*", "txt"))
+
+
+@pytest.mark.parametrize("labels", [("-1", "1"), ("-1.0", "1"), ("", "-1", "1")])
+def test_labels_of_minus_one_and_one_are_refused(project, labels):
+    """Minus one would be taken for unlabelled, and every negative text lost."""
+    local(
+        "a.csv", "\n".join(["text,label", *(f"Film {i},{label}" for i, label in enumerate(labels))]).encode()
+    )
+    with pytest.raises(InputError, match=r"labels of fetch\.sources\.mine are -1 and 1, never 0: write 0"):
+        read("mine", files("*", "csv", {"text": "text", "label": "label"}))
+
+
+@pytest.mark.parametrize("labels", [("-1", "-1"), ("-1", "0", "1"), ("1", "")])
+def test_minus_one_is_unlabelled(project, labels):
+    local(
+        "a.csv", "\n".join(["text,label", *(f"Film {i},{label}" for i, label in enumerate(labels))]).encode()
+    )
+    rows = read("mine", files("*", "csv", {"text": "text", "label": "label"}))
+    assert [row["label"] for row in rows] == [
+        int(label) if label in "01" and label else None for label in labels
+    ]
+
+
+def test_a_name_that_a_terminal_would_act_on_is_written_out(project):
+    local("corpus/a.txt", b"one\n")
+    local("corpus/x\n\x1b[31mall is well.tmp", b"")
+    assert read_all(files("corpus", "txt"))[1] == r"1 file passed over, not .txt (x\n\x1b[31mall is well.tmp)"
+
+
 @pytest.fixture
 def memory():
     filesystem = fsspec.filesystem("memory")

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from jokbo.evaluation.perplexity import answer_perplexity, corpus_perplexity
+from jokbo.errors import InputError
+from jokbo.evaluation.perplexity import answer_perplexity, check_length, corpus_perplexity
 from jokbo.finetuning.continuation import Continuations
 from tests.networks import END, PADDING, network, tokens
 
@@ -43,6 +44,14 @@ class Decoder:
 
     def decode(self, tokens_N: torch.Tensor, **_: object) -> str:
         return "ab" * int((tokens_N != END).sum())
+
+
+def test_a_corpus_without_one_block_is_refused() -> None:
+    check_length(SimpleNamespace(total_tokens=21), 20)
+    with pytest.raises(
+        InputError, match=r"the held-out text has 20 tokens, and one block takes .* 21: give it"
+    ):
+        check_length(SimpleNamespace(total_tokens=20), 20)
 
 
 @pytest.mark.parametrize("ends", [True, False])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from jokbo.finetuning.search import (
 )
 from tests.finetuning.test_classifier import Words
 from tests.networks import PADDING
+from tests.training.ranks import in_two_ranks
 
 
 class CutWords(Words):
@@ -109,6 +111,31 @@ def test_a_search_that_goes_on_runs_only_what_is_missing(tmp_path: Path) -> None
 
     assert found(tmp_path, [1, 2, 3], remembered) == first
     assert run == [("b", 0.2, 3)]
+
+
+RANKS = """
+import json, sys
+from pathlib import Path
+from jokbo.training import processes
+from tests.finetuning import test_search as own
+
+def fitted(task, rate, seed):
+    processes.largest(0.0)  # as a training, which the ranks do together
+    run.append((task.name, rate, seed))
+    return own.Says(own.RIGHT[rate, seed])
+
+processes.join()
+run = []
+own.search([own.task()], fitted, learning_rates=[0.1, 0.2], seeds=[1, 2, 3], precision="fp32", done=Path(sys.argv[1]))
+Path(f"{sys.argv[1]}-{processes.rank()}.json").write_text(json.dumps(run))
+"""
+
+
+def test_ranks_search_in_step(tmp_path: Path) -> None:
+    """Rank 0 alone writes what a training came to; here the best rate is the last that was tried."""
+    in_two_ranks(RANKS, tmp_path, tmp_path / "run")
+    runs = [json.loads((tmp_path / f"run-{rank}.json").read_text()) for rank in (0, 1)]
+    assert runs[0] == runs[1] == [["made up", *each] for each in [(0.1, 1), (0.2, 1), (0.2, 2), (0.2, 3)]]
 
 
 def test_means_over_tasks_are_taken_within_each_seed() -> None:

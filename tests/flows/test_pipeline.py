@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from pathlib import Path
 
 import psutil
 import pytest
@@ -108,6 +110,35 @@ def test_ctrl_c_before_anything_is_read_is_one_line(project: Project, package: s
     (project.folder / "early.py").write_text(f"import {package}\nraise KeyboardInterrupt\n")
     status, output = project.run("early")
     assert (status, output.splitlines()) == (-signal.SIGINT, [interruption.STOPPED])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--until", ""], "dvc.yaml has no stage"),
+        (["--until", "nosuch"], "dvc.yaml has no stage nosuch"),
+        (["--timeout-hours", "nan"], "is not above 0"),
+        (["--timeout-hours", "0"], "is not above 0"),
+    ],
+)
+def test_an_option_that_cannot_be_meant_starts_nothing(
+    project: Project, options: list[str], said: str
+) -> None:
+    status, output = project.run(FLOW, *options)
+    assert status == 2
+    assert said in output
+    assert "Traceback" not in output
+    assert not (project.folder / "models").exists()
+
+
+def test_a_name_that_is_not_utf_8_is_one_line(project: Project) -> None:
+    Path("models/pretrain").mkdir(parents=True)
+    Path(os.fsdecode(b"models/pretrain/caf\xe9.doc")).touch()
+    status, output = project.run(FLOW)
+    assert (status, output) == (
+        2,
+        "jokbo: models/pretrain: the name b'caf\\xe9.doc' is not UTF-8: rename it\n",
+    )
 
 
 def test_a_lock_list_that_a_killed_dvc_left_half_written_is_no_obstacle(project: Project) -> None:

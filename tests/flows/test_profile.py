@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from flows import profile
+from flows.flow import Busy, alone
 from jokbo.errors import InputError
 from tests import miniature
 
@@ -49,6 +51,26 @@ def test_remotes_and_cache_of_the_project_are_the_profiles_too(folder: Path) -> 
         assert Path(repo.cache.local.path).is_relative_to(folder / ".dvc/cache")
     config.write_text("[core\n")
     with pytest.raises(InputError, match=r"^\.dvc/config: [^\n]+$"):
+        profile.project("korean")
+
+
+def test_the_users_texts_are_in_the_project_of_a_profile(folder: Path) -> None:
+    """Links lead to what they led to, and keys that only the user may read stay so."""
+    (folder.parent / "shared").mkdir()
+    (folder.parent / "shared/c.jsonl").write_text("{}\n")
+    (folder / "data/local/c.jsonl").symlink_to("../../../shared/c.jsonl")
+    (folder / ".dvc/config.local").write_text("['remote \"store\"']\n    url = /nowhere\n")
+    (folder / ".dvc/config.local").chmod(0o600)
+    made = profile.project("korean")
+    assert (made / "data/local/c.jsonl").read_text() == "{}\n"
+    assert (made / ".dvc/config.local").stat().st_mode & 0o777 == 0o600
+    shutil.rmtree(folder / "data/local")
+    assert [*(profile.project("korean") / "data/local").iterdir()] == []
+
+
+def test_a_profile_that_runs_keeps_its_code(folder: Path) -> None:
+    made = profile.project("korean")
+    with alone(made / ".jokbo"), pytest.raises(Busy):
         profile.project("korean")
 
 

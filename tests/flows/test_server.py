@@ -10,8 +10,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
 
-from flows.server import NoServer, check
+from flows.server import NoServer, check, shown_address
 from jokbo.errors import InputError
 from tests.conftest import Project, until
 
@@ -64,6 +65,26 @@ print(os.environ["NO_PROXY"])
     assert done.stdout == "corp.example,b,127.0.0.1,localhost\n", done.stderr
     said = [f"jokbo: {name}={proxy} is not used: `pip install socksio` for such a proxy" for name in names]
     assert sorted(done.stderr.splitlines()) == (sorted(said) if proxy.startswith("socks") else [])
+
+
+def test_the_address_that_prefect_prints_is_without_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "http://me:s3cret@127.0.0.1:4200/api"
+    with temporary_settings({PREFECT_API_URL: url}):
+        with temporary_settings(shown_address()):
+            assert PREFECT_UI_URL.value() == "http://127.0.0.1:4200"
+        with temporary_settings({PREFECT_UI_URL: "https://own"}), temporary_settings(shown_address()):
+            assert PREFECT_UI_URL.value() == "https://own"
+
+
+def test_a_database_of_prefect_that_is_damaged_is_moved_aside(project: Project) -> None:
+    project.environment["HOME"] = str(project.folder)
+    database = project.folder / ".jokbo/prefect/prefect.db"
+    status, output = project.run(FLOW, "--until", "pretrain")
+    assert status == 0, output
+    os.truncate(database, database.stat().st_size // 2)
+    status, output = project.run(FLOW)
+    assert status == 0, output
+    assert "prefect.db is damaged: it is kept as prefect.db.damaged" in output
 
 
 def test_a_temporary_server_that_is_killed_is_started_again(tmp_path: Path) -> None:

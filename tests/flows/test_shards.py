@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
+import psutil
 import pytest
 
 from flows.shards import task_runner
@@ -50,6 +51,15 @@ def test_a_stage_puts_together_what_a_cluster_worked_on(tmp_path: Path, cluster:
 def repro(folder: Path, *arguments: str) -> None:
     done = miniature.run(folder, "dvc", "repro", *arguments)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_cluster_of_this_machine_listens_on_loopback_alone() -> None:
+    runner = task_runner("dask", None)
+    with runner.duplicate():
+        process = psutil.Process()
+        tree = [process, *process.children(recursive=True)]
+        sockets = [socket for each in tree for socket in each.net_connections("inet")]
+    assert [socket for socket in sockets if socket.laddr.ip not in ("127.0.0.1", "::1")] == []
 
 
 def test_a_runner_that_is_not_installed_is_named() -> None:

@@ -10,6 +10,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -213,6 +214,9 @@ def test_a_batch_that_grows_takes_the_seconds_of_the_budget(
     stage = Stage("family@cramming", family, settings.compute, "", Run(), tmp_path)
     steps = pretrain(stage, member)[2]["steps"]
     assert member.rows_at(0.0) < member.rows_at(1.0) / 2
+    shared = replace(member, unit=8)  # of two ranks with micro-batches of four
+    assert {shared.rows_at(place / 100) % 8 for place in range(101)} == {0}
+    assert shared.rows_at(1.0) == member.rows_at(1.0)
     assert sum(cost(member.rows_at(step / steps)) for step in range(steps)) == pytest.approx(
         seconds, rel=0.05
     )

@@ -54,6 +54,20 @@ def test_one_that_is_no_lock_is_put_back(lock: Path, bytes: bytes) -> None:
     assert lock.read_text() == WHOLE
 
 
+def test_one_that_ends_within_an_entry_is_no_lock(lock: Path) -> None:
+    """At the end of a line, where there is no copy that it is the beginning of."""
+    lockfile.COPY.unlink()
+    lock.write_text(WHOLE[: WHOLE.rindex("      md5")])
+    lockfile.settle()
+    assert not lock.exists()
+
+
+def test_a_copy_that_is_cut_within_a_letter_is_no_obstacle(lock: Path) -> None:
+    lockfile.COPY.write_bytes(WHOLE.encode() + "족".encode()[:2])
+    lockfile.settle()
+    assert lock.read_text() == lockfile.COPY.read_text() == WHOLE
+
+
 def test_without_a_copy_that_of_git_is_taken(lock: Path) -> None:
     _git("add", "dvc.lock")
     _git("commit", "-q", "-m", "lock")

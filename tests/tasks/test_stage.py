@@ -123,6 +123,21 @@ def test_a_second_run_of_a_stage_waits_for_the_first(project: Project) -> None:
     assert (first.returncode, second.returncode) == (143, 0), output
 
 
+def test_an_experiment_in_a_copy_waits_for_the_same_training_in_the_project(project: Project) -> None:
+    """As with `dvc exp run --temp`: the copy has checkpoints and runs in common with the project."""
+    copy = project.folder.parent / "copy"
+    shutil.copytree(project.folder, copy, symlinks=True)
+    copied = Project(copy)
+    first = project.start("standin", "pretrain", STEPS="1000", PAUSE="0.05")
+    until(lambda: any(project.folder.glob(".jokbo/checkpoints/pretrain/*/step")))
+    second = copied.start("standin", "pretrain", STEPS="1", DVC_ROOT=str(project.folder))
+    assert second.stdout.readline() == "jokbo: pretrain is already running in this folder: waiting for it\n"
+    first.terminate()
+    first.communicate()
+    output, _ = second.communicate()
+    assert (first.returncode, second.returncode) == (143, 0), output
+
+
 def test_a_forced_run_starts_afresh_and_supersedes_the_finished_run(project: Project) -> None:
     project.run("dvc", "repro", "pretrain")
     (before,) = project.runs("pretrain")

@@ -164,6 +164,20 @@ def test_stopped_by_sigterm_it_saves_and_goes_on_bit_for_bit(
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(weights, undisturbed[1], strict=True))
 
 
+def test_a_stop_in_the_last_step_is_a_stop(tmp_path: Path) -> None:
+    """Of a stage that trains several networks, one after another, the next one must not begin."""
+
+    def terminated_in_the_last(step: int) -> None:
+        if step == STEPS:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match=f"saved at step {STEPS}"):
+        train(tmp_path / "stopped", more={"after_step": terminated_in_the_last})
+    undisturbed, resumed = train(tmp_path / "undisturbed"), train(tmp_path / "stopped")
+    assert resumed[0] == undisturbed[0]
+    assert all(torch.equal(*pair) for pair in zip(resumed[1], undisturbed[1], strict=True))
+
+
 def test_after_each_step_it_says_so_and_on_a_resume_from_where_it_goes_on(tmp_path: Path) -> None:
     """The weights are then those after the step."""
     model, seen = network(seed=3), []
