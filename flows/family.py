@@ -5,7 +5,6 @@ Networks of the family are small, so several of them train at once, each on its 
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 import typer
@@ -16,6 +15,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.command import bring, one_line
 from flows.flow import pipeline
 from flows.schedule import SKIPPED, on_schedule, overtaken
+from jokbo.environment import cores
 from jokbo.files import write_text
 from tasks.paths import FAMILY, FAMILY_TABLE, METRICS
 
@@ -55,10 +55,6 @@ def at_once() -> int:
     import torch
 
     return 1 if torch.accelerator.is_available() else cores()
-
-
-def cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @app.callback(invoke_without_command=True)

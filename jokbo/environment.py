@@ -17,8 +17,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jokbo.training import launcher
-
 SUFFIX = ".environment.json"  # of the file beside a model's folder
 SHOWN = ("torch", "deepspeed", "transformers", "tokenizers", "datasets", "numpy", "scikit-learn")
 VARIABLES = (
@@ -31,7 +29,7 @@ VARIABLES = (
 _VECTOR = re.compile(r"(avx|amx|fma|f16c|sse4|asimd|sve|bf16|i8mm)\w*")
 
 
-def collect(*, zero_stage: int | None = None, compiled: bool | None = None) -> dict[str, Any]:
+def collect(*, ranks: int = 1, zero_stage: int | None = None, compiled: bool | None = None) -> dict[str, Any]:
     """The environment of this process. What only torch can tell is there if the stage has imported it."""
     torch = sys.modules.get("torch")
     found: dict[str, Any] = {
@@ -39,9 +37,9 @@ def collect(*, zero_stage: int | None = None, compiled: bool | None = None) -> d
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "processor": _processor(),
         "vector": _vector(),
-        "cores": _cores(),
+        "cores": cores(),
         "threads": torch.get_num_threads() if torch else _threads(),
-        "ranks": launcher.world(),
+        "ranks": ranks,
         "accelerators": _accelerators(torch),
         "torch": _torch_build(),
         "packages": _packages(),
@@ -54,6 +52,11 @@ def collect(*, zero_stage: int | None = None, compiled: bool | None = None) -> d
         for name, value in {"zero_stage": zero_stage, "compiled": compiled}.items()
         if value is not None
     }
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def tags(found: Mapping[str, Any]) -> dict[str, str]:
@@ -139,11 +142,7 @@ def _plain(value: Any) -> str:
 def _threads() -> int:
     """What OMP_NUM_THREADS, a number or a list by depth, has a process begin with."""
     first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    return int(first) if first.isdecimal() else _cores()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(first) if first.isdecimal() else cores()
 
 
 @cache

@@ -17,3 +17,8 @@ def about(place: str) -> Iterator[None]:
         yield
     except InputError as error:
         raise InputError(f"{place}: {error}") from error
+
+
+def printable(text: str) -> str:
+    """The text on one line, with what a terminal would act on, such as an escape, written out."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

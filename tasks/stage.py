@@ -138,7 +138,7 @@ def _work(
         state(),
         name,
         identity.key,
-        environment.collect(zero_stage=compute.zero_stage, compiled=compute.compile),
+        environment.collect(ranks=launcher.world(), zero_stage=compute.zero_stage, compiled=compute.compile),
         resumed=resumed,
     )
     with tracking.open_run(

@@ -13,11 +13,6 @@ EMPTY = "empty"
 NAMED = 3  # places of each reason
 
 
-def printable(text: str) -> str:
-    """The text on one line, with what a terminal would act on, as an escape, written out."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
-
-
 class LeftOut(NamedTuple):
     """A file that is passed over or, where the reason is TOO_LONG, a text in it."""
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from jokbo.data.progress import progress
+from jokbo.environment import cores
 from jokbo.files import read_json, remembered, write_text, writing
 
 Facts = dict[str, Any]  # what a call found out, as JSON holds it
@@ -67,7 +68,7 @@ def _facts(place: Path, name: str) -> Path:
 @contextmanager
 def processes(count: int) -> Iterator[Spread]:
     """A `spread` over `count` processes of this machine, 0 for one a core; results come in the items' order."""
-    count = count or len(os.sched_getaffinity(0))
+    count = count or cores()
     if count == 1:
         yield map
         return

@@ -29,8 +29,8 @@ from fsspec.implementations.local import LocalFileSystem
 from jokbo.data import formats
 from jokbo.data.compression import UNREADABLE
 from jokbo.data.files import local_files, remote_files
-from jokbo.data.left_out import EMPTY, TOO_LONG, LeftOut, printable
-from jokbo.errors import InputError
+from jokbo.data.left_out import EMPTY, TOO_LONG, LeftOut
+from jokbo.errors import InputError, printable
 from jokbo.secrets import hidden, hidden_of
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
-from jokbo.errors import InputError
+from jokbo.errors import InputError, printable
 
 BYTES = 1_000_000  # of a file
 VALUES = 100_000  # keys and values of a file, those of an anchor counted at every alias
@@ -72,7 +72,7 @@ def found_as(value: Any) -> str:
 
 def shown(text: str, most: int = SHOWN) -> str:
     """Text on one line, of at most so many characters."""
-    line = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in " ".join(text.split()))
+    line = printable(" ".join(text.split()))
     return line if len(line) <= most else f"{line[: most - 3]}..."
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 
+from jokbo.environment import cores
 from jokbo.errors import InputError
 from jokbo.training.interruption import polled
 
@@ -132,8 +133,7 @@ def launch(command: Sequence[str], ranks: int) -> int:
 
 def _start(command: Sequence[str], rank: int, ranks: int, folder: Path, log: Path) -> subprocess.Popen[bytes]:
     place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, MEETING: folder / "meeting"}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = {"OMP_NUM_THREADS": str(max(1, cores // ranks))}
+    threads = {"OMP_NUM_THREADS": str(max(1, cores() // ranks))}
     with open(log, "wb") as file:
         return subprocess.Popen(
             command,
