@@ -1,4 +1,4 @@
-"""What the README tells to type exists, and what it says of the repository is so."""
+"""What README and CONTRIBUTING tell to type exists, and what README says of the repository is so."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from jokbo.evaluation.family.table import tables
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-CODE = "\n".join(re.findall(r"```(?:sh|yaml)?\n(.*?)```", README, re.S) + re.findall(r"`([^`\n]+)`", README))
+PAGES = README + (ROOT / "CONTRIBUTING.md").read_text()
+CODE = "\n".join(re.findall(r"```(?:sh|yaml)?\n(.*?)```", PAGES, re.S) + re.findall(r"`([^`\n]+)`", PAGES))
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake ([a-z-]+)", CODE))))
