@@ -33,7 +33,7 @@ def settle() -> None:
     before = COPY.read_text("utf-8", errors="replace") if COPY.exists() else ""
     if text == before:
         return
-    cut = before.startswith(text)  # at the end of a line, maybe
+    cut = before.startswith(text) and parsed(before) is not None  # at the end of a line, maybe
     if not cut and parsed(text) is not None:
         write_text(COPY, text)
         return

@@ -328,7 +328,7 @@ def test_parquet_that_is_not_utf_8(read):
         (
             "a.csv",
             b"A long review of a film" * 9_000 + b"\n",
-            r"a\.csv has no column 'text': it has 'A long.{32};",
+            r"a\.csv has no column 'text': it has 'A long.{33};",
         ),
         (
             "a.jsonl",
