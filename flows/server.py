@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 from prefect.client.orchestration import ServerType, get_client
@@ -26,7 +27,6 @@ from prefect.settings import (
     PREFECT_CLIENT_MAX_RETRIES,
     PREFECT_HOME,
     PREFECT_UI_URL,
-    Setting,
     temporary_settings,
 )
 
@@ -51,7 +51,7 @@ def own_server() -> str | None:
     return PREFECT_API_URL.value()
 
 
-def shown_address() -> dict[Setting, str]:
+def shown_address() -> dict[Any, str]:
     """Prefect's setting of the address that it prints: the user's server without name and password."""
     if PREFECT_UI_URL.value() and "@" not in PREFECT_UI_URL.value():
         return {}

@@ -76,7 +76,10 @@ def test_the_address_that_prefect_prints_is_without_password(monkeypatch: pytest
             assert PREFECT_UI_URL.value() == "https://own"
 
 
-def test_a_database_of_prefect_that_is_damaged_is_moved_aside(project: Project) -> None:
+def test_a_database_of_prefect_that_is_damaged_is_moved_aside(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PREFECT_HOME", raising=False)  # importing flows has set it
     project.environment["HOME"] = str(project.folder)
     database = project.folder / ".jokbo/prefect/prefect.db"
     status, output = project.run(FLOW, "--until", "pretrain")
