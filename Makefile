@@ -6,13 +6,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: pipeline family test test-slow lint ui lock
+.PHONY: pipeline family results test test-slow lint ui lock
 
 pipeline: $(INSTALLED)
 	@$(BIN)/python -m flows.pipeline
 
 family: $(INSTALLED)
 	@$(BIN)/python -m flows.family
+
+# docs/results.md and README's headline, from what benchmarks.seeds, family and profiles left.
+results: $(INSTALLED)
+	@$(BIN)/python -m benchmarks.results
 
 test: $(INSTALLED)
 	@$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile

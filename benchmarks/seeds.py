@@ -26,6 +26,7 @@ from tasks.stage import state
 
 DATA = ("fetch", "prepare", "tokenize")  # the same for every seed
 LAST = "evaluate"
+FOLDER = STATE / "seeds"  # a project a seed
 SHOWN = ("pretrain", "finetune", "distill", "reward", "ppo", LAST)
 
 
@@ -61,7 +62,7 @@ def show(seeds: list[int]) -> None:
 
 
 def _folder(seed: int) -> Path:
-    return STATE / "seeds" / str(seed)
+    return FOLDER / str(seed)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
-"""What README and CONTRIBUTING tell to type exists, and what README says of the repository is so."""
+"""What README and the other pages tell to type exists, and what README says of the repository is so."""
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
 from pathlib import Path
 
@@ -13,11 +12,12 @@ from typer.testing import CliRunner
 
 from jokbo import params
 from jokbo.cli import app
-from jokbo.evaluation.family.table import tables
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-PAGES = README + (ROOT / "CONTRIBUTING.md").read_text()
+PAGES = README + "".join(
+    path.read_text() for path in (ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"))
+)
 CODE = "\n".join(re.findall(r"```(?:sh|yaml)?\n(.*?)```", PAGES, re.S) + re.findall(r"`([^`\n]+)`", PAGES))
 
 
@@ -57,10 +57,3 @@ def test_the_sources_to_add_are_valid(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", re.findall(r"^  ?(\w+[./]\w*)  ", README, re.M))
 def test_the_layout_is_there(name: str) -> None:
     assert (ROOT / "jokbo" / name).exists() or (ROOT / name).exists()
-
-
-def test_the_family_table_is_the_one_that_was_measured() -> None:
-    comparison = json.loads((ROOT / "family" / "table.json").read_text())
-    assert tables(comparison)[0].markdown(3) in README
-    for claim in comparison["claims"]:
-        assert f"| {claim['claim']} | {claim['figures']} | {claim['verdict']} |" in README

@@ -1,0 +1,188 @@
+"""`python -m benchmarks.results` (`make results`) writes docs/results.md and README's headline from what was run.
+
+It reads what `python -m benchmarks.seeds N ...` left of the chain, family/table.json and profiles/*.json, and runs
+nothing.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.seeds import FOLDER
+from jokbo import environment
+from jokbo.evaluation.family import table as comparison
+from jokbo.evaluation.family.verdicts import RULE
+from jokbo.evaluation.page import Table
+from jokbo.files import write_text
+from tasks.paths import ALIGNED, EVALUATION, FAMILY, METRICS, PROFILES
+
+PAGE, README = Path("docs/results.md"), Path("README.md")
+BEGIN, END = "<!-- `make results` writes this -->", "<!-- to here -->"
+COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "perplexity": ("perplexity", "{:.1f}".format),
+    "judged positive": ("positive", "{:.0%}".format),
+    "wins against supervised": ("win_rate", "{:.0%}".format),
+    "wins at like length": ("matched_win_rate", "{:.0%}".format),
+    "tokens an answer": ("length", "{:.1f}".format),
+    "KL, nats": ("kl", "{:.1f}".format),
+    "distinct-2": ("distinct_2", "{:.2f}".format),
+}
+SYSTEMS = ("base", "supervised", "distilled", "aligned")
+SAMPLES = 4
+INTRODUCTION = """# Results
+
+Written by `make results` from what was run; not by hand."""
+MEANING = """Perplexity is of the words of people's own continuations, without the end mark. The judge has seen no
+text of any other stage. Wins at like length are over the prompts where both answers have about as many tokens
+(`evaluate.matched_tokens`). KL is from the supervised model, a whole answer. distinct-2 is over equally many word
+pairs of each model. A pair of figures is the least and the largest over the seeds."""
+
+
+class Chain:
+    """What the chain came to with each of some seeds."""
+
+    def __init__(self, folders: list[Path]) -> None:
+        self.folders = folders
+        self.evaluations = [self.metrics("evaluate", folder) for folder in folders]
+
+    def metrics(self, stage: str, folder: Path | None = None) -> dict[str, Any]:
+        """Those of a stage, with the first of the seeds unless another's folder is given."""
+        return json.loads(((folder or self.folders[0]) / METRICS / f"{stage}.json").read_text("utf-8"))
+
+    def made_in(self) -> str:
+        """When and on what machine, as far as the runs wrote it down."""
+        files = [Path(f"{folder / ALIGNED}{environment.SUFFIX}") for folder in self.folders]
+        newest = max(
+            (file for file in files if file.is_file()), key=lambda file: file.stat().st_mtime, default=None
+        )
+        if newest is None:  # all of them came out of DVC's cache
+            return "Measured on a machine that nobody wrote down."
+        day = datetime.date.fromtimestamp(newest.stat().st_mtime).isoformat()
+        found = json.loads(newest.read_text("utf-8"))["environments"][-1]
+        return f"Measured on {day} on {found['cores']} cores: {environment.summary(found)}."
+
+    def headline(self) -> str:
+        """The four models."""
+        return _markdown(["model", *COLUMNS], [[name, *self._row(name)] for name in SYSTEMS])
+
+    def _row(self, name: str) -> Iterator[str]:
+        for key, shown in COLUMNS.values():
+            yield _range([found["systems"][name][key] for found in self.evaluations], shown)
+
+    def samples(self) -> str:
+        """The first prompts of the first seed, as supervised and aligned model go on."""
+        with (self.folders[0] / EVALUATION / "samples.jsonl").open(encoding="utf-8") as file:
+            rows = [json.loads(next(file)) for _ in range(SAMPLES)]
+        keys = ("prompt", "supervised", "aligned")
+        return _markdown(["prompt", "before", "after"], [[row[key] for key in keys] for row in rows])
+
+    def more(self) -> str:
+        """What else the run with the first seed says of itself."""
+        base, reward = self.metrics("pretrain"), self.metrics("reward")["human"]
+        differ, classifier = (
+            self.metrics("preferences")["disagreement"],
+            self.metrics("finetune")["classifier"],
+        )
+        held_out, accuracy = base["validation"], reward["accuracy"]
+        student, teacher = (self.evaluations[0]["student"][who] for who in ("student", "teacher"))
+        judge = self.evaluations[0]["judge"]
+        names = {
+            "classifier": "pretrained",
+            "classifier-scratch": "from scratch",
+            "naive-bayes": "naive Bayes",
+        }
+        rows = {
+            "pretrained model, held-out reviews": f"{held_out['nats_per_token']:.2f} nats a token, "
+            f"{held_out['bits_per_byte']:.2f} bits a byte, after {base['tokens'] / 1e6:.1f}M tokens",
+            f"reward model on {reward['comparisons']:,} unseen comparisons by people, of {reward['texts']:,} texts": (
+                f"accuracy {accuracy['value']:.3f}, standard error {accuracy['standard_error']:.3f}; "
+                f"calibration error {reward['calibration_error']['value']:.3f}"
+            ),
+            "two raters of one held-out pair disagree": f"people {differ['human']['value']:.2f}, "
+            f"simulated raters {differ['simulated']['value']:.2f}",
+            "student against teacher": f"{student['parameters'] / teacher['parameters']:.0%} of the parameters without "
+            f"embeddings, perplexity {student['perplexity']:.1f} against {teacher['perplexity']:.1f}",
+            "classifier, test accuracy": ", ".join(
+                f"{shown} {classifier[name]['test']:.3f}" for name, shown in names.items()
+            ),
+            "the judge's own accuracy": ", ".join(
+                f"{what.replace('_', ' ')} {found['value']:.2f}" for what, found in judge.items()
+            ),
+        }
+        return _markdown(["what", "measured"], [[*row] for row in rows.items()])
+
+
+def compared() -> str:
+    """The comparison of the systems, and its claims, from family/table.json."""
+    systems, _, claims = comparison.tables(json.loads((FAMILY / "table.json").read_text("utf-8")))
+    parts = [
+        f"{each.caption}.\n\n{each.markdown(texts).strip()}" for each, texts in ((systems, 3), (claims, 5))
+    ]
+    return "\n\n".join([_committed(FAMILY / "table.json"), *parts, RULE])
+
+
+def profiles() -> str:
+    """The base model of each profile on held-out text."""
+    rows = []
+    for path in sorted(PROFILES.glob("*.json")):
+        found = json.loads(path.read_text("utf-8"))["pretrain"]["validation"]
+        rows.append([path.stem, f"{found['nats_per_token']:.2f}", f"{found['bits_per_byte']:.2f}"])
+    table = _markdown(["profile", "nats a token", "bits a byte"], rows)
+    return f"{_committed(PROFILES)}\n\n{table}"
+
+
+def _committed(path: Path) -> str:
+    command = [
+        "git",
+        "log",
+        "-1",
+        "--format=%cs, commit %h",
+        "--",
+        f":(glob){path}/**/*.json" if path.is_dir() else path,
+    ]
+    found = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    return f"Last measured before {found or 'nobody knows when'}; on what machine is not written down."
+
+
+def _range(values: list[float | None], shown: Callable[[float], str]) -> str:
+    numbers = [value for value in values if value is not None]
+    return " to ".join(dict.fromkeys(map(shown, (min(numbers), max(numbers))))) if numbers else ""
+
+
+def _markdown(header: list[str], rows: list[list[str]]) -> str:
+    return Table("", "", header, [[" ".join(cell.split()) for cell in row] for row in rows]).markdown(
+        len(header)
+    )
+
+
+def main() -> None:
+    seeds = sorted(FOLDER.glob(f"*/{METRICS}/evaluate.json"), key=lambda path: int(path.parts[-3]))
+    if not seeds:
+        print(
+            f"jokbo: {FOLDER}: no run is there: `python -m benchmarks.seeds 1 2 3` makes them",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    chain = Chain([path.parents[1] for path in seeds])
+    named = ", ".join(folder.name for folder in chain.folders)
+    made_in = f"Seeds {named}, each from pretraining on. {chain.made_in()}"
+    parts = [INTRODUCTION, "## The chain", made_in, chain.headline(), MEANING]
+    parts += [f"The first prompts of seed {chain.folders[0].name}, not chosen:", chain.samples()]
+    parts += [f"What else the run with seed {chain.folders[0].name} says of itself:", chain.more()]
+    parts += ["## The same network on other text", profiles(), "## The systems of the literature", compared()]
+    write_text(PAGE, "\n\n".join(parts) + "\n")
+    before, _, rest = README.read_text("utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    shown = "\n\n".join([BEGIN, made_in, chain.headline(), chain.samples(), END])
+    write_text(README, before + shown + after)
+    print(f"{PAGE} and the headline of {README} are written, from seeds {named}")
+
+
+if __name__ == "__main__":
+    main()
