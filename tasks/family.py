@@ -25,7 +25,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from jokbo.data.packing import TokenCorpus
 from jokbo.errors import InputError
-from jokbo.files import read_json, whole_directory, write_text
+from jokbo.files import read_json, remembered, whole_directory, write_text
 from jokbo.finetuning.classifier import by_length
 from jokbo.finetuning.search import Classifier, Task, frozen, search, tasks_in
 from jokbo.systems.common import Marks, Size, Text, encoded, marks_of, save
@@ -191,16 +191,22 @@ def pretrain(stage: Stage, member: Member) -> tuple[nn.Module, list[dict[str, fl
 def timed_pretraining(
     stage: Stage, member: Member, objective: nn.Module, steps: int
 ) -> tuple[list[dict[str, float]], float]:
-    """The curve, and the seconds that it took, also of a run that went on with one: by the steps that it did itself."""
-    known, start, done = stage.checkpoints / "seconds.json", time.monotonic(), 0
+    """The curve, and the seconds that its steps took, also of a run that went on with one: what a start costs, and
+    steps that a kill made it do again, are no part of them."""
+    known, last = stage.checkpoints / "seconds.json", None
+    spent = remembered(known) or {"steps": 0, "seconds": 0.0}
 
     def count(step: int) -> None:
-        nonlocal done
-        done += 1
+        nonlocal last
+        now = time.monotonic()
+        if last is not None:
+            spent["steps"] += 1
+            spent["seconds"] += now - last
+        last = now
         if member.own.revisions and leads() and step & (step - 1) == 0:
             save(objective.network, revisions(stage) / f"step-{step:08d}")
-        if step == steps and leads():
-            write_text(known, json.dumps((time.monotonic() - start) * steps / done))
+        if leads() and (step == steps or step % 50 == 0):
+            write_text(known, json.dumps(spent))
 
     history = pretraining(
         stage,
@@ -211,7 +217,8 @@ def timed_pretraining(
         optimizer=member.optimizer(objective),
         after_step=count,
     )
-    return history, read_json(known, f"remove {stage.checkpoints}, and it is trained again")
+    found = read_json(known, f"remove {stage.checkpoints}, and it is trained again")
+    return history, found["seconds"] * steps / max(found["steps"], 1)
 
 
 def pretraining(
