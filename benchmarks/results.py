@@ -56,16 +56,20 @@ class Chain:
         return json.loads(((folder or self.folders[0]) / METRICS / f"{stage}.json").read_text("utf-8"))
 
     def made_in(self) -> str:
-        """When and on what machine, as far as the runs wrote it down."""
-        files = [Path(f"{folder / ALIGNED}{environment.SUFFIX}") for folder in self.folders]
-        newest = max(
-            (file for file in files if file.is_file()), key=lambda file: file.stat().st_mtime, default=None
-        )
-        if newest is None:  # all of them came out of DVC's cache
-            return "Measured on a machine that nobody wrote down."
-        day = datetime.date.fromtimestamp(newest.stat().st_mtime).isoformat()
-        found = json.loads(newest.read_text("utf-8"))["environments"][-1]
-        return f"Measured on {day} on {found['cores']} cores: {environment.summary(found)}."
+        """On which machines the runs were made, and when the last one was, as far as they wrote it down."""
+        files = {folder.name: Path(f"{folder / ALIGNED}{environment.SUFFIX}") for folder in self.folders}
+        there = {name: file for name, file in files.items() if file.is_file()}
+        machines = {}
+        for file in there.values():
+            found = json.loads(file.read_text("utf-8"))["environments"][-1]
+            machines[f"{found['cores']} cores: {environment.summary(found)}"] = file.stat().st_mtime
+        said = [
+            f"{machine} (until {datetime.date.fromtimestamp(ended).isoformat()})"
+            for machine, ended in machines.items()
+        ]
+        unknown = [name for name in files if name not in there]
+        said += [f"seed {', '.join(unknown)}: as DVC's cache had it"] * bool(unknown)
+        return f"Measured on {'; '.join(said)}."
 
     def headline(self) -> str:
         """The four models."""
@@ -164,11 +168,11 @@ def _markdown(header: list[str], rows: list[list[str]]) -> str:
 def main() -> None:
     seeds = sorted(FOLDER.glob(f"*/{METRICS}/evaluate.json"), key=lambda path: int(path.parts[-3]))
     if not seeds:
-        print(
-            f"jokbo: {FOLDER}: no run is there: `python -m benchmarks.seeds 1 2 3` makes them",
-            file=sys.stderr,
-        )
-        sys.exit(2)
+        sys.exit(f"jokbo: {FOLDER}: no run is there: `python -m benchmarks.seeds 1 2 3` makes them")
+    before, begin, rest = README.read_text("utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        sys.exit(f"jokbo: {README} lacks the lines {BEGIN} and {END}: put them back")
     chain = Chain([path.parents[1] for path in seeds])
     named = ", ".join(folder.name for folder in chain.folders)
     made_in = f"Seeds {named}, each from pretraining on. {chain.made_in()}"
@@ -177,8 +181,6 @@ def main() -> None:
     parts += [f"What else the run with seed {chain.folders[0].name} says of itself:", chain.more()]
     parts += ["## The same network on other text", profiles(), "## The systems of the literature", compared()]
     write_text(PAGE, "\n\n".join(parts) + "\n")
-    before, _, rest = README.read_text("utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
     shown = "\n\n".join([BEGIN, made_in, chain.headline(), chain.samples(), END])
     write_text(README, before + shown + after)
     print(f"{PAGE} and the headline of {README} are written, from seeds {named}")

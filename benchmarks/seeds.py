@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from flows.command import one_line
 from flows.profile import lay_out
 from flows.supervise import follow
 from jokbo import params, tracking
@@ -36,7 +37,8 @@ def run(seed: int) -> None:
     for name, section in own.items():
         if name not in DATA and isinstance(section, dict) and "seed" in section:
             section["seed"] = seed
-    lay_out(_folder(seed), own)
+    with one_line():
+        lay_out(_folder(seed), own)
     store = {"MLFLOW_TRACKING_URI": tracking.local_store(state().resolve())}
     command = [sys.executable, "-m", "flows.pipeline", "--until", LAST]
     environment = {**os.environ, **store}

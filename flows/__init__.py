@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import jokbo  # keeps MLflow quiet too  # noqa: F401
+from jokbo.errors import printable
 from jokbo.files import refusal
 from jokbo.secrets import hidden
 from jokbo.training import interruption
@@ -15,6 +16,8 @@ def _refused(error: BaseException) -> str | None:
     """One line where Prefect, as it is imported, refuses its settings, or the disk its files; else None."""
     if type(error).__name__ == "TOMLDecodeError":
         return f"Prefect's profiles.toml can't be read ({error}): mend it, or remove it"
+    if type(error).__module__.startswith("pydantic") and not hasattr(error, "errors"):
+        return f"Prefect's settings can't be read: {printable(str(error))}"
     if not type(error).__module__.startswith("pydantic"):
         return refusal(error)
     first = error.errors()[0]

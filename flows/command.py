@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import httpx
+import typer
 from prefect.states import State
 
 from flows import graph
@@ -41,6 +42,13 @@ def bring(until: str | None, run: Callable[[], State]) -> None:
             return
         with server():
             end(run())
+
+
+def above_zero(hours: float) -> float:
+    """The option, if it is a time that a stage can take: as typer's callback."""
+    if not hours > 0:
+        raise typer.BadParameter(f"{hours:g} is not above 0")
+    return hours
 
 
 def end(outcome: State) -> None:

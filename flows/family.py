@@ -12,7 +12,7 @@ from prefect import flow
 from prefect.states import Cancelled, Completed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.command import bring, one_line
+from flows.command import above_zero, bring, one_line
 from flows.flow import pipeline
 from flows.schedule import SKIPPED, on_schedule, overtaken
 from jokbo.environment import cores
@@ -62,7 +62,8 @@ def main(
     context: typer.Context,
     workers: Workers = None,
     timeout_hours: Annotated[
-        float, typer.Option(help="After how long a stage is stopped, and tried again once.")
+        float,
+        typer.Option(callback=above_zero, help="After how long a stage is stopped, and tried again once."),
     ] = 24.0,
 ) -> None:
     """Train every system of the family for the same budget, and compare them in one table."""

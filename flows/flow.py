@@ -251,6 +251,7 @@ def alone(state: Path = STATE) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Busy("another pipeline runs in this folder: wait for it, or stop it") from None
+            where = "this folder" if state == STATE else state.parent
+            raise Busy(f"another pipeline runs in {where}: wait for it, or stop it") from None
         sweep(state.parent)
         yield

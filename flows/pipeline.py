@@ -10,17 +10,11 @@ from typing import Annotated
 import typer
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.command import bring, one_line
+from flows.command import above_zero, bring, one_line
 from flows.flow import pipeline
 from flows.schedule import on_schedule
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-
-def _above_zero(hours: float) -> float:
-    if not hours > 0:
-        raise typer.BadParameter(f"{hours:g} is not above 0")
-    return hours
 
 
 @app.callback(invoke_without_command=True)
@@ -29,7 +23,7 @@ def main(
     workers: Annotated[int, typer.Option(min=1, help="How many stages may run at once.")] = 1,
     timeout_hours: Annotated[
         float,
-        typer.Option(callback=_above_zero, help="After how long a stage is stopped, and tried again once."),
+        typer.Option(callback=above_zero, help="After how long a stage is stopped, and tried again once."),
     ] = 24.0,
     until: Annotated[
         str | None, typer.Option(help="A stage: bring it up to date, and what it needs, no more.")

@@ -9,28 +9,33 @@ from urllib.parse import unquote
 
 HIDDEN = "***"
 # user:password@ (an unescaped / or @ in the password included; host:port/ is no password), or token@
-_USER = re.compile(r"(?<=://)(?:[^\s/:@]*:(?!\d+(?:/|$))[^\s\"<>]*|[^\s/@\"<>]+)@")
-# up to a blank, and not the quote and the stops of the sentence before it
-_QUERY = re.compile(r"(://[^\s?#\"<>]*[?#])([^\s\"<>]+?)(?='?[,;:.)\]]*(?:[\s\"<>]|$))")
-_PAIR = re.compile(r"[^&;#]+")
+_USER = re.compile(r"(?<=://)(?:[^\s/:@]*:(?!\d+(?:/|$))(?:(?!://)[^\s\"<>])*|[^\s/@\"<>]+)@")
+# query and fragment: up to a blank, and not the quote and the stops of the sentence before it
+_QUERY = re.compile(r"(?<=://)([^\s?#\"<>]*)([?#][^\s\"<>]*?)(?='?[,;:.)\]]*(?:[\s\"<>]|$))")
+_PART = re.compile(r"([?&;#])([^&;#]*)")
 _BARE = re.compile(r"[\w%+~-]{8,}")  # a value without a name; `?.jsonl` is part of a glob
 _WHOLE = re.compile(r"[\w+.:-]+://")
+_PORT = re.compile(r"[^:]*:\d+")
 
 
 def hidden(text: str) -> str:
     """The text with what may be secret in its URLs as ***: user and password, and every value of a query."""
     text = _USER.sub(f"{HIDDEN}@", text)
-    return _QUERY.sub(lambda found: found[1] + _PAIR.sub(_hide, found[2]), text)
+    return _QUERY.sub(lambda found: found[1] + _PART.sub(_hide, found[2]), text)
 
 
 def hidden_of(url: str, text: str) -> str:
     """`hidden`, and what is secret in `url` wherever the text repeats it, as drivers do in messages of their own."""
     user, _, query = _parts(url)
-    parts = [user, user.partition(":")[2]]
-    for pair in _PAIR.findall(query):
-        text = text.replace(pair, _hide(pair))
-        parts.append(pair.partition("=")[2])
-    for part in parts:
+    users = [user, *(found.removesuffix("@") for found in _USER.findall(url))]
+    secrets = [part for each in users for part in (each, each.partition(":")[2])]
+    for found in _PART.finditer(query):
+        text = text.replace(found[0], _hide(found))
+        name, equals, value = found[2].partition("=")
+        if equals:
+            text = text.replace(found[2], f"{name}={HIDDEN}")
+            secrets.append(value)
+    for part in secrets:
         for spelling in (part, unquote(part)):
             text = text.replace(spelling, HIDDEN) if len(spelling) >= 6 else text  # `v=1` is not every 1
     return hidden(text)
@@ -49,7 +54,8 @@ def hidden_in(tree: Any) -> Any:
 def _hidden_url(url: str) -> str:
     user, place, query = _parts(url)
     scheme = url.partition("://")[0]
-    return f"{scheme}://{f'{HIDDEN}@' if user else ''}{place}{_PAIR.sub(_hide, query)}"
+    # `hidden`, as another URL may stand in it: that of an archive that fsspec opens
+    return hidden(f"{scheme}://{f'{HIDDEN}@' if user else ''}{place}{_PART.sub(_hide, query)}")
 
 
 def _parts(url: str) -> tuple[str, str, str]:
@@ -58,19 +64,16 @@ def _parts(url: str) -> tuple[str, str, str]:
     cut = min((rest.find(mark) for mark in "?#" if mark in rest), default=len(rest))
     main, query = rest[:cut], rest[cut:]
     authority = main.partition("/")[0]
-    # an @ further on is in the path, or a password has an unescaped / in it
-    within = "@" in authority or (":" in authority and "@" in main)
-    user, _, place = (authority if "@" in authority else main).rpartition("@") if within else ("", "", main)
-    if "@" in authority:
-        place = main[len(user) + 1 :]
-    return user, place, query
+    if "@" not in authority and ":" in authority and not _PORT.fullmatch(authority):
+        authority = main  # a password has an unescaped / in it
+    user, at, _ = authority.rpartition("@")
+    return user, main[len(user) + len(at) :], query
 
 
-def _hide(pair: re.Match[str] | str) -> str:
-    """A part of a query with its value hidden."""
-    text = pair if isinstance(pair, str) else pair[0]
-    mark = "?" if text.startswith("?") else ""
-    name, equals, _ = text.removeprefix(mark).partition("=")
+def _hide(found: re.Match[str]) -> str:
+    """A part of a query or fragment, its mark before it, with its value hidden."""
+    name, equals, _ = found[2].partition("=")
     if equals:
-        return f"{mark}{name}={HIDDEN}"
-    return f"{mark}{HIDDEN}" if _BARE.fullmatch(name) else text
+        return f"{found[1]}{name}={HIDDEN}"
+    # without a name, in a query: a token, maybe; in a fragment a place in a page
+    return f"{found[1]}{HIDDEN}" if found[1] != "#" and _BARE.fullmatch(name) else found[0]

@@ -56,10 +56,11 @@ def parsed(text: str) -> dict[str, Any] | None:
         return None
     with suppress(DvcException):
         stages = Lockfile.validate(parse_yaml(text, LOCK), str(LOCK)).get("stages")
-        paths = [
-            path for stage in stages.values() for path in (*stage.get("deps", []), *stage.get("outs", []))
-        ]
-        return stages if all("md5" in path for path in paths) else None
+        if stages is not None:
+            paths = [
+                path for stage in stages.values() for key in ("deps", "outs") for path in stage.get(key, [])
+            ]
+            return stages if all("md5" in path for path in paths) else None
     return None
 
 

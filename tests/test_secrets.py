@@ -31,6 +31,10 @@ from jokbo.secrets import hidden, hidden_in, hidden_of
         ("https://host/f?s3crets3cret", "https://host/f?***"),
         ("https://host/f#access_token=s3cret", "https://host/f#access_token=***"),
         ("https://host/part-?.jsonl", "https://host/part-?.jsonl"),
+        (
+            "<https://dvc.org/doc/troubleshooting#lock-issue>",
+            "<https://dvc.org/doc/troubleshooting#lock-issue>",
+        ),
         ("hf://datasets/org/name@rev/x.csv", "hf://datasets/org/name@rev/x.csv"),
     ],
 )
@@ -43,6 +47,8 @@ def test_what_a_driver_repeats_of_a_url_is_hidden_too() -> None:
     said = "/a?sig=a/b/c/d of me:s3cret@host, 1 time: s3cret, v=1"
     assert hidden_of(url, said) == "/a?sig=*** of ***@host, 1 time: ***, v=***"
     assert hidden_of("https://host/a", "said of host") == "said of host"
+    chained = "zip://a::ftp://me:s3cret@host/a.zip?a=1&download"
+    assert hidden_of(chained, "could not download: s3cret") == "could not download: ***"
 
 
 @pytest.mark.parametrize(
@@ -50,7 +56,10 @@ def test_what_a_driver_repeats_of_a_url_is_hidden_too() -> None:
     [
         ("https://host/my file.csv?sig=s3cret", "https://host/my file.csv?sig=***"),
         ("https://host/a'b?sig=s3cret", "https://host/a'b?sig=***"),
-        ("https://u:12/s3cret@host/x", "https://***@host/x"),
+        ("https://u:a/s3cret@host/x", "https://***@host/x"),
+        ("https://host:9000/data@v1/x.csv", "https://host:9000/data@v1/x.csv"),
+        ("zip://d/*.csv::https://me:s3cret@host/a.zip", "zip://d/*.csv::https://***@host/a.zip"),
+        ("https://h/a.csv, https://u:s3cret@h/b", "https://h/a.csv, https://***@h/b"),
         ("simplecache::https://u:s3cret@host/a b#t", "simplecache::https://***@host/a b#t"),
         ("hf://datasets/org/name@rev/x.csv", "hf://datasets/org/name@rev/x.csv"),
         ("s3://bucket/a*/part-?.parquet", "s3://bucket/a*/part-?.parquet"),

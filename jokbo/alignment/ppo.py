@@ -188,6 +188,7 @@ def align(
                 last=iteration == settings.iterations,
                 stopping=stop.requested,
             )
+        saver.check_no_stop(stop)
     return history
 
 

@@ -60,7 +60,7 @@ def read_rows(
     Raises InputError for a file that cannot be read whole, and for the first record that is no row.
     """
     try:
-        with opened(file, place, seeks=format == "parquet") as stream:
+        with opened(file, place, seeks=format in ("parquet", "icwsm2014")) as stream:
             if format != "icwsm2014":
                 wanted = "Parquet" if format == "parquet" else "text"
                 not_data.check_kind(stream.peek(not_data.HEAD)[: not_data.HEAD], place, wanted)
@@ -132,9 +132,6 @@ def read_csv(
                     raise InputError(
                         f"{place}: its fields are divided by {other[0]!r}: divide them by commas"
                     )
-                spaced = next((name for name in header[1:] if name.startswith(" ") and name.strip()), None)
-                if spaced and not any(name[:1].isalnum() for name in header[1:]):
-                    raise InputError(f"{place}: {spaced!r:.40} in its first line: no spaces after commas")
                 check_columns(columns, header, place)
             elif size > maximum:
                 yield None
@@ -142,7 +139,11 @@ def read_csv(
                 if len(fields) != len(header):
                     found = f"{len(fields)} fields, not {len(header)}"
                     raise InputError(f"{place}:{begin} has {found}: quote the text, or mend the line")
-                yield f"{place}:{begin}", dict(zip(header, fields, strict=True))
+                record = dict(zip(header, fields, strict=True))
+                if columns["text"].startswith(" ") and record[columns["text"]].startswith(' "'):
+                    found = "a quote after a comma and a blank, which quotes nothing"
+                    raise InputError(f"{place}:{begin} has {found}: no blanks after commas")
+                yield f"{place}:{begin}", record
             begin, size = reader.line_num + 1, 0
     except csv.Error as error:
         raise InputError(f"{place}:{begin} is not csv: {error}; mend or remove the line") from error
@@ -360,7 +361,7 @@ def _lines(stream: BinaryIO, place: str, maximum: int = 2**30) -> Iterator[tuple
             raise InputError(
                 f"{place}:{number} is not UTF-8: {byte}; convert the file to UTF-8 (from {likely}?)"
             ) from error
-        if number == 1 and not too_long and text.rstrip("\r\n").count("\r"):
+        if number == 1 and not too_long and text.rstrip("\r").count("\r") and not text.endswith("\n"):
             raise InputError(
                 f"{place} ends its lines with a carriage return alone: convert them to line feeds"
             )

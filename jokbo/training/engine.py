@@ -30,7 +30,7 @@ from transformers import PreTrainedModel, get_wsd_schedule
 from jokbo.errors import InputError
 from jokbo.files import whole_directory
 from jokbo.training import checkpoints, processes
-from jokbo.training.interruption import Interrupted, polled
+from jokbo.training.interruption import Interrupted, Stop, polled
 from jokbo.training.optimizers import optimizer_for
 from jokbo.training.progress import Progress
 
@@ -103,6 +103,7 @@ def train(
             if after_step:
                 after_step(step)
             saver.step_done(step, {"history": history}, last=step == settings.steps, stopping=stop.requested)
+        saver.check_no_stop(stop)  # while the last checkpoint was written
     _gather(engine, objective)
     engine.destroy()
     return history
@@ -170,6 +171,11 @@ class Saver:
         if stopping:
             saved = f"saved at step {step}" if self.folder else "nothing to save"
             raise Interrupted(f"{saved}: run again to go on from there")
+
+    def check_no_stop(self, stop: Stop) -> None:
+        """Raises Interrupted if any rank was told to stop after the last step."""
+        if processes.any_rank(stop.requested):
+            raise Interrupted(f"{self.name} is trained: run again to go on from there")
 
 
 def check_finite(name: str, step: int, row: dict[str, float]) -> None:

@@ -56,10 +56,11 @@ def test_one_that_is_no_lock_is_put_back(lock: Path, bytes: bytes) -> None:
 
 def test_one_that_ends_within_an_entry_is_no_lock(lock: Path) -> None:
     """At the end of a line, where there is no copy that it is the beginning of."""
-    lockfile.COPY.unlink()
-    lock.write_text(WHOLE[: WHOLE.rindex("      md5")])
-    lockfile.settle()
-    assert not lock.exists()
+    for size in (WHOLE.rindex("      md5"), WHOLE.index("stages")):
+        lockfile.COPY.unlink(missing_ok=True)
+        lock.write_text(WHOLE[:size])
+        lockfile.settle()
+        assert not lock.exists()
 
 
 def test_a_copy_that_is_cut_within_a_letter_is_no_obstacle(lock: Path) -> None:
