@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from mlflow import MlflowClient
 from mlflow.entities import Run as Record
 from mlflow.entities import ViewType
@@ -56,6 +57,11 @@ def body(stage):
 if __name__ == "__main__":
     run_stage(NAME, body, parallel=True)
 '''
+
+
+# no verdict hangs on how busy the machine is
+settings.register_profile("jokbo", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("jokbo")
 
 
 def pytest_sessionstart() -> None:

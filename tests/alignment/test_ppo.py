@@ -51,7 +51,7 @@ def ppo_settings(**changes: object) -> SimpleNamespace:
     return SimpleNamespace(**{**values, **changes})
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**31), st.floats(0.5, 1.0), st.floats(0.0, 1.0))
 def test_advantages_are_discounted_sums_of_errors(seed: int, discount: float, gae_lambda: float) -> None:
     """Equation 16 of Schulman et al. 2016 as the double sum it is, over answers of different lengths."""

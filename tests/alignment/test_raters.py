@@ -83,7 +83,7 @@ def test_a_better_text_wins_mostly_and_equal_texts_half_the_time(fitted):
     assert fitted.compare(good, good, seed=0).mean() == pytest.approx(0.5, abs=0.04)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     first=st.lists(st.integers(-4, 4), min_size=2, max_size=5),
     second=st.lists(st.integers(-4, 4), min_size=2, max_size=5),

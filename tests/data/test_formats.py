@@ -280,7 +280,7 @@ def test_too_long_records_of_each_format(read):
 FIELDS = st.text(alphabet='ab,"\n\r', max_size=40)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(texts_=st.lists(FIELDS, max_size=8), others=FIELDS, maximum=st.integers(20, 60))
 def test_csv_around_too_long_records_is_read_as_without_a_limit(tmp_path_factory, texts_, others, maximum):
     file = tmp_path_factory.getbasetemp() / "bytes"

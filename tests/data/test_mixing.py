@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jokbo.data import mixing
@@ -41,7 +41,6 @@ SOURCES = st.dictionaries(st.sampled_from("abcd"), st.tuples(st.integers(0, 40),
 
 
 @given(SOURCES, st.integers(1, 50))
-@settings(deadline=None)
 def test_the_stream_is_its_entries_sorted_by_place(sources, piece):
     documents = {name: n for name, (n, _) in sources.items()}
     epochs = {name: e for name, (_, e) in sources.items()}

@@ -82,7 +82,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rows=ROWS, shard_bytes=st.integers(1, 4000))
 def test_shards_hold_the_rows_in_order_and_are_the_same_bytes_every_time(tmp_path_factory, rows, shard_bytes):
     folder = tmp_path_factory.mktemp("out")

@@ -28,7 +28,7 @@ def words(corpus: TokenCorpus) -> list[str]:
 
 
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=12), st.integers(1, 40), st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_shards_read_as_one_array_with_the_documents_in_it(tmp_path_factory, texts, shard_tokens, data):
     corpus = packed(tmp_path_factory.mktemp("corpus"), texts, TOKENIZER, shard_tokens)
     assert words(corpus) == texts

@@ -180,10 +180,10 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> str:
     """A word on which telling the language fails: no real text is known on which a step does."""
     identify = preparation.language.identify
 
-    def fails(texts: list[str]) -> list[str]:
+    def fails(texts: list[str], **options: object) -> list[str]:
         if "broken" in texts[0]:
             raise ValueError("not this one")
-        return identify(texts)
+        return identify(texts, **options)
 
     monkeypatch.setattr(preparation.language, "identify", fails)
     return "broken"

@@ -32,8 +32,8 @@ WORDS = (
 )
 some, few = (st.lists(st.sampled_from(words), max_size=40) for words in (WORDS, WORDS[:4]))
 documents = some.map(" ".join) | few.map(lambda words: " ".join(words[:9] * 3)) | st.text()
-bounds = st.tuples(st.none() | st.floats(0, 1), st.floats(0, 1)).map(
-    lambda ends: Bounds(minimum=ends[0], maximum=ends[1])
+bounds = st.tuples(st.floats(0, 1), st.floats(0, 1), st.booleans()).map(
+    lambda drawn: Bounds(minimum=min(drawn[:2]) if drawn[2] else None, maximum=max(drawn[:2]))
 )
 
 
