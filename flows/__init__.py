@@ -16,10 +16,10 @@ def _refused(error: BaseException) -> str | None:
     """One line where Prefect, as it is imported, refuses its settings, or the disk its files; else None."""
     if type(error).__name__ == "TOMLDecodeError":
         return f"Prefect's profiles.toml can't be read ({error}): mend it, or remove it"
-    if type(error).__module__.startswith("pydantic") and not hasattr(error, "errors"):
-        return f"Prefect's settings can't be read: {printable(str(error))}"
     if not type(error).__module__.startswith("pydantic"):
         return refusal(error)
+    if not hasattr(error, "errors"):
+        return f"Prefect's settings can't be read: {printable(str(error))}"
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"])) or error.title
     return f"Prefect's settings: {where}: {first['msg']}: set right {_given or 'its profiles.toml'}"

@@ -74,7 +74,7 @@ def _classifiers(stage: Stage, tokenizer: PreTrainedTokenizerBase, documents: di
     for split in ("train", "validation", "test"):
         texts[split], labels[split] = labelled_from(documents[split], params.source)
         tokens[split] = classifier.encode(tokenizer, texts[split], params.context)
-    cut = int((tokens["train"][:, -1] == tokenizer.eos_token_id).sum())
+    cut = classifier.full(tokens["train"], tokenizer.eos_token_id)
     note(
         stage,
         "classifier.cut",

@@ -29,9 +29,7 @@ def reward(stage: Stage) -> None:
     policy = AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32)
     network = rewards_.on_policy(policy, seed=params.seed)
     preferred_NS, rejected_NS = _encode(tokenizer, comparisons["train"], params.context)
-    cut = sum(
-        int((side_NS[:, -1] == tokenizer.eos_token_id).sum()) for side_NS in (preferred_NS, rejected_NS)
-    )
+    cut = sum(classifier.full(side_NS, tokenizer.eos_token_id) for side_NS in (preferred_NS, rejected_NS))
     note(stage, "cut", cut, 2 * len(preferred_NS), "texts fill reward.context: the rest of them is not read")
 
     def batch_at(step: int) -> engine.Batch:

@@ -33,6 +33,11 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str], context: int) -
     return rows
 
 
+def full(tokens_NS: Tensor, end_of_text: int) -> int:
+    """How many rows of `encode` have no room left, so that the rest of their texts, if there is any, is not read."""
+    return int((tokens_NS[:, -1] == end_of_text).sum())
+
+
 def last_tokens(tokens_BS: Tensor, padding: int, end_of_text: int | None = None) -> Tensor:
     """Position [B] of the last token of each row that is not padding, or of its end of text where that is the same."""
     real_B = (tokens_BS != padding).sum(dim=1)
