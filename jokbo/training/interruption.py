@@ -19,6 +19,7 @@ LIFELINE = (
     "JOKBO_LIFELINE"  # set for what a flow starts: the pid of the supervisor, or nothing if there is none
 )
 STOPPED = "jokbo: stopped: the same command goes on from here"
+AGAIN_SECONDS = 0.05  # for a callback that dropped a stop to return
 GRACE_SECONDS = 30.0  # for a training to save its checkpoint
 
 
@@ -35,15 +36,31 @@ class Stop:
 @contextmanager
 def raising() -> Iterator[None]:
     """Inside, a stop signal raises Interrupted wherever the main thread happens to be; a second one is ignored, as
-    the same stop may come from a supervisor and from a launcher, and would break off what the first has begun."""
+    the same stop may come from a supervisor and from a launcher, and would break off what the first has begun.
+
+    Python drops what is raised within a destructor or another callback of its own. Such a signal is sent once more.
+    """
 
     def interrupt(number: int, frame: object) -> None:
         for each in SIGNALS:
             signal.signal(each, signal.SIG_IGN)
         raise Interrupted(signal.Signals(number).name)
 
-    with _handled(interrupt):
-        yield
+    def dropped(event: sys.UnraisableHookArgs) -> None:
+        if not isinstance(event.exc_value, Interrupted):
+            return shown(event)
+        number = signal.Signals[str(event.exc_value)]
+        signal.signal(number, interrupt)
+        again = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), number))
+        again.daemon = True  # for a process that ends meanwhile
+        again.start()
+
+    shown, sys.unraisablehook = sys.unraisablehook, dropped
+    try:
+        with _handled(interrupt):
+            yield
+    finally:
+        sys.unraisablehook = shown
 
 
 @contextmanager
