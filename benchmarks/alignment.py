@@ -15,7 +15,7 @@ from typing import Any
 from dvc.api import metrics_show
 
 from jokbo import params
-from tasks.paths import search_path
+from tasks.frame.paths import search_path
 
 STAGE = "metrics/evaluate.json"
 

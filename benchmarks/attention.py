@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from jokbo.systems import gpt2
 from jokbo.systems.common import Marks, Size
-from tasks.paths import STATE
+from tasks.frame.paths import STATE
 
 KINDS = {"fused": "sdpa", "plain": "eager"}  # what transformers calls them
 MARKS = Marks(end_of_text=0, padding=1, unknown=2, cls=3, sep=4, mask=5)

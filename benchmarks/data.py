@@ -35,16 +35,19 @@ from typing import Any
 import psutil
 from tokenizers import Tokenizer
 
-from jokbo import params, tracking
-from jokbo.data import packing, preparation, shards
-from jokbo.data.cleaning import cleaner
-from jokbo.data.formats import RAW_SCHEMA
+from jokbo import params
+from jokbo.data import shards
+from jokbo.data.corpus import packing
+from jokbo.data.corpus.tokenizer import END_OF_TEXT, save_tokenizer, train_tokenizer
+from jokbo.data.fetch.formats import RAW_SCHEMA
+from jokbo.data.fetch.sources import LOCAL, read_source
 from jokbo.data.outputs import write_shards
-from jokbo.data.sources import LOCAL, read_source
-from jokbo.data.tokenizer import END_OF_TEXT, save_tokenizer, train_tokenizer
+from jokbo.data.prepare import preparation
+from jokbo.data.prepare.cleaning import cleaner
+from jokbo.runtime import tracking
 from tasks.fetch import fetch
+from tasks.frame.stage import state
 from tasks.prepare import prepare
-from tasks.stage import state
 from tasks.tokenize import tokenize
 
 SOURCE = "imdb"  # as params.yaml calls it: its rules are applied

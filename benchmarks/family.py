@@ -20,10 +20,10 @@ from pathlib import Path
 
 from jokbo import params  # first: it keeps DeepSpeed quiet
 from jokbo.params import Params
-from jokbo.tracking import Run
+from jokbo.runtime.tracking import Run
 from jokbo.training import engine, processes
 from tasks.family import opened, pretrain
-from tasks.stage import Stage
+from tasks.frame.stage import Stage
 
 COST = 0.05  # of a whole step, at most
 SHARE = 0.95  # of the unigram entropy, at most

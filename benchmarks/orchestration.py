@@ -18,8 +18,8 @@ from mlflow import MlflowClient
 from rich.console import Console
 from rich.table import Table
 
-from jokbo import tracking
-from tasks.stage import state
+from jokbo.runtime import tracking
+from tasks.frame.stage import state
 
 
 def measure(folder: Path) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 
 from jokbo import params  # first: it keeps DeepSpeed quiet
-from jokbo.systems import gpt
+from jokbo.models import causal as gpt
 from jokbo.training import engine, processes
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.seeds import FOLDER
-from jokbo import environment
-from jokbo.evaluation.family import table as comparison
-from jokbo.evaluation.family.verdicts import RULE
-from jokbo.evaluation.page import Table
-from jokbo.files import write_text
-from tasks.paths import ALIGNED, EVALUATION, FAMILY, METRICS, PROFILES
+from jokbo.comparison import table as comparison
+from jokbo.comparison.verdicts import RULE
+from jokbo.reporting.page import Table
+from jokbo.runtime import environment
+from jokbo.runtime.files import write_text
+from tasks.frame.paths import ALIGNED, EVALUATION, FAMILY, METRICS, PROFILES
 
 PAGE, README = Path("docs/results.md"), Path("README.md")
 BEGIN, END = "<!-- `make results` writes this -->", "<!-- to here -->"

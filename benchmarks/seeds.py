@@ -20,10 +20,11 @@ from rich.table import Table
 from flows.command import one_line
 from flows.profile import lay_out
 from flows.supervise import follow
-from jokbo import params, tracking
-from jokbo.tracking import flat
-from tasks.paths import METRICS, STATE
-from tasks.stage import state
+from jokbo import params
+from jokbo.runtime import tracking
+from jokbo.runtime.tracking import flat
+from tasks.frame.paths import METRICS, STATE
+from tasks.frame.stage import state
 
 DATA = ("fetch", "prepare", "tokenize")  # the same for every seed
 LAST = "evaluate"

@@ -15,11 +15,11 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from jokbo import params
-from jokbo.data import mixing
+from jokbo.data.corpus import mixing
+from jokbo.data.corpus.tokenizer import measure, train_tokenizer
+from jokbo.data.fetch.sources import download
 from jokbo.data.outputs import shard_files
-from jokbo.data.sources import download
-from jokbo.data.tokenizer import measure, train_tokenizer
-from tasks.paths import DOCUMENTS, STATE
+from tasks.frame.paths import DOCUMENTS, STATE
 from tasks.tokenize import some_texts
 
 REQUIREMENT = "anthropic==0.38.0"

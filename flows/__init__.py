@@ -6,10 +6,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import jokbo  # keeps MLflow quiet too  # noqa: F401
-from jokbo.errors import printable
-from jokbo.files import refusal
-from jokbo.secrets import hidden
-from jokbo.training import interruption
+from jokbo.runtime import interruption
+from jokbo.runtime.errors import printable
+from jokbo.runtime.files import refusal
+from jokbo.runtime.secrets import hidden
 
 
 def _refused(error: BaseException) -> str | None:

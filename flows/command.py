@@ -15,13 +15,14 @@ from flows import graph
 from flows.flow import BAD_INPUT, BAD_INPUT_STATE, alone, summary
 from flows.schedule import SKIPPED
 from flows.server import NoServer, own_server, server
-from jokbo import params, tracking
-from jokbo.errors import InputError
-from jokbo.files import refusal
-from jokbo.secrets import hidden
-from jokbo.training.interruption import STOPPED, hold_lifeline
-from tasks import asked
-from tasks.paths import STATE
+from jokbo import params
+from jokbo.runtime import tracking
+from jokbo.runtime.errors import InputError
+from jokbo.runtime.files import refusal
+from jokbo.runtime.interruption import STOPPED, hold_lifeline
+from jokbo.runtime.secrets import hidden
+from tasks.frame import asked
+from tasks.frame.paths import STATE
 
 
 def bring(until: str | None, run: Callable[[], State]) -> None:

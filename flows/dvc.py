@@ -16,9 +16,9 @@ from dvc.exceptions import DvcException
 from dvc.fs import LocalFileSystem
 from dvc.utils.serialize import _common, _yaml
 
-from jokbo.errors import InputError
-from jokbo.files import refusal, whole_file
-from tasks.identity import project
+from jokbo.runtime.errors import InputError
+from jokbo.runtime.files import refusal, whole_file
+from tasks.frame.identity import project
 
 IN_PLACE = _common._dump_data  # private: tests/flows/test_dvc.py fails if DVC comes to write otherwise
 

@@ -15,9 +15,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.command import above_zero, bring, one_line
 from flows.flow import pipeline
 from flows.schedule import SKIPPED, on_schedule, overtaken
-from jokbo.environment import cores
-from jokbo.files import write_text
-from tasks.paths import FAMILY, FAMILY_TABLE, METRICS
+from jokbo.runtime.files import write_text
+from jokbo.runtime.launcher import cores
+from tasks.frame.paths import FAMILY, FAMILY_TABLE, METRICS
 
 LAST = "family_table"
 

@@ -29,13 +29,14 @@ from flows import graph
 from flows.schedule import SKIPPED, overtaken
 from flows.server import leave_if_gone
 from flows.supervise import follow, sweep
-from jokbo import params, tracking
-from jokbo.errors import InputError
-from jokbo.files import remembered, writing
-from jokbo.secrets import hidden
-from tasks import asked
-from tasks.paths import STATE, search_path
-from tasks.stage import FLOW_RUN, PARENT_RUN, state, timing
+from jokbo import params
+from jokbo.runtime import tracking
+from jokbo.runtime.errors import InputError
+from jokbo.runtime.files import remembered, writing
+from jokbo.runtime.secrets import hidden
+from tasks.frame import asked
+from tasks.frame.paths import STATE, search_path
+from tasks.frame.stage import FLOW_RUN, PARENT_RUN, state, timing
 
 BAD_INPUT = 2  # exit status of a stage that was given something it can't use: trying again won't help
 BAD_INPUT_STATE = "BadInput"

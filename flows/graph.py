@@ -13,10 +13,10 @@ from dvc.exceptions import DvcException
 from dvc.lock import LockError
 from dvc.repo import Repo
 
-from jokbo.data.regular import check_all_regular
-from jokbo.errors import InputError
-from jokbo.secrets import hidden
-from tasks.identity import project
+from jokbo.runtime.errors import InputError
+from jokbo.runtime.regular import check_all_regular
+from jokbo.runtime.secrets import hidden
+from tasks.frame.identity import project
 
 BLOCKER = re.compile(r"\(PID \d+\): .*")  # in what DVC says of a file that another works on
 

@@ -21,13 +21,14 @@ from ruamel.yaml import YAML
 from flows.command import one_line
 from flows.flow import alone
 from flows.supervise import follow
-from jokbo import params, tracking
-from jokbo.data.regular import check_all_regular
-from jokbo.data.sources import LOCAL
-from jokbo.errors import InputError
-from jokbo.files import whole_file, write_text
-from tasks.paths import METRICS, PROFILES, STATE
-from tasks.stage import state
+from jokbo import params
+from jokbo.data.fetch.sources import LOCAL
+from jokbo.runtime import tracking
+from jokbo.runtime.errors import InputError
+from jokbo.runtime.files import whole_file, write_text
+from jokbo.runtime.regular import check_all_regular
+from tasks.frame.paths import METRICS, PROFILES, STATE
+from tasks.frame.stage import state
 
 LAST = "pretrain"
 CODE = ("jokbo", "tasks", "flows", "dvc.yaml", ".dvcignore")

@@ -15,7 +15,7 @@ from prefect.schedules import Cron
 from prefect.settings import temporary_settings
 
 from flows.server import check, own_server, shown_address
-from jokbo.errors import InputError
+from jokbo.runtime.errors import InputError
 
 SKIPPED = "Skipped"  # the name of the state of a run that was not needed, or had no place
 

@@ -30,10 +30,10 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from jokbo.errors import InputError
-from jokbo.secrets import HIDDEN, hidden
-from jokbo.training.interruption import LIFELINE, hold_lifeline
-from tasks.paths import STATE
+from jokbo.runtime.errors import InputError
+from jokbo.runtime.interruption import LIFELINE, hold_lifeline
+from jokbo.runtime.secrets import HIDDEN, hidden
+from tasks.frame.paths import STATE
 
 START_SECONDS = 120.0
 STARTS = 4  # how often it is started in all: one that keeps ending has a reason

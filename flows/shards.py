@@ -23,9 +23,9 @@ from flows.command import end, one_line
 from flows.flow import BAD_INPUT_STATE, alone
 from flows.server import server
 from jokbo import params
-from jokbo.errors import InputError
-from tasks.identity import check_loaded, check_unchanged, identify
-from tasks.stage import checkpoint_folder
+from jokbo.runtime.errors import InputError
+from tasks.frame.identity import check_loaded, check_unchanged, identify
+from tasks.frame.stage import checkpoint_folder
 
 STAGES = {"prepare": tasks.prepare.work, "tokenize": tasks.tokenize.work}
 RUNNERS = {"dask": "DaskTaskRunner", "ray": "RayTaskRunner"}  # of the packages prefect-dask and prefect-ray

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import psutil
 
-from jokbo.training.interruption import GRACE_SECONDS, LIFELINE, SIGNALS, Interrupted, raising
+from jokbo.runtime.interruption import GRACE_SECONDS, LIFELINE, SIGNALS, Interrupted, raising
 
 MARK = (
     "JOKBO_SUPERVISED"  # a line for each supervisor above a process: an id, a blank, the folder it works in

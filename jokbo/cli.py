@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from jokbo import ancestry, tracking
-from jokbo.errors import InputError
-from jokbo.mlflow_store import reason, say
+from jokbo.runtime import ancestry, tracking
+from jokbo.runtime.errors import InputError
+from jokbo.runtime.mlflow_store import reason, say
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -136,8 +136,8 @@ def at_step(
     its source, which of the sequence's tokens are its own, and its first words.
     """
     from jokbo import params
-    from jokbo.data.batches import documents_at
-    from jokbo.data.packing import TokenCorpus
+    from jokbo.data.corpus.batches import documents_at
+    from jokbo.data.corpus.token_corpus import TokenCorpus
 
     settings = params.load().pretrain
     if not 1 <= step <= settings.training.steps:

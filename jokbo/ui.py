@@ -6,10 +6,10 @@ import os
 import sys
 from pathlib import Path
 
-from jokbo.errors import InputError
-from jokbo.files import refusal
-from jokbo.mlflow_store import SERVERS, VARIABLE, local_store, make_ready, sqlite_file
-from jokbo.secrets import hidden
+from jokbo.runtime.errors import InputError
+from jokbo.runtime.files import refusal
+from jokbo.runtime.mlflow_store import SERVERS, VARIABLE, local_store, make_ready, sqlite_file
+from jokbo.runtime.secrets import hidden
 
 
 def main() -> None:

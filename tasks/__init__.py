@@ -10,6 +10,6 @@ for _path in (Path("params.yaml"), *_code):
     with suppress(OSError):
         CHANGED[_path.as_posix()] = _path.stat().st_ctime_ns
 
-from jokbo.training import interruption  # noqa: E402
+from jokbo.runtime import interruption  # noqa: E402
 
 interruption.without_traceback()

@@ -6,16 +6,16 @@ import torch
 from datasets import load_from_disk
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from jokbo.data.batches import sample_indices
+from jokbo.data.corpus.batches import sample_indices
+from jokbo.data.prompts import for_policy
 from jokbo.distillation import distil
 from jokbo.evaluation.perplexity import answer_perplexity
-from jokbo.finetuning.continuation import for_policy
-from jokbo.systems import gpt
+from jokbo.models import causal as gpt
 from jokbo.training import engine
+from tasks.frame.paths import DOCUMENTS, POLICY, STUDENT
+from tasks.frame.records import write_curves, write_metrics
+from tasks.frame.stage import Stage, run_stage
 from tasks.losses import note_prompts
-from tasks.paths import DOCUMENTS, POLICY, STUDENT
-from tasks.records import write_curves, write_metrics
-from tasks.stage import Stage, run_stage
 from tasks.training import train
 
 

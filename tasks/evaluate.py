@@ -21,18 +21,18 @@ from transformers import (
 )
 
 from jokbo.alignment.reward import closed, rewards
-from jokbo.alignment.rollouts import sample, sequence_kl
+from jokbo.data.prompts import Continuations, for_policy
 from jokbo.data.selection import labelled_from
 from jokbo.evaluation import intervals, judge
 from jokbo.evaluation.diversity import distinct_n
 from jokbo.evaluation.perplexity import answer_perplexity
-from jokbo.files import whole_directory, write_text
-from jokbo.finetuning.continuation import Continuations, for_policy
-from jokbo.tracking import flat
+from jokbo.models.sampling import sample, sequence_kl
+from jokbo.runtime.files import whole_directory, write_text
+from jokbo.runtime.tracking import flat
+from tasks.frame.paths import ALIGNED, BASE, DOCUMENTS, EVALUATION, JUDGE_TEXTS, POLICY, REWARD, STUDENT
+from tasks.frame.records import write_metrics
+from tasks.frame.stage import Stage, run_stage, timing
 from tasks.losses import note_prompts
-from tasks.paths import ALIGNED, BASE, DOCUMENTS, EVALUATION, JUDGE_TEXTS, POLICY, REWARD, STUDENT
-from tasks.records import write_metrics
-from tasks.stage import Stage, run_stage, timing
 
 if TYPE_CHECKING:
     from jokbo.params.chain import Evaluate

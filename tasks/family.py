@@ -23,17 +23,18 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from jokbo.data.packing import TokenCorpus
-from jokbo.errors import InputError
-from jokbo.files import read_json, remembered, whole_directory, write_text
-from jokbo.finetuning.classifier import by_length
-from jokbo.finetuning.search import Classifier, Task, frozen, search, tasks_in
+from jokbo.comparison import budget
+from jokbo.comparison.search import Classifier, Task, frozen, search, tasks_in
+from jokbo.data.corpus.token_corpus import TokenCorpus
+from jokbo.models.heads import by_length
+from jokbo.runtime.errors import InputError
+from jokbo.runtime.files import read_json, remembered, whole_directory, write_text
 from jokbo.systems.common import Marks, Size, Text, encoded, marks_of, save
-from jokbo.training import budget, engine, processes
-from tasks.paths import FACTS, FAMILY_DATA, FAMILY_MODELS, TASKS, TRANSLATIONS
+from jokbo.training import engine, processes
+from tasks.frame.paths import FACTS, FAMILY_DATA, FAMILY_MODELS, TASKS, TRANSLATIONS
+from tasks.frame.records import write_curves, write_metrics
+from tasks.frame.stage import Stage, leads, run_stage
 from tasks.recipe import adafactor, fine_tune, recipe
-from tasks.records import write_curves, write_metrics
-from tasks.stage import Stage, leads, run_stage
 from tasks.training import train
 
 if TYPE_CHECKING:

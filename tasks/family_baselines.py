@@ -17,14 +17,14 @@ from datasets import load_from_disk
 from torch import nn
 from transformers import AutoTokenizer
 
+from jokbo.comparison.from_scratch import Convolutions, Recurrent
+from jokbo.comparison.search import Classifier, Task, outcome, over_tasks, search, tasks_in
 from jokbo.evaluation import baselines
-from jokbo.files import read_json
-from jokbo.finetuning.from_scratch import Convolutions, Recurrent
-from jokbo.finetuning.search import Classifier, Task, outcome, over_tasks, search, tasks_in
-from tasks.paths import FAMILY_DATA, LEXICON, TASKS
+from jokbo.runtime.files import read_json
+from tasks.frame.paths import FAMILY_DATA, LEXICON, TASKS
+from tasks.frame.records import write_metrics
+from tasks.frame.stage import Stage, run_stage
 from tasks.recipe import fine_tune
-from tasks.records import write_metrics
-from tasks.stage import Stage, run_stage
 
 if TYPE_CHECKING:
     from jokbo import params

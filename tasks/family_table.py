@@ -10,15 +10,15 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
-from jokbo.data.packing import TokenCorpus
-from jokbo.errors import InputError
-from jokbo.evaluation.family import claims, figures, measures, table
+from jokbo.comparison import claims, figures, measures, table
+from jokbo.data.corpus.token_corpus import TokenCorpus
+from jokbo.runtime.errors import InputError
 from jokbo.systems import bahdanau
 from jokbo.systems.common import Text, load, marks_of
+from tasks.frame.paths import FAMILY_DATA, FAMILY_MODELS, FAMILY_TABLE, METRICS, PLOTS
+from tasks.frame.records import write_metrics
+from tasks.frame.stage import Stage, run_stage
 from tasks.pages import publish, read_curves, read_json
-from tasks.paths import FAMILY_DATA, FAMILY_MODELS, FAMILY_TABLE, METRICS, PLOTS
-from tasks.records import write_metrics
-from tasks.stage import Stage, run_stage
 
 REMEDY = "run `make family`"
 SYSTEMS = "family"  # the folder of METRICS and of PLOTS with a file a system
@@ -39,7 +39,7 @@ def family_table(stage: Stage) -> None:
 
 
 def compared(names: list[str]) -> dict[str, Any]:
-    """All that is shown of these systems, as plain data; see jokbo.evaluation.family.table. InputError names a file
+    """All that is shown of these systems, as plain data; see jokbo.comparison.table. InputError names a file
     that is missing."""
     systems = {name: _json(METRICS / SYSTEMS / f"{name}.json") for name in sorted(names)}
     tests = {name: splits["test"] for name, splits in _json(METRICS / "family_text.json")["tasks"].items()}

@@ -13,16 +13,18 @@ import pyarrow as pa
 from datasets import Dataset, concatenate_datasets, load_from_disk
 from tokenizers import Tokenizer
 
-from jokbo.data import corpora, packing, shards
-from jokbo.data.lexicon import valences
+from jokbo.comparison.lexicon import valences
+from jokbo.comparison.translations import english_korean
+from jokbo.data import shards
+from jokbo.data.corpus import corpora, packing
+from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.data.outputs import save_tables, shard_files
 from jokbo.data.selection import check_sources, labelled_from
-from jokbo.data.translations import english_korean
-from jokbo.errors import InputError, about
-from jokbo.files import whole_directory
-from tasks.paths import DOCUMENTS, FACTS, FAMILY_DATA, LEXICON, TASKS, TRANSLATIONS
-from tasks.records import write_metrics
-from tasks.stage import Stage, run_stage, state
+from jokbo.runtime.errors import InputError, about
+from jokbo.runtime.files import whole_directory
+from tasks.frame.paths import DOCUMENTS, FACTS, FAMILY_DATA, LEXICON, TASKS, TRANSLATIONS
+from tasks.frame.records import write_metrics
+from tasks.frame.stage import Stage, run_stage, state
 
 if TYPE_CHECKING:
     from jokbo import params
@@ -78,7 +80,7 @@ def laid_out(
         counts = corpora.lay_out(encoded, learned, settings.mix, path, settings.shard_tokens)
     shutil.copytree(learned, path / "tokenizer")
     vocabulary = Tokenizer.from_file(str(learned / "tokenizer.json")).get_vocab_size()
-    train, held_out = (packing.TokenCorpus.open(path / split) for split in ("train", "validation"))
+    train, held_out = (TokenCorpus.open(path / split) for split in ("train", "validation"))
     entropy = corpora.unigram_entropy(train, held_out, vocabulary)
     return {"vocabulary": vocabulary, "unigram_entropy": entropy, **counts}
 

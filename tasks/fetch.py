@@ -6,15 +6,15 @@ import json
 import sys
 from typing import Any
 
-from jokbo.data.formats import DOCUMENT, RAW_SCHEMA
-from jokbo.data.left_out import TOO_LONG, Read
+from jokbo.data.fetch.formats import DOCUMENT, RAW_SCHEMA
+from jokbo.data.fetch.left_out import TOO_LONG, Read
+from jokbo.data.fetch.sources import read_source, reader_of
 from jokbo.data.outputs import write_shards
-from jokbo.data.sources import read_source, reader_of
-from jokbo.files import whole_directory
-from jokbo.secrets import hidden_in
-from tasks.paths import RAW
-from tasks.records import write_metrics
-from tasks.stage import Stage, run_stage, state
+from jokbo.runtime.files import whole_directory
+from jokbo.runtime.secrets import hidden_in
+from tasks.frame.paths import RAW
+from tasks.frame.records import write_metrics
+from tasks.frame.stage import Stage, run_stage, state
 
 
 def fetch(stage: Stage) -> None:

@@ -9,18 +9,19 @@ import torch
 from datasets import load_from_disk
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-from jokbo.data.batches import sample_indices
+from jokbo.data.corpus.batches import sample_indices
+from jokbo.data.prompts import continuations
 from jokbo.data.selection import labelled_from, texts_from
 from jokbo.evaluation.baselines import naive_bayes
 from jokbo.evaluation.perplexity import answer_perplexity
 from jokbo.finetuning import classifier
-from jokbo.finetuning.continuation import continuations
-from jokbo.systems import gpt
+from jokbo.models import causal as gpt
+from jokbo.models import heads
 from jokbo.training import engine
+from tasks.frame.paths import BASE, CLASSIFIER, DOCUMENTS, POLICY
+from tasks.frame.records import write_curves, write_metrics
+from tasks.frame.stage import Stage, run_stage
 from tasks.losses import note, note_prompts
-from tasks.paths import BASE, CLASSIFIER, DOCUMENTS, POLICY
-from tasks.records import write_curves, write_metrics
-from tasks.stage import Stage, run_stage
 from tasks.training import train
 
 Curve = list[dict[str, float]]
@@ -73,8 +74,8 @@ def _classifiers(stage: Stage, tokenizer: PreTrainedTokenizerBase, documents: di
     texts, labels, tokens = {}, {}, {}
     for split in ("train", "validation", "test"):
         texts[split], labels[split] = labelled_from(documents[split], params.source)
-        tokens[split] = classifier.encode(tokenizer, texts[split], params.context)
-    cut = classifier.full(tokens["train"], tokenizer.eos_token_id)
+        tokens[split] = heads.encode(tokenizer, texts[split], params.context)
+    cut = heads.full(tokens["train"], tokenizer.eos_token_id)
     note(
         stage,
         "classifier.cut",
@@ -95,11 +96,11 @@ def _classifiers(stage: Stage, tokenizer: PreTrainedTokenizerBase, documents: di
     curves: dict[str, Curve] = {}
     accuracy: dict[str, dict[str, float]] = {}
     for name, trunk in (("classifier", base), ("classifier-scratch", gpt.build(base.config, seed=seed))):
-        network = classifier.on_trunk(trunk, labels=2, seed=seed)
+        network = heads.on_trunk(trunk, labels=2, seed=seed)
         objective = classifier.Classify(network, params.language_model_weight)
         curves[name] = train(stage, objective, batch_at, params.training, part=name)
         accuracy[name] = {
-            split: _accuracy(classifier.outputs(network, tokens[split]).argmax(-1).tolist(), labels[split])
+            split: _accuracy(heads.outputs(network, tokens[split]).argmax(-1).tolist(), labels[split])
             for split in ("validation", "test")
         }
         if name == "classifier":

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from jokbo.data.losses import MUCH
-from tasks.stage import Stage, leads
+from tasks.frame.stage import Stage, leads
 
 if TYPE_CHECKING:
-    from jokbo.finetuning.continuation import Continuations
+    from jokbo.data.prompts import Continuations
 
 
 def say(stage: Stage, lines: Iterable[str]) -> None:

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jokbo.errors import InputError
-from jokbo.evaluation.figures import Chart
-from jokbo.evaluation.page import Table
-from jokbo.files import write_text
-from tasks.stage import Stage
+from jokbo.reporting.figures import Chart
+from jokbo.reporting.page import Table
+from jokbo.runtime.errors import InputError
+from jokbo.runtime.files import write_text
+from tasks.frame.stage import Stage
 
 
 def publish(

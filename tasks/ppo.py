@@ -7,12 +7,12 @@ from datasets import load_from_disk
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from jokbo.alignment import ppo as ppo_
-from jokbo.finetuning.continuation import for_policy
+from jokbo.data.prompts import for_policy
 from jokbo.training import engine
+from tasks.frame.paths import ALIGNED, DOCUMENTS, POLICY, REWARD
+from tasks.frame.records import write_curves, write_metrics
+from tasks.frame.stage import Stage, run_stage
 from tasks.losses import note_prompts
-from tasks.paths import ALIGNED, DOCUMENTS, POLICY, REWARD
-from tasks.records import write_curves, write_metrics
-from tasks.stage import Stage, run_stage
 
 
 def ppo(stage: Stage) -> None:

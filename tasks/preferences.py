@@ -9,21 +9,21 @@ import torch
 from datasets import load_from_disk
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from jokbo.alignment import raters as raters_
-from jokbo.alignment.preferences import (
+from jokbo.data.prompts import for_policy
+from jokbo.evaluation.intervals import by_unit
+from jokbo.models.sampling import sample
+from jokbo.preferences import raters as raters_
+from jokbo.preferences.comparisons import (
     human_comparisons,
     rated_snippets,
     save_comparisons,
     simulated_comparisons,
 )
-from jokbo.alignment.rollouts import sample
-from jokbo.evaluation.intervals import by_unit
-from jokbo.files import whole_directory
-from jokbo.finetuning.continuation import for_policy
+from jokbo.runtime.files import whole_directory
+from tasks.frame.paths import DOCUMENTS, POLICY, PREFERENCES
+from tasks.frame.records import write_metrics
+from tasks.frame.stage import Stage, run_stage
 from tasks.losses import note, note_prompts
-from tasks.paths import DOCUMENTS, POLICY, PREFERENCES
-from tasks.records import write_metrics
-from tasks.stage import Stage, run_stage
 
 
 def preferences(stage: Stage) -> None:

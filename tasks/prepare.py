@@ -6,15 +6,16 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jokbo.data import preparation, shards
-from jokbo.data.documents import DOCUMENT_SCHEMA
+from jokbo.data import shards
 from jokbo.data.losses import of_preparation
 from jokbo.data.outputs import assemble
-from jokbo.files import read_json, whole_directory
+from jokbo.data.prepare import preparation
+from jokbo.data.prepare.documents import DOCUMENT_SCHEMA
+from jokbo.runtime.files import read_json, whole_directory
 from tasks import losses
-from tasks.paths import DOCUMENTS, FACTS, JUDGE_TEXTS, RAW
-from tasks.records import write_metrics
-from tasks.stage import Stage, run_stage
+from tasks.frame.paths import DOCUMENTS, FACTS, JUDGE_TEXTS, RAW
+from tasks.frame.records import write_metrics
+from tasks.frame.stage import Stage, run_stage
 
 if TYPE_CHECKING:
     from jokbo.params import Prepare

@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from transformers import AutoTokenizer
 
-from jokbo.data.batches import efficiency, packed_batch
-from jokbo.data.packing import TokenCorpus
+from jokbo.data.corpus.batches import efficiency, packed_batch
+from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.evaluation.perplexity import check_length, corpus_perplexity
-from jokbo.systems import gpt
+from jokbo.models import causal as gpt
 from jokbo.training import engine
+from tasks.frame.paths import BASE, TOKENIZER, TOKENS
+from tasks.frame.records import write_curves, write_metrics
+from tasks.frame.stage import Stage, run_stage
 from tasks.losses import note
-from tasks.paths import BASE, TOKENIZER, TOKENS
-from tasks.records import write_curves, write_metrics
-from tasks.stage import Stage, run_stage
 from tasks.training import train
 
 

@@ -8,10 +8,10 @@ from torch import nn
 from transformers import Adafactor
 
 from jokbo import params
-from jokbo.finetuning.search import Classifier, Task, batches
-from jokbo.tracking import Run
+from jokbo.comparison.search import Classifier, Task, batches
+from jokbo.runtime.tracking import Run
 from jokbo.training import engine
-from tasks.stage import Stage
+from tasks.frame.stage import Stage
 
 if TYPE_CHECKING:
     from jokbo.params import Family, FamilyBaselines, Training

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jokbo import ancestry
-from jokbo.evaluation.report.report import Findings, charts, render, tables
-from jokbo.files import remembered
+from jokbo.reporting.report import Findings, charts, render, tables
+from jokbo.runtime import ancestry
+from jokbo.runtime.files import remembered
+from tasks.frame.paths import ALIGNED, DATA_CARD, EVALUATION, FAMILY, METRICS, PLOTS, PROFILES, REPORT
+from tasks.frame.records import write_metrics
+from tasks.frame.stage import Stage, run_stage, timing
 from tasks.pages import publish, read, read_curves, read_json
-from tasks.paths import ALIGNED, DATA_CARD, EVALUATION, FAMILY, METRICS, PLOTS, PROFILES, REPORT
-from tasks.records import write_metrics
-from tasks.stage import Stage, run_stage, timing
 
 REMEDY = "run the stages before the report first (`dvc repro`)"
 WITH_CURVES = ("pretrain", "finetune", "distill", "reward", "ppo")

@@ -10,15 +10,15 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from jokbo.alignment import reward as rewards_
-from jokbo.data.batches import sample_indices
+from jokbo.data.corpus.batches import sample_indices
 from jokbo.evaluation.calibration import error_by_unit, reliability
 from jokbo.evaluation.intervals import by_unit
-from jokbo.finetuning import classifier
+from jokbo.models import heads
 from jokbo.training import engine
+from tasks.frame.paths import POLICY, PREFERENCES, REWARD
+from tasks.frame.records import write_curves, write_metrics
+from tasks.frame.stage import Stage, run_stage
 from tasks.losses import note
-from tasks.paths import POLICY, PREFERENCES, REWARD
-from tasks.records import write_curves, write_metrics
-from tasks.stage import Stage, run_stage
 from tasks.training import train
 
 
@@ -29,7 +29,7 @@ def reward(stage: Stage) -> None:
     policy = AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32)
     network = rewards_.on_policy(policy, seed=params.seed)
     preferred_NS, rejected_NS = _encode(tokenizer, comparisons["train"], params.context)
-    cut = sum(classifier.full(side_NS, tokenizer.eos_token_id) for side_NS in (preferred_NS, rejected_NS))
+    cut = sum(heads.full(side_NS, tokenizer.eos_token_id) for side_NS in (preferred_NS, rejected_NS))
     note(stage, "cut", cut, 2 * len(preferred_NS), "texts fill reward.context: the rest of them is not read")
 
     def batch_at(step: int) -> engine.Batch:
@@ -37,7 +37,7 @@ def reward(stage: Stage) -> None:
             step, params.training.batch, len(preferred_NS), params.seed, str(PREFERENCES)
         )
         rows = torch.from_numpy(indices)
-        both_NS = classifier.trimmed(
+        both_NS = heads.trimmed(
             torch.cat([preferred_NS[rows], rejected_NS[rows]]),
             tokenizer.pad_token_id,
             tokenizer.eos_token_id,
@@ -61,7 +61,7 @@ def _encode(tokenizer: PreTrainedTokenizerBase, rows: Iterable[dict], context: i
     for row in rows:
         sides[0].append(row["prompt"] + row["responses"][row["choice"]])
         sides[1].append(row["prompt"] + row["responses"][1 - row["choice"]])
-    return tuple(classifier.encode(tokenizer, side, context) for side in sides)
+    return tuple(heads.encode(tokenizer, side, context) for side in sides)
 
 
 def _score(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Dataset, context: int) -> dict:
@@ -69,7 +69,7 @@ def _score(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: D
 
     A text is of several comparisons, so what is known of any figure goes by the number of texts.
     """
-    raw = [classifier.outputs(network, side).squeeze(-1) for side in _encode(tokenizer, rows, context)]
+    raw = [heads.outputs(network, side).squeeze(-1) for side in _encode(tokenizer, rows, context)]
     margins = raw[0] - raw[1]
     right = (margins > 0).tolist()
     texts = [tuple(row["prompt"] + response for response in row["responses"]) for row in rows]

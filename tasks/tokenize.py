@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer
 
-from jokbo.data import card, corpora, mixing, packing, shards
+from jokbo.data import shards
+from jokbo.data.corpus import corpora, mixing, packing
+from jokbo.data.corpus.tokenizer import measure
 from jokbo.data.losses import of_tokens
 from jokbo.data.outputs import read_batches, shard_files
-from jokbo.data.tokenizer import measure
-from jokbo.errors import about
-from jokbo.files import read_json, whole_directory, write_text
+from jokbo.reporting import data_card as card
+from jokbo.runtime.errors import about
+from jokbo.runtime.files import read_json, whole_directory, write_text
 from tasks import losses
-from tasks.paths import DATA_CARD, DATA_CARD_PAGE, DOCUMENTS, FACTS, TOKENIZER, TOKENS
-from tasks.records import write_metrics
-from tasks.stage import Stage, run_stage
+from tasks.frame.paths import DATA_CARD, DATA_CARD_PAGE, DOCUMENTS, FACTS, TOKENIZER, TOKENS
+from tasks.frame.records import write_metrics
+from tasks.frame.stage import Stage, run_stage
 
 if TYPE_CHECKING:
     from jokbo import params

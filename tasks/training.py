@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from jokbo.training import engine
-from tasks.stage import Stage
+from tasks.frame.stage import Stage
 
 if TYPE_CHECKING:
     from jokbo.params import Training

@@ -17,14 +17,14 @@ from mlflow import MlflowClient
 from mlflow.entities import Run as Record
 from mlflow.entities import ViewType
 
-from jokbo import tracking
+from jokbo.runtime import tracking
 
 ROOT = Path(__file__).parent.parent
 STANDIN = '''
 import json, os, sys, time
 from pathlib import Path
-from jokbo.errors import InputError
-from tasks.stage import leads, run_stage
+from jokbo.runtime.errors import InputError
+from tasks.frame.stage import leads, run_stage
 
 NAME = sys.argv[1]
 

@@ -18,13 +18,14 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast, set_seed
 
 from jokbo import ui
-from jokbo.data.batches import packed_batch
-from jokbo.data.documents import DOCUMENT_SCHEMA
+from jokbo.data.corpus.batches import packed_batch
+from jokbo.data.corpus.packing import lay_out
+from jokbo.data.corpus.token_corpus import TokenCorpus
+from jokbo.data.corpus.tokenizer import save_tokenizer
 from jokbo.data.outputs import write_shards
-from jokbo.data.packing import TokenCorpus, lay_out
-from jokbo.data.tokenizer import save_tokenizer
+from jokbo.data.prepare.documents import DOCUMENT_SCHEMA
 from tests.conftest import ROOT, Project
-from tests.data.corpora import document, encoded, trained
+from tests.support.corpora import document, encoded, trained
 
 
 def _jokbo(*arguments: str, folder: Path, typed: str = "") -> subprocess.CompletedProcess[str]:

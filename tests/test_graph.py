@@ -13,10 +13,10 @@ from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from flows import graph
-from jokbo import environment
 from jokbo.params import Family, Params, load
-from tasks import paths
-from tests import closure
+from jokbo.runtime import environment
+from tasks.frame import paths
+from tests.support import closure
 
 ROOT = Path(__file__).parent.parent
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
@@ -34,7 +34,7 @@ def imports():
 def test_deps_are_exactly_what_each_stage_imports() -> None:
     text = (ROOT / "dvc.yaml").read_text()
     params = (ROOT / "params.yaml").read_text()
-    assert text == closure.rewritten(text, params), "run `python -m tests.closure`"
+    assert text == closure.rewritten(text, params), "run `python -m tests.support.closure`"
 
 
 @pytest.mark.parametrize("stage", [name for name in STAGES if name != "family"])

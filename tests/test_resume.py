@@ -16,9 +16,10 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 from transformers import AutoModelForCausalLM
 
-from jokbo import params, tracking
+from jokbo import params
 from jokbo.params import Params
-from tests import miniature
+from jokbo.runtime import tracking
+from tests.support import miniature
 
 # stage -> its models, and its trainings: checkpoint folder, steps, the metric logged each step
 STAGES = {

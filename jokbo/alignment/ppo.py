@@ -21,17 +21,17 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from jokbo.alignment import reward as reward_model
-from jokbo.alignment.rollouts import Rollout, answer_distributions, answer_log_probs, chosen, sample
 from jokbo.alignment.value import ValueLoss, answer_states, answer_values, fit_head
-from jokbo.data.batches import sample_indices
-from jokbo.systems.gpt import mean_one
+from jokbo.data.corpus.batches import sample_indices
+from jokbo.models.causal import mean_one
+from jokbo.models.sampling import Rollout, answer_distributions, answer_log_probs, chosen, sample
+from jokbo.runtime.interruption import polled
+from jokbo.runtime.progress import Progress
 from jokbo.training import checkpoints, engine, processes
-from jokbo.training.interruption import polled
-from jokbo.training.progress import Progress
 
 if TYPE_CHECKING:
     from jokbo.params import Compute, Ppo
-    from jokbo.tracking import Run
+    from jokbo.runtime.tracking import Run
 
 
 class PolicyLoss(nn.Module):

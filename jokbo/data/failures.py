@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from jokbo.errors import InputError
+from jokbo.runtime.errors import InputError
 
 Result = TypeVar("Result")
 FAILED = "failed_"  # before a step's name: why a document was left out

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from datasets import Dataset
 
-from jokbo.errors import InputError
+from jokbo.runtime.errors import InputError
 
 
 def texts_from(documents: Dataset, sources: Sequence[str]) -> list[str]:

@@ -18,9 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jokbo.data.progress import progress
-from jokbo.environment import cores
-from jokbo.files import read_json, remembered, write_text, writing
+from jokbo.runtime.files import read_json, remembered, write_text, writing
+from jokbo.runtime.launcher import cores
+from jokbo.runtime.progress import progress
 
 Facts = dict[str, Any]  # what a call found out, as JSON holds it
 Work = Callable[[Any, Path], Facts]  # an item, and the file or folder to write its result at

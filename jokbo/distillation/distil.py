@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from jokbo.systems.gpt import logits_at, some_targets
+from jokbo.models.causal import logits_at, some_targets
 
 if TYPE_CHECKING:
     from jokbo.params import DistillationWeights

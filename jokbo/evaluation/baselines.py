@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from jokbo.errors import InputError
+from jokbo.runtime.errors import InputError
 
 WORDS = r"(?u)\b\w[\w']*\b|[!?]"
 INVERSE_PENALTIES = (0.1, 1.0, 10.0, 100.0, 1000.0)  # C of logistic regression, from the simplest

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jokbo.errors import InputError
 from jokbo.evaluation import intervals
+from jokbo.runtime.errors import InputError
 
 
 class Bin(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.stats import bootstrap, t
 
-from jokbo.errors import InputError
+from jokbo.runtime.errors import InputError
 
 
 class Interval(NamedTuple):

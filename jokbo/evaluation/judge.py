@@ -16,7 +16,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from jokbo.errors import InputError
+from jokbo.runtime.errors import InputError
 
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 SENTENCE_WORDS = 5  # a shorter one tells too little of its review

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from jokbo.errors import InputError
-from jokbo.systems.gpt import document_positions, token_losses
+from jokbo.models.causal import document_positions, token_losses
+from jokbo.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from jokbo.data.packing import TokenCorpus
-    from jokbo.finetuning.continuation import Continuations
+    from jokbo.data.corpus.token_corpus import TokenCorpus
+    from jokbo.data.prompts import Continuations
 
 ROWS = 32  # sequences a forward pass
 

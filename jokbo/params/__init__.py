@@ -13,7 +13,6 @@ from typing import Any, get_args
 
 from pydantic import ValidationError, model_validator
 
-from jokbo.errors import InputError
 from jokbo.params.base import Section
 from jokbo.params.chain import (
     Compute,
@@ -46,6 +45,7 @@ from jokbo.params.data import (
 from jokbo.params.family import Family, FamilyBaselines, FamilyText, Search, Task, check_texts
 from jokbo.params.reading import found_as, read, shown
 from jokbo.params.systems import System
+from jokbo.runtime.errors import InputError
 
 __all__ = [
     "Bounds",

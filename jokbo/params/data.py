@@ -159,7 +159,7 @@ LANGUAGES = """
     lt lv mai mg mhr min mk ml mn mr mrj ms mt mwl my myv mzn nah nap nds ne new nl nn no oc or os pa
     pam pfl pl pms pnb ps pt qu rm ro ru rue sa sah sc scn sco sd sh si sk sl so sq sr su sv sw ta te tg
     th tk tl tr tt tyv ug uk ur uz vec vep vi vls vo wa war wuu xal xmf yi yo yue zh
-"""  # that jokbo.data.language can tell: ISO 639-1, or 639-3 where there is none
+"""  # that jokbo.data.prepare.language can tell: ISO 639-1, or 639-3 where there is none
 TAKEN_FOR = """
     kr ko, jp ja, cn zh, tw zh, gr el, ua uk, cz cs, dk da, se sv, us en, gb en, mx es, il he, iw he, ir fa, nb no,
     eng en, kor ko, jpn ja, zho zh, chi zh, deu de, ger de, fra fr, fre fr, spa es, ita it, por pt, rus ru, ara ar,

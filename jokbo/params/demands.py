@@ -11,13 +11,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jokbo.errors import InputError
+from jokbo.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from jokbo.params import Mix, Params
 
 JUDGED = ("imdb", "rotten_tomatoes")  # tasks.evaluate scores the judge on these
-RATED_TEXTS = 10  # that simulated raters need: jokbo.alignment.raters fits them in five folds
+RATED_TEXTS = 10  # that simulated raters need: jokbo.preferences.raters fits them in five folds
 
 
 @dataclass(frozen=True)

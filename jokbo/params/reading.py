@@ -20,7 +20,7 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
-from jokbo.errors import InputError, printable
+from jokbo.runtime.errors import InputError, printable
 
 BYTES = 1_000_000  # of a file
 VALUES = 100_000  # keys and values of a file, those of an anchor counted at every alias

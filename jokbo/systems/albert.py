@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from transformers import AlbertConfig, AlbertForPreTraining
 
+from jokbo.models.causal import GELU
 from jokbo.systems.bert import halves, pair_rows, windows
 from jokbo.systems.common import Marks, Paper, Size, Text, generator
-from jokbo.systems.gpt import GELU
 from jokbo.systems.masking import masked_loss, mean_of_text, replaced, spans
 
 TITLE, YEAR, OBJECTIVE = "ALBERT", 2020, "masked n-grams, sentence order"

@@ -20,8 +20,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from jokbo.models.heads import Head
 from jokbo.systems.common import Marks, Paper, Size, Text, exact, in_reverse, mean_state
-from jokbo.training.heads import Head
 
 TITLE, YEAR, OBJECTIVE = "RNNsearch", 2014, "second half of a block from the first, by soft attention"
 NATS = "loss"

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertForPreTraining
 
-from jokbo.data.batches import sample_indices
-from jokbo.data.packing import TokenCorpus
+from jokbo.data.corpus.batches import sample_indices
+from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.systems.common import Marks, Paper, Size, Text, generator
 from jokbo.systems.masking import begin_as_sinusoids, masked, masked_loss, mean_of_text
 

@@ -38,10 +38,10 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from jokbo.data.batches import packed_batch
-from jokbo.data.packing import TokenCorpus
-from jokbo.data.tokenizer import taken_literally
-from jokbo.files import read_json
+from jokbo.data.corpus.batches import packed_batch
+from jokbo.data.corpus.token_corpus import TokenCorpus
+from jokbo.data.corpus.tokenizer import taken_literally
+from jokbo.runtime.files import read_json
 
 
 @dataclass(frozen=True)

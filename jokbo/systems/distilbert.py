@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from transformers import BertForPreTraining, DistilBertConfig, DistilBertForMaskedLM
 
-from jokbo.errors import InputError
+from jokbo.runtime.errors import InputError
 from jokbo.systems import roberta
 from jokbo.systems.common import Marks, Paper, Size
 from jokbo.systems.masking import gathered, mean_of_text, weighted_mean

@@ -25,8 +25,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from jokbo.models.heads import Head
 from jokbo.systems.common import Marks, Paper, Size, Text, in_reverse, mean_state
-from jokbo.training.heads import Head
 
 TITLE, YEAR, OBJECTIVE = "ELMo", 2018, "next token and token before, by one LSTM each"
 NATS = "loss"

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, PreTrainedModel
 
-from jokbo.systems import gpt
+from jokbo.models import causal as gpt
 from jokbo.systems.common import Marks, Paper, Size, Text, at
 
 TITLE, YEAR, OBJECTIVE = "GPT", 2018, "next token"

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 from transformers import PreTrainedModel
 
-from jokbo.systems import gpt
+from jokbo.models import causal as gpt
 from jokbo.systems.common import Marks, Paper, Size
 from jokbo.systems.gpt1 import Objective, batch, features
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import torch
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
-from jokbo.systems import gpt
+from jokbo.models import causal as gpt
 from jokbo.systems.common import Marks, Paper, Size
 from jokbo.systems.gpt1 import Objective, batch, features
 

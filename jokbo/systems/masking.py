@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from jokbo.models.causal import mean_one
 from jokbo.systems.common import Marks, Text, mean_state, sinusoids
-from jokbo.systems.gpt import mean_one
 
 AMPLITUDE = 0.1  # of positions at first: above tokens' 0.02, or attention is as good as blind to them
 

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.parametrizations import weight_norm
 
+from jokbo.models.heads import Head
 from jokbo.systems.common import Marks, NextTokenObjective, Paper, Size, at_last, next_token_batch
-from jokbo.training.heads import Head
 
 TITLE, YEAR, OBJECTIVE = "Sentiment neuron", 2017, "next byte"
 NATS = "loss"

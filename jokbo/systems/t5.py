@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, nn
 from transformers import T5Config, T5ForConditionalGeneration
 
+from jokbo.models.causal import mean_one
 from jokbo.systems import noise
 from jokbo.systems.common import Marks, Paper, Size, Text, generator, mean_state
-from jokbo.systems.gpt import mean_one
 from jokbo.systems.transformer import shifted
 
 TITLE, YEAR, OBJECTIVE = "T5", 2020, "hidden spans of 3 from the rest"

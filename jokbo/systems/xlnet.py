@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from jokbo.models.causal import mean_one
 from jokbo.systems.common import Marks, Paper, Size, Text, generator, mean_state
-from jokbo.systems.gpt import mean_one
 from jokbo.systems.masking import weighted_mean
 
 TITLE, YEAR, OBJECTIVE = "XLNet", 2019, "tokens in a random order"

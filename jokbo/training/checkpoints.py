@@ -29,7 +29,7 @@ from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
 from deepspeed.runtime.zero.config import ZeroStageEnum
 from deepspeed.utils.tensor_fragment import fragment_address
 
-from jokbo.errors import InputError
+from jokbo.runtime.errors import InputError
 from jokbo.training import processes
 
 KEEP = 2  # the newest, and the one before it should the newest turn out damaged

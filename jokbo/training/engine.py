@@ -27,16 +27,16 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import PreTrainedModel, get_wsd_schedule
 
-from jokbo.errors import InputError
-from jokbo.files import whole_directory
+from jokbo.runtime.errors import InputError
+from jokbo.runtime.files import whole_directory
+from jokbo.runtime.interruption import Interrupted, Stop, polled
+from jokbo.runtime.progress import Progress
 from jokbo.training import checkpoints, processes
-from jokbo.training.interruption import Interrupted, Stop, polled
 from jokbo.training.optimizers import optimizer_for
-from jokbo.training.progress import Progress
 
 if TYPE_CHECKING:
     from jokbo.params import Compute, Optimizer, Training
-    from jokbo.tracking import Run
+    from jokbo.runtime.tracking import Run
 
 Batch = dict[str, Tensor]
 Schedule = Callable[[torch.optim.Optimizer], LRScheduler]

@@ -14,7 +14,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from jokbo.training.heads import Head
+from jokbo.models.heads import Head
 
 if TYPE_CHECKING:
     from jokbo.params import Optimizer

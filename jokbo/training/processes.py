@@ -12,7 +12,7 @@ import torch.distributed as dist
 from deepspeed.accelerator import get_accelerator
 from torch import Tensor
 
-from jokbo.training import launcher
+from jokbo.runtime import launcher
 
 
 def join() -> None:

@@ -14,12 +14,12 @@ from transformers import PreTrainedModel
 
 from jokbo.alignment import ppo
 from jokbo.alignment import reward as rewards_
-from jokbo.alignment.rollouts import answer_log_probs, sample
-from jokbo.errors import InputError
-from jokbo.systems import gpt
-from jokbo.tracking import Run
+from jokbo.models import causal as gpt
+from jokbo.models.sampling import answer_log_probs, sample
+from jokbo.runtime.errors import InputError
+from jokbo.runtime.tracking import Run
 from jokbo.training import engine, processes
-from tests.networks import END, compute, network, optimizer, tokens
+from tests.support.networks import END, compute, network, optimizer, tokens
 
 PROMPT, ANSWER = 4, 6
 

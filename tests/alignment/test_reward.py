@@ -9,8 +9,8 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from jokbo.alignment import reward
-from jokbo.finetuning import classifier
-from tests.networks import END, PADDING, network, tokens
+from jokbo.models import heads
+from tests.support.networks import END, PADDING, network, tokens
 
 
 def model():
@@ -21,13 +21,13 @@ def test_loss_is_bradley_terrys_and_stays_finite() -> None:
     net = model()
     preferred, rejected = tokens(4, seed=1), tokens(4, seed=2)
     loss, metrics = reward.Compare(net)(preferred, rejected)
-    margin = (classifier.outputs(net, preferred) - classifier.outputs(net, rejected)).squeeze(-1)
+    margin = (heads.outputs(net, preferred) - heads.outputs(net, rejected)).squeeze(-1)
     torch.testing.assert_close(loss, -torch.sigmoid(margin).log().mean())
     assert metrics["accuracy"].item() == (margin > 0).float().mean().item()
     with torch.no_grad():
         net.score.weight.mul_(1e4)  # sigmoid would be 0 here, and its logarithm minus infinity
     loss, _ = reward.Compare(net)(preferred, rejected)
-    margin = (classifier.outputs(net, preferred) - classifier.outputs(net, rejected)).squeeze(-1)
+    margin = (heads.outputs(net, preferred) - heads.outputs(net, rejected)).squeeze(-1)
     torch.testing.assert_close(loss, margin.neg().clamp(min=0).mean(), rtol=1e-3, atol=1.0)
 
 

@@ -6,7 +6,7 @@ import torch
 
 from jokbo.alignment import reward as rewards_
 from jokbo.alignment.value import answer_states, answer_values, fit_head
-from tests.networks import network, tokens
+from tests.support.networks import network, tokens
 
 PROMPT, ANSWER, ROWS = 4, 8, 48
 

@@ -15,7 +15,7 @@ from jokbo.data.outputs import (
     shard_files,
     write_shards,
 )
-from jokbo.files import whole_directory
+from jokbo.runtime.files import whole_directory
 
 
 def test_whole_directory_takes_the_place_of_the_old(tmp_path):

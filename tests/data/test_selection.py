@@ -4,7 +4,7 @@ import pytest
 from datasets import Dataset
 
 from jokbo.data.selection import labelled_from, texts_from
-from jokbo.errors import InputError
+from jokbo.runtime.errors import InputError
 
 DOCUMENTS = Dataset.from_dict(
     {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jokbo.data import shards
-from jokbo.errors import InputError
+from jokbo.runtime.errors import InputError
 
 
 def doubled(fails: str, item: int, path: Path) -> dict[str, int]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from jokbo.distillation import distil
-from tests.networks import network, tokens
+from tests.support.networks import network, tokens
 
 
 @pytest.mark.parametrize(("architecture", "prefix"), [("gpt2", "transformer.h"), ("llama", "model.layers")])

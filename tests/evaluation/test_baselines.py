@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jokbo.errors import InputError
 from jokbo.evaluation import baselines
+from jokbo.runtime.errors import InputError
 
 
 def test_posterior_is_that_of_the_formula():

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jokbo.errors import InputError
 from jokbo.evaluation.calibration import Bin, error_by_unit, reliability
+from jokbo.runtime.errors import InputError
 
 
 def expected_calibration_error(table: list[Bin]) -> float:

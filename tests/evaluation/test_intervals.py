@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jokbo.errors import InputError
 from jokbo.evaluation import intervals
+from jokbo.runtime.errors import InputError
 
 
 def test_interval_is_near_the_normal_one():

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jokbo.errors import InputError
 from jokbo.evaluation import judge
+from jokbo.runtime.errors import InputError
 
 GOOD = [
     "a warm and funny film about love",

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from jokbo.errors import InputError
+from jokbo.data.prompts import Continuations
 from jokbo.evaluation.perplexity import answer_perplexity, check_length, corpus_perplexity
-from jokbo.finetuning.continuation import Continuations
-from tests.networks import END, PADDING, network, tokens
+from jokbo.runtime.errors import InputError
+from tests.support.networks import END, PADDING, network, tokens
 
 PROMPT = 4
 

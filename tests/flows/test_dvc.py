@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks import lockfile
+from tasks.frame import lockfile
 from tests.conftest import Project
 
 # DVC, or our way into it, killed when half of dvc.lock is written

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from flows import family
-from tests import members
 from tests.conftest import Project, until
 from tests.flows.conftest import alive
+from tests.support import members
 
 FLOW = "flows.family"
 MEMBERS = ("bert", "elmo", "distilbert")

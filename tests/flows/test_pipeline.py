@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jokbo.training import interruption
+from jokbo.runtime import interruption
 from tests.conftest import Project, until
 from tests.flows.conftest import alive
 

@@ -12,8 +12,8 @@ from ruamel.yaml import YAML
 
 from flows import profile
 from flows.flow import Busy, alone
-from jokbo.errors import InputError
-from tests import miniature
+from jokbo.runtime.errors import InputError
+from tests.support import miniature
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Scheduled
 
 from flows.schedule import local_timezone, next_time
-from jokbo.errors import InputError
+from jokbo.runtime.errors import InputError
 from tests.conftest import Project, until
 
 FLOW = "flows.pipeline"

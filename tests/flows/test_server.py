@@ -13,7 +13,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
 
 from flows.server import NoServer, check, shown_address
-from jokbo.errors import InputError
+from jokbo.runtime.errors import InputError
 from tests.conftest import Project, until
 
 FLOW = "flows.pipeline"

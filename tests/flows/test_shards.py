@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from flows.shards import task_runner
-from jokbo.errors import InputError
-from tests import miniature
+from jokbo.runtime.errors import InputError
+from tests.support import miniature
 
 pytest.importorskip("prefect_dask")
 OUTS = ("data/documents", "data/judge", "data/tokenizer", "data/tokens", "reports")

@@ -155,7 +155,7 @@ def test_what_a_killed_supervisor_leaves_is_ended_by_whoever_follows(when: str) 
 FLOW = """
 import os, sys
 from flows.supervise import follow
-stage = "import os, time; from jokbo.training.interruption import hold_lifeline; hold_lifeline();"
+stage = "import os, time; from jokbo.runtime.interruption import hold_lifeline; hold_lifeline();"
 stage += "print(os.getpid(), os.getppid(), flush=True); time.sleep(3600)"
 follow([sys.executable, "-c", sys.argv[1] or stage], os.environ, lambda text: print(text, flush=True), bool)
 """

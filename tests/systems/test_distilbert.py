@@ -12,12 +12,13 @@ import torch
 from torch import nn
 from transformers import AutoModelForMaskedLM, BertForPreTraining, DistilBertForMaskedLM
 
-from jokbo.data.packing import TokenCorpus
+from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.distillation.distil import Distil
-from jokbo.errors import InputError
-from jokbo.systems import bert, distilbert, gpt, roberta
+from jokbo.models import causal as gpt
+from jokbo.runtime.errors import InputError
+from jokbo.systems import bert, distilbert, roberta
 from jokbo.systems.common import Text, save
-from tests import networks
+from tests.support import networks
 from tests.systems.running_text import (
     MARKS,
     ORDINARY,

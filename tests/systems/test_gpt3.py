@@ -8,7 +8,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from jokbo.systems import gpt, gpt2, gpt3
+from jokbo.models import causal as gpt
+from jokbo.systems import gpt2, gpt3
 from tests.systems.running_text import MARKS, SIZE, random_rows, sharpened
 
 BAND = SIZE.context // 8

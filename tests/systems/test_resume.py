@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from jokbo.tracking import Run
+from jokbo.runtime.interruption import Interrupted
+from jokbo.runtime.tracking import Run
 from jokbo.training import engine
-from jokbo.training.interruption import Interrupted
 from tasks.recipe import adafactor
-from tests.networks import compute, training
+from tests.support.networks import compute, training
 from tests.systems import all_systems
 from tests.systems.all_systems import MARKS, NAMES, module_of, size_of
 from tests.systems.running_text import SIZE

@@ -11,7 +11,7 @@ from torch import nn
 
 from jokbo.systems import sentiment_neuron
 from jokbo.systems.sentiment_neuron import best_unit
-from tests.data.corpora import trained
+from tests.support.corpora import trained
 from tests.systems.encoder_decoders import learn
 from tests.systems.running_text import (
     MARKS,

@@ -13,7 +13,7 @@ from transformers import AutoModelForMaskedLM
 
 from jokbo.systems import xlm
 from jokbo.systems.common import Text, encoded
-from tests.data.corpora import trained as tokenizer_of
+from tests.support.corpora import trained as tokenizer_of
 from tests.systems.running_text import (
     MARKS,
     ORDINARY,

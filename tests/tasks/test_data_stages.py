@@ -13,11 +13,21 @@ from datasets import load_from_disk
 from pydantic import ValidationError
 from transformers import AutoTokenizer
 
-from jokbo import params, tracking
-from jokbo.data.packing import TokenCorpus
-from jokbo.errors import InputError
+from jokbo import params
+from jokbo.data.corpus.token_corpus import TokenCorpus
+from jokbo.runtime import tracking
+from jokbo.runtime.errors import InputError
 from tasks.fetch import fetch
-from tasks.paths import DATA_CARD, DATA_CARD_PAGE, DOCUMENTS, JUDGE_TEXTS, METRICS, RAW, TOKENIZER, TOKENS
+from tasks.frame.paths import (
+    DATA_CARD,
+    DATA_CARD_PAGE,
+    DOCUMENTS,
+    JUDGE_TEXTS,
+    METRICS,
+    RAW,
+    TOKENIZER,
+    TOKENS,
+)
 from tasks.prepare import prepare
 from tasks.tokenize import tokenize
 

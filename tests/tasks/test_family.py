@@ -22,16 +22,15 @@ from datasets import Dataset, DatasetDict
 from ruamel.yaml import YAML
 
 from jokbo import params
-from jokbo.data import packing
-from jokbo.data.tokenizer import save_tokenizer
+from jokbo.comparison import budget
+from jokbo.data.corpus import packing
+from jokbo.data.corpus.tokenizer import save_tokenizer
+from jokbo.runtime.tracking import Run
 from jokbo.systems import transformer
-from jokbo.tracking import Run
-from jokbo.training import budget
 from tasks.family import opened, pretrain, schedule_of
-from tasks.paths import FACTS, FAMILY_DATA, FAMILY_MODELS, METRICS, PLOTS, TASKS
-from tasks.stage import Stage
-from tests import miniature
-from tests.data import corpora
+from tasks.frame.paths import FACTS, FAMILY_DATA, FAMILY_MODELS, METRICS, PLOTS, TASKS
+from tasks.frame.stage import Stage
+from tests.support import corpora, miniature
 
 STEPS, BATCH, CONTEXT = 12, 8, 32
 REVISIONS = [1, 2, 4, 8]

@@ -12,11 +12,12 @@ import torch
 from datasets import Dataset, DatasetDict
 from tokenizers import Tokenizer
 
-from jokbo import params, tracking
-from jokbo.data.tokenizer import save_tokenizer, train_tokenizer
+from jokbo import params
+from jokbo.data.corpus.tokenizer import save_tokenizer, train_tokenizer
+from jokbo.runtime import tracking
 from tasks.family_baselines import family_baselines
-from tasks.paths import FAMILY_DATA, LEXICON, METRICS, TASKS
-from tests.miniature import BAD, GOOD, THINGS
+from tasks.frame.paths import FAMILY_DATA, LEXICON, METRICS, TASKS
+from tests.support.miniature import BAD, GOOD, THINGS
 
 SETTINGS = params.load(Path(__file__).parents[2] / "params.yaml")
 SMALL = {

@@ -9,17 +9,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from jokbo.data.tokenizer import save_tokenizer, train_tokenizer
-from jokbo.errors import InputError
+from jokbo.data.corpus.tokenizer import save_tokenizer, train_tokenizer
 from jokbo.params import Tokenizer
+from jokbo.runtime.errors import InputError
+from jokbo.runtime.tracking import Run, open_run
 from jokbo.systems import bahdanau
 from jokbo.systems.common import Marks, Size, save
-from jokbo.tracking import Run, open_run
-from tasks import family_table, paths
-from tasks.records import write_curves, write_metrics
-from tasks.stage import Stage
-from tests.evaluation.family import made_up
-from tests.evaluation.family.test_claims import verdict_of
+from tasks import family_table
+from tasks.frame import paths
+from tasks.frame.records import write_curves, write_metrics
+from tasks.frame.stage import Stage
+from tests.comparison import made_up
+from tests.comparison.test_claims import verdict_of
 
 RUN = ("bert", "electra", "roberta", "transformer", "transformer_pre")
 SENTENCE = "the film was slow , and nobody in it seems to know why . "

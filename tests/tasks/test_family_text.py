@@ -14,13 +14,14 @@ import pytest
 from datasets import load_from_disk
 from transformers import AutoTokenizer
 
-from jokbo import params, tracking
-from jokbo.data.documents import DOCUMENT_SCHEMA
+from jokbo import params
+from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.data.outputs import write_shards
-from jokbo.data.packing import TokenCorpus
-from jokbo.errors import InputError
+from jokbo.data.prepare.documents import DOCUMENT_SCHEMA
+from jokbo.runtime import tracking
+from jokbo.runtime.errors import InputError
 from tasks.family_text import family_text
-from tasks.paths import DOCUMENTS, FACTS, FAMILY_DATA, LEXICON, METRICS, TASKS, TRANSLATIONS
+from tasks.frame.paths import DOCUMENTS, FACTS, FAMILY_DATA, LEXICON, METRICS, TASKS, TRANSLATIONS
 
 SETTINGS = params.load(Path(__file__).parents[2] / "params.yaml")
 SPLITS = {"train": 60, "prompts": 12, "validation": 12, "test": 12}

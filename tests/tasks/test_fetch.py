@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from tests import miniature
+from tests.support import miniature
 
 PASSWORD, SIGNATURE = "p4ssw0rd-in-clear", "s1gnature-in-clear"
 OF_THE_USER = {"params.yaml", "dvc.lock"}  # DVC's lock repeats the parameters as they are

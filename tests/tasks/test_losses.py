@@ -9,7 +9,7 @@ import pytest
 
 from jokbo.data.losses import of_preparation, of_tokens
 from tasks.fetch import fetch
-from tasks.paths import DATA_CARD, DATA_CARD_PAGE
+from tasks.frame.paths import DATA_CARD, DATA_CARD_PAGE
 from tasks.prepare import prepare
 from tasks.tokenize import tokenize
 from tests.tasks.test_data_stages import MINE, SETTINGS, SHARES, stage

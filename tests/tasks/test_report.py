@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from jokbo.errors import InputError
-from jokbo.evaluation.report.report import render
-from jokbo.tracking import Run, open_run
-from tasks import paths, report
-from tasks.records import write_curves
-from tasks.stage import Stage
-from tests.evaluation.family.made_up import comparison
-from tests.evaluation.findings import findings
+from jokbo.reporting.report import render
+from jokbo.runtime.errors import InputError
+from jokbo.runtime.tracking import Run, open_run
+from tasks import report
+from tasks.frame import paths
+from tasks.frame.records import write_curves
+from tasks.frame.stage import Stage
+from tests.comparison.made_up import comparison
+from tests.reporting.findings import findings
 
 
 def stage(run: Run, name: str = "report") -> Stage:

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from jokbo.errors import InputError
-from jokbo.systems import gpt
+from jokbo.models import causal as gpt
+from jokbo.runtime.errors import InputError
+from jokbo.runtime.interruption import Interrupted
 from jokbo.training import checkpoints, engine, processes
-from jokbo.training.interruption import Interrupted
-from tests.networks import compute, network, optimizer
+from tests.support.networks import compute, network, optimizer
 from tests.training import test_engine
 from tests.training.ranks import in_two_ranks
 
@@ -91,7 +91,7 @@ def test_of_a_damaged_one_the_one_before_is_used_and_it_is_said(
 FULL = """
 import resource, signal, sys
 from pathlib import Path
-from jokbo.errors import InputError
+from jokbo.runtime.errors import InputError
 from jokbo.training import checkpoints
 from tests.training.test_checkpoints import start
 folder, limit = Path(sys.argv[1]), int(sys.argv[2])

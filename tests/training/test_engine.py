@@ -15,12 +15,12 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
-from jokbo.errors import InputError
-from jokbo.systems import gpt
-from jokbo.tracking import Run
+from jokbo.models import causal as gpt
+from jokbo.runtime.errors import InputError
+from jokbo.runtime.interruption import Interrupted
+from jokbo.runtime.tracking import Run
 from jokbo.training import engine
-from jokbo.training.interruption import Interrupted
-from tests.networks import compute, network, optimizer, tokens, training
+from tests.support.networks import compute, network, optimizer, tokens, training
 from tests.training.ranks import in_two_ranks
 
 STEPS = 8

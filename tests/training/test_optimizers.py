@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from jokbo.finetuning.search import Classifier
-from jokbo.systems import gpt
-from jokbo.tracking import Run
+from jokbo.comparison.search import Classifier
+from jokbo.models import causal as gpt
+from jokbo.runtime.tracking import Run
 from jokbo.training import engine
 from jokbo.training.optimizers import optimizer_for
-from tests.networks import compute, network, optimizer, training
+from tests.support.networks import compute, network, optimizer, training
 from tests.systems import all_systems
 
 # of each system the weights of more than one axis that are AdamW's, and why; the others are Muon's

@@ -15,8 +15,9 @@ from jokbo.alignment import ppo
 from jokbo.alignment import reward as rewards_
 from jokbo.distillation.distil import Distil
 from jokbo.finetuning import classifier
-from jokbo.systems import gpt
-from tests.networks import END, PADDING, network, tokens
+from jokbo.models import causal as gpt
+from jokbo.models import heads
+from tests.support.networks import END, PADDING, network, tokens
 from tests.systems import all_systems
 from tests.systems.all_systems import MARKS, NAMES, module_of, size_of
 from tests.systems.running_text import SIZE
@@ -88,7 +89,7 @@ OBJECTIVES: dict[str, Callable[[], tuple[nn.Module, dict[str, Tensor]]]] = {
     ),
     "policy": lambda: (gpt.NextTokenWhere(network()), continuations()),
     "classifier": lambda: (
-        classifier.Classify(classifier.on_trunk(network(), labels=2, seed=0), 0.5),
+        classifier.Classify(heads.on_trunk(network(), labels=2, seed=0), 0.5),
         labelled(),
     ),
     "distill": lambda: (

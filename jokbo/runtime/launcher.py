@@ -1,0 +1,187 @@
+"""The ranks of a training: starts them as processes of this machine, and tells a process which of them it is.
+
+torchrun's ranks find each other through a server that listens on every interface, asks for no password and unpickles
+what it is sent. These meet in a file that only their user can open, and talk over the loopback interface.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+from jokbo.runtime.errors import InputError
+from jokbo.runtime.interruption import polled
+
+MEETING = "JOKBO_MEETING"  # set in each of several ranks alone: the file in which they meet, or OUTSIDE
+OUTSIDE = "env://"  # whoever started the ranks says in torch's variables where they meet
+VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+LOOK_SECONDS = 0.1
+GRACE_SECONDS = 30.0  # for the other ranks to end too, once one has
+
+
+def meeting() -> str | None:
+    """Where this rank meets the others: a file, or OUTSIDE; None where this process is not one of several."""
+    return os.environ.get(MEETING)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def rank() -> int:
+    return int(os.environ["RANK"]) if meeting() else 0
+
+
+def world() -> int:
+    return int(os.environ["WORLD_SIZE"]) if meeting() else 1
+
+
+def begun_elsewhere() -> bool:
+    """Whether another process begins and ends this one's work: its launcher, or, started from outside, rank 0."""
+    return meeting() not in (None, OUTSIDE) or rank() > 0
+
+
+def take_place(kind: str, processes: int, *, trains: bool) -> bool:
+    """Has this process be the rank that `kind` of launcher made it. Returns whether there is work for it.
+
+    What RANK says counts in a rank that `launch` started and, where `kind` is "external", in a training. Any other
+    work is done by rank 0, alone. Raises InputError if a training lacks what an outside launcher must say.
+    """
+    if meeting():
+        threading.Thread(target=_die_with_launcher, daemon=True).start()
+        return True
+    if kind != "external" or not (trains or "RANK" in os.environ):
+        return True
+    _check_outside(processes)
+    if trains:
+        os.environ[MEETING] = OUTSIDE
+    return trains or os.environ["RANK"] == "0"
+
+
+def _check_outside(processes: int) -> None:
+    missing = [name for name in VARIABLES if not os.environ.get(name)]
+    if missing:
+        raise InputError(
+            f"compute.launcher is external, but {' and '.join(missing)} are not in the environment: start every rank "
+            "with them (torchrun does), or set compute.launcher to own"
+        )
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
+        if not os.environ[name].isdecimal():
+            raise InputError(f"{name} in the environment is {os.environ[name]!r}: it must be a whole number")
+    if int(os.environ["WORLD_SIZE"]) != processes:
+        raise InputError(
+            f"compute.processes is {processes}, but WORLD_SIZE in the environment is {os.environ['WORLD_SIZE']}: make "
+            "them equal"
+        )
+    if int(os.environ["RANK"]) >= processes:
+        raise InputError(
+            f"RANK in the environment is {os.environ['RANK']}: it must be below WORLD_SIZE, {processes}"
+        )
+
+
+def _die_with_launcher() -> None:
+    """A launcher that was killed cannot stop its ranks; standard input ends with it."""
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def launch(command: Sequence[str], ranks: int) -> int:
+    """Runs the command as so many ranks until all have ended. Returns 0, or the status of the first that failed.
+
+    A stop signal is handed on to each, so that they save. Rank 0 is heard as it speaks; another only if it was the
+    first to fail, and not of what rank 0 failed of as well.
+    """
+    with tempfile.TemporaryDirectory(prefix="jokbo-") as folder, polled() as stop:
+        started: list[subprocess.Popen[bytes]] = []
+        logs = [Path(folder) / f"rank-{rank}.log" for rank in range(ranks)]
+        try:
+            for rank in range(ranks):
+                started.append(_start(command, rank, ranks, Path(folder), logs[rank]))
+            told = False
+            while not any(statuses := _statuses(started)):
+                if None not in statuses:
+                    return 0
+                if stop.requested and not told:
+                    told = True
+                    _terminate(started)
+                time.sleep(LOOK_SECONDS)
+            first = min(filter(None, statuses), key=_weight)
+            culprit = statuses.index(first)
+            _wait(started)
+            if not told:
+                _terminate(started)
+                _wait(started)
+        finally:
+            for process in started:
+                process.kill()
+                process.wait()
+        if culprit and (first < 0 or started[0].returncode != first):
+            print(logs[culprit].read_text(errors="replace"), end="", file=sys.stderr, flush=True)
+        if first < 0 and not told:
+            name = signal.Signals(-first).name
+            memory = ": is there memory enough?" if name == "SIGKILL" else ""
+            print(f"jokbo: rank {culprit} was killed by {name}{memory}", file=sys.stderr, flush=True)
+        return first if first > 0 else 128 - first
+
+
+def _start(command: Sequence[str], rank: int, ranks: int, folder: Path, log: Path) -> subprocess.Popen[bytes]:
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, MEETING: folder / "meeting"}
+    threads = {"OMP_NUM_THREADS": str(max(1, cores() // ranks))}
+    with open(log, "wb") as file:
+        return subprocess.Popen(
+            command,
+            env={**threads, **os.environ, **{name: str(value) for name, value in place.items()}},
+            stdin=subprocess.PIPE,  # its other end closes when this process ends, however it ends
+            stdout=file if rank else None,
+            stderr=subprocess.STDOUT if rank else None,
+            start_new_session=True,  # Ctrl-C reaches the launcher alone, which hands it on once
+        )
+
+
+def _statuses(started: list[subprocess.Popen[bytes]]) -> list[int | None]:
+    return [process.poll() for process in started]
+
+
+def _weight(status: int) -> int:
+    """Which of several that ended at once is the cause: bad input before a kill, and that before what it led to."""
+    return 0 if status == 2 else 1 if status < 0 else 2
+
+
+def _terminate(started: list[subprocess.Popen[bytes]]) -> None:
+    for process in started:
+        if process.poll() is None:
+            process.terminate()
+
+
+def _wait(started: list[subprocess.Popen[bytes]]) -> None:
+    deadline = time.monotonic() + GRACE_SECONDS
+    while None in _statuses(started) and time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
+
+
+def stay_on_this_machine() -> None:
+    """Has the ranks of one machine talk over its loopback interface, whatever the environment asks for, and a process
+    alone forget what a launcher of something else left there. Ranks from outside know their network themselves."""
+    if meeting() == OUTSIDE:
+        return
+    loopback = next(
+        name
+        for name, addresses in psutil.net_if_addrs().items()
+        if any(each.address == "127.0.0.1" for each in addresses)
+    )
+    os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = loopback
+    if not meeting():
+        for name in (*VARIABLES, "OMPI_COMM_WORLD_LOCAL_RANK"):
+            os.environ.pop(name, None)
+        os.environ["LOCAL_RANK"] = "0"  # DeepSpeed reads it

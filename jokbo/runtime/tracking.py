@@ -1,0 +1,142 @@
+"""MLflow: what a stage says about itself. A resumed stage reopens its run; statuses tell the truth.
+
+No training dies of its tracker: what MLflow does not take is kept, said in one line, and sent later
+(jokbo/runtime/outbox.py).
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jokbo.runtime import environment
+from jokbo.runtime.files import refusal
+from jokbo.runtime.mlflow_runs import KEY, SUPERSEDED, find_run
+from jokbo.runtime.mlflow_store import EXPERIMENT, local_store, say
+from jokbo.runtime.outbox import Outbox
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["EXPERIMENT", "KEY", "SUPERSEDED", "Run", "find_run", "flat", "local_store", "open_run"]
+FLUSH_SECONDS = 10.0  # a flush takes a tenth of a second
+STATE = Path(".jokbo")
+
+
+class Run:
+    """What a stage says about itself while it runs. Without an outbox (ranks above 0) it says nothing."""
+
+    def __init__(self, outbox: Outbox | None = None) -> None:
+        self._outbox = outbox
+        self._buffer: list[list[Any]] = []
+        self._flushed = time.monotonic()
+
+    @property
+    def id(self) -> str | None:
+        """The run's id in MLflow; until that was reached, a number of ours, which it then has as a tag."""
+        return self._outbox.id if self._outbox else None
+
+    def log(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log numbers, buffered for some seconds. What the run has at this step already is left out: a
+        stage that resumes repeats the steps after its last checkpoint."""
+        if self._outbox is None:
+            return
+        now = int(time.time() * 1000)
+        self._buffer += [[name, float(value), now, step or 0] for name, value in metrics.items()]
+        if time.monotonic() - self._flushed >= FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what is buffered. Call it before a checkpoint: a resume repeats nothing from before it."""
+        if self._outbox is not None and self._buffer:
+            self._outbox.put({"metrics": self._buffer})
+            self._buffer = []
+        self._flushed = time.monotonic()
+
+    def tag(self, name: str, value: str) -> None:
+        """Set a tag of the run."""
+        if self._outbox is not None:
+            self._outbox.put({"tags": {name: value}})
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        """Keep a copy of a file or of a folder in the run, under `folder` of its artifacts."""
+        if self._outbox is not None:
+            self._outbox.put({"artifact": str(path), "folder": folder})
+
+    def figure(self, figure: Figure, name: str) -> None:
+        """Keep a matplotlib figure as the artifact `name` (curves.png, curves.svg)."""
+        self._made(name, figure.savefig)
+
+    def text(self, text: str, name: str) -> None:
+        """Keep a text as the artifact `name` (samples.txt)."""
+        self._made(name, lambda path: path.write_text(text, "utf-8"))
+
+    def table(self, rows: list[dict[str, Any]], name: str) -> None:
+        """Keep rows as the artifact `name` (a .json that `mlflow ui` shows as a table)."""
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        data = [[row.get(column) for column in columns] for row in rows]
+        self.text(json.dumps({"columns": columns, "data": data}, indent=2), name)
+
+    def _made(self, name: str, write: Callable[[Path], Any]) -> None:
+        if self._outbox is None:
+            return
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder, Path(name).name)
+                write(path)
+                self.artifact(path, str(Path(name).parent) if "/" in name else None)
+        except OSError as error:  # no training ends of what MLflow would show
+            say(f"{name} is not in MLflow: {refusal(error) or error}")
+
+
+@contextmanager
+def open_run(
+    name: str,
+    key: str,
+    *,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str],
+    tracking_uri: str,
+    resumed: bool = False,
+    state: Path = STATE,
+    made_in: Sequence[Mapping[str, Any]] | None = None,
+) -> Iterator[Run]:
+    """The run of identity `key`, and of this person, host and folder: reopened if there is one, else a new one
+    with `params` (flattened: a.b.c) and the environments that it is `made_in`, this process's last (by default: alone).
+
+    A finished run is continued only by a stage that `resumed`; beside one that starts afresh it is superseded: each
+    identity, person, host and folder has one live run. The run ends FINISHED; KILLED if told to stop; FAILED if
+    the body raised. `state` is the project's .jokbo.
+    """
+    made_in = made_in or [environment.collect()]
+    outbox = Outbox(tracking_uri, state, name, key, resumed)
+    outbox.put(
+        {"params": {param: str(value) for param, value in flat(params).items()}},
+        {"tags": {**tags, **environment.tags(made_in[-1])}},
+    )
+    run = Run(outbox)
+    try:
+        run.text(environment.text(list(made_in)), "environment.json")
+        yield run
+        status = "FINISHED"
+    except BaseException as error:  # Interrupted, KeyboardInterrupt, Prefect's signals
+        status = "FAILED" if isinstance(error, Exception | SystemExit) else "KILLED"
+        raise
+    finally:
+        run.flush()
+        outbox.put({"status": status, "end": int(time.time() * 1000)})
+        outbox.close()
+
+
+def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one: {"a": {"b": 1}} -> {"a.b": 1}."""
+    pairs: dict[str, Any] = {}
+    for name, value in params.items():
+        nested = isinstance(value, Mapping) and value
+        pairs |= flat(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
+    return pairs

@@ -1,0 +1,259 @@
+"""What every stage does around its own work: check parameters, know its identity, track, resume, stop.
+
+`python -m tasks.NAME` runs a stage by hand with the identity that DVC gives it, so both share checkpoints.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jokbo import params
+from jokbo.runtime import ancestry, environment, launcher, tracking
+from jokbo.runtime.errors import InputError
+from jokbo.runtime.files import refusal, remembered, write_text, writing
+from jokbo.runtime.interruption import SIGNALS, Interrupted, hold_lifeline, raising
+from tasks.frame import asked
+from tasks.frame.identity import Identity, check_loaded, check_unchanged, committed, identify
+from tasks.frame.lockfile import LOCK
+from tasks.frame.paths import FAMILY, PROFILES, STATE
+
+if TYPE_CHECKING:
+    from jokbo.params import Compute
+
+INTERRUPTED = 143  # the exit status a shell gives a process that SIGTERM ended
+# what runs themselves leave where git sees it, as git names what it is not to look at
+WRITTEN = [f":(top,exclude,glob)**/{path}" for path in (LOCK, FAMILY / "table.json", PROFILES / "*.json")]
+PARENT_RUN, FLOW_RUN = "JOKBO_PARENT_RUN", "JOKBO_FLOW_RUN"  # set by a flow: its MLflow run, its Prefect run
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    params: Any  # its section of params.yaml, if there is one
+    compute: Compute
+    key: str  # DVC's identity of what is about to run
+    run: tracking.Run  # says nothing on ranks above 0
+    checkpoints: Path  # of this identity alone; made by whoever saves the first one
+
+
+def run_stage(
+    name: str, body: Callable[[Stage], None], *, parallel: bool = False, section: str | None = None
+) -> None:
+    """Run `body` as stage `name` and exit: 0; 2 with one line for bad input; 143 when told to stop.
+
+    It is given the section of params.yaml of its name (family for family@bert), or `section`, or none.
+    A `parallel` stage runs as compute.processes ranks, each of which calls this function again; the first
+    process is then their launcher, unless compute.launcher says that they are started from outside.
+    """
+    hold_lifeline()
+    try:
+        with raising():
+            settings = params.load()
+            own = getattr(settings, section or name.partition("@")[0], None)
+            compute = settings.compute
+            if not launcher.take_place(compute.launcher, compute.processes, trains=parallel):
+                print(f"jokbo: {name}: rank 0 alone does this stage", file=sys.stderr)
+            elif launcher.begun_elsewhere():
+                _work(name, body, own, settings.compute)
+            else:
+                asked.check_before(name, settings)
+                _begin(name, body, own, settings.compute, parallel)
+    except InputError as error:
+        print(f"jokbo: {error}", file=sys.stderr)
+        sys.exit(2)
+    except Exception as error:
+        if (line := refusal(error)) is None:
+            raise
+        print(f"jokbo: {line}", file=sys.stderr)
+        sys.exit(2)
+    except Interrupted as error:
+        for number in SIGNALS:
+            signal.signal(
+                number, signal.SIG_IGN
+            )  # the same stop may come twice, and would change how this one ends
+        print(f"jokbo: {name} stopped: {error}", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def leads() -> bool:
+    """Whether this process speaks for its stage: of several ranks, the first."""
+    return launcher.rank() == 0
+
+
+def state() -> Path:
+    """Checkpoints and the local store: the project's, also in the copy that `dvc exp run --temp` works in."""
+    return Path(os.path.relpath(os.environ.get("DVC_ROOT", "."))) / STATE
+
+
+def timing(name: str) -> Path:
+    """The record of the last run of a stage that came to its end: key, seconds, MLflow run."""
+    return state() / "timings" / f"{name}.json"
+
+
+def _begin(name: str, body: Callable[[Stage], None], own: Any, compute: Compute, parallel: bool) -> None:
+    with _alone(name, STATE / "locks" / name), ExitStack() as stack:
+        identity = identify(name)
+        check_loaded(identity)
+        # a copy that `dvc exp run --temp` works in shares checkpoints with the project
+        stack.enter_context(_alone(name, _checkpoints_lock(name, identity.key)))
+        _sweep(name, identity)
+        if parallel and compute.processes > 1 and not launcher.meeting():
+            _launch(compute.processes)
+        else:
+            _work(name, body, own, compute, identity)
+
+
+def _work(
+    name: str,
+    body: Callable[[Stage], None],
+    own: Any,
+    compute: Compute,
+    identity: Identity | None = None,
+) -> None:
+    if identity is None:  # of a rank
+        identity = identify(name)
+        check_loaded(identity)
+    checkpoints = checkpoint_folder(name, identity.key)
+
+    def stage(run: tracking.Run) -> Stage:
+        return Stage(name, own, compute, identity.key, run, checkpoints)
+
+    if not leads():
+        body(stage(tracking.Run()))
+        return
+    resumed = checkpoints.exists()
+    made_in = environment.worked(
+        state(),
+        name,
+        identity.key,
+        environment.collect(ranks=launcher.world(), zero_stage=compute.zero_stage, compiled=compute.compile),
+        resumed=resumed,
+    )
+    with tracking.open_run(
+        name,
+        identity.key,
+        params=identity.params,
+        tags=_tags(name, identity),
+        tracking_uri=tracking.local_store(state()),
+        resumed=resumed,
+        state=state(),
+        made_in=made_in,
+    ) as run:
+        start = time.monotonic()
+        body(stage(run))
+        check_unchanged(name, identity)
+        for model in map(Path, identity.models):
+            weights = ancestry.write(
+                model, stage=name, key=identity.key, params=identity.params, deps=identity.deps
+            )
+            environment.write(model, weights, made_in)
+            run.tag(f"out.{model}", weights)
+        seconds = time.monotonic() - start
+        run.log({"seconds": seconds})
+    record = {"key": identity.key, "run": run.id, "seconds": round(seconds, 3)}
+    write_text(timing(name), json.dumps(record) + "\n")
+
+
+def _launch(processes: int) -> None:
+    """Run this very module as `processes` ranks on this machine, and end as they end."""
+    module = sys.modules["__main__"].__spec__.name
+    status = launcher.launch([sys.executable, "-m", module, *sys.argv[1:]], processes)
+    if status:
+        sys.exit(status)
+
+
+@contextmanager
+def _alone(name: str, lock: Path) -> Iterator[None]:
+    """Hold a lock of the stage: a second run of it in this folder waits, and says so."""
+    with writing(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.touch()
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(
+                f"jokbo: {name} is already running in this folder: waiting for it",
+                file=sys.stderr,
+                flush=True,
+            )
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def checkpoint_folder(name: str, key: str) -> Path:
+    return state() / "checkpoints" / name / key
+
+
+def _checkpoints_lock(name: str, key: str) -> Path:
+    return state() / "locks" / f"{name}-{key[:16]}"
+
+
+def _remove_checkpoints(name: str, key: str) -> None:
+    """Remove those of an identity, unless somebody trains it now, as in a copy of `dvc exp run --temp`."""
+    folder, lock = checkpoint_folder(name, key), _checkpoints_lock(name, key)
+    if not folder.exists():
+        return
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a") as file, suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(name: str, identity: Identity) -> None:
+    """Remove checkpoints that nothing will resume: those of other stages whose outputs DVC has committed, and
+    this one's own if it ended and was committed before, for then it is being run anew, not resumed."""
+    done = committed()
+    for other, entry in done.items():
+        if other != name and all(Path(out).exists() for out in entry.outs):
+            _remove_checkpoints(other, entry.key)
+    ended = remembered(timing(name)) or {}
+    if ended.get("key") == identity.key and name in done and done[name].key == identity.key:
+        shutil.rmtree(checkpoint_folder(name, identity.key), ignore_errors=True)
+    timing(name).unlink(missing_ok=True)
+
+
+def _tags(name: str, identity: Identity) -> dict[str, str]:
+    tags = {"stage": name, **_version()}
+    tags |= {f"dep.{path}": hash for path, hash in identity.deps.items()}
+    if PARENT_RUN in os.environ:
+        tags["mlflow.parentRunId"] = os.environ[PARENT_RUN]
+    if FLOW_RUN in os.environ:
+        tags["flow.run"] = os.environ[FLOW_RUN]
+    return tags
+
+
+def _version() -> dict[str, str]:
+    """The commit, and whether anything differs from it; or that they are unknown, and why."""
+    try:
+        if not _git("ls-files", "--", "dvc.yaml"):
+            raise LookupError("this project is in no commit")
+        return {
+            "git.commit": _git("rev-parse", "HEAD"),
+            "git.dirty": str(bool(_git("status", "-s", "--", ":/", *WRITTEN))),
+        }
+    except LookupError as error:
+        return {"git.commit": f"unknown ({error})", "git.dirty": "unknown"}
+
+
+def _git(*arguments: str) -> str:
+    """What git says. LookupError, with the first line of why, if it can't say."""
+    try:
+        result = subprocess.run(["git", *arguments], capture_output=True, text=True, errors="replace")
+    except OSError as error:
+        raise LookupError(f"no git program: {error.strerror}") from error
+    if result.returncode:
+        raise LookupError(f"git: {result.stderr.strip().partition(chr(10))[0].removeprefix('fatal: ')}")
+    return result.stdout.strip()

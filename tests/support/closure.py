@@ -1,0 +1,119 @@
+"""`python -m tests.support.closure` writes into dvc.yaml the code that each stage depends on.
+
+A stage depends on every file of ours that it imports, directly or not, inside functions too (imports for type
+checkers only are left out), and on any other file of the same name beside such a file, such as its template.
+
+`family` stands for a stage a system of params.yaml. All depend on what tasks.family imports and on what the files of
+systems share; each on the paper's file that its system names, on another paper's file if that one imports it, and on
+its teacher. DVC takes lists of dependencies only as wide as they stand in dvc.yaml: a path fills up by standing twice.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import grimp
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
+
+PACKAGES = ("flows", "tasks", "jokbo")
+EXEMPT = (
+    "jokbo.params.",  # the schema holds no defaults and changes no value, so it cannot change what is computed
+    "tasks.frame.asked.",  # it can refuse to run, no more
+)
+SYSTEMS = "jokbo.systems"
+
+
+def graph() -> grimp.ImportGraph:
+    """Who imports whom among our modules, read from the sources under the current folder."""
+    return grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True, cache_dir=None)
+
+
+def closure(module: str, imports: grimp.ImportGraph) -> list[str]:
+    """The files that `module` is made of, relative to the project."""
+    return _files_of({module, *imports.find_upstream_modules(module)})
+
+
+def shared(imports: grimp.ImportGraph) -> list[str]:
+    """The files that every system of the family is made of."""
+    starts = {"tasks.family", *imports.find_children(SYSTEMS)}
+    found = starts.union(*(imports.find_upstream_modules(start) for start in starts))
+    return _files_of(found - _papers(imports))
+
+
+def own(system: dict[str, Any], imports: grimp.ImportGraph) -> list[str]:
+    """What a system of the family depends on that not all do, given its entry in params.yaml; its own file first."""
+    module = f"{SYSTEMS}.{system['module']}"
+    kin = imports.find_upstream_modules(module) & _papers(imports)
+    teacher = [system["more"]["teacher"]] if "teacher" in system["more"] else []
+    return [*(f"{name.replace('.', '/')}.py" for name in (module, *sorted(kin))), *teacher]
+
+
+def is_code(path: str) -> bool:
+    """Whether a dependency is a file of ours, not an input."""
+    return path.startswith(tuple(f"{package}/" for package in PACKAGES))
+
+
+def rewritten(text: str, params: str) -> str:
+    """The text of dvc.yaml with the code of each stage put right, given that of params.yaml; comments stay."""
+    yaml = YAML()
+    yaml.preserve_quotes, yaml.width = True, 200
+    tree, imports = yaml.load(text), graph()
+    for stage in tree["stages"].values():
+        if "foreach" in stage:
+            _rewrite_family(stage, YAML(typ="safe").load(params)["family"], imports)
+            continue
+        inputs = [path for path in stage["deps"] if not is_code(path)]
+        module = stage["cmd"].removeprefix("sh tasks/python -m ")
+        if module in imports.modules:  # while stages are still being written, not all are there
+            stage["deps"][:] = closure(module, imports) + inputs
+    stream = io.StringIO()
+    yaml.dump(tree, stream)
+    return stream.getvalue()
+
+
+def _rewrite_family(stage: Any, section: dict[str, Any], imports: grimp.ImportGraph) -> None:
+    items = {name: own(system, imports) for name, system in section["systems"].items()}
+    width = max(map(len, items.values()))
+    stage["foreach"].clear()
+    for name, item in items.items():
+        stage["foreach"][name] = row = CommentedSeq(item + item[:1] * (width - len(item)))
+        row.fa.set_flow_style()
+    inputs = [path for path in stage["do"]["deps"] if not (is_code(path) or path.startswith("${"))]
+    stage["do"]["deps"][:] = shared(imports) + inputs + [f"${{item.{place}}}" for place in range(width)]
+    of_all = [f"family.{key}" for key in section if key != "systems"]
+    stage["do"]["params"][:] = [*of_all, "family.systems.${key}"]
+
+
+def _papers(imports: grimp.ImportGraph) -> set[str]:
+    from jokbo.params.systems import KINDS  # here, for a test has this look at a project that has none
+
+    return imports.find_children(SYSTEMS) & {f"{SYSTEMS}.{name}" for name in KINDS}
+
+
+def _files_of(modules: set[str]) -> list[str]:
+    files = {file for name in modules if not f"{name}.".startswith(EXEMPT) for file in _files(name)}
+    return sorted(str(file) for file in files)
+
+
+def _files(module: str) -> set[Path]:
+    path = Path(*module.split("."))
+    own = set() if path.is_dir() else set(path.parent.glob(f"{path.name}.*"))
+    packages = {
+        parent / "__init__.py" for parent in (path, *path.parents) if (parent / "__init__.py").is_file()
+    }
+    return own | {file for file in packages if file.stat().st_size}  # empty ones say nothing
+
+
+def main() -> None:
+    target = Path("dvc.yaml")
+    before = target.read_text()
+    after = rewritten(before, Path("params.yaml").read_text())
+    target.write_text(after)
+    print("dvc.yaml was right" if after == before else "dvc.yaml rewritten: see `git diff dvc.yaml`")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""The whole project in miniature: its own code and graph, on a few hundred made-up reviews, in seconds a stage."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from tasks.frame.paths import search_path
+
+ROOT = Path(__file__).parents[2]
+GOOD = ["wonderful", "charming", "moving", "brilliant", "funny", "warm", "gripping", "delightful"]
+BAD = ["dreadful", "boring", "clumsy", "stupid", "dull", "tedious", "lifeless", "awful"]
+THINGS = ["film", "plot", "cast", "score", "ending", "script", "dialogue", "story"]
+
+
+def build(folder: Path) -> Path:
+    """Makes the project in `folder`, code and graph copied, data and parameters small."""
+    shutil.copytree(ROOT / "jokbo", folder / "jokbo", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "tasks", folder / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "flows", folder / "flows", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "profiles", folder / "profiles")
+    shutil.copytree(ROOT / "family", folder / "family")
+    shutil.copy(ROOT / "dvc.yaml", folder)
+    shutil.copy(ROOT / ".dvcignore", folder)
+    (folder / ".dvc").mkdir()
+    shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc")
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    local = folder / "data/local"
+    local.mkdir(parents=True)
+    with open(local / "reviews.jsonl", "w") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows(random.Random(7)))
+    with open(folder / "params.yaml", "w") as file:
+        YAML().dump(params(), file)
+    return folder
+
+
+def rows(draw: random.Random) -> list[dict[str, Any]]:
+    made = []
+    for label in (0, 1):
+        words = GOOD if label else BAD
+
+        def sentence(words: list[str] = words) -> str:
+            one, two = draw.sample(words, 2)
+            thing, other = draw.sample(THINGS, 2)
+            return f"The {thing} was {one} and the {other} seemed {two} to me in {draw.randint(1900, 2020)}."
+
+        made += [
+            {
+                "text": " ".join(sentence() for _ in range(6)),
+                "label": label,
+                "source": "imdb",
+                "ratings": None,
+            }
+            for _ in range(120)
+        ]
+        made += [
+            {"text": sentence(), "label": label, "source": "rotten_tomatoes", "ratings": None}
+            for _ in range(80)
+        ]
+        made += [
+            {
+                "text": sentence(),
+                "label": None,
+                "source": "icwsm2014-movies",
+                "ratings": [draw.choice([1, 2, 3]) * (1 if label else -1) for _ in range(6)],
+            }
+            for _ in range(80)
+        ]
+    return made
+
+
+def params() -> dict[str, Any]:
+    with open(ROOT / "params.yaml") as file:
+        tree = YAML(typ="safe").load(file)
+    tree["compute"] |= {"compile": False, "checkpoint_seconds": 0.0, "workers": 1}
+    tree["fetch"]["sources"] = {
+        "reviews": {
+            "licence": "made up",
+            "language": "en",
+            "kind": "files",
+            "paths": "reviews.jsonl",
+            "format": "jsonl",
+            "columns": {name: name for name in ("text", "label", "source", "ratings")},
+        }
+    }
+    tree["prepare"]["splits"] = {"train": 0.4, "prompts": 0.2, "validation": 0.1, "test": 0.15, "judge": 0.15}
+    tree["prepare"]["quality"]["sources"] = []  # made-up reviews say the same over and over
+    tree["tokenize"]["tokenizer"]["vocabulary"] = 320
+    tree["pretrain"]["model"] |= {"layers": 2, "width": 32, "heads": 2, "context": 64}
+    tree["finetune"]["policy"] |= {"prompt_tokens": 6, "response_tokens": 50}
+    tree["finetune"]["classifier"]["context"] = 48
+    tree["distill"]["layers"] = 1
+    tree["preferences"] |= {
+        "prompts": 16,
+        "human_sources": ["icwsm2014-movies"],
+        "human_pairs": 30,
+        "test_pairs": 12,
+    }
+    tree["reward"]["context"] = 64
+    tree["ppo"] |= {"iterations": 6, "rollout_batch": 8, "minibatch": 4, "epochs": 2, "sample_every": 2}
+    tree["ppo"]["value_rollouts"] = 1
+    tree["evaluate"] |= {"prompts": 12, "bootstrap": 50}
+    small = {"steps": 8, "batch": 8, "warmup_steps": 1}
+    for section in (
+        tree["pretrain"],
+        tree["finetune"]["policy"],
+        tree["finetune"]["classifier"],
+        tree["distill"],
+        tree["reward"],
+    ):
+        section["training"] |= small
+    return tree
+
+
+def environment() -> dict[str, str]:
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("DVC", "MLFLOW", "PREFECT"))
+    }
+    return {**kept, "PATH": search_path(), "OMP_NUM_THREADS": "1"}
+
+
+def run(folder: Path, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """`python -m COMMAND` in the project, to its end; `more` goes into its environment."""
+    return subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        env={**environment(), **more},
+        capture_output=True,
+        text=True,
+    )
+
+
+def start(folder: Path, *command: str) -> subprocess.Popen[str]:
+    """`python -m COMMAND` in the project, left running."""
+    return subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
