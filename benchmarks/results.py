@@ -18,7 +18,7 @@ from benchmarks.seeds import FOLDER
 from jokbo.comparison import table as comparison
 from jokbo.comparison.verdicts import RULE
 from jokbo.reporting.page import Table
-from jokbo.runtime import environment
+from jokbo.runtime import ancestry, environment
 from jokbo.runtime.files import write_text
 from tasks.frame.paths import ALIGNED, EVALUATION, FAMILY, METRICS, PROFILES
 
@@ -57,7 +57,7 @@ class Chain:
 
     def made_in(self) -> str:
         """On which machines the runs were made, and when the last one was, as far as they wrote it down."""
-        files = {folder.name: Path(f"{folder / ALIGNED}{environment.SUFFIX}") for folder in self.folders}
+        files = {folder.name: Path(f"{folder / ALIGNED}{ancestry.SUFFIX}") for folder in self.folders}
         there = {name: file for name, file in files.items() if file.is_file()}
         machines = {}
         for file in there.values():

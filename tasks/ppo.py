@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import torch
-from datasets import load_from_disk
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from jokbo.alignment import ppo as ppo_
-from jokbo.data.prompts import for_policy
+from jokbo.data.prompts import Prompts
 from jokbo.training import engine
-from tasks.frame.paths import ALIGNED, DOCUMENTS, POLICY, REWARD
+from tasks.frame.paths import ALIGNED, POLICY, PROMPTS, REWARD
 from tasks.frame.records import write_curves, write_metrics
 from tasks.frame.stage import Stage, run_stage
-from tasks.losses import note_prompts
 
 
 def ppo(stage: Stage) -> None:
@@ -23,26 +21,11 @@ def ppo(stage: Stage) -> None:
     value, reward = (
         AutoModelForSequenceClassification.from_pretrained(REWARD, dtype=torch.float32) for _ in range(2)
     )
-    held_out = for_policy(
-        policy,
-        tokenizer,
-        load_from_disk(DOCUMENTS)["prompts"],
-        seed=params.seed,
-        per_text=params.sentences_per_review,
+    asked = Prompts.open(PROMPTS / "prompts", sentences=params.sentences_per_review)
+    networks = ppo_.Networks(
+        policy, value, reference, reward, asked.response_tokens, stage.compute.micro_batch or params.minibatch
     )
-    note_prompts(stage, held_out)
-    history = ppo_.align(
-        policy,
-        value,
-        reference,
-        reward,
-        tokenizer,
-        held_out.prompts_NP,
-        params,
-        stage.compute,
-        checkpoint_folder=stage.checkpoints,
-        run=stage.run,
-    )
+    history = ppo_.align(networks, tokenizer, asked.prompts_NP, params, stage.job())
     engine.save_network(policy, tokenizer, ALIGNED)
     write_curves(stage, {"ppo": history})
     shown = ("reward", "kl", "kl_per_token", "entropy", "response_length", "explained_variance")

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from flows import graph
 from jokbo.params import Family, Params, load
-from jokbo.runtime import environment
+from jokbo.runtime import ancestry
 from tasks.frame import paths
 from tests.support import closure
 
@@ -65,13 +65,13 @@ def test_the_paths_of_a_system_are_its_paper_that_which_it_imports_and_its_teach
         "models/family/bert_deep",
     ]
     shared = {path for path in STAGES["family"]["do"]["deps"] if path.startswith("jokbo/systems/")}
-    assert shared == {f"jokbo/systems/{name}.py" for name in ("common", "gpt", "masking", "noise")}
+    assert shared == {f"jokbo/systems/{name}.py" for name in ("common", "masking", "noise")}
 
 
 def test_every_path_in_the_graph_is_a_constant_of_the_tasks() -> None:
     known = {str(value) for value in vars(paths).values() if isinstance(value, Path)}
     known |= {str(paths.FAMILY_TABLE.with_suffix(".html")), f"{paths.FAMILY_MODELS}/${{key}}"}
-    known |= {f"{path}{environment.SUFFIX}" for path in known if path.startswith("models/")}
+    known |= {f"{path}{ancestry.SUFFIX}" for path in known if path.startswith("models/")}
     for name, stage in STAGES.items():
         each = f"{name}/${{key}}" if "foreach" in stage else name
         assert set(_outs(stage)) <= known | {f"metrics/{each}.json", f"plots/{each}.csv"}, name
@@ -108,7 +108,7 @@ def test_the_closure_sees_imports_in_functions_and_not_those_for_type_checkers(
     for name in ("params", "typed", "late", "deep", "unused"):
         (tmp_path / f"jokbo/{name}.py").write_text("import jokbo.deep\n" if name == "late" else "name = 1\n")
     (tmp_path / "jokbo/deep.html.j2").write_text("a template")
-    script = "from tests import closure; print(*closure.closure('tasks.one', closure.graph()))"
+    script = "from tests.support import closure; print(*closure.closure('tasks.one', closure.graph()))"
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     output = subprocess.run(
         [sys.executable, "-c", script],
@@ -122,6 +122,34 @@ def test_the_closure_sees_imports_in_functions_and_not_those_for_type_checkers(
     assert output.split() == expected
 
 
+TRAINED = {"pretrain", "finetune", "distill", "reward", "ppo"}
+
+
+@pytest.mark.parametrize(
+    ("file", "ran"),
+    [
+        ("jokbo/runtime/tracking.py", set()),
+        ("jokbo/runtime/progress.py", set()),
+        ("jokbo/params/chain.py", set()),
+        ("jokbo/training/loop.py", TRAINED),
+        ("tasks/frame/records.py", set(PIPELINE)),
+        ("jokbo/evaluation/calibration.py", {"reward"}),
+    ],
+)
+def test_a_comment_reruns_what_imports_its_file_and_nothing_after_outputs_that_stay(
+    finished: Path, file: str, ran: set[str]
+) -> None:
+    path = finished / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    before = path.read_text() if path.exists() else ""
+    path.write_text(f"{before}# a comment\n")
+    with Repo() as repo:
+        again = {stage.addressing for stage in repo.reproduce(targets=["report"])}
+        path.write_text(before)
+        repo.reproduce()
+    assert again == ran
+
+
 # systems of the project that is run
 FEW = ("bahdanau", "bert_deep", "deberta", "distilbert", "elmo", "roberta")
 OF_FAMILY = {"family_text", "family_baselines", "family_table", *(f"family@{name}" for name in FEW)}
@@ -132,6 +160,7 @@ TEACHER = {"family@bert_deep", "family@distilbert", "family_table"}
     ("edited", "stale"),
     [
         ("fetch", set(PIPELINE)),
+        ("prompts", set(PIPELINE) - {"fetch", "prepare", "tokenize", "pretrain"}),
         ("distill", {"distill", "evaluate", "report"}),
         ("ppo", {"ppo", "evaluate", "report"}),
         ("reward", {"reward", "ppo", "evaluate", "report"}),
@@ -217,8 +246,10 @@ def _finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         stages[name] = {"foreach": few, "do": body} if name == "family" else body
         for path in (*body["deps"], *(own for item in few.values() for own in item)):
             if closure.is_code(path) or path in ("data/local", "profiles", "family"):
-                (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                (folder / path).write_text(f"# {path}\n")
+                inside = sorted((ROOT / path).rglob("*.py")) if closure.is_code(path) else []
+                for file in [each.relative_to(ROOT).as_posix() for each in inside] or [path]:
+                    (folder / file).parent.mkdir(parents=True, exist_ok=True)
+                    (folder / file).write_text(f"# {file}\n")
     YAML().dump({"stages": stages}, folder / "dvc.yaml")
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
     subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], cwd=folder, check=True)

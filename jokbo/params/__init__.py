@@ -25,6 +25,7 @@ from jokbo.params.chain import (
     Ppo,
     Preferences,
     Pretrain,
+    Prompts,
     Reward,
     Training,
 )
@@ -44,6 +45,7 @@ from jokbo.params.data import (
 )
 from jokbo.params.family import Family, FamilyBaselines, FamilyText, Search, Task, check_texts
 from jokbo.params.reading import found_as, read, shown
+from jokbo.params.renamed import RENAMED
 from jokbo.params.systems import System
 from jokbo.runtime.errors import InputError
 
@@ -65,6 +67,7 @@ __all__ = [
     "Params",
     "Ppo",
     "Prepare",
+    "Prompts",
     "Quality",
     "Rule",
     "Search",
@@ -94,6 +97,7 @@ class Params(Section):
     fetch: Fetch
     prepare: Prepare
     tokenize: Tokenize
+    prompts: Prompts
     pretrain: Pretrain
     finetune: Finetune
     distill: Distill
@@ -108,10 +112,10 @@ class Params(Section):
     @model_validator(mode="after")
     def fits_together(self) -> Params:
         context = self.pretrain.model.context
-        spoken = self.finetune.policy.prompt_tokens + self.finetune.policy.response_tokens
+        spoken = self.prompts.prompt_tokens + self.prompts.response_tokens
         if spoken > context:
             raise ValueError(
-                f"finetune.policy.prompt_tokens + response_tokens is {spoken}: "
+                f"prompts.prompt_tokens + response_tokens is {spoken}: "
                 f"it must be at most pretrain.model.context, which is {context}"
             )
         if self.finetune.classifier.context > context:
@@ -124,6 +128,12 @@ class Params(Section):
                 f"reward.context is {self.reward.context}: it must be above {spoken} (prompt, response and the end "
                 f"of text) and at most pretrain.model.context, which is {context}"
             )
+        most = self.prompts.sentences_per_review
+        for name, asked in self._sentences():
+            if asked > most:
+                raise ValueError(
+                    f"{name} is {asked}: it must be at most prompts.sentences_per_review, which is {most}"
+                )
         if self.distill.layers > self.pretrain.model.layers:
             raise ValueError(
                 f"distill.layers is {self.distill.layers}: "
@@ -138,6 +148,13 @@ class Params(Section):
                     f"({self.compute.processes}) x compute.micro_batch ({self.compute.micro_batch or 'all'})"
                 )
         return self
+
+    def _sentences(self) -> list[tuple[str, int]]:
+        return [
+            ("finetune.policy.sentences_per_review", self.finetune.policy.sentences_per_review),
+            ("distill.sentences_per_review", self.distill.sentences_per_review),
+            ("ppo.sentences_per_review", self.ppo.sentences_per_review),
+        ]
 
     def _batches(self) -> list[tuple[str, int]]:
         return [
@@ -179,6 +196,8 @@ def _explain(fault: dict[str, Any], tree: Any) -> str:
     key = ".".join(map(shown, keys)) or "the file"
     if kind == "invalid_key" or (of_key and kind == "string_type"):
         return f"{'.'.join(map(shown, keys[:-1])) or 'the file'} has the key {found_as(fault['input'])}: keys are words"
+    if kind == "extra_forbidden" and ".".join(keys) in RENAMED:
+        return f"{key} is not a known key: it is {RENAMED['.'.join(keys)]} now"
     unknown_name = of_key and kind == "literal_error"  # in a mapping whose keys are names that we give
     if kind == "extra_forbidden" or unknown_name:
         known = (

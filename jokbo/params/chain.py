@@ -89,11 +89,16 @@ class Pretrain(Section):
     training: Training
 
 
-class Policy(Section):
+class Prompts(Section):
+    seed: Seed
     sources: Annotated[Names, Field(min_length=1)]
     sentences_per_review: Positive
     prompt_tokens: Positive
     response_tokens: Annotated[int, Field(ge=2)]  # a word and the end
+
+
+class Policy(Section):
+    sentences_per_review: Positive
     training: Training
 
 

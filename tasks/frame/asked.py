@@ -22,6 +22,7 @@ CHAIN = (
     "fetch",
     "prepare",
     "tokenize",
+    "prompts",
     "pretrain",
     "finetune",
     "distill",

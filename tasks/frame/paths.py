@@ -12,6 +12,7 @@ FACTS = "facts.json"  # in DOCUMENTS and FAMILY_DATA: what was counted on the wa
 JUDGE_TEXTS = Path("data/judge")
 TOKENIZER = Path("data/tokenizer")
 TOKENS = Path("data/tokens")
+PROMPTS = Path("data/prompts")  # a folder a split
 PREFERENCES = Path("data/preferences")
 EVALUATION = Path("data/evaluation")
 

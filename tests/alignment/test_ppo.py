@@ -14,11 +14,12 @@ from transformers import PreTrainedModel
 
 from jokbo.alignment import ppo
 from jokbo.alignment import reward as rewards_
-from jokbo.models import causal as gpt
+from jokbo.models import causal
 from jokbo.models.sampling import answer_log_probs, sample
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.tracking import Run
 from jokbo.training import engine, processes
+from jokbo.training.job import Job
 from tests.support.networks import END, compute, network, optimizer, tokens
 
 PROMPT, ANSWER = 4, 6
@@ -101,7 +102,7 @@ def test_the_clipped_losses_from_their_definitions() -> None:
     with torch.no_grad():
         now = answer_log_probs(policy, rollout.tokens_BS, PROMPT, 1.0)
     old, advantages = now + 0.3 * torch.randn_like(now), torch.randn_like(now)
-    weights = gpt.mean_one(mask)
+    weights = causal.mean_one(mask)
     loss, metrics = ppo.PolicyLoss(policy, 0.2, PROMPT, 1.0)(rollout.tokens_BS, weights, old, advantages)
     ratio = (now - old).exp()
     terms = [
@@ -139,7 +140,6 @@ def speaker() -> PreTrainedModel:
     with torch.no_grad():
         states_BTD = made.base_model(input_ids=tokens(16, 8)).last_hidden_state
         made.get_output_embeddings().weight[END] += 1.2 * states_BTD.mean((0, 1))
-    made.config.response_tokens = ANSWER
     return made
 
 
@@ -150,7 +150,7 @@ def networks(rows: int = 8) -> ppo.Networks:
     for each in (policy, reference, value, reward):
         engine.prefer_attention(each)
         each.eval()
-    return ppo.Networks(policy, value, reference, reward, rows)
+    return ppo.Networks(policy, value, reference, reward, ANSWER, rows)
 
 
 def controllers(beta: float = 0.1, **length: float) -> ppo.Controllers:
@@ -190,17 +190,13 @@ def align(
     policy, reference = speaker(), speaker()
     value, reward = (rewards_.on_policy(network(), seed=0) for _ in range(2))
     reward.config.reward_mean, reward.config.reward_std = 0.0, 1.0
+    settings = ppo_settings(**changes)
     history = ppo.align(
-        policy,
-        value,
-        reference,
-        reward,
+        ppo.Networks(policy, value, reference, reward, ANSWER, micro_batch or settings.minibatch),
         Tokenizer(),
         tokens(40, PROMPT),
-        ppo_settings(**changes),
-        compute(micro_batch=micro_batch),
-        checkpoint_folder=folder,
-        run=run,
+        settings,
+        Job("ppo", settings.seed, compute(micro_batch=micro_batch), run, folder),
     )
     return history, torch.cat([parameter.detach().flatten() for parameter in policy.parameters()])
 

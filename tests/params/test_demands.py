@@ -43,7 +43,7 @@ def counted(raw: Path, work: Path, given: Params) -> dict[str, Any]:
 
 
 def settings(**changes: Any) -> Params:
-    """The miniature's, with values at keys such as finetune__policy__sources."""
+    """The miniature's, with values at keys such as prompts__sources."""
     tree = copy.deepcopy(miniature.params())
     for keys, value in changes.items():
         *path, last = keys.split("__")
@@ -75,9 +75,9 @@ def test_what_the_miniature_asks_is_there(facts: dict[str, Any]) -> None:
             "tokenize.mix.sources: there is no source imbd",
         ),
         (
-            "finetune__policy__sources",
+            "prompts__sources",
             ["imdb", "nosuch"],
-            "finetune.policy.sources: there is no source nosuch: there are",
+            "prompts.sources: there is no source nosuch: there are",
         ),
         ("finetune__classifier__source", "nosuch", "finetune.classifier.source: there is no source nosuch"),
         (

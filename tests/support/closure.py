@@ -1,7 +1,8 @@
 """`python -m tests.support.closure` writes into dvc.yaml the code that each stage depends on.
 
 A stage depends on every file of ours that it imports, directly or not, inside functions too (imports for type
-checkers only are left out), and on any other file of the same name beside such a file, such as its template.
+checkers only are left out), and on any other file of the same name beside such a file, such as its template. Where it
+imports all of a folder it depends on that folder.
 
 `family` stands for a stage a system of params.yaml. All depend on what tasks.family imports and on what the files of
 systems share; each on the paper's file that its system names, on another paper's file if that one imports it, and on
@@ -11,6 +12,7 @@ its teacher. DVC takes lists of dependencies only as wide as they stand in dvc.y
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +21,66 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 
 PACKAGES = ("flows", "tasks", "jokbo")
+# what cannot change the bytes of an output, ancestry excepted: tests/test_resume.py puts silent stand-ins in its place
 EXEMPT = (
-    "jokbo.params.",  # the schema holds no defaults and changes no value, so it cannot change what is computed
-    "tasks.frame.asked.",  # it can refuse to run, no more
+    "jokbo.params",  # the schema holds no defaults and changes no value
+    *(
+        f"jokbo.runtime.{name}"
+        for name in (
+            "ancestry",
+            "environment",
+            "errors",
+            "interruption",
+            "mlflow_runs",
+            "mlflow_store",
+            "outbox",
+            "owner",
+            "progress",
+            "regular",
+            "tracking",
+        )
+    ),
 )
 SYSTEMS = "jokbo.systems"
 
 
 def graph() -> grimp.ImportGraph:
     """Who imports whom among our modules, read from the sources under the current folder."""
-    return grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True, cache_dir=None)
+    found = grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True, cache_dir=None)
+    for name in [name for name in found.modules if _exempt(name)]:
+        found.remove_module(name)
+    return found
 
 
 def closure(module: str, imports: grimp.ImportGraph) -> list[str]:
     """The files that `module` is made of, relative to the project."""
-    return _files_of({module, *imports.find_upstream_modules(module)})
+    return folded(_files_of({module, *imports.find_upstream_modules(module)}))
+
+
+def folded(files: list[str]) -> list[str]:
+    """Return the files, with a folder in the place of its code where all of that is among them."""
+    found = set(files)
+    folders = {parent for file in files for parent in Path(file).parents if len(parent.parts) > 1}
+    for folder in sorted(folders, key=lambda path: len(path.parts)):
+        own = {file.as_posix() for file in folder.rglob("*") if file.is_file() and _is_said(file)}
+        if len(own) > 1 and own <= found:
+            found = {file for file in found if not file.startswith(f"{folder}/")} | {folder.as_posix()}
+    return sorted(found)
+
+
+def _is_said(file: Path) -> bool:
+    return file.suffix in (".py", ".jinja") and file.stat().st_size > 0
+
+
+def _exempt(module: str) -> bool:
+    return f"{module}.".startswith(tuple(f"{name}." for name in EXEMPT))
 
 
 def shared(imports: grimp.ImportGraph) -> list[str]:
     """The files that every system of the family is made of."""
     starts = {"tasks.family", *imports.find_children(SYSTEMS)}
     found = starts.union(*(imports.find_upstream_modules(start) for start in starts))
-    return _files_of(found - _papers(imports))
+    return folded(_files_of(found - _papers(imports)))
 
 
 def own(system: dict[str, Any], imports: grimp.ImportGraph) -> list[str]:
@@ -53,13 +93,13 @@ def own(system: dict[str, Any], imports: grimp.ImportGraph) -> list[str]:
 
 def is_code(path: str) -> bool:
     """Whether a dependency is a file of ours, not an input."""
-    return path.startswith(tuple(f"{package}/" for package in PACKAGES))
+    return path.partition("/")[0] in PACKAGES
 
 
 def rewritten(text: str, params: str) -> str:
     """The text of dvc.yaml with the code of each stage put right, given that of params.yaml; comments stay."""
     yaml = YAML()
-    yaml.preserve_quotes, yaml.width = True, 200
+    yaml.preserve_quotes, yaml.width = True, 118
     tree, imports = yaml.load(text), graph()
     for stage in tree["stages"].values():
         if "foreach" in stage:
@@ -69,9 +109,12 @@ def rewritten(text: str, params: str) -> str:
         module = stage["cmd"].removeprefix("sh tasks/python -m ")
         if module in imports.modules:  # while stages are still being written, not all are there
             stage["deps"][:] = closure(module, imports) + inputs
+            for of_stage in stage.values():
+                if isinstance(of_stage, CommentedSeq) and not of_stage.ca.items:
+                    of_stage.fa.set_flow_style()
     stream = io.StringIO()
     yaml.dump(tree, stream)
-    return stream.getvalue()
+    return re.sub(r" +\n", "\n", stream.getvalue())
 
 
 def _rewrite_family(stage: Any, section: dict[str, Any], imports: grimp.ImportGraph) -> None:
@@ -94,7 +137,7 @@ def _papers(imports: grimp.ImportGraph) -> set[str]:
 
 
 def _files_of(modules: set[str]) -> list[str]:
-    files = {file for name in modules if not f"{name}.".startswith(EXEMPT) for file in _files(name)}
+    files = {file for name in modules for file in _files(name)}
     return sorted(str(file) for file in files)
 
 

@@ -95,7 +95,7 @@ def params() -> dict[str, Any]:
     tree["prepare"]["quality"]["sources"] = []  # made-up reviews say the same over and over
     tree["tokenize"]["tokenizer"]["vocabulary"] = 320
     tree["pretrain"]["model"] |= {"layers": 2, "width": 32, "heads": 2, "context": 64}
-    tree["finetune"]["policy"] |= {"prompt_tokens": 6, "response_tokens": 50}
+    tree["prompts"] |= {"prompt_tokens": 6, "response_tokens": 50}
     tree["finetune"]["classifier"]["context"] = 48
     tree["distill"]["layers"] = 1
     tree["preferences"] |= {

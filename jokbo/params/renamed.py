@@ -1,0 +1,7 @@
+"""Keys that params.yaml had, and what they are called now: whoever writes an old one is told the new one."""
+
+RENAMED = {
+    "finetune.policy.sources": "prompts.sources",
+    "finetune.policy.prompt_tokens": "prompts.prompt_tokens",
+    "finetune.policy.response_tokens": "prompts.response_tokens",
+}
