@@ -6,9 +6,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from jokbo.alignment import ppo as ppo_
+from jokbo.alignment import rollouts
 from jokbo.data.prompts import Prompts
+from jokbo.runtime.files import whole_directory
 from jokbo.training import engine
-from tasks.frame.paths import ALIGNED, POLICY, PROMPTS, REWARD
+from tasks.frame.paths import ALIGNED, POLICY, PROMPTS, REWARD, ROLLOUTS
 from tasks.frame.records import write_curves, write_metrics
 from tasks.frame.stage import Stage, run_stage
 
@@ -25,7 +27,15 @@ def ppo(stage: Stage) -> None:
     networks = ppo_.Networks(
         policy, value, reference, reward, asked.response_tokens, stage.compute.micro_batch or params.minibatch
     )
-    history = ppo_.align(networks, tokenizer, asked.prompts_NP, params, stage.job())
+    kept = stage.checkpoints / "rollouts"
+
+    def record(iteration: int, seen: rollouts.Experience) -> None:
+        rollouts.keep(iteration, rollouts.records(iteration, seen, tokenizer), kept)
+        stage.run.text(rollouts.shown(seen, tokenizer), f"samples/iteration-{iteration:05d}.txt")
+
+    history = ppo_.align(networks, asked.prompts_NP, params, stage.job(), record)
+    with whole_directory(ROLLOUTS) as folder:
+        rollouts.gather(kept, ppo_.recorded(params), folder)
     engine.save_network(policy, tokenizer, ALIGNED)
     write_curves(stage, {"ppo": history})
     shown = ("reward", "kl", "kl_per_token", "entropy", "response_length", "explained_variance")

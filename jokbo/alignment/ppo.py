@@ -10,6 +10,7 @@ Log-probabilities, KL and entropy are those of the distribution that answers are
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,13 +18,14 @@ import deepspeed
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from jokbo.alignment import reward as reward_model
+from jokbo.alignment.rollouts import Experience
 from jokbo.alignment.value import ValueLoss, answer_states, answer_values, fit_head
 from jokbo.data.corpus.batches import sample_indices
 from jokbo.models.causal import mean_one
-from jokbo.models.sampling import Rollout, answer_distributions, answer_log_probs, chosen, sample
+from jokbo.models.sampling import answer_distributions, answer_log_probs, chosen, sample
 from jokbo.training import engine, processes
 from jokbo.training.job import Job
 from jokbo.training.loop import check_finite, check_weights, loop, restored
@@ -128,9 +130,15 @@ class Controllers(NamedTuple):
 
 
 def align(
-    networks: Networks, tokenizer: PreTrainedTokenizerBase, prompts_NP: Tensor, settings: Ppo, job: Job
+    networks: Networks,
+    prompts_NP: Tensor,
+    settings: Ppo,
+    job: Job,
+    record: Callable[[int, Experience], None] = lambda iteration, seen: None,
 ) -> list[dict[str, float]]:
     """Train policy and value in place; return the row of metrics of each iteration.
+
+    `record` is called with every `rollouts_every`th iteration and what was seen in it, and with the last one.
 
     Prompts, samples and minibatches of an iteration are functions of (seed, iteration) alone. Raises as
     training.loop does, and InputError if micro-batches cannot share a minibatch.
@@ -150,16 +158,22 @@ def align(
 
     def one(iteration: int) -> dict[str, float]:
         inputs = inputs_at(iteration - 1, prompts_NP, settings)
-        rollout, scores_B, row = iterate(networks, engines, controllers, *inputs, settings)
+        seen, row = iterate(networks, engines, controllers, *inputs, settings)
         check_finite(job.name, iteration, row)
         check_weights(job.name, iteration, engines)  # nobody can sample from what is not
         kept.update(beta=controllers.kl.beta, length_weight=controllers.length.weight)
-        if iteration % settings.sample_every == 0 or iteration == settings.iterations:
-            job.run.text(shown(rollout, scores_B, tokenizer), f"samples/iteration-{iteration:05d}.txt")
+        if iteration in recorded(settings):
+            record(iteration, seen)
         return row
 
     labels = {"reward": "reward", "kl": "kl", "length": "response_length"}
     return loop(job, engines, state, settings.iterations, one, labels)
+
+
+def recorded(settings: Ppo) -> list[int]:
+    """Return the iterations whose rollouts are recorded: every so many, and the last."""
+    every = range(settings.rollouts_every, settings.iterations + 1, settings.rollouts_every)
+    return sorted({*every, settings.iterations})
 
 
 def inputs_at(iteration: int, prompts_NP: Tensor, settings: Ppo) -> tuple[Tensor, int]:
@@ -167,12 +181,6 @@ def inputs_at(iteration: int, prompts_NP: Tensor, settings: Ppo) -> tuple[Tensor
     indices = sample_indices(iteration, settings.rollout_batch, len(prompts_NP), settings.seed, "prompts")
     seed = int(np.random.SeedSequence([settings.seed, iteration]).generate_state(1)[0])
     return prompts_NP[torch.from_numpy(indices)], seed
-
-
-def shown(rollout: Rollout, scores_B: Tensor, tokenizer: PreTrainedTokenizerBase, count: int = 8) -> str:
-    """The first samples of a rollout to be read by people: reward, prompt | answer."""
-    rows = zip(scores_B.tolist(), rollout.prompts(tokenizer), rollout.texts(tokenizer), strict=True)
-    return "\n".join(f"{score:+.2f}  {prompt} |{text}" for score, prompt, text in list(rows)[:count]) + "\n"
 
 
 @dataclass(frozen=True)
@@ -196,18 +204,6 @@ def start(
         "policy": engine.start(policy, means, settings.policy_optimizer, compute),
         "value": engine.start(value, means, settings.value_optimizer, compute),
     }
-
-
-@dataclass(frozen=True)
-class Experience:
-    """A rollout and what the networks say of it, on the CPU."""
-
-    rollout: Rollout
-    scores_B: Tensor  # the reward model's, less what an answer without an end pays
-    old_BR: Tensor  # log-probabilities of the tokens
-    kl_BR: Tensor  # their log ratios to the reference; 0 off the answers
-    entropy_BR: Tensor  # of what the tokens were drawn from, nats
-    values_BR: Tensor
 
 
 def explore(networks: Networks, prompts_BP: Tensor, seed: int, settings: Ppo) -> Experience:
@@ -269,8 +265,8 @@ def iterate(
     prompts_BP: Tensor,
     seed: int,
     settings: Ppo,
-) -> tuple[Rollout, Tensor, dict[str, float]]:
-    """One iteration of PPO. Returns the rollout, its rewards [B] and the numbers to log.
+) -> tuple[Experience, dict[str, float]]:
+    """Do one iteration of PPO; return what was seen in it, and the numbers to log.
 
     `seed` fixes what is sampled and the order of minibatches.
     """
@@ -317,7 +313,7 @@ def iterate(
     }
     controllers.kl.update(row["kl"])
     controllers.length.update(row["response_length"])
-    return rollout, seen.scores_B, row
+    return seen, row
 
 
 def at_last(scores_B: Tensor, mask_BR: Tensor) -> Tensor:

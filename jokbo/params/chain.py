@@ -179,7 +179,7 @@ class Ppo(Section):
     value_optimizer: Optimizer
     gradient_clip: Annotated[float, Field(ge=0)]
     precision: Precision
-    sample_every: Positive
+    rollouts_every: Positive
 
     @model_validator(mode="after")
     def whole_minibatches(self) -> Ppo:

@@ -4,4 +4,5 @@ RENAMED = {
     "finetune.policy.sources": "prompts.sources",
     "finetune.policy.prompt_tokens": "prompts.prompt_tokens",
     "finetune.policy.response_tokens": "prompts.response_tokens",
+    "ppo.sample_every": "ppo.rollouts_every",
 }

@@ -14,6 +14,7 @@ TOKENIZER = Path("data/tokenizer")
 TOKENS = Path("data/tokens")
 PROMPTS = Path("data/prompts")  # a folder a split
 PREFERENCES = Path("data/preferences")
+ROLLOUTS = Path("data/rollouts")
 EVALUATION = Path("data/evaluation")
 
 BASE = Path("models/base")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -47,7 +46,7 @@ def ppo_settings(**changes: object) -> SimpleNamespace:
         "value_optimizer": optimizer(rate=0.003),
         "gradient_clip": 1.0,
         "precision": "fp32",
-        "sample_every": 2,
+        "rollouts_every": 2,
     }
     return SimpleNamespace(**{**values, **changes})
 
@@ -163,7 +162,7 @@ def iterate(settings: SimpleNamespace, **changes: object) -> tuple[dict[str, flo
     processes.join()
     own = networks()
     engines = ppo.start(own, PROMPT, settings, compute(**changes))
-    row = ppo.iterate(own, engines, controllers(), tokens(16, PROMPT), 1, settings)[2]
+    row = ppo.iterate(own, engines, controllers(), tokens(16, PROMPT), 1, settings)[1]
     return row, own, engines
 
 
@@ -179,11 +178,6 @@ def test_before_the_first_update_policy_and_reference_are_one(precision: str, te
     assert 0 < row["entropy"] < 4.2
 
 
-class Tokenizer:
-    def batch_decode(self, rows: torch.Tensor, **_: object) -> list[str]:
-        return [" ".join(map(str, row)) for row in rows.tolist()]
-
-
 def align(
     folder: Path, run: Run, *, micro_batch: int = 0, **changes: object
 ) -> tuple[list[dict], torch.Tensor]:
@@ -193,7 +187,6 @@ def align(
     settings = ppo_settings(**changes)
     history = ppo.align(
         ppo.Networks(policy, value, reference, reward, ANSWER, micro_batch or settings.minibatch),
-        Tokenizer(),
         tokens(40, PROMPT),
         settings,
         Job("ppo", settings.seed, compute(micro_batch=micro_batch), run, folder),
@@ -219,13 +212,6 @@ def test_it_is_a_function_of_its_seed(tmp_path: Path) -> None:
     assert one[0] == same[0]
     assert torch.equal(one[1], same[1])
     assert not torch.equal(one[1], other[1])
-
-
-def test_samples_are_shown_with_reward_prompt_and_answer() -> None:
-    rollout = sample(network(), tokens(3, PROMPT), response_tokens=ANSWER, temperature=1.0, seed=1)
-    lines = ppo.shown(rollout, torch.tensor([0.5, -1.0, 2.0]), Tokenizer(), count=2).splitlines()
-    assert len(lines) == 2
-    assert re.match(r"^\+0\.50  [\d ]+ \|", lines[0])
 
 
 def weights_of(module: torch.nn.Module) -> torch.Tensor:

@@ -105,7 +105,7 @@ def params() -> dict[str, Any]:
         "test_pairs": 12,
     }
     tree["reward"]["context"] = 64
-    tree["ppo"] |= {"iterations": 6, "rollout_batch": 8, "minibatch": 4, "epochs": 2, "sample_every": 2}
+    tree["ppo"] |= {"iterations": 6, "rollout_batch": 8, "minibatch": 4, "epochs": 2, "rollouts_every": 2}
     tree["ppo"]["value_rollouts"] = 1
     tree["evaluate"] |= {"prompts": 12, "bootstrap": 50}
     small = {"steps": 8, "batch": 8, "warmup_steps": 1}
