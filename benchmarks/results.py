@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.seeds import FOLDER
 from jokbo.comparison import table as comparison
 from jokbo.comparison.verdicts import RULE
-from jokbo.reporting.page import Table
+from jokbo.reporting import markdown
 from jokbo.runtime import ancestry, environment
 from jokbo.runtime.files import write_text
 from tasks.frame.paths import ALIGNED, EVALUATION, FAMILY, METRICS, PROFILES
@@ -160,9 +160,7 @@ def _range(values: list[float | None], shown: Callable[[float], str]) -> str:
 
 
 def _markdown(header: list[str], rows: list[list[str]]) -> str:
-    return Table("", "", header, [[" ".join(cell.split()) for cell in row] for row in rows]).markdown(
-        len(header)
-    )
+    return markdown.table(header, [[" ".join(cell.split()) for cell in row] for row in rows])
 
 
 def main() -> None:

@@ -65,7 +65,7 @@ def write_card(stage: Stage, metrics: dict[str, Any]) -> None:
     """The data card, to be read and to be parsed."""
     made = card.card(read_json(DOCUMENTS / FACTS), metrics)
     write_text(DATA_CARD, json.dumps(made, ensure_ascii=False, indent=1) + "\n")
-    write_text(DATA_CARD_PAGE, card.markdown(made))
+    write_text(DATA_CARD_PAGE, card.text(made))
     stage.run.artifact(DATA_CARD_PAGE)
     stage.run.artifact(DATA_CARD)
 

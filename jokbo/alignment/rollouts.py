@@ -1,7 +1,7 @@
 """Rollouts as records: what PPO's policy said, and what every network said of it, a row an answer.
 
-They are an output of the stage `ppo`, to be read, filtered and labelled. A run records each iteration in a folder beside
-its checkpoints. An iteration that is done again after a stop is recorded again, with the same bytes.
+They are an output of the stage `ppo`, to be read, filtered and labelled. A run records each iteration in a folder
+beside its checkpoints. An iteration that is done again after a stop is recorded again, with the same bytes.
 Shapes: B answers, R tokens of an answer at most.
 """
 
