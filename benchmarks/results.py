@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.seeds import FOLDER
+from benchmarks import picture
+from benchmarks.seeds import DATA, FOLDER, SHOWN
 from jokbo.comparison import table as comparison
 from jokbo.comparison.verdicts import RULE
 from jokbo.reporting import markdown
@@ -22,7 +23,7 @@ from jokbo.runtime import ancestry, environment
 from jokbo.runtime.files import write_text
 from tasks.frame.paths import ALIGNED, EVALUATION, FAMILY, METRICS, PROFILES
 
-PAGE, README = Path("docs/results.md"), Path("README.md")
+PAGE, README, PICTURE = Path("docs/results.md"), Path("README.md"), Path("docs/chain.svg")
 BEGIN, END = "<!-- `make results` writes this -->", "<!-- to here -->"
 COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "perplexity": ("perplexity", "{:.1f}".format),
@@ -181,7 +182,9 @@ def main() -> None:
     write_text(PAGE, "\n\n".join(parts) + "\n")
     shown = "\n\n".join([BEGIN, made_in, chain.headline(), chain.samples(), END])
     write_text(README, before + shown + after)
-    print(f"{PAGE} and the headline of {README} are written, from seeds {named}")
+    metrics = {stage: chain.metrics(stage) for stage in (*DATA, "preferences", *SHOWN)}
+    write_text(PICTURE, picture.svg(picture.numbers(metrics, chain.evaluations[0])))
+    print(f"{PAGE}, {PICTURE} and the headline of {README} are written, from seeds {named}")
 
 
 if __name__ == "__main__":

@@ -94,17 +94,29 @@ PLAIN = {  # pydantic's kinds of fault, where its own words name Python's types
 
 class Params(Section):
     compute: Compute
+    """How stages run, not what they make: no stage depends on it."""
     fetch: Fetch
+    """Where texts come from."""
     prepare: Prepare
+    """How texts are cleaned, chosen and split."""
     tokenize: Tokenize
+    """The tokenizer and the corpus."""
     prompts: Prompts
+    """What the policy is asked: the beginning of a sentence, to be gone on with as its author did."""
     pretrain: Pretrain
+    """The base model: next-token prediction."""
     finetune: Finetune
+    """The supervised policy, and a classifier."""
     distill: Distill
+    """A smaller student of the policy."""
     preferences: Preferences
+    """Pairs of answers, and which one is preferred."""
     reward: Reward
+    """The reward model, fitted to those pairs."""
     ppo: Ppo
+    """The aligned policy: PPO against the reward model."""
     evaluate: Evaluate
+    """What the four models are measured on."""
     family_text: FamilyText
     family: Family
     family_baselines: FamilyBaselines
