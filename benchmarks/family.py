@@ -82,11 +82,9 @@ def step_times(name: str, settings: FamilyParams, steps: int) -> tuple[float, fl
     objective = member.module.Objective(member.fresh(settings.family.seed), member.marks)
     started = engine.start(
         objective,
-        batch=own.batch,
-        precision=own.precision,
-        optimizer=member.optimizer(objective) or training.optimizer,
-        gradient_clip=training.gradient_clip,
-        compute=settings.compute,
+        engine.Means(own.batch, own.precision, training.gradient_clip),
+        member.optimizer(objective) or training.optimizer,
+        settings.compute,
     )
 
     def batch_at(step: int) -> engine.Batch:

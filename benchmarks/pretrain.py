@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 
 from jokbo import params  # first: it keeps DeepSpeed quiet
-from jokbo.models import causal as gpt
+from jokbo.models import causal
 from jokbo.training import engine, processes
 
 
@@ -29,18 +29,18 @@ def main() -> None:
     )
     processes.join()
     device, context = processes.device(), settings.pretrain.model.context
-    config = gpt.configuration(
+    config = causal.configuration(
         settings.pretrain.model, vocabulary=settings.tokenize.tokenizer.vocabulary, end_of_text=0, padding=1
     )
     batch = {
         "tokens_BS": torch.randint(2, config.vocab_size, (training.batch, context + 1), device=device),
         "weights_BT": torch.ones(training.batch, context, device=device),
     }
-    bare = gpt.build(config, seed=1).to(device)
+    bare = causal.build(config, seed=1).to(device)
     engine.prefer_attention(bare)  # the same network in both, kernels included
     loops = {
-        "bare loop": bare_step(gpt.NextToken(bare), adamw, batch),
-        "engine": engine_step(gpt.NextToken(gpt.build(config, seed=1)), adamw, batch, settings.compute),
+        "bare loop": bare_step(causal.NextToken(bare), adamw, batch),
+        "engine": engine_step(causal.NextToken(causal.build(config, seed=1)), adamw, batch, settings.compute),
     }
     seconds = dict.fromkeys(loops, float("inf"))
     for step in loops.values():
@@ -50,7 +50,7 @@ def main() -> None:
             seconds[name] = min(seconds[name], timed(step, arguments.steps))
     peak = matrix_product_peak(device)
     tokens = training.batch * context
-    network = gpt.build(config, seed=1)
+    network = causal.build(config, seed=1)
     # a multiply and an add a weight forward, twice that backward; and attention's two products over the context
     attention = 12 * config.num_hidden_layers * config.hidden_size * context
     flops = tokens * (6 * network.num_parameters() + attention)
@@ -84,13 +84,7 @@ def bare_step(objective: torch.nn.Module, settings, batch: engine.Batch) -> Call
 
 def engine_step(objective: torch.nn.Module, settings, batch: engine.Batch, compute) -> Callable[[], None]:
     started = engine.start(
-        objective,
-        batch=len(batch["tokens_BS"]),
-        precision="bf16",
-        optimizer=settings,
-        gradient_clip=0.0,
-        compute=compute,
-        compiled=True,
+        objective, engine.Means(len(batch["tokens_BS"]), "bf16", 0.0), settings, compute, compiled=True
     )
 
     def step() -> None:

@@ -14,15 +14,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.seeds import FOLDER
+from benchmarks import picture
+from benchmarks.seeds import DATA, FOLDER, SHOWN
 from jokbo.comparison import table as comparison
 from jokbo.comparison.verdicts import RULE
-from jokbo.reporting.page import Table
-from jokbo.runtime import environment
+from jokbo.reporting import markdown
+from jokbo.runtime import ancestry, environment
 from jokbo.runtime.files import write_text
 from tasks.frame.paths import ALIGNED, EVALUATION, KEPT_TABLE, METRICS, PROFILES
 
-PAGE, README = Path("docs/results.md"), Path("README.md")
+PAGE, README, PICTURE = Path("docs/results.md"), Path("README.md"), Path("docs/chain.svg")
 BEGIN, END = "<!-- `make results` writes this -->", "<!-- to here -->"
 COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "perplexity": ("perplexity", "{:.1f}".format),
@@ -57,7 +58,7 @@ class Chain:
 
     def made_in(self) -> str:
         """On which machines the runs were made, and when the last one was, as far as they wrote it down."""
-        files = {folder.name: Path(f"{folder / ALIGNED}{environment.SUFFIX}") for folder in self.folders}
+        files = {folder.name: Path(f"{folder / ALIGNED}{ancestry.SUFFIX}") for folder in self.folders}
         there = {name: file for name, file in files.items() if file.is_file()}
         machines = {}
         for file in there.values():
@@ -160,9 +161,7 @@ def _range(values: list[float | None], shown: Callable[[float], str]) -> str:
 
 
 def _markdown(header: list[str], rows: list[list[str]]) -> str:
-    return Table("", "", header, [[" ".join(cell.split()) for cell in row] for row in rows]).markdown(
-        len(header)
-    )
+    return markdown.table(header, [[" ".join(cell.split()) for cell in row] for row in rows])
 
 
 def main() -> None:
@@ -183,7 +182,9 @@ def main() -> None:
     write_text(PAGE, "\n\n".join(parts) + "\n")
     shown = "\n\n".join([BEGIN, made_in, chain.headline(), chain.samples(), END])
     write_text(README, before + shown + after)
-    print(f"{PAGE} and the headline of {README} are written, from seeds {named}")
+    metrics = {stage: chain.metrics(stage) for stage in (*DATA, "preferences", *SHOWN)}
+    write_text(PICTURE, picture.svg(picture.numbers(metrics, chain.evaluations[0])))
+    print(f"{PAGE}, {PICTURE} and the headline of {README} are written, from seeds {named}")
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import jokbo  # keeps MLflow quiet too  # noqa: F401
 from jokbo.runtime import interruption
-from jokbo.runtime.errors import printable
 from jokbo.runtime.files import refusal
 from jokbo.runtime.secrets import hidden
+from jokbo.runtime.text import printable
 
 
 def _refused(error: BaseException) -> str | None:

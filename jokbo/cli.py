@@ -75,8 +75,8 @@ def run(context: typer.Context) -> None:
 @in_one_line
 def tree(model: Model) -> None:
     """Show what a model was made from: data, code, parameters, and its parents, theirs too."""
-    record = ancestry.read(model)
-    Console().print(ancestry.tree(str(model), record, _commits()))
+    record = ancestry.Record.load(model)
+    Console().print(ancestry.tree(str(model), record, ancestry.records_in(model.parent), _commits()))
 
 
 @app.command()

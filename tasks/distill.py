@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import torch
-from datasets import load_from_disk
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from jokbo.data.corpus.batches import sample_indices
-from jokbo.data.prompts import for_policy
+from jokbo.data.prompts import Prompts
 from jokbo.distillation import distil
 from jokbo.evaluation.perplexity import answer_perplexity
-from jokbo.models import causal as gpt
+from jokbo.models import causal
 from jokbo.training import engine
-from tasks.frame.paths import DOCUMENTS, POLICY, STUDENT
+from tasks.frame.paths import POLICY, PROMPTS, STUDENT
 from tasks.frame.records import write_curves, write_metrics
 from tasks.frame.stage import Stage, run_stage
-from tasks.losses import note_prompts
-from tasks.training import train
 
 
 def distill(stage: Stage) -> None:
     params = stage.params
     tokenizer = AutoTokenizer.from_pretrained(POLICY)
     teacher = AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32)
-    documents = load_from_disk(DOCUMENTS)
-    data = {
-        split: for_policy(teacher, tokenizer, documents[split], seed=params.seed, per_text=per_text)
-        for split, per_text in (("train", params.sentences_per_review), ("validation", 1))
-    }
-    rows = data["train"]
-    note_prompts(stage, rows)
+    rows = Prompts.open(PROMPTS / "train", sentences=params.sentences_per_review)
+    held_out = Prompts.open(PROMPTS / "validation")
     real_NT = rows.real_NT  # the teacher has something to say of prompts too
     student = distil.student_of(teacher, params.layers)
 
@@ -37,14 +29,14 @@ def distill(stage: Stage) -> None:
         indices = sample_indices(
             step, params.training.batch, len(rows), params.seed, "continuations of reviews"
         )
-        return gpt.training_rows(rows.tokens_NS, real_NT, torch.from_numpy(indices))
+        return causal.training_rows(rows.tokens_NS, real_NT, torch.from_numpy(indices))
 
     objective = distil.Distil(student, teacher, params.temperature, params.weights)
-    history = train(stage, objective, batch_at, params.training)
+    history = engine.train(objective, batch_at, params.training, stage.job())
     engine.save_network(student, tokenizer, STUDENT)
     write_curves(stage, {"distill": history})
     read = {
-        name: answer_perplexity(network, data["validation"])
+        name: answer_perplexity(network, held_out)
         for name, network in (("teacher", teacher), ("student", student))
     }
     write_metrics(stage, {**read, "parameters": student.num_parameters()})

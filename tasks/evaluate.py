@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from jokbo.alignment.reward import closed, rewards
-from jokbo.data.prompts import Continuations, for_policy
+from jokbo.data.prompts import Prompts
 from jokbo.data.selection import labelled_from
 from jokbo.evaluation import intervals, judge
 from jokbo.evaluation.diversity import distinct_n
@@ -29,10 +29,19 @@ from jokbo.evaluation.perplexity import answer_perplexity
 from jokbo.models.sampling import sample, sequence_kl
 from jokbo.runtime.files import whole_directory, write_text
 from jokbo.runtime.tracking import flat
-from tasks.frame.paths import ALIGNED, BASE, DOCUMENTS, EVALUATION, JUDGE_TEXTS, POLICY, REWARD, STUDENT
-from tasks.frame.records import write_metrics
+from tasks.frame.paths import (
+    ALIGNED,
+    BASE,
+    DOCUMENTS,
+    EVALUATION,
+    JUDGE_TEXTS,
+    POLICY,
+    PROMPTS,
+    REWARD,
+    STUDENT,
+)
+from tasks.frame.records import note_few, write_metrics
 from tasks.frame.stage import Stage, run_stage, timing
-from tasks.losses import note_prompts
 
 if TYPE_CHECKING:
     from jokbo.params.chain import Evaluate
@@ -53,15 +62,13 @@ def evaluate(stage: Stage) -> None:
     the_judge = judge.fit(set_aside["text"], set_aside["label"])
     reward_model = AutoModelForSequenceClassification.from_pretrained(REWARD, dtype=torch.float32)
     # one prompt a review: prompts are independent
-    held_out = for_policy(
-        supervised, tokenizer, documents["test"], seed=params.seed, per_text=1, limit=params.prompts
-    )
-    note_prompts(stage, held_out, params.prompts)
+    held_out = Prompts.open(PROMPTS / "test", limit=params.prompts)
+    note_few(stage, "prompts", params.prompts, len(held_out))
     rollouts = {
         name: sample(
             network,
             held_out.prompts_NP,
-            response_tokens=supervised.config.response_tokens,
+            response_tokens=held_out.response_tokens,
             temperature=params.temperature,
             seed=params.seed,
         )
@@ -165,7 +172,7 @@ def _judge_accuracy(the_judge: judge.Judge, documents: DatasetDict) -> dict[str,
 
 
 def _speeds(
-    network: PreTrainedModel, held_out: Continuations, rows: int = 64, repeats: int = 4
+    network: PreTrainedModel, held_out: Prompts, rows: int = 64, repeats: int = 4
 ) -> dict[str, float]:
     """Tokens a second, the best of a few, of reading whole sequences and of writing answers a token at a time."""
     tokens_BS, prompts_BP = held_out.tokens_NS[:rows].to(network.device), held_out.prompts_NP[:rows]

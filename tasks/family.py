@@ -30,11 +30,11 @@ from jokbo.models.heads import by_length
 from jokbo.runtime.files import read_json, remembered, whole_directory, write_text
 from jokbo.systems.common import Marks, Size, Text, encoded, marks_of, save
 from jokbo.training import engine, processes
+from jokbo.training.schedules import Schedule
 from tasks.frame.paths import FACTS, FAMILY_DATA, FAMILY_MODELS, TASKS, TRANSLATIONS
 from tasks.frame.records import write_curves, write_metrics
 from tasks.frame.stage import Stage, leads, run_stage
-from tasks.recipe import adafactor, fine_tune, recipe
-from tasks.training import train
+from tasks.recipe import adafactor, fine_tune, of_search, recipe
 
 if TYPE_CHECKING:
     from jokbo.params import Family, System, Training
@@ -224,26 +224,20 @@ def pretraining(
     part: str,
     *,
     warms_up: bool = True,
-    **more: Any,
+    optimizer: torch.optim.Optimizer | None = None,
+    after_step: Callable[[int], None] | None = None,
 ) -> list[dict[str, float]]:
     """Trains in place, with the batches and the schedule of the system; returns the curve."""
 
     def batch_at(step: int) -> engine.Batch:
         return member.batch(member.train, step, member.rows_at(step / settings.steps))
 
-    return train(
-        stage,
-        objective,
-        batch_at,
-        settings,
-        part=part,
-        schedule=schedule_of(member, settings.steps, max(1, settings.warmup_steps), warms_up=warms_up),
-        compiled=False,  # small networks, for a minute
-        **more,
-    )
+    schedule = schedule_of(member, settings.steps, max(1, settings.warmup_steps), warms_up=warms_up)
+    own = engine.Own(optimizer, schedule, compiled=False)  # small networks, for a minute
+    return engine.train(objective, batch_at, settings, stage.job(part), own, after_step)
 
 
-def schedule_of(member: Member, steps: int, warmup: int, *, warms_up: bool) -> engine.Schedule | None:
+def schedule_of(member: Member, steps: int, warmup: int, *, warms_up: bool) -> Schedule | None:
     """The learning rate as the system's paper has it, 1 at its top; none: the engine's own. Noam's without a warm-up
     begins at the top, and is the same from where the warm-up would have ended."""
     module, width = member.module, member.size.width
@@ -287,12 +281,11 @@ def searched(
         torch.manual_seed(seed)
         width = vectors(member, network, task.tokens["validation"][:2]).shape[1]
         classifier = Classifier(network, member.features, width)
-        more = {}
+        its = (None, None)
         if own.finetune == "gradual":
-            more["optimizer"], more["schedule"] = member.module.gradual(
-                network, classifier.head, learning_rate, settings.steps
-            )
-        fine_tune(stage, classifier, task, own.precision, learning_rate, seed, kind, **more)
+            its = member.module.gradual(network, classifier.head, learning_rate, settings.steps)
+        training = of_search(stage, own.precision, learning_rate)
+        fine_tune(stage, classifier, task, training, seed, engine.Own(*its, compiled=False))
         return classifier
 
     return search(

@@ -21,10 +21,11 @@ from jokbo.comparison.from_scratch import Convolutions, Recurrent
 from jokbo.comparison.search import Classifier, Task, outcome, over_tasks, search, tasks_in
 from jokbo.evaluation import baselines
 from jokbo.runtime.files import read_json
+from jokbo.training import engine
 from tasks.frame.paths import FAMILY_DATA, LEXICON, TASKS
 from tasks.frame.records import write_metrics
 from tasks.frame.stage import Stage, run_stage
-from tasks.recipe import fine_tune
+from tasks.recipe import fine_tune, of_search
 
 if TYPE_CHECKING:
     from jokbo import params
@@ -100,7 +101,8 @@ def from_scratch(stage: Stage, *, name: str, network: Callable[..., nn.Module]) 
 
     def fitted(task: Task, learning_rate: float, seed: int) -> Classifier:
         classifier = fresh(seed)
-        fine_tune(stage, classifier, task, settings.precision, learning_rate, seed, name)
+        training = of_search(stage, settings.precision, learning_rate)
+        fine_tune(stage, classifier, task, training, seed, engine.Own(compiled=False))
         return classifier
 
     found = search(

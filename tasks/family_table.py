@@ -12,13 +12,13 @@ from transformers import AutoTokenizer
 
 from jokbo.comparison import claims, figures, measures, table
 from jokbo.data.corpus.token_corpus import TokenCorpus
+from jokbo.reporting.publish import publish, read_curves, read_json
 from jokbo.runtime.errors import InputError
 from jokbo.systems import bahdanau
 from jokbo.systems.common import Text, load, marks_of
 from tasks.frame.paths import FAMILY_DATA, FAMILY_MODELS, FAMILY_TABLE, METRICS, PLOTS
 from tasks.frame.records import write_metrics
 from tasks.frame.stage import Stage, run_stage
-from tasks.pages import publish, read_curves, read_json
 
 REMEDY = "run `make family`"
 SYSTEMS = "family"  # the folder of METRICS and of PLOTS with a file a system
@@ -34,7 +34,7 @@ def family_table(stage: Stage) -> None:
         FAMILY_TABLE.with_suffix(".html"): table.html(comparison),
     }
     shown = [chart for place in figures.charts(comparison).values() for chart in place]
-    publish(stage, pages, shown, table.tables(comparison))
+    publish(stage.run, pages, shown, table.tables(comparison))
     write_metrics(stage, comparison)
 
 

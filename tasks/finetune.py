@@ -10,19 +10,16 @@ from datasets import load_from_disk
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from jokbo.data.corpus.batches import sample_indices
-from jokbo.data.prompts import continuations
-from jokbo.data.selection import labelled_from, texts_from
+from jokbo.data.prompts import Prompts
+from jokbo.data.selection import labelled_from
 from jokbo.evaluation.baselines import naive_bayes
 from jokbo.evaluation.perplexity import answer_perplexity
 from jokbo.finetuning import classifier
-from jokbo.models import causal as gpt
-from jokbo.models import heads
+from jokbo.models import causal, heads
 from jokbo.training import engine
-from tasks.frame.paths import BASE, CLASSIFIER, DOCUMENTS, POLICY
-from tasks.frame.records import write_curves, write_metrics
+from tasks.frame.paths import BASE, CLASSIFIER, DOCUMENTS, POLICY, PROMPTS
+from tasks.frame.records import note, write_curves, write_metrics
 from tasks.frame.stage import Stage, run_stage
-from tasks.losses import note, note_prompts
-from tasks.training import train
 
 Curve = list[dict[str, float]]
 
@@ -30,41 +27,26 @@ Curve = list[dict[str, float]]
 def finetune(stage: Stage) -> None:
     documents = load_from_disk(DOCUMENTS)
     tokenizer = AutoTokenizer.from_pretrained(BASE)
-    history, policy = _policy(stage, tokenizer, documents)
+    history, policy = _policy(stage, tokenizer)
     curves, accuracy = _classifiers(stage, tokenizer, documents)
     write_curves(stage, {"policy": history, **curves})
     write_metrics(stage, {"policy": policy, "classifier": accuracy})
 
 
-def _policy(stage: Stage, tokenizer: PreTrainedTokenizerBase, documents: dict) -> tuple[Curve, dict]:
+def _policy(stage: Stage, tokenizer: PreTrainedTokenizerBase) -> tuple[Curve, dict]:
     params, seed = stage.params.policy, stage.params.seed
-    data = {
-        split: continuations(
-            tokenizer,
-            texts_from(documents[split], params.sources),
-            prompt_tokens=params.prompt_tokens,
-            response_tokens=params.response_tokens,
-            seed=seed,
-            per_text=per_text,
-        )
-        for split, per_text in (("train", params.sentences_per_review), ("validation", 1))
-    }
-    note_prompts(stage, data["train"])
+    rows = Prompts.open(PROMPTS / "train", sentences=params.sentences_per_review)
+    held_out, mask_NT = Prompts.open(PROMPTS / "validation"), rows.mask_NT
     network = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
-    before = answer_perplexity(network, data["validation"])
-    rows, mask_NT = data["train"], data["train"].mask_NT
+    before = answer_perplexity(network, held_out)
 
     def batch_at(step: int) -> engine.Batch:
         indices = sample_indices(step, params.training.batch, len(rows), seed, "continuations of reviews")
-        return gpt.training_rows(rows.tokens_NS, mask_NT, torch.from_numpy(indices))
+        return causal.training_rows(rows.tokens_NS, mask_NT, torch.from_numpy(indices))
 
-    history = train(stage, gpt.NextTokenWhere(network), batch_at, params.training, part="policy")
-    # whoever samples from the policy finds here what it was trained for
-    network.config.prompt_tokens = params.prompt_tokens
-    network.config.response_tokens = params.response_tokens
-    network.config.prompt_sources = params.sources
+    history = engine.train(causal.NextTokenWhere(network), batch_at, params.training, stage.job("policy"))
     engine.save_network(network, tokenizer, POLICY)
-    after = answer_perplexity(network, data["validation"])
+    after = answer_perplexity(network, held_out)
     return history, {"sequences": len(rows), "before": before, "after": after}
 
 
@@ -95,10 +77,10 @@ def _classifiers(stage: Stage, tokenizer: PreTrainedTokenizerBase, documents: di
     base = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
     curves: dict[str, Curve] = {}
     accuracy: dict[str, dict[str, float]] = {}
-    for name, trunk in (("classifier", base), ("classifier-scratch", gpt.build(base.config, seed=seed))):
+    for name, trunk in (("classifier", base), ("classifier-scratch", causal.build(base.config, seed=seed))):
         network = heads.on_trunk(trunk, labels=2, seed=seed)
         objective = classifier.Classify(network, params.language_model_weight)
-        curves[name] = train(stage, objective, batch_at, params.training, part=name)
+        curves[name] = engine.train(objective, batch_at, params.training, stage.job(name))
         accuracy[name] = {
             split: _accuracy(heads.outputs(network, tokens[split]).argmax(-1).tolist(), labels[split])
             for split in ("validation", "test")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import torch
-from datasets import load_from_disk
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from jokbo.alignment import ppo as ppo_
-from jokbo.data.prompts import for_policy
+from jokbo.alignment import rollouts
+from jokbo.data.prompts import Prompts
+from jokbo.runtime.files import whole_directory
 from jokbo.training import engine
-from tasks.frame.paths import ALIGNED, DOCUMENTS, POLICY, REWARD
+from tasks.frame.paths import ALIGNED, POLICY, PROMPTS, REWARD, ROLLOUTS
 from tasks.frame.records import write_curves, write_metrics
 from tasks.frame.stage import Stage, run_stage
-from tasks.losses import note_prompts
 
 
 def ppo(stage: Stage) -> None:
@@ -23,26 +23,19 @@ def ppo(stage: Stage) -> None:
     value, reward = (
         AutoModelForSequenceClassification.from_pretrained(REWARD, dtype=torch.float32) for _ in range(2)
     )
-    held_out = for_policy(
-        policy,
-        tokenizer,
-        load_from_disk(DOCUMENTS)["prompts"],
-        seed=params.seed,
-        per_text=params.sentences_per_review,
+    asked = Prompts.open(PROMPTS / "prompts", sentences=params.sentences_per_review)
+    networks = ppo_.Networks(
+        policy, value, reference, reward, asked.response_tokens, stage.compute.micro_batch or params.minibatch
     )
-    note_prompts(stage, held_out)
-    history = ppo_.align(
-        policy,
-        value,
-        reference,
-        reward,
-        tokenizer,
-        held_out.prompts_NP,
-        params,
-        stage.compute,
-        checkpoint_folder=stage.checkpoints,
-        run=stage.run,
-    )
+    kept = stage.checkpoints / "rollouts"
+
+    def record(iteration: int, seen: rollouts.Experience) -> None:
+        rollouts.keep(iteration, rollouts.records(iteration, seen, tokenizer), kept)
+        stage.run.text(rollouts.shown(seen, tokenizer), f"samples/iteration-{iteration:05d}.txt")
+
+    history = ppo_.align(networks, asked.prompts_NP, params, stage.job(), record)
+    with whole_directory(ROLLOUTS) as folder:
+        rollouts.gather(kept, ppo_.recorded(params), folder)
     engine.save_network(policy, tokenizer, ALIGNED)
     write_curves(stage, {"ppo": history})
     shown = ("reward", "kl", "kl_per_token", "entropy", "response_length", "explained_variance")

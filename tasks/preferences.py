@@ -9,7 +9,7 @@ import torch
 from datasets import load_from_disk
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from jokbo.data.prompts import for_policy
+from jokbo.data.prompts import Prompts
 from jokbo.evaluation.intervals import by_unit
 from jokbo.models.sampling import sample
 from jokbo.preferences import raters as raters_
@@ -20,10 +20,9 @@ from jokbo.preferences.comparisons import (
     simulated_comparisons,
 )
 from jokbo.runtime.files import whole_directory
-from tasks.frame.paths import DOCUMENTS, POLICY, PREFERENCES
-from tasks.frame.records import write_metrics
+from tasks.frame.paths import DOCUMENTS, POLICY, PREFERENCES, PROMPTS
+from tasks.frame.records import note, note_few, write_metrics
 from tasks.frame.stage import Stage, run_stage
-from tasks.losses import note, note_prompts
 
 
 def preferences(stage: Stage) -> None:
@@ -40,14 +39,12 @@ def preferences(stage: Stage) -> None:
     ratings = [row for _, source_ratings in snippets["train"].values() for row in source_ratings]
     raters = raters_.fit(texts, ratings, seed=params.seed)
 
-    held_out = for_policy(
-        policy, tokenizer, documents["prompts"], seed=params.seed, per_text=1, limit=params.prompts
-    )
-    note_prompts(stage, held_out, params.prompts)
+    asked = Prompts.open(PROMPTS / "prompts", limit=params.prompts)
+    note_few(stage, "prompts", params.prompts, len(asked))
     rollout = sample(
         policy,
-        held_out.prompts_NP.repeat_interleave(params.responses_per_prompt, dim=0),
-        response_tokens=policy.config.response_tokens,
+        asked.prompts_NP.repeat_interleave(params.responses_per_prompt, dim=0),
+        response_tokens=asked.response_tokens,
         temperature=params.temperature,
         seed=params.seed,
     )
@@ -58,7 +55,7 @@ def preferences(stage: Stage) -> None:
         raters,
         seed=params.seed,
     )
-    pairs = len(held_out) * each * (each - 1) // 2
+    pairs = len(asked) * each * (each - 1) // 2
     note(
         stage,
         "alike",

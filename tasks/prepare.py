@@ -12,9 +12,8 @@ from jokbo.data.outputs import assemble
 from jokbo.data.prepare import preparation
 from jokbo.data.prepare.documents import DOCUMENT_SCHEMA
 from jokbo.runtime.files import read_json, whole_directory
-from tasks import losses
 from tasks.frame.paths import DOCUMENTS, FACTS, JUDGE_TEXTS, RAW
-from tasks.frame.records import write_metrics
+from tasks.frame.records import say, write_metrics
 from tasks.frame.stage import Stage, run_stage
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def prepare(stage: Stage) -> None:
             assemble(files, documents / split, DOCUMENT_SCHEMA)
         (documents / "dataset_dict.json").write_text(json.dumps({"splits": list(splits)}) + "\n")
         (documents / FACTS).write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n")
-    losses.say(stage, of_preparation(facts))
+    say(stage, of_preparation(facts))
     counts = {name: found for name, found in facts.items() if name not in ("examples", "about", "told")}
     write_metrics(stage, counts)
 

@@ -8,13 +8,11 @@ from transformers import AutoTokenizer
 from jokbo.data.corpus.batches import efficiency, packed_batch
 from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.evaluation.perplexity import check_length, corpus_perplexity
-from jokbo.models import causal as gpt
+from jokbo.models import causal
 from jokbo.training import engine
 from tasks.frame.paths import BASE, TOKENIZER, TOKENS
-from tasks.frame.records import write_curves, write_metrics
+from tasks.frame.records import note, write_curves, write_metrics
 from tasks.frame.stage import Stage, run_stage
-from tasks.losses import note
-from tasks.training import train
 
 
 def pretrain(stage: Stage) -> None:
@@ -23,13 +21,13 @@ def pretrain(stage: Stage) -> None:
     tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
     corpus = TokenCorpus.open(TOKENS / "train")
     marks = {"end_of_text": tokenizer.eos_token_id, "padding": tokenizer.pad_token_id}
-    config = gpt.configuration(params.model, vocabulary=len(tokenizer), **marks)
-    network = gpt.build(config, seed=params.seed)
+    config = causal.configuration(params.model, vocabulary=len(tokenizer), **marks)
+    network = causal.build(config, seed=params.seed)
     layout = {"batch": batch, "context": context, "seed": params.seed, "packing": params.packing}
 
     def batch_at(step: int) -> engine.Batch:
         tokens_BS = packed_batch(corpus, step, **layout, padding=tokenizer.pad_token_id)
-        return gpt.packed_rows(torch.from_numpy(tokens_BS), params.packing, **marks)
+        return causal.packed_rows(torch.from_numpy(tokens_BS), params.packing, **marks)
 
     batch_at(0)  # a corpus too small for one batch is found before anything is built
     validation = TokenCorpus.open(TOKENS / "validation")
@@ -45,7 +43,7 @@ def pretrain(stage: Stage) -> None:
             whole,
             "tokens stand beyond pretrain.model.context of their document",
         )
-    history = train(stage, gpt.NextToken(network), batch_at, params.training)
+    history = engine.train(causal.NextToken(network), batch_at, params.training, stage.job())
     engine.save_network(network, tokenizer, BASE)
     apart = params.packing != "joined"
     held_out = corpus_perplexity(network, tokenizer, validation, context, apart=apart)

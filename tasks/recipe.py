@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import nn
 from transformers import Adafactor
@@ -11,6 +11,7 @@ from jokbo import params
 from jokbo.comparison.search import Classifier, Task, batches
 from jokbo.runtime.tracking import Run
 from jokbo.training import engine
+from jokbo.training.job import Job
 from tasks.frame.stage import Stage
 
 if TYPE_CHECKING:
@@ -21,28 +22,21 @@ def fine_tune(
     stage: Stage,
     classifier: Classifier,
     task: Task,
-    precision: str,
-    learning_rate: float,
+    training: Training,
     seed: int,
-    kind: str,
-    **more: Any,
+    own: engine.Own,
 ) -> None:
-    """Trains a classifier in place as `finetune` of the stage's section says, `kind` naming it on the terminal, and
-    with whatever `more` engine.train takes. It is a matter of seconds: nothing is saved or logged on the way."""
+    """Train a classifier in place. It is a matter of seconds: nothing is saved or logged on the way."""
+    name = f"{task.name} {training.optimizer.adam_learning_rate:g} {seed}"
+    job = Job(name, seed, stage.compute, Run(), checkpoints=None)
+    engine.train(classifier, batches(task, training.batch, seed), training, job, own)
+
+
+def of_search(stage: Stage, precision: str, learning_rate: float) -> Training:
+    """Return the fine-tuning that the stage's section asks for, at one of its learning rates."""
     sought = stage.params.finetune
     warmup = round(sought.warmup_fraction * sought.steps)
-    engine.train(
-        classifier,
-        batches(task, sought.batch, seed),
-        recipe(stage.params, precision, learning_rate, sought.steps, sought.batch, warmup),
-        stage.compute,
-        seed=seed,
-        checkpoint_folder=None,
-        run=Run(),
-        name=f"{kind} {task.name} {learning_rate:g} {seed}",
-        compiled=False,
-        **more,
-    )
+    return recipe(stage.params, precision, learning_rate, sought.steps, sought.batch, warmup)
 
 
 def adafactor(learning_rate: float, objective: nn.Module) -> Adafactor:

@@ -6,24 +6,33 @@ import json
 from pathlib import Path
 from typing import Any
 
+from jokbo.reporting.publish import publish, read, read_curves, read_json
 from jokbo.reporting.report import Findings, charts, render, tables
 from jokbo.runtime import ancestry
 from jokbo.runtime.files import remembered
 from tasks.frame.paths import ALIGNED, DATA_CARD, EVALUATION, METRICS, PLOTS, PROFILES, REPORT
 from tasks.frame.records import write_metrics
 from tasks.frame.stage import Stage, run_stage, timing
-from tasks.pages import publish, read, read_curves, read_json
 
 REMEDY = "run the stages before the report first (`dvc repro`)"
 WITH_CURVES = ("pretrain", "finetune", "distill", "reward", "ppo")
-STAGES = ("fetch", "prepare", "tokenize", *WITH_CURVES[:3], "preferences", *WITH_CURVES[3:], "evaluate")
+STAGES = (
+    "fetch",
+    "prepare",
+    "tokenize",
+    "prompts",
+    *WITH_CURVES[:3],
+    "preferences",
+    *WITH_CURVES[3:],
+    "evaluate",
+)
 
 
 def report(stage: Stage) -> None:
     findings = read_findings()
     figures = [chart for section in charts(findings).values() for chart in section]
     shown = tables(findings)
-    publish(stage, {REPORT: render(findings)}, figures, shown)
+    publish(stage.run, {REPORT: render(findings)}, figures, shown)
     write_metrics(stage, {"figures": len(figures), "tables": len(shown)})
 
 
@@ -41,7 +50,8 @@ def read_findings() -> Findings:
         samples=[json.loads(line) for line in read(EVALUATION / "samples.jsonl", REMEDY).splitlines()],
         metrics={name: _json(METRICS / f"{name}.json") for name in STAGES},
         curves=curves,
-        ancestry=ancestry.read(ALIGNED),
+        ancestry=ancestry.records_in(ALIGNED.parent),
+        aligned=ancestry.Record.load(ALIGNED).weights,
         timings={name: found["seconds"] for name, path in timings.items() if (found := remembered(path))},
         speeds=_json(speeds) if speeds.is_file() else {},
         card=_json(DATA_CARD),

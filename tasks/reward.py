@@ -16,10 +16,8 @@ from jokbo.evaluation.intervals import by_unit
 from jokbo.models import heads
 from jokbo.training import engine
 from tasks.frame.paths import POLICY, PREFERENCES, REWARD
-from tasks.frame.records import write_curves, write_metrics
+from tasks.frame.records import note, write_curves, write_metrics
 from tasks.frame.stage import Stage, run_stage
-from tasks.losses import note
-from tasks.training import train
 
 
 def reward(stage: Stage) -> None:
@@ -45,7 +43,7 @@ def reward(stage: Stage) -> None:
         preferred_BS, rejected_BS = both_NS.chunk(2)
         return {"preferred_BS": preferred_BS, "rejected_BS": rejected_BS}
 
-    history = train(stage, rewards_.Compare(network), batch_at, params.training)
+    history = engine.train(rewards_.Compare(network), batch_at, params.training, stage.job())
     simulated = [row for row in comparisons["train"] if row["kind"] == "simulated"][
         : params.normalisation_samples // 2
     ]

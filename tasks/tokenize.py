@@ -19,9 +19,8 @@ from jokbo.data.outputs import read_batches, shard_files
 from jokbo.reporting import data_card as card
 from jokbo.runtime.errors import about
 from jokbo.runtime.files import read_json, whole_directory, write_text
-from tasks import losses
 from tasks.frame.paths import DATA_CARD, DATA_CARD_PAGE, DOCUMENTS, FACTS, TOKENIZER, TOKENS
-from tasks.frame.records import write_metrics
+from tasks.frame.records import say, write_metrics
 from tasks.frame.stage import Stage, run_stage
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def tokenize(stage: Stage) -> None:
         metrics |= {f"{name}/{split}": count for name, count in counts.items()}
     held_out = some_texts(shard_files(DOCUMENTS / "validation"), mixing.source_names(settings.mix))
     metrics["held_out"] = {code: measure(tokenizer, texts) for code, texts in held_out.items()}
-    losses.say(stage, of_tokens(metrics, sum(encoded["train"].rows)))
+    say(stage, of_tokens(metrics, sum(encoded["train"].rows)))
     write_metrics(stage, metrics)
     write_card(stage, metrics)
 
@@ -66,7 +65,7 @@ def write_card(stage: Stage, metrics: dict[str, Any]) -> None:
     """The data card, to be read and to be parsed."""
     made = card.card(read_json(DOCUMENTS / FACTS), metrics)
     write_text(DATA_CARD, json.dumps(made, ensure_ascii=False, indent=1) + "\n")
-    write_text(DATA_CARD_PAGE, card.markdown(made))
+    write_text(DATA_CARD_PAGE, card.text(made))
     stage.run.artifact(DATA_CARD_PAGE)
     stage.run.artifact(DATA_CARD)
 

@@ -132,6 +132,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lines += [f"  {name}:", f"    cmd: python -m standin {name}", "    deps:", "    - standin.py"]
         lines += [f"    - {path}" for path in inputs]
         lines += ["    params:", f"    - {name}", "    outs:", f"    - models/{name}"]
+        lines += [f"    - models/{name}.ancestry.json"]
         lines += ["    metrics:", f"    - metrics/{name}.json"]
     (folder / "dvc.yaml").write_text("\n".join(lines) + "\n")
     (folder / ".gitignore").write_text(".jokbo/\n__pycache__/\n/models/\n/metrics/\n")

@@ -79,7 +79,7 @@ def test_chat_with_a_prompt_longer_than_the_context_goes_on_with_the_next(speake
     ("arguments", "named"),
     [
         (["chat", "models/none"], "models/none: no config.json there"),
-        (["tree", "models/none"], "models/none: no ancestry.json there"),
+        (["tree", "models/none"], "models/none.ancestry.json: not there"),
         (["report"], "reports/report.html: not there yet"),
     ],
 )
@@ -127,13 +127,6 @@ def test_a_model_of_another_kind_and_a_temperature_of_nothing_are_one_line(
     assert "--temperature is 1e-40: give 0, or from 0.001" in _one_line(
         _jokbo("chat", str(speaker), "--temperature", "1e-40", folder=tmp_path)
     )
-
-
-@pytest.mark.parametrize("record", ["{", "[]", "3", '{"stage": "x"}'])
-def test_a_record_of_ancestry_that_is_none_is_one_line(tmp_path: Path, record: str) -> None:
-    (tmp_path / "ancestry.json").write_text(record)
-    said = _one_line(_jokbo("tree", str(tmp_path), folder=tmp_path))
-    assert f"{tmp_path}/ancestry.json: not a record of ancestry" in said
 
 
 def test_bytes_that_are_no_text_do_not_end_a_chat(speaker: Path) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from flows import graph
 from jokbo.params import Family, FamilyParams, Params
-from jokbo.runtime import environment
+from jokbo.runtime import ancestry
 from tasks.frame import paths, projects
 from tests.support import closure
 
@@ -78,7 +79,7 @@ def test_the_paths_of_a_system_are_its_paper_that_which_it_imports_and_its_teach
 def test_every_path_in_the_graph_is_a_constant_of_the_tasks() -> None:
     known = {str(value) for value in vars(paths).values() if isinstance(value, Path)}
     known |= {str(paths.FAMILY_TABLE.with_suffix(".html")), f"{paths.FAMILY_MODELS}/${{key}}"}
-    known |= {f"{path}{environment.SUFFIX}" for path in known if path.startswith("models/")}
+    known |= {f"{path}{ancestry.SUFFIX}" for path in known if path.startswith("models/")}
     for name, stage in STAGES.items():
         each = f"{name}/${{key}}" if "foreach" in stage else name
         assert set(_outs(stage)) <= known | {f"metrics/{each}.json", f"plots/{each}.csv"}, name
@@ -134,6 +135,34 @@ def test_the_closure_sees_imports_in_functions_and_not_those_for_type_checkers(
     assert output.split() == expected
 
 
+TRAINED = {"pretrain", "finetune", "distill", "reward", "ppo"}
+
+
+@pytest.mark.parametrize(
+    ("file", "ran"),
+    [
+        ("jokbo/runtime/tracking.py", set()),
+        ("jokbo/runtime/progress.py", set()),
+        ("jokbo/params/chain.py", set()),
+        ("jokbo/training/loop.py", TRAINED),
+        ("tasks/frame/records.py", set(CHAIN)),
+        ("jokbo/evaluation/calibration.py", {"reward"}),
+    ],
+)
+def test_a_comment_reruns_what_imports_its_file_and_nothing_after_outputs_that_stay(
+    finished: Path, file: str, ran: set[str]
+) -> None:
+    path = finished / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    before = path.read_text() if path.exists() else ""
+    path.write_text(f"{before}# a comment\n")
+    with Repo() as repo:
+        again = {stage.addressing for stage in repo.reproduce(targets=["report"])}
+        path.write_text(before)
+        repo.reproduce()
+    assert again == ran
+
+
 # systems of the project that is run
 FEW = ("bahdanau", "bert_deep", "deberta", "distilbert", "elmo", "roberta")
 OF_FAMILY = {"family_text", "family_baselines", "family_table", *(f"family@{name}" for name in FEW)}
@@ -144,6 +173,7 @@ TEACHER = {"family@bert_deep", "family@distilbert", "family_table"}
     ("edited", "stale"),
     [
         ("fetch", set(CHAIN)),
+        ("prompts", set(CHAIN) - {"fetch", "prepare", "tokenize", "pretrain"}),
         ("distill", {"distill", "evaluate", "report"}),
         ("ppo", {"ppo", "evaluate", "report"}),
         ("reward", {"reward", "ppo", "evaluate", "report"}),
@@ -259,8 +289,11 @@ def _lay_out(folder: Path, stages: dict[str, Any], base: str, params: str) -> No
         )
         for path in body["deps"]:
             if closure.is_code(path) or path in ("data/local", "profiles"):
-                (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                (folder / path).write_text(f"# {path}\n")
+                home = ROOT / "family" if base else ROOT
+                inside = sorted((home / path).rglob("*.py")) if (home / path).is_dir() else []
+                for file in [each.relative_to(home).as_posix() for each in inside] or [path]:
+                    (folder / file).parent.mkdir(parents=True, exist_ok=True)
+                    (folder / file).write_text(f"# {file}\n")
     YAML().dump({"stages": made}, folder / "dvc.yaml")
 
 

@@ -5,33 +5,33 @@ estimate advantages, and take several epochs of clipped steps on policy and valu
 value are DeepSpeed engines; the reference and the reward model are frozen. Dropout is off everywhere: every network
 stays in evaluation mode, so that the first ratio of a rollout is exactly one.
 
-Log-probabilities, KL and entropy are those of the distribution that answers are sampled from (rollouts.drawn_from).
+Log-probabilities, KL and entropy are those of the distribution that answers are sampled from (sampling.drawn_from).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import deepspeed
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from jokbo.alignment import reward as reward_model
+from jokbo.alignment.rollouts import Experience
 from jokbo.alignment.value import ValueLoss, answer_states, answer_values, fit_head
 from jokbo.data.corpus.batches import sample_indices
 from jokbo.models.causal import mean_one
-from jokbo.models.sampling import Rollout, answer_distributions, answer_log_probs, chosen, sample
-from jokbo.runtime.interruption import polled
-from jokbo.runtime.progress import Progress
-from jokbo.training import checkpoints, engine, processes
+from jokbo.models.sampling import answer_distributions, answer_log_probs, chosen, sample
+from jokbo.training import engine, processes
+from jokbo.training.job import Job
+from jokbo.training.loop import check_finite, check_weights, loop, restored
 
 if TYPE_CHECKING:
     from jokbo.params import Compute, Ppo
-    from jokbo.runtime.tracking import Run
 
 
 class PolicyLoss(nn.Module):
@@ -130,66 +130,50 @@ class Controllers(NamedTuple):
 
 
 def align(
-    policy: PreTrainedModel,
-    value: PreTrainedModel,
-    reference: PreTrainedModel,
-    reward: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    networks: Networks,
     prompts_NP: Tensor,
     settings: Ppo,
-    compute: Compute,
-    *,
-    checkpoint_folder: Path,
-    run: Run,
+    job: Job,
+    record: Callable[[int, Experience], None] = lambda iteration, seen: None,
 ) -> list[dict[str, float]]:
-    """Trains `policy` and `value` in place; returns the row of metrics of each iteration.
+    """Train policy and value in place; return the row of metrics of each iteration.
 
-    Prompts, samples and minibatches of an iteration are functions of (seed, iteration) alone. Raises Interrupted
-    after SIGTERM, with a checkpoint of the last whole iteration on disk, and InputError if micro-batches cannot share
-    a minibatch.
+    `record` is called with every `rollouts_every`th iteration and what was seen in it, and with the last one.
+
+    Prompts, samples and minibatches of an iteration are functions of (seed, iteration) alone. Raises as
+    training.loop does, and InputError if micro-batches cannot share a minibatch.
     """
     processes.join()
-    networks = Networks(policy, value, reference, reward, compute.micro_batch or settings.minibatch)
-    for network in (policy, value, reference, reward):
+    for network in (networks.policy, networks.value, networks.reference, networks.reward):
         engine.prefer_attention(network)  # computed alike, policy and reference start at a KL of zero
         network.to(processes.device()).eval()
     length = begin(networks, prompts_NP, settings)
-    engines = start(networks, prompts_NP.shape[1], settings, compute)
-    iteration, state = checkpoints.restore(checkpoint_folder, engines)
+    engines = start(networks, prompts_NP.shape[1], settings, job.compute)
+    state = restored(job, engines)
+    kept = state.values
     controllers = Controllers(
-        KlController(state.get("beta", settings.kl_coefficient), settings.kl_target, settings.kl_gain),
-        LengthController(state.get("length_weight", 0.0), length, settings.length_gain),
+        KlController(kept.get("beta", settings.kl_coefficient), settings.kl_target, settings.kl_gain),
+        LengthController(kept.get("length_weight", 0.0), length, settings.length_gain),
     )
-    history: list[dict[str, float]] = state.get("history", [])
-    saver = engine.Saver("ppo", checkpoint_folder, engines, run, compute.checkpoint_seconds)
-    with (
-        polled() as stop,
-        Progress("ppo", settings.iterations, done=iteration, writes=checkpoint_folder) as bar,
-    ):
-        while iteration < settings.iterations:
-            rollout, scores_B, row = iterate(
-                networks, engines, controllers, *inputs_at(iteration, prompts_NP, settings), settings
-            )
-            iteration += 1
-            engine.check_finite("ppo", iteration, row)
-            engine.check_weights("ppo", iteration, engines)  # nobody can sample from what is not
-            history.append({"step": iteration, **row})
-            run.log({f"ppo/{key}": value for key, value in row.items()}, step=iteration)
-            bar.advance(reward=row["reward"], kl=row["kl"], length=row["response_length"])
-            if iteration % settings.sample_every == 0 or iteration == settings.iterations:
-                run.text(shown(rollout, scores_B, tokenizer), f"samples/iteration-{iteration:05d}.txt")
-            saver.step_done(
-                iteration,
-                {
-                    "beta": controllers.kl.beta,
-                    "length_weight": controllers.length.weight,
-                    "history": history,
-                },
-                last=iteration == settings.iterations,
-                stopping=stop.requested,
-            )
-        saver.check_no_stop(stop)
-    return history
+
+    def one(iteration: int) -> dict[str, float]:
+        inputs = inputs_at(iteration - 1, prompts_NP, settings)
+        seen, row = iterate(networks, engines, controllers, *inputs, settings)
+        check_finite(job.name, iteration, row)
+        check_weights(job.name, iteration, engines)  # nobody can sample from what is not
+        kept.update(beta=controllers.kl.beta, length_weight=controllers.length.weight)
+        if iteration in recorded(settings):
+            record(iteration, seen)
+        return row
+
+    labels = {"reward": "reward", "kl": "kl", "length": "response_length"}
+    return loop(job, engines, state, settings.iterations, one, labels)
+
+
+def recorded(settings: Ppo) -> list[int]:
+    """Return the iterations whose rollouts are recorded: every so many, and the last."""
+    every = range(settings.rollouts_every, settings.iterations + 1, settings.rollouts_every)
+    return sorted({*every, settings.iterations})
 
 
 def inputs_at(iteration: int, prompts_NP: Tensor, settings: Ppo) -> tuple[Tensor, int]:
@@ -199,49 +183,27 @@ def inputs_at(iteration: int, prompts_NP: Tensor, settings: Ppo) -> tuple[Tensor
     return prompts_NP[torch.from_numpy(indices)], seed
 
 
-def shown(rollout: Rollout, scores_B: Tensor, tokenizer: PreTrainedTokenizerBase, count: int = 8) -> str:
-    """The first samples of a rollout to be read by people: reward, prompt | answer."""
-    rows = zip(scores_B.tolist(), rollout.prompts(tokenizer), rollout.texts(tokenizer), strict=True)
-    return "\n".join(f"{score:+.2f}  {prompt} |{text}" for score, prompt, text in list(rows)[:count]) + "\n"
-
-
 @dataclass(frozen=True)
 class Networks:
     policy: PreTrainedModel
     value: PreTrainedModel
     reference: PreTrainedModel
     reward: PreTrainedModel
-    rows: int  # sequences that one of them reads at once
+    answer_tokens: int  # of an answer at most, its end of text among them
+    rows: int  # sequences that one of them reads at once: compute.micro_batch, or the minibatch
 
 
 def start(
     networks: Networks, prompt_tokens: int, settings: Ppo, compute: Compute
 ) -> dict[str, deepspeed.DeepSpeedEngine]:
     """Engines that train the policy and the value."""
-    shared = {
-        "batch": settings.minibatch,
-        "precision": settings.precision,
-        "gradient_clip": settings.gradient_clip,
-        "compute": compute,
-    }
+    means = engine.Means(settings.minibatch, settings.precision, settings.gradient_clip)
     policy = PolicyLoss(networks.policy, settings.clip, prompt_tokens, settings.temperature)
     value = ValueLoss(networks.value, settings.value_clip, prompt_tokens)
     return {
-        "policy": engine.start(policy, optimizer=settings.policy_optimizer, **shared),
-        "value": engine.start(value, optimizer=settings.value_optimizer, **shared),
+        "policy": engine.start(policy, means, settings.policy_optimizer, compute),
+        "value": engine.start(value, means, settings.value_optimizer, compute),
     }
-
-
-@dataclass(frozen=True)
-class Experience:
-    """A rollout and what the networks say of it, on the CPU."""
-
-    rollout: Rollout
-    scores_B: Tensor  # the reward model's, less what an answer without an end pays
-    old_BR: Tensor  # log-probabilities of the tokens
-    kl_BR: Tensor  # their log ratios to the reference; 0 off the answers
-    entropy_BR: Tensor  # of what the tokens were drawn from, nats
-    values_BR: Tensor
 
 
 def explore(networks: Networks, prompts_BP: Tensor, seed: int, settings: Ppo) -> Experience:
@@ -251,7 +213,7 @@ def explore(networks: Networks, prompts_BP: Tensor, seed: int, settings: Ppo) ->
     rollout = sample(
         policy,
         prompts_BP,
-        response_tokens=policy.config.response_tokens,
+        response_tokens=networks.answer_tokens,
         temperature=settings.temperature,
         seed=seed,
     )
@@ -303,8 +265,8 @@ def iterate(
     prompts_BP: Tensor,
     seed: int,
     settings: Ppo,
-) -> tuple[Rollout, Tensor, dict[str, float]]:
-    """One iteration of PPO. Returns the rollout, its rewards [B] and the numbers to log.
+) -> tuple[Experience, dict[str, float]]:
+    """Do one iteration of PPO; return what was seen in it, and the numbers to log.
 
     `seed` fixes what is sampled and the order of minibatches.
     """
@@ -351,7 +313,7 @@ def iterate(
     }
     controllers.kl.update(row["kl"])
     controllers.length.update(row["response_length"])
-    return rollout, seen.scores_B, row
+    return seen, row
 
 
 def at_last(scores_B: Tensor, mask_BR: Tensor) -> Tensor:

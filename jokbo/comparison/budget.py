@@ -24,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from jokbo.runtime import files
 from jokbo.runtime.tracking import Run
 from jokbo.training import engine, processes
+from jokbo.training.job import Job
 
 if TYPE_CHECKING:
     from jokbo.params import Budget, Compute, Training
@@ -95,13 +96,8 @@ def seconds_of(
             copied,
             batches.__getitem__,
             settings.model_copy(update={"steps": steps, "warmup_steps": 0}),
-            compute,
-            seed=0,
-            checkpoint_folder=None,
-            run=Run(),
-            name="time a step",
-            optimizer=optimizer_of(copied),
-            compiled=False,
+            Job("time a step", seed=0, compute=compute, run=Run(), checkpoints=None),
+            engine.Own(optimizer_of(copied), compiled=False),
             after_step=lambda step: ends.append(time.perf_counter()),
         )
     making = statistics.median(end - start for start, end in pairwise(made[FIRST_STEPS - 1 :]))

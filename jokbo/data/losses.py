@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jokbo.data.failures import FAILED
-
-MUCH = 0.1  # of what there was
+from jokbo.runtime.errors import MUCH
 
 
 def of_preparation(facts: Mapping[str, Any]) -> Iterator[str]:

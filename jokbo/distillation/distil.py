@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from jokbo.distillation.targets import divergence
 from jokbo.models.causal import logits_at, some_targets
 
 if TYPE_CHECKING:
@@ -66,13 +67,7 @@ class Distil(nn.Module):
         mine_NV, mine_ND = logits_at(self.network, tokens_BS, chosen_N)
         with torch.no_grad():
             theirs_NV, theirs_ND = logits_at(self._teacher[0].to(tokens_BS.device), tokens_BS, chosen_N)
-            target_NV = nn.functional.log_softmax(theirs_NV / self.temperature, -1)
-        soft_N = nn.functional.kl_div(
-            nn.functional.log_softmax(mine_NV / self.temperature, -1),
-            target_NV,
-            reduction="none",
-            log_target=True,
-        ).sum(-1)
+        soft_N = divergence(mine_NV, theirs_NV, self.temperature)
         nats_N = nn.functional.cross_entropy(mine_NV, tokens_BS[:, 1:].flatten()[chosen_N], reduction="none")
         cosine_N = 1 - nn.functional.cosine_similarity(mine_ND, theirs_ND, dim=-1)
         share_N = weights_BT.flatten()[chosen_N] / weights_BT.numel()

@@ -14,7 +14,7 @@ from jokbo.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from jokbo.data.corpus.token_corpus import TokenCorpus
-    from jokbo.data.prompts import Continuations
+    from jokbo.data.prompts import Prompts
 
 ROWS = 32  # sequences a forward pass
 
@@ -68,7 +68,7 @@ def corpus_perplexity(
     }
 
 
-def answer_perplexity(network: PreTrainedModel, answers: Continuations) -> dict[str, float | None]:
+def answer_perplexity(network: PreTrainedModel, answers: Prompts) -> dict[str, float | None]:
     """How well people's answers are predicted: `perplexity` of their tokens, all weighing the same, and `end_nats`.
 
     The two are apart since a network that never learned to end an answer would else look a worse one at words: the

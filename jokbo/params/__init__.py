@@ -25,6 +25,7 @@ from jokbo.params.chain import (
     Ppo,
     Preferences,
     Pretrain,
+    Prompts,
     Reward,
     Training,
 )
@@ -53,6 +54,7 @@ from jokbo.params.family import (
     with_defaults,
 )
 from jokbo.params.reading import found_as, read, shown
+from jokbo.params.renamed import MOVED, RENAMED
 from jokbo.params.systems import System
 from jokbo.runtime.errors import InputError
 
@@ -75,6 +77,7 @@ __all__ = [
     "Params",
     "Ppo",
     "Prepare",
+    "Prompts",
     "Quality",
     "Rule",
     "Search",
@@ -101,33 +104,43 @@ PLAIN = {  # pydantic's kinds of fault, where its own words name Python's types
 }
 
 
-MOVED = {key: FamilyParams.FILE for key in FamilyParams.model_fields if key != "compute"}
-
-
 class Params(Section):
     """params.yaml: the chain, and how everything is computed."""
 
     FILE: ClassVar[str] = "params.yaml"
 
     compute: Compute
+    """How stages run, not what they make: no stage depends on it."""
     fetch: Fetch
+    """Where texts come from."""
     prepare: Prepare
+    """How texts are cleaned, chosen and split."""
     tokenize: Tokenize
+    """The tokenizer and the corpus."""
+    prompts: Prompts
+    """What the policy is asked: the beginning of a sentence, to be gone on with as its author did."""
     pretrain: Pretrain
+    """The base model: next-token prediction."""
     finetune: Finetune
+    """The supervised policy, and a classifier."""
     distill: Distill
+    """A smaller student of the policy."""
     preferences: Preferences
+    """Pairs of answers, and which one is preferred."""
     reward: Reward
+    """The reward model, fitted to those pairs."""
     ppo: Ppo
+    """The aligned policy: PPO against the reward model."""
     evaluate: Evaluate
+    """What the four models are measured on."""
 
     @model_validator(mode="after")
     def fits_together(self) -> Params:
         context = self.pretrain.model.context
-        spoken = self.finetune.policy.prompt_tokens + self.finetune.policy.response_tokens
+        spoken = self.prompts.prompt_tokens + self.prompts.response_tokens
         if spoken > context:
             raise ValueError(
-                f"finetune.policy.prompt_tokens + response_tokens is {spoken}: "
+                f"prompts.prompt_tokens + response_tokens is {spoken}: "
                 f"it must be at most pretrain.model.context, which is {context}"
             )
         if self.finetune.classifier.context > context:
@@ -140,6 +153,12 @@ class Params(Section):
                 f"reward.context is {self.reward.context}: it must be above {spoken} (prompt, response and the end "
                 f"of text) and at most pretrain.model.context, which is {context}"
             )
+        most = self.prompts.sentences_per_review
+        for name, asked in self._sentences():
+            if asked > most:
+                raise ValueError(
+                    f"{name} is {asked}: it must be at most prompts.sentences_per_review, which is {most}"
+                )
         if self.distill.layers > self.pretrain.model.layers:
             raise ValueError(
                 f"distill.layers is {self.distill.layers}: "
@@ -147,6 +166,13 @@ class Params(Section):
             )
         self.compute.check_batches(self._batches())
         return self
+
+    def _sentences(self) -> list[tuple[str, int]]:
+        return [
+            ("finetune.policy.sentences_per_review", self.finetune.policy.sentences_per_review),
+            ("distill.sentences_per_review", self.distill.sentences_per_review),
+            ("ppo.sentences_per_review", self.ppo.sentences_per_review),
+        ]
 
     def _batches(self) -> list[tuple[str, int]]:
         return [
@@ -203,8 +229,10 @@ def _explain(fault: dict[str, Any], model: type[Section], tree: Any, written: An
         key += " (of family.defaults)"
     if kind == "invalid_key" or (of_key and kind == "string_type"):
         return f"{'.'.join(map(shown, keys[:-1])) or 'the file'} has the key {found_as(fault['input'])}: keys are words"
-    if kind == "extra_forbidden" and model is Params and key in MOVED:
+    if kind == "extra_forbidden" and key in MOVED and model is Params:
         return f"{key} is now in {MOVED[key]}: move it there"
+    if kind == "extra_forbidden" and ".".join(keys) in RENAMED:
+        return f"{key} is not a known key: it is {RENAMED['.'.join(keys)]} now"
     unknown_name = of_key and kind == "literal_error"  # in a mapping whose keys are names that we give
     if kind == "extra_forbidden" or unknown_name:
         known = (

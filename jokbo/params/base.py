@@ -33,7 +33,9 @@ Names = Annotated[list[str], AfterValidator(_no_name_twice)]  # of sources
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 def check_heads(width: int, heads: int) -> None:

@@ -14,15 +14,17 @@ Columns = dict[Literal["text", "label", "source", "ratings"], str]  # a field of
 
 
 class Source(Section):
-    licence: Annotated[
-        str, Field(min_length=1)
-    ]  # of the texts, an SPDX name or a line that says what is known
-    language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]  # ISO 639
+    licence: Annotated[str, Field(min_length=1)]
+    """Licence of the texts: an SPDX name, or what is known."""
+    language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
+    """Language, ISO 639."""
 
 
 class OfFiles(Source):
     columns: Columns | None = None
-    documents: Literal["line", "paragraph", "file"] | None = None  # what is one in a txt; if nothing: a line
+    """Which of its columns are text, label, source and ratings."""
+    documents: Literal["line", "paragraph", "file"] | None = None
+    """What is a document in a txt: line (if not given), paragraph or file."""
 
     @model_validator(mode="after")
     def of_text(self) -> OfFiles:
@@ -35,17 +37,26 @@ class OfFiles(Source):
 
 class PackageSource(OfFiles):
     kind: Literal["package"]
+    """package: a file in a package of PyPI."""
     requirement: Requirement
+    """The package, pinned: NAME==VERSION."""
     sha256: Sha256
+    """Hash of the package's file."""
     member: str
+    """Path of the table in it."""
     format: Literal["txt", "jsonl", "csv", "parquet", "icwsm2014"]
+    """txt, jsonl, csv, parquet or icwsm2014."""
 
 
 class FilesSource(OfFiles):
     kind: Literal["files"]
-    paths: str  # a file, a folder or a glob below data/local, or an fsspec URL
-    sha256: Sha256 | None = None  # of the one file that a URL names
+    """files: your own, or at a URL."""
+    paths: str
+    """A file, a folder or a glob below data/local, or an fsspec URL."""
+    sha256: Sha256 | None = None
+    """Hash of the one file that a URL names."""
     format: Literal["txt", "jsonl", "csv", "parquet"]
+    """txt, jsonl, csv or parquet."""
 
     @model_validator(mode="after")
     def pinned(self) -> FilesSource:
@@ -56,16 +67,24 @@ class FilesSource(OfFiles):
 
 class HubSource(Source):
     kind: Literal["hub"]
+    """hub: a data set of the Hugging Face hub."""
     dataset: str
+    """Its name on the hub."""
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    """Commit, 40 hex digits."""
     split: str
+    """Split of it."""
     streaming: bool
+    """Whether rows are streamed, not downloaded first."""
     columns: Columns
+    """Which of its columns are text, label, source and ratings."""
 
 
 class Fetch(Section):
     sources: dict[str, Annotated[PackageSource | FilesSource | HubSource, Field(discriminator="kind")]]
+    """Where texts come from, by name."""
     maximum_bytes: Positive
+    """Longest text; a longer one is left out and counted."""
 
     @model_validator(mode="after")
     def some_source(self) -> Fetch:
@@ -79,10 +98,15 @@ class Fetch(Section):
 
 class Splits(Section):
     train: Share
+    """What models learn from."""
     prompts: Share
+    """What the policy is asked in preferences and PPO."""
     validation: Share
+    """What trainings are watched on."""
     test: Share
+    """What results are measured on."""
     judge: Share
+    """What the judge alone learns from."""
 
     @model_validator(mode="after")
     def whole(self) -> Splits:
@@ -122,7 +146,9 @@ Rule = Literal[
 
 class Bounds(Section):
     minimum: float | int | None = None
+    """Least value that passes."""
     maximum: float | int | None = None
+    """Largest value that passes."""
 
     @model_validator(mode="after")
     def some_bound(self) -> Bounds:
@@ -135,21 +161,31 @@ class Bounds(Section):
 
 class Quality(Section):
     sources: Names
+    """Sources that the rules are for."""
     rules: dict[Rule, Bounds]
+    """Gopher's rules with the thresholds of Rae et al. 2021, appendix A.1.1."""
 
 
 class NearDuplicates(Section):
     drop: bool
+    """Whether they are dropped; false: counted alone (Biderman et al. 2023, section 2.1)."""
     sources: Names
+    """Sources in which they are looked for."""
     shingle_words: Positive
+    """Words of a shingle."""
     bands: Positive
+    """Bands of the MinHash signature."""
     rows: Positive
+    """Hashes of a band."""
     similarity: Annotated[float, Field(gt=0, le=1)]
+    """Least Jaccard similarity of the sets of shingles."""
 
 
 class Decontaminate(Section):
     ngram: Positive
-    splits: list[Literal["prompts", "validation", "test", "judge"]]  # none: off
+    """Words of an n-gram that a training text may not share with a held-out one."""
+    splits: list[Literal["prompts", "validation", "test", "judge"]]
+    """Held-out splits; []: off."""
 
 
 LANGUAGES = """
@@ -181,31 +217,51 @@ def _language(code: str) -> str:
 
 class Prepare(Section):
     seed: Seed
+    """Of which split a text falls into."""
     splits: Splits
+    """Share of the texts in each split; together 1."""
     clean: list[Cleaner]
+    """Cleaning steps, in this order."""
     minimum_words: Positive
+    """Words of a text at least."""
     languages: list[Annotated[str, AfterValidator(_language)]]
-    maximum_failed: Share  # of the documents, on which a step may fail
+    """Languages that stay, ISO 639; []: all."""
+    maximum_failed: Share
+    """Share of the documents on which a step may fail: they are left out and counted."""
     personal_data: list[Personal]
+    """Kinds of personal data that are masked."""
     quality: Quality
+    """Quality rules."""
     near_duplicates: NearDuplicates
+    """MinHash LSH (Broder 1997; Lee et al. 2022, appendix A)."""
     decontaminate: Decontaminate
+    """Drops training texts that share an n-gram with held-out ones.
+
+    Brown et al. 2020, appendix C.
+    """
 
 
 class MixByEpochs(Section):
     by: Literal["epochs"]
-    sources: dict[str, Annotated[float, Field(ge=0)]]  # passes over each
+    """epochs, weights or temperature."""
+    sources: dict[str, Annotated[float, Field(ge=0)]]
+    """Passes over each source."""
 
 
 class MixByWeights(Section):
     by: Literal["weights"]
-    sources: dict[str, Annotated[float, Field(ge=0)]]  # share of the tokens, up to a common factor
+    """epochs, weights or temperature."""
+    sources: dict[str, Annotated[float, Field(ge=0)]]
+    """Share of each source in the tokens, up to a common factor."""
 
 
 class MixByTemperature(Section):
     by: Literal["temperature"]
+    """epochs, weights or temperature."""
     sources: Names
-    temperature: Annotated[float, Field(ge=1)]  # share in proportion to size ** (1 / temperature)
+    """The sources."""
+    temperature: Annotated[float, Field(ge=1)]
+    """A source's share is in proportion to size ** (1 / temperature)."""
 
 
 Mix = Annotated[MixByEpochs | MixByWeights | MixByTemperature, Field(discriminator="by")]
@@ -218,17 +274,26 @@ def check_mix(mix: Mix) -> None:
 
 class Tokenizer(Section):
     kind: Literal["byte_bpe", "wordpiece", "unigram"]
+    """byte_bpe, wordpiece or unigram."""
     vocabulary: Annotated[int, Field(ge=258, le=2**31)]
+    """Tokens, special ones among them."""
     normalisation: Literal["none", "nfc", "nfkc"]
+    """none, nfc or nfkc; with the latter two text no longer comes back byte for byte."""
     lowercase: bool
+    """Whether text is lowercased."""
     sample_bytes: Positive
-    maximum_unknown: Share  # of the tokens, and of the characters, of a source or language
+    """Bytes of the mix that it learns from at most; unigram is slow: give it 20 MB."""
+    maximum_unknown: Share
+    """Share of unknown tokens, or characters, that a source or language may have."""
 
 
 class Tokenize(Section):
     tokenizer: Tokenizer
+    """The tokenizer."""
     mix: Mix
+    """What the language model reads: sources by epochs, weights or temperature."""
     shard_tokens: Positive
+    """Tokens of a file of the corpus."""
 
     @model_validator(mode="after")
     def some_text(self) -> Tokenize:

@@ -103,7 +103,7 @@ def _named(settings: Params | FamilyParams) -> Iterator[tuple[str, str, Sequence
     yield "prepare", "prepare.quality.sources", settings.prepare.quality.sources
     yield "prepare", "prepare.near_duplicates.sources", settings.prepare.near_duplicates.sources
     yield "tokenize", "tokenize.mix.sources", list(settings.tokenize.mix.sources)
-    yield "finetune", "finetune.policy.sources", settings.finetune.policy.sources
+    yield "prompts", "prompts.sources", settings.prompts.sources
     yield "finetune", "finetune.classifier.source", [settings.finetune.classifier.source]
     yield "preferences", "preferences.human_sources", settings.preferences.human_sources
 
@@ -119,8 +119,8 @@ def _lacking(counted: Counted, key: str, sources: Iterable[str], splits: Iterabl
 def _too_few(
     counted: Counted, settings: Params, split: str, a_text: int, key: str, needed: int
 ) -> Iterator[str]:
-    """A fault if the policy's sources cannot give `needed` prompts, `a_text` of each text, for the batch at `key`."""
-    sources = settings.finetune.policy.sources
+    """A fault if prompts.sources cannot give `needed` prompts, `a_text` of each text, for the batch at `key`."""
+    sources = settings.prompts.sources
     most = a_text * counted.documents(split, sources)
     if most < needed:
         texts = f"{', '.join(sources)} in {split} give {most:,} prompts at most"
@@ -135,9 +135,12 @@ def _tokenize(settings: Params, counted: Counted) -> Iterator[str]:
             yield from _lacking(counted, "tokenize.mix.sources", names, [split])
 
 
+def _prompts(settings: Params, counted: Counted) -> Iterator[str]:
+    yield from _lacking(counted, "prompts.sources", settings.prompts.sources, SPLITS["prompts"])
+
+
 def _finetune(settings: Params, counted: Counted) -> Iterator[str]:
     policy, classifier = settings.finetune.policy, settings.finetune.classifier
-    yield from _lacking(counted, "finetune.policy.sources", policy.sources, ["train", "validation"])
     yield from _too_few(
         counted,
         settings,
@@ -169,7 +172,6 @@ def _distill(settings: Params, counted: Counted) -> Iterator[str]:
 
 def _preferences(settings: Params, counted: Counted) -> Iterator[str]:
     own, key = settings.preferences, "preferences.human_sources"
-    yield from _lacking(counted, "finetune.policy.sources", settings.finetune.policy.sources, ["prompts"])
     yield from _lacking(counted, key, own.human_sources, ["train", "test"])
     for split, asked in (("train", "human_pairs"), ("test", "test_pairs")):
         for source in own.human_sources:
@@ -188,7 +190,7 @@ def _preferences(settings: Params, counted: Counted) -> Iterator[str]:
 
 def _reward(settings: Params, counted: Counted) -> Iterator[str]:
     own, batch = settings.preferences, settings.reward.training.batch
-    prompts = min(own.prompts, counted.documents("prompts", settings.finetune.policy.sources))
+    prompts = min(own.prompts, counted.documents("prompts", settings.prompts.sources))
     each = own.responses_per_prompt
     most = prompts * each * (each - 1) // 2 + own.human_pairs
     if most < batch:
@@ -204,8 +206,6 @@ def _ppo(settings: Params, counted: Counted) -> Iterator[str]:
 
 
 def _evaluate(settings: Params, counted: Counted) -> Iterator[str]:
-    sources = settings.finetune.policy.sources
-    yield from _lacking(counted, "finetune.policy.sources", sources, ["test"])
     for what in ("0", "1"):
         if not counted.told("judge", counted.facts["sources"], what):
             yield (
@@ -239,6 +239,7 @@ def _family_text(settings: FamilyParams, counted: Counted) -> Iterator[str]:
 
 FAULTS: dict[str, Callable[[Any, Counted], Iterator[str]]] = {  # given the parameters of the stage's project
     "tokenize": _tokenize,
+    "prompts": _prompts,
     "finetune": _finetune,
     "distill": _distill,
     "preferences": _preferences,
@@ -249,9 +250,8 @@ FAULTS: dict[str, Callable[[Any, Counted], Iterator[str]]] = {  # given the para
 }
 SPLITS = {  # that each stage reads
     "tokenize": ("train", "validation", "test"),
+    "prompts": ("train", "validation", "prompts", "test"),
     "finetune": ("train", "validation", "test"),
-    "distill": ("train", "validation"),
-    "preferences": ("train", "prompts", "test"),
-    "ppo": ("prompts",),
+    "preferences": ("train", "test"),
     "evaluate": ("test", "judge"),
 }

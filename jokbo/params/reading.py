@@ -20,7 +20,8 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
-from jokbo.runtime.errors import InputError, printable
+from jokbo.runtime.errors import InputError
+from jokbo.runtime.text import printable
 
 BYTES = 1_000_000  # of a file
 VALUES = 100_000  # keys and values of a file, those of an anchor counted at every alias

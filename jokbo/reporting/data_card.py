@@ -6,8 +6,12 @@ preprocessing and licences.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from jokbo.reporting.markdown import table
+
+COLUMNS = ("rows", "documents", "words", "bytes", "tokens", "epochs")
 
 
 def card(facts: Mapping[str, Any], tokenized: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,15 +70,26 @@ def origin(name: str, source: Mapping[str, Any]) -> str:
     return f"{name}: {source['paths']}" + (f", sha256 {source['sha256'][:12]}" if source["sha256"] else "")
 
 
-def markdown(card: Mapping[str, Any]) -> str:
-    """The card to be read."""
-    sources = card["sources"]
+def text(card: Mapping[str, Any]) -> str:
+    """Return the card to be read, in markdown."""
     parts = [
         "# Data card",
         "Written by the stage `tokenize` from what it and the stages before it counted.",
+        *_sources(card["sources"]),
+        *_left_out(card),
+        *_not_read(card["not_read"]),
+        *_by_source(card),
+        *_tokenizer(card["tokenizer"]),
+        *_examples(card["examples"]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _sources(sources: Mapping[str, Any]) -> list[str]:
+    return [
         "## Sources",
         table(
-            ("source", "rows", "documents", "words", "bytes", "tokens", "epochs", "languages"),
+            ("source", *COLUMNS, "languages"),
             (
                 (name, *(number(found.get(key)) for key in COLUMNS), shares(found["languages"]))
                 for name, found in sources.items()
@@ -91,11 +106,17 @@ def markdown(card: Mapping[str, Any]) -> str:
                 for name, found in sources.items()
             ),
         ),
+    ]
+
+
+def _left_out(card: Mapping[str, Any]) -> list[str]:
+    sources = card["sources"]
+    return [
         "## What was left out",
         f"{number(card['merged'])} rows have the very text of another and joined its document; "
         f"{number(card['conflicting_labels'])} such documents have both labels and are kept without one. "
         f"Near-duplicates found: {number(card['near_duplicates'])} documents.",
-        table(("reason", *sources), ((reason, *counts) for reason, *counts in dropped(sources))),
+        table(("reason", *sources), dropped(sources)),
         "Of each source, rows that repeat a text of it, documents whose rows have both labels, and documents of the "
         "training split that are in no source of the language model's mix:",
         table(
@@ -105,23 +126,32 @@ def markdown(card: Mapping[str, Any]) -> str:
                 for what in ("repeated", "conflicting_labels", "not_in_the_mix")
             ),
         ),
+    ]
+
+
+def _not_read(not_read: Mapping[str, Any]) -> list[str]:
+    return [
         "## What was not read",
         "Of each entry of `fetch.sources`: files that were passed over, and texts longer than `fetch.maximum_bytes`.",
         table(
             ("entry", "reason", "count", "such as"),
             (
                 (name, reason, number(some["count"]), ", ".join(some["places"]))
-                for name, found in card["not_read"].items()
+                for name, found in not_read.items()
                 for reason, some in found.items()
             ),
         ),
+    ]
+
+
+def _by_source(card: Mapping[str, Any]) -> list[str]:
+    sources = card["sources"]
+    kinds = sorted({kind for found in sources.values() for kind in found["masked"]})
+    return [
         "## Personal data masked",
         table(
             ("kind", *sources),
-            (
-                (kind, *(number(found["masked"].get(kind)) for found in sources.values()))
-                for kind in sorted({kind for found in sources.values() for kind in found["masked"]})
-            ),
+            ((kind, *(number(found["masked"].get(kind)) for found in sources.values())) for kind in kinds),
         ),
         "## Splits",
         table(
@@ -131,6 +161,11 @@ def markdown(card: Mapping[str, Any]) -> str:
                 for split, found in card["splits"].items()
             ),
         ),
+    ]
+
+
+def _tokenizer(measured: Mapping[str, Any]) -> list[str]:
+    return [
         "## The tokenizer on held-out text",
         table(
             ("language", "bytes a token", "unknown tokens", "unknown characters", "come back exactly"),
@@ -142,21 +177,21 @@ def markdown(card: Mapping[str, Any]) -> str:
                     f"{found['unknown_characters']:.2%}",
                     f"{found['round_trip']:.1%}",
                 )
-                for code, found in card["tokenizer"].items()
+                for code, found in measured.items()
             ),
         ),
+    ]
+
+
+def _examples(examples: Mapping[str, Any]) -> list[str]:
+    parts = [
         "## Examples of what was dropped",
         "Personal data are masked here, whatever the corpus keeps. Raw rows, in data/raw, are as they were got.",
     ]
-    for reason, found in card["examples"].items():
-        parts += [
-            f"### {reason}",
-            "\n".join(f"- {example['source']}: {quoted(example)}" for example in found),
-        ]
-    return "\n\n".join(parts) + "\n"
-
-
-COLUMNS = ("rows", "documents", "words", "bytes", "tokens", "epochs")
+    for reason, found in examples.items():
+        lines = "\n".join(f"- {example['source']}: {quoted(example)}" for example in found)
+        parts += [f"### {reason}", lines]
+    return parts
 
 
 def dropped(sources: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
@@ -179,8 +214,3 @@ def shares(counts: Mapping[str, int]) -> str:
 
 def number(value: float | None) -> str:
     return "" if value is None else f"{value:,}"
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    cells = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells)

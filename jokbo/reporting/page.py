@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from jokbo.reporting import figures
+from jokbo.reporting import figures, markdown
 
 DASH, TIMES = "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
 
@@ -30,9 +30,7 @@ class Table:
 
     def markdown(self, text_columns: int = 1) -> str:
         """The table without its caption, its first `text_columns` aligned as text and the others as numbers."""
-        rules = ["---"] * text_columns + ["---:"] * (len(self.header) - text_columns)
-        cells = [self.header, rules, *([cell.replace("|", r"\|") for cell in row] for row in self.rows)]
-        return "".join(f"| {' | '.join(row)} |\n" for row in cells)
+        return markdown.table(self.header, self.rows, text_columns) + "\n"
 
 
 def render(template: str, **values: Any) -> str:

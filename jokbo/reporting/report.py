@@ -9,6 +9,7 @@ from typing import Any
 from jokbo.reporting import figures, page
 from jokbo.reporting.figures import Chart
 from jokbo.reporting.page import DASH, TIMES, Table, number, percent, share
+from jokbo.runtime.ancestry import Record
 
 SAMPLES_SHOWN = 12
 SYSTEM_NOTES = {
@@ -46,7 +47,8 @@ class Findings:
     samples: Sequence[Mapping[str, Any]]
     metrics: Mapping[str, Numbers]
     curves: Mapping[str, Sequence[Mapping[str, float]]]
-    ancestry: Mapping[str, Any]
+    ancestry: Mapping[str, tuple[str, Record]]
+    aligned: str
     timings: Mapping[str, float]
     speeds: Mapping[str, Mapping[str, float]]
     card: Mapping[str, Any]
@@ -73,11 +75,11 @@ def render(findings: Findings) -> str:
     read by name: finetune `classifier`, accuracies `validation` and `test` of `classifier`, `classifier-scratch` and
     `naive-bayes`; reward `human`, on real comparisons, `comparisons` of `texts`, `accuracy`,
     `accuracy_by_source`, `calibration_error` (estimates by text), `calibration` (rows of calibration.Bin). `curves` are
-    the rows of plots/NAME.csv by NAME, or NAME/PART where it holds several trainings; `ancestry` the record of the
-    final model (jokbo.runtime.ancestry). `timings`, seconds by stage, and `speeds`, tokens a second `reading` and
-    `writing` of the supervised and of the distilled system, are of this machine, and empty if unknown. `card` is the
-    data card (jokbo.reporting.data_card); `profiles`, by name, the metrics of `prepare`, `tokenize` and `pretrain` of
-    other corpora.
+    the rows of plots/NAME.csv by NAME, or NAME/PART where it holds several trainings; `ancestry` the records of the
+    models by the hash of their weights, `aligned` that of the final one. `timings`, seconds by stage, and `speeds`,
+    tokens a second `reading` and `writing` of the supervised and of the distilled system, are of this machine, and
+    empty if unknown. `card` is the data card (jokbo.reporting.data_card); `profiles`, by name, the metrics of
+    `prepare`, `tokenize` and `pretrain` of other corpora.
     """
     return page.render(
         "reporting/report.html.jinja",
@@ -90,7 +92,7 @@ def render(findings: Findings) -> str:
         timings=findings.timings,
         longest=max(findings.timings.values(), default=0),
         examples=findings.card["examples"],
-        family=family("models/aligned", findings.ancestry, set()),
+        family=family(findings.aligned, findings.ancestry, set()),
     )
 
 
@@ -275,18 +277,19 @@ def charts(findings: Findings) -> dict[str, list[Chart]]:
     }
 
 
-def family(path: str, record: Mapping[str, Any], seen: set[str]) -> dict[str, Any]:
-    """The record of a model as a tree to show. A model that was met before is named, not told of again."""
-    told = record["key"] + record["weights"] in seen
-    seen.add(record["key"] + record["weights"])
-    node = {"path": path, "told": told, **{name: record[name] for name in ("stage", "key", "weights")}}
+def family(weights: str, records: Mapping[str, tuple[str, Record]], seen: set[str]) -> dict[str, Any]:
+    """Return the record of a model as a tree to show. A model that was met before is named, not told of again."""
+    path, record = records[weights]
+    told = weights in seen
+    seen.add(weights)
+    node = {"path": path, "told": told, "stage": record.stage, "key": record.key, "weights": weights}
     if told:
         return node
     return node | {
-        "data": record["data"],
-        "code": record["code"],
-        "params": list(_flat(record["params"])),
-        "parents": [family(name, parent, seen) for name, parent in record["parents"].items()],
+        "data": record.data,
+        "code": record.code,
+        "params": list(_flat(record.params)),
+        "parents": [family(parent, records, seen) for parent in record.parents.values() if parent in records],
     }
 
 

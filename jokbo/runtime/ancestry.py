@@ -1,13 +1,15 @@
-"""The family tree of a model: every model folder holds the record of what it and its parents were made from.
+"""The family tree of models: beside every model's folder stands the record of what that model was made from, and in.
 
-A record says nothing of time, machine or commit: the same inputs give the same bytes.
+models/NAME.ancestry.json is an output of its own, which the report alone reads: it holds hashes of code, which a model
+that comes out the same does not change with. It names parents by the hash of their weights; `tree` joins the records.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,78 +21,120 @@ from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import write_text
 from jokbo.runtime.tracking import flat
 
-FILE = "ancestry.json"
-KEYS = {"stage", "key", "weights", "params", "data", "code", "parents"}  # of a record
+SUFFIX = ".ancestry.json"  # of the file beside a model's folder
 
 
-def write(model: Path, *, stage: str, key: str, params: Mapping[str, Any], deps: Mapping[str, str]) -> str:
-    """Write the record of `model` into its folder and return the sha256 of its weights.
+@dataclass(frozen=True)
+class Record:
+    """What a model was made from, and in which environments."""
 
-    `deps` are the stage's inputs, path -> hash. Those that hold a record themselves are its parents; their
-    records are embedded, so that a model that is copied away takes its family along.
-    """
-    weights = _weights(model)
-    parents = {path: read(Path(path)) for path in sorted(deps) if (Path(path) / FILE).is_file()}
-    record = {
-        "stage": stage,
-        "key": key,
-        "weights": weights,
-        "params": params,
-        "data": {
-            path: hash for path, hash in sorted(deps.items()) if not _is_code(path) and path not in parents
-        },
-        "code": {path: hash for path, hash in sorted(deps.items()) if _is_code(path)},
-        "parents": parents,
-    }
-    write_text(model / FILE, json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-    return weights
+    stage: str
+    key: str  # DVC's identity of the stage
+    weights: str  # sha256
+    params: Mapping[str, Any]
+    data: Mapping[str, str]  # path -> DVC's md5
+    code: Mapping[str, str]
+    parents: Mapping[str, str]  # path -> sha256 of the weights
+    environments: Sequence[Mapping[str, Any]]  # the last one is that in which it was finished
 
+    def save(self, model: Path) -> None:
+        """Write the record beside the model's folder: the same bytes for the same record."""
+        write_text(
+            _file(model), json.dumps(asdict(self), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        )
 
-def read(model: Path) -> dict[str, Any]:
-    """The record in the folder of a model. InputError if there is none."""
-    try:
-        record = json.loads((model / FILE).read_text("utf-8"))
-        if missing := KEYS - set(record):
-            raise ValueError(f"it has no {min(missing)}")
+    @classmethod
+    def load(cls, model: Path) -> Record:
+        """Return the record beside a model's folder. InputError if there is none, or it is of other weights."""
+        file = _file(model)
+        record = cls._read(file)
+        if model.is_dir() and weights_of(model) != record.weights:
+            raise InputError(
+                f"{file}: of other weights than those in {model}: `dvc checkout`, or make it again"
+            )
         return record
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{model}: no {FILE} there: name the folder of a model that a stage wrote") from None
-    except (ValueError, TypeError) as error:
-        raise InputError(
-            f"{model / FILE}: not a record of ancestry ({error}): make the model again"
-        ) from error
+
+    @classmethod
+    def _read(cls, file: Path) -> Record:
+        try:
+            found = json.loads(file.read_text("utf-8"))
+            if missing := {field.name for field in fields(cls)} - set(found):
+                raise ValueError(f"it has no {min(missing)}")
+            return cls(**found)
+        except (FileNotFoundError, NotADirectoryError):
+            raise InputError(f"{file}: not there: name the folder of a model that a stage wrote") from None
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{file}: not a record of ancestry ({error}): make the model again") from error
 
 
-def tree(name: str, record: Mapping[str, Any], commit_of: Callable[[str], str | None]) -> Tree:
-    """The record and its parents' as a tree to print; `commit_of` maps a stage's key to a git commit.
+def made(model: Path, *, stage: str, key: str, params: Mapping[str, Any], deps: Mapping[str, str]) -> Record:
+    """Return the record of a model that was just made, without environments.
 
-    `name` is the path of the model: in what it was made stands beside it.
+    `deps` are the stage's inputs, path -> hash. Folders with weights in them are its parents.
     """
-    branch = Tree(f"[bold]{name}[/]  made by [cyan]{record['stage']}[/]  weights {record['weights'][:12]}")
-    branch.add(f"code    {commit_of(record['key']) or 'commit unknown'}, {len(record['code'])} files")
-    for found in environment.read(name, record["weights"]):
+    parents = {path: weights_of(Path(path)) for path in sorted(deps) if any(_weight_files(Path(path)))}
+    code = {path: hash for path, hash in sorted(deps.items()) if is_code(path)}
+    data = {path: hash for path, hash in sorted(deps.items()) if path not in code and path not in parents}
+    return Record(stage, key, weights_of(model), params, data, code, parents, [])
+
+
+def is_code(path: str) -> bool:
+    """Whether a stage's dependency is code of ours, a file or a folder, and not data."""
+    return path.endswith(".py") or path.removeprefix("../").partition("/")[0] in ("jokbo", "tasks", "flows")
+
+
+def records_in(folder: Path) -> dict[str, tuple[str, Record]]:
+    """Return every record in a folder of models, by the hash of the weights, with the model's path."""
+    found = {}
+    for file in sorted(folder.glob(f"*{SUFFIX}")):
+        record = Record._read(file)
+        found[record.weights] = (str(file).removesuffix(SUFFIX), record)
+    return found
+
+
+def tree(
+    name: str,
+    record: Record,
+    known: Mapping[str, tuple[str, Record]],
+    commit_of: Callable[[str], str | None],
+) -> Tree:
+    """Return the record and its parents' as a tree to print.
+
+    `known` are the records that there are, by the hash of the weights; `commit_of` maps a stage's key to a git commit.
+    """
+    branch = Tree(f"[bold]{name}[/]  made by [cyan]{record.stage}[/]  weights {record.weights[:12]}")
+    branch.add(f"code    {commit_of(record.key) or 'commit unknown'}, {len(record.code)} files and folders")
+    for found in record.environments:
         branch.add(escape(f"made on {environment.summary(found)}"))
-    if record["data"]:
+    if record.data:
         data = branch.add("data")
-        for path, hash in record["data"].items():
+        for path, hash in record.data.items():
             data.add(f"{path}  md5 {hash}")
-    if record["params"]:
+    if record.params:
         params = branch.add("params")
-        for key, value in flat(record["params"]).items():
+        for key, value in flat(record.params).items():
             params.add(escape(f"{key}: {value}"))
-    for path, parent in record["parents"].items():
-        branch.add(tree(path, parent, commit_of))
+    for path, weights in record.parents.items():
+        if weights in known:
+            branch.add(tree(*known[weights], known, commit_of))
+        else:
+            branch.add(f"[bold]{path}[/]  weights {weights[:12]}, of which no record is there")
     return branch
 
 
-def _is_code(path: str) -> bool:
-    return path.endswith(".py")
-
-
-def _weights(model: Path) -> str:
+def weights_of(model: Path) -> str:
+    """Return the sha256 of a model's weights."""
     digest = hashlib.sha256()
-    for file in sorted(model.glob("*.safetensors")):
+    for file in sorted(_weight_files(model)):
         with file.open("rb") as stream:
             while block := stream.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def _weight_files(model: Path) -> Sequence[Path]:
+    return list(model.glob("*.safetensors"))
+
+
+def _file(model: Path) -> Path:
+    return model.with_name(model.name + SUFFIX)

@@ -12,14 +12,13 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jokbo.runtime.launcher import cores
 
-SUFFIX = ".environment.json"  # of the file beside a model's folder
 SHOWN = ("torch", "deepspeed", "transformers", "tokenizers", "datasets", "numpy", "scikit-learn")
 VARIABLES = (
     "OMP_NUM_THREADS",
@@ -108,20 +107,6 @@ def worked(
     partial.write_text(text({"key": key, "environments": every}))
     partial.replace(file)
     return every
-
-
-def write(model: Path, weights: str, environments: Sequence[Mapping[str, Any]]) -> None:
-    """Write beside the folder of a model in what it was made; inside, it would make a model's hash the machine's."""
-    Path(f"{model}{SUFFIX}").write_text(text({"weights": weights, "environments": list(environments)}))
-
-
-def read(model: Path | str, weights: str) -> list[dict[str, Any]]:
-    """In what these weights were made, if that stands beside the folder; else nothing."""
-    try:
-        record = json.loads(Path(f"{model}{SUFFIX}").read_text())
-        return record["environments"] if record["weights"] == weights else []
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
 
 
 def _plain(value: Any) -> str:

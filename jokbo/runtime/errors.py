@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+MUCH = 0.1  # of what there was: so much left out is said on the terminal
+
 
 class InputError(Exception):
     """Bad input. The message is one line: the file, key or row, what was found there, and what to do."""
@@ -17,8 +19,3 @@ def about(place: str) -> Iterator[None]:
         yield
     except InputError as error:
         raise InputError(f"{place}: {error}") from error
-
-
-def printable(text: str) -> str:
-    """The text on one line, with what a terminal would act on, such as an escape, written out."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from transformers import BertForPreTraining, DistilBertConfig, DistilBertForMaskedLM
 
+from jokbo.distillation.targets import divergence
 from jokbo.runtime.errors import InputError
 from jokbo.systems import roberta
 from jokbo.systems.common import Marks, Paper, Size
@@ -156,13 +157,8 @@ def head(student: DistilBertForMaskedLM, states: Tensor) -> Tensor:
 
 
 def soft_targets(mine_BKV: Tensor, theirs_BKV: Tensor, temperature: float = TEMPERATURE) -> Tensor:
-    """T^2 KL(teacher || student) of each distribution [B, K] at the temperature."""
-    mine_BKV, theirs_BKV = (
-        nn.functional.log_softmax(logits / temperature, dim=-1) for logits in (mine_BKV, theirs_BKV)
-    )
-    return temperature**2 * nn.functional.kl_div(mine_BKV, theirs_BKV, reduction="none", log_target=True).sum(
-        -1
-    )
+    """Return T^2 KL(teacher || student) of each distribution [B, K] at the temperature."""
+    return temperature**2 * divergence(mine_BKV, theirs_BKV, temperature)
 
 
 def features(network: DistilBertForMaskedLM, tokens_BT: Tensor, marks: Marks) -> Tensor:

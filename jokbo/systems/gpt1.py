@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, PreTrainedModel
 
-from jokbo.models import causal as gpt
+from jokbo.models import causal
 from jokbo.systems.common import Marks, Paper, Size, Text, at
 
 TITLE, YEAR, OBJECTIVE = "GPT", 2018, "next token"
@@ -41,10 +41,10 @@ def network(size: Size, marks: Marks, seed: int) -> PreTrainedModel:
         eos_token_id=marks.end_of_text,
         pad_token_id=marks.padding,
     )
-    return gpt.build(config, seed=seed)
+    return causal.build(config, seed=seed)
 
 
-class Objective(gpt.NextToken):
+class Objective(causal.NextToken):
     """L1 (equation 1), as a mean."""
 
     def __init__(self, network: PreTrainedModel, marks: Marks) -> None:
@@ -54,7 +54,7 @@ class Objective(gpt.NextToken):
 def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
     tokens_BS = text.blocks(step, rows, context + 1, seed)
     marks = text.marks
-    return gpt.packed_rows(tokens_BS, "joined", end_of_text=marks.end_of_text, padding=marks.padding)
+    return causal.packed_rows(tokens_BS, "joined", end_of_text=marks.end_of_text, padding=marks.padding)
 
 
 def features(network: PreTrainedModel, tokens_BT: Tensor, marks: Marks) -> Tensor:

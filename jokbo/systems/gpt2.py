@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 from transformers import PreTrainedModel
 
-from jokbo.models import causal as gpt
+from jokbo.models import causal
 from jokbo.systems.common import Marks, Paper, Size
 from jokbo.systems.gpt1 import Objective, batch, features
 
@@ -46,7 +46,7 @@ def network(size: Size, marks: Marks, seed: int) -> PreTrainedModel:
         context=size.context,
         dropout=size.dropout,
     )
-    config = gpt.configuration(
+    config = causal.configuration(
         model, vocabulary=size.vocabulary, end_of_text=marks.end_of_text, padding=marks.padding
     )
-    return gpt.build(config, seed=seed)
+    return causal.build(config, seed=seed)

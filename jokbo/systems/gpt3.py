@@ -18,7 +18,7 @@ from __future__ import annotations
 import torch
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
-from jokbo.models import causal as gpt
+from jokbo.models import causal
 from jokbo.systems.common import Marks, Paper, Size
 from jokbo.systems.gpt1 import Objective, batch, features
 
@@ -55,7 +55,7 @@ def configuration(size: Size, marks: Marks) -> PretrainedConfig:
         resid_dropout=size.dropout,
         embed_dropout=size.dropout,
         attention_dropout=size.dropout,
-        activation_function=gpt.GELU,
+        activation_function=causal.GELU,
         bos_token_id=marks.end_of_text,
         eos_token_id=marks.end_of_text,
         pad_token_id=marks.padding,
@@ -63,7 +63,7 @@ def configuration(size: Size, marks: Marks) -> PretrainedConfig:
 
 
 def network(size: Size, marks: Marks, seed: int) -> PreTrainedModel:
-    built = gpt.build(configuration(size, marks), seed=seed)
+    built = causal.build(configuration(size, marks), seed=seed)
     with torch.no_grad():
         for block in built.base_model.h:
             attention = block.attn.attention

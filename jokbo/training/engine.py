@@ -1,19 +1,17 @@
-"""One training loop over a DeepSpeed engine, for every stage that trains one model with gradients.
+"""DeepSpeed engines: what starts one, one step of it, and the training of one model with gradients.
 
-What is fixed here: the global batch of a step is a function of (seed, step), whatever the number of ranks; a
-checkpoint is taken at a step's end and holds all that the next step needs; SIGTERM saves and stops. So a run that
-was killed and started again ends with the same weights, bit for bit, as one that was not.
+The global batch of a step is a function of (seed, step), whatever the number of ranks.
 """
 
 from __future__ import annotations
 
 import math
 import shutil
-import time
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,86 +22,75 @@ import torch.distributed as dist
 from deepspeed.accelerator import get_accelerator
 from deepspeed.runtime.zero.muon.muon_optimizer import MuonWithAuxAdam
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler
-from transformers import PreTrainedModel, get_wsd_schedule
+from transformers import PreTrainedModel
 
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import whole_directory
-from jokbo.runtime.interruption import Interrupted, Stop, polled
-from jokbo.runtime.progress import Progress
 from jokbo.training import checkpoints, processes
+from jokbo.training.job import Job
+from jokbo.training.loop import Row, check_finite, loop, restored
 from jokbo.training.optimizers import optimizer_for
+from jokbo.training.schedules import Schedule, trapezoid
 
 if TYPE_CHECKING:
     from jokbo.params import Compute, Optimizer, Training
-    from jokbo.runtime.tracking import Run
 
 Batch = dict[str, Tensor]
-Schedule = Callable[[torch.optim.Optimizer], LRScheduler]
 LOT_BYTES = 2**21  # of batches that are made at a time
 COMPILE_FROM_STEPS = 500  # below this a compilation, some 20 s on two cores, costs more than it saves
+
+
+@dataclass(frozen=True)
+class Own:
+    """What a training brings of its own, each in the place of what its settings name; None: theirs."""
+
+    optimizer: torch.optim.Optimizer | None = None
+    schedule: Schedule | None = None
+    compiled: bool | None = None  # None: by the number of steps
 
 
 def train(
     objective: nn.Module,
     batch_at: Callable[[int], Batch],
     settings: Training,
-    compute: Compute,
-    *,
-    seed: int,
-    checkpoint_folder: Path | None,
-    run: Run,
-    name: str,
-    optimizer: torch.optim.Optimizer | None = None,
-    schedule: Schedule | None = None,
-    compiled: bool | None = None,
+    job: Job,
+    own: Own = Own(),
     after_step: Callable[[int], None] | None = None,
 ) -> list[dict[str, float]]:
-    """Trains `objective` in place for `settings.steps` steps; returns the row of metrics of each step.
+    """Train `objective` in place for `settings.steps` steps; return the row of metrics of each step.
 
-    `objective(**batch)` gives (mean loss of its rows, {metric: scalar}); `batch_at(step)` gives the global batch,
-    tensors whose first axis is its rows, and is called ahead of its step, in another thread. Every rank asks for the
-    same batch and trains on its own rows of it. A batch may have other than `settings.batch` rows, as where the batch
-    grows. Metrics are logged as `name/loss` ...
-    `optimizer` and `schedule` stand in for those of the settings; `compiled`, if given, for the rule by the number of
-    steps; `after_step` is called with the number of steps done after each. Without a checkpoint folder nothing is
-    saved: for trainings of seconds, which a stop loses.
+    `objective(**batch)` gives (mean loss of its rows, {metric: scalar}); `batch_at(step)`, counted from 0, gives the
+    global batch, tensors whose first axis is its rows, and is called ahead of its step, in another thread. Every rank
+    asks for the same batch and trains on its own rows of it. A batch may have other than `settings.batch` rows, as
+    where the batch grows. `after_step` is called with the number of steps done after each.
 
-    Raises Interrupted after SIGTERM, with a checkpoint of the last whole step on disk; InputError at the first loss,
-    gradient or weight that is not a finite number, and saves nothing then.
+    Raises as `loop` does.
     """
     processes.join()
-    torch.manual_seed(seed + processes.rank())  # dropout differs between ranks, and is restored with them
+    torch.manual_seed(job.seed + processes.rank())  # dropout differs between ranks, and is restored with them
     engine = start(
         objective,
-        batch=settings.batch,
-        precision=settings.precision,
-        optimizer=optimizer or settings.optimizer,
-        gradient_clip=settings.gradient_clip,
-        compute=compute,
-        schedule=schedule or trapezoid(settings),
-        compiled=settings.steps >= COMPILE_FROM_STEPS if compiled is None else compiled,
+        Means(settings.batch, settings.precision, settings.gradient_clip),
+        own.optimizer or settings.optimizer,
+        job.compute,
+        own.schedule or trapezoid(settings),
+        compiled=settings.steps >= COMPILE_FROM_STEPS if own.compiled is None else own.compiled,
     )
-    done, state = checkpoints.restore(checkpoint_folder, {"model": engine}) if checkpoint_folder else (0, {})
-    history: list[dict[str, float]] = state.get("history", [])
-    saver = Saver(name, checkpoint_folder, {"model": engine}, run, compute.checkpoint_seconds)
+    engines = {"model": engine}
+    state = restored(job, engines)
     objective.train()
-    with (
-        polled() as stop,
-        Progress(name, settings.steps, done=done, writes=checkpoint_folder) as progress,
-        closing(ahead(batch_at, range(done, settings.steps))) as batches,
-    ):
-        for step, batch in enumerate(batches, start=done + 1):
-            _fit_to(engine, len(next(iter(batch.values()))), compute.micro_batch)
+    with closing(ahead(batch_at, range(state.done, settings.steps))) as batches:
+
+        def one(step: int) -> Row:
+            batch = next(batches)
+            _fit_to(engine, len(next(iter(batch.values()))), job.compute.micro_batch)
             row = update(engine, batch)
-            check_finite(name, step, row)
-            history.append({"step": step, **row})
-            run.log({f"{name}/{key}": value for key, value in row.items()}, step=step)
-            progress.advance(loss=row["loss"])
+            check_finite(job.name, step, row)
             if after_step:
                 after_step(step)
-            saver.step_done(step, {"history": history}, last=step == settings.steps, stopping=stop.requested)
-        saver.check_no_stop(stop)  # while the last checkpoint was written
+            return row
+
+        history = loop(job, engines, state, settings.steps, one, {"loss": "loss"})
     _gather(engine, objective)
     engine.destroy()
     return history
@@ -141,83 +128,29 @@ def beside_training() -> bool:
     return get_accelerator().device_name() != "cpu"
 
 
-class Saver:
-    """Checkpoints at the end of a step: when one is due, at the last step, and before a stop."""
+@dataclass(frozen=True)
+class Means:
+    """By what a step goes: rows of the global batch, fp32 or bf16, and the norm to clip gradients at (0: none)."""
 
-    def __init__(
-        self,
-        name: str,
-        folder: Path | None,
-        engines: dict[str, deepspeed.DeepSpeedEngine],
-        run: Run,
-        least_seconds: float,
-    ) -> None:
-        self.name, self.folder, self.engines = name, folder, engines
-        self.run, self.least_seconds = run, least_seconds
-        self.saved_at = time.monotonic()
-
-    def step_done(self, step: int, state: dict[str, Any], *, last: bool, stopping: bool) -> None:
-        """Called by every rank after each step. Raises Interrupted, once saved, if any rank was told to stop, and
-        InputError instead of saving weights that are not finite."""
-        stopping = processes.any_rank(stopping)
-        due = processes.any_rank(time.monotonic() - self.saved_at >= self.least_seconds)
-        saves = self.folder and (last or stopping or due)
-        if last or saves:
-            check_weights(self.name, step, self.engines)
-        if saves:
-            self.run.flush()  # first, so that a resume from here has nothing before it to log again
-            checkpoints.save(self.folder, step, self.engines, state)
-            self.saved_at = time.monotonic()
-        if stopping:
-            saved = f"saved at step {step}" if self.folder else "nothing to save"
-            raise Interrupted(f"{saved}: run again to go on from there")
-
-    def check_no_stop(self, stop: Stop) -> None:
-        """Raises Interrupted if any rank was told to stop after the last step."""
-        if processes.any_rank(stop.requested):
-            raise Interrupted(f"{self.name} is trained: run again to go on from there")
-
-
-def check_finite(name: str, step: int, row: dict[str, float]) -> None:
-    """Raises InputError if a loss or the gradient of this step of the training is not a finite number."""
-    for key, value in row.items():
-        if (key.endswith("loss") or key == "gradient_norm") and not math.isfinite(value):
-            raise _diverged(name, f"{key} is {value} at step {step}")
-
-
-def check_weights(name: str, step: int, engines: dict[str, deepspeed.DeepSpeedEngine]) -> None:
-    """Raises InputError if this step has left a weight that is not a finite number, which no loss before it tells."""
-    # under ZeRO 3 those that this rank holds
-    held = (
-        getattr(parameter, "ds_tensor", parameter)
-        for engine in engines.values()
-        for parameter in engine.module.parameters()
-    )
-    if processes.any_rank(not all(bool(weights.isfinite().all()) for weights in held)):
-        raise _diverged(name, f"the weights are not finite after step {step}")
-
-
-def _diverged(name: str, found: str) -> InputError:
-    return InputError(
-        f"{name}: {found}: lower the learning rate of this training in params.yaml (or raise its warmup_steps, or set "
-        "its precision to fp32)"
-    )
+    batch: int
+    precision: str
+    gradient_clip: float
 
 
 def start(
     objective: nn.Module,
-    *,
-    batch: int,
-    precision: str,
+    means: Means,
     optimizer: Optimizer | torch.optim.Optimizer,
-    gradient_clip: float,
     compute: Compute,
     schedule: Schedule | None = None,
+    *,
     compiled: bool = False,
 ) -> deepspeed.DeepSpeedEngine:
-    """A DeepSpeed engine over `objective`: ZeRO stage, precision, optimizer, schedule, clipping, micro-batches. Raises
-    InputError if ranks and micro-batches cannot share the batch."""
-    _check_share(batch, compute.micro_batch)
+    """Return a DeepSpeed engine over `objective`: ZeRO stage, precision, optimizer, schedule, clipping, micro-batches.
+
+    Raises InputError if ranks and micro-batches cannot share the batch.
+    """
+    _check_share(means.batch, compute.micro_batch)
     for module in objective.modules():
         if isinstance(module, PreTrainedModel):
             prefer_attention(module)
@@ -230,16 +163,16 @@ def start(
         optimizer=optimizer,
         lr_scheduler=schedule,
         config={
-            "train_batch_size": batch,
-            "train_micro_batch_size_per_gpu": compute.micro_batch or batch // processes.world(),
-            "gradient_clipping": gradient_clip,
+            "train_batch_size": means.batch,
+            "train_micro_batch_size_per_gpu": compute.micro_batch or means.batch // processes.world(),
+            "gradient_clipping": means.gradient_clip,
             # ZeRO 3 needs whole gradients for Muon
             "zero_optimization": {
                 "stage": compute.zero_stage,
                 "reduce_scatter": not isinstance(optimizer, MuonWithAuxAdam),
             },
             "zero_allow_untested_optimizer": True,
-            "torch_autocast": {"enabled": precision == "bf16", "dtype": "bfloat16"},
+            "torch_autocast": {"enabled": means.precision == "bf16", "dtype": "bfloat16"},
             "steps_per_print": 10**9,
         },
     )
@@ -254,17 +187,6 @@ def prefer_attention(network: PreTrainedModel) -> None:
     long as forward, a fifth of a whole training step."""
     if get_accelerator().device_name() == "cpu":
         network.set_attn_implementation("eager")
-
-
-def trapezoid(settings: Training) -> Schedule:
-    """Learning rate: linear warm-up, level, then linear decay to zero over the last `decay_fraction` of the steps."""
-    return lambda optimizer: get_wsd_schedule(
-        optimizer,
-        num_warmup_steps=settings.warmup_steps,
-        num_decay_steps=max(1, round(settings.decay_fraction * (settings.steps - settings.warmup_steps))),
-        num_training_steps=settings.steps,
-        decay_type="linear",
-    )
 
 
 def can_compile() -> bool:

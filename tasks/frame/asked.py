@@ -24,6 +24,7 @@ CHAIN = (
     "fetch",
     "prepare",
     "tokenize",
+    "prompts",
     "pretrain",
     "finetune",
     "distill",

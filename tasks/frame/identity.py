@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jokbo.runtime import environment
+from jokbo.runtime import ancestry
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import writing
 from jokbo.runtime.regular import check_all_regular
@@ -40,9 +40,7 @@ class Identity:
     @property
     def models(self) -> list[str]:
         """The folders of models among its outputs."""
-        return [
-            out for out in self.outs if out.startswith("models/") and not out.endswith(environment.SUFFIX)
-        ]
+        return [out for out in self.outs if out.startswith("models/") and not out.endswith(ancestry.SUFFIX)]
 
 
 def identify(name: str) -> Identity:
@@ -69,10 +67,19 @@ def identify(name: str) -> Identity:
 
 def check_loaded(identity: Identity) -> None:
     """InputError if code or parameters were edited since this process started: it may have read them before that."""
-    for path in ("params.yaml", *(path for path in identity.deps if path.endswith(".py"))):
-        now = Path(path).stat().st_ctime_ns
-        if CHANGED.get(path, now) != now:
-            raise InputError(f"{path} was edited while the stage started: run it again")
+    for path in ("params.yaml", *identity.deps):
+        if edited := _edited(path):
+            raise InputError(f"{edited} was edited while the stage started: run it again")
+
+
+def _edited(dependency: str) -> str | None:
+    """Return the first file of code or parameters in a dependency that was edited since this process started."""
+    path = Path(dependency)
+    for file in sorted(path.rglob("*.py")) if ancestry.is_code(dependency) and path.is_dir() else [path]:
+        before = CHANGED.get(file.as_posix())
+        if before is not None and before != file.stat().st_ctime_ns:
+            return file.as_posix()
+    return None
 
 
 def check_unchanged(name: str, identity: Identity) -> None:
@@ -85,7 +92,7 @@ def check_unchanged(name: str, identity: Identity) -> None:
         return
     old, new = ({**flat({"params.yaml": one.params}), **one.deps} for one in (identity, now))
     differing = [path for path in {**old, **new} if old.get(path) != new.get(path)] or ["dvc.yaml"]
-    path = differing[0].replace("params.yaml.", "params.yaml: ")
+    path = (_edited(differing[0]) or differing[0]).replace("params.yaml.", "params.yaml: ")
     raise InputError(
         f"{path} was edited while {name} ran: what it made is not recorded, for DVC would take it for the new one's; "
         f"run again for that, or undo the edit and run again for the old one's"

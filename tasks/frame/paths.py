@@ -12,7 +12,9 @@ FACTS = "facts.json"  # in DOCUMENTS and FAMILY_DATA: what was counted on the wa
 JUDGE_TEXTS = Path("data/judge")
 TOKENIZER = Path("data/tokenizer")
 TOKENS = Path("data/tokens")
+PROMPTS = Path("data/prompts")  # a folder a split
 PREFERENCES = Path("data/preferences")
+ROLLOUTS = Path("data/rollouts")
 EVALUATION = Path("data/evaluation")
 
 BASE = Path("models/base")

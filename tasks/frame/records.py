@@ -1,4 +1,5 @@
-"""The numbers of a stage, to DVC (metrics/NAME.json, plots/NAME.csv) and to MLflow alike; rank 0 writes them.
+"""What a stage tells: its numbers, to DVC (metrics/NAME.json, plots/NAME.csv) and to MLflow alike, and lines on the
+terminal. Rank 0 alone tells them.
 
 A stage that stands for one of many has a folder with them: the metrics of family@bert are metrics/family/bert.json.
 """
@@ -8,10 +9,12 @@ from __future__ import annotations
 import csv
 import json
 import math
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from jokbo.runtime.errors import InputError
+from jokbo.runtime.errors import MUCH, InputError
 from jokbo.runtime.files import whole_file, write_text
 from jokbo.runtime.tracking import flat
 from tasks.frame.paths import METRICS, PLOTS
@@ -44,6 +47,26 @@ def write_curves(stage: Stage, curves: dict[str, list[dict[str, float]]]) -> Non
         writer.writeheader()
         for part, rows in curves.items():
             writer.writerows({"part": part, **row} for row in rows)
+
+
+def say(stage: Stage, lines: Iterable[str]) -> None:
+    """Print the lines to stderr, each with the stage before it."""
+    for line in lines:
+        if leads():
+            print(f"jokbo: {stage.name}: {line}", file=sys.stderr, flush=True)
+
+
+def note(stage: Stage, name: str, left_out: int, whole: int, what: str) -> None:
+    """Log how many were left out as left_out/NAME, and say so if it is much; `what` says of what and why."""
+    stage.run.log({f"left_out/{name}": left_out})
+    if left_out > MUCH * whole:
+        say(stage, [f"{left_out:,} of {whole:,} {what} ({left_out / whole:.0%})"])
+
+
+def note_few(stage: Stage, what: str, asked: int, found: int) -> None:
+    """Say so if fewer are there than are asked for."""
+    if found < asked:
+        say(stage, [f"{asked:,} {what} are asked for, and there are {found:,}"])
 
 
 def _file(folder: Path, stage: Stage, suffix: str) -> Path:

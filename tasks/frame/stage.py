@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from jokbo.runtime import ancestry, environment, launcher, tracking
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import refusal, remembered, write_text, writing
 from jokbo.runtime.interruption import SIGNALS, Interrupted, hold_lifeline, raising
+from jokbo.training.job import Job
 from tasks.frame import asked, projects
 from tasks.frame.identity import Identity, check_loaded, check_unchanged, committed, identify
 from tasks.frame.lockfile import LOCK
@@ -45,6 +46,11 @@ class Stage:
     key: str  # DVC's identity of what is about to run
     run: tracking.Run  # says nothing on ranks above 0
     checkpoints: Path  # of this identity alone; made by whoever saves the first one
+
+    def job(self, part: str | None = None) -> Job:
+        """Return what a training of this stage is told. A stage of several trainings names each."""
+        folder = self.checkpoints / part if part else self.checkpoints
+        return Job(part or self.name, self.params.seed, self.compute, self.run, folder)
 
 
 def run_stage(
@@ -155,11 +161,11 @@ def _work(
         body(stage(run))
         check_unchanged(name, identity)
         for model in map(Path, identity.models):
-            weights = ancestry.write(
+            record = ancestry.made(
                 model, stage=name, key=identity.key, params=identity.params, deps=identity.deps
             )
-            environment.write(model, weights, made_in)
-            run.tag(f"out.{model}", weights)
+            replace(record, environments=made_in).save(model)
+            run.tag(f"out.{model}", record.weights)
         seconds = time.monotonic() - start
         run.log({"seconds": seconds})
     record = {"key": identity.key, "run": run.id, "seconds": round(seconds, 3)}

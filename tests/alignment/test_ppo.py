@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,11 +13,12 @@ from transformers import PreTrainedModel
 
 from jokbo.alignment import ppo
 from jokbo.alignment import reward as rewards_
-from jokbo.models import causal as gpt
+from jokbo.models import causal
 from jokbo.models.sampling import answer_log_probs, sample
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.tracking import Run
 from jokbo.training import engine, processes
+from jokbo.training.job import Job
 from tests.support.networks import END, compute, network, optimizer, tokens
 
 PROMPT, ANSWER = 4, 6
@@ -46,7 +46,7 @@ def ppo_settings(**changes: object) -> SimpleNamespace:
         "value_optimizer": optimizer(rate=0.003),
         "gradient_clip": 1.0,
         "precision": "fp32",
-        "sample_every": 2,
+        "rollouts_every": 2,
     }
     return SimpleNamespace(**{**values, **changes})
 
@@ -101,7 +101,7 @@ def test_the_clipped_losses_from_their_definitions() -> None:
     with torch.no_grad():
         now = answer_log_probs(policy, rollout.tokens_BS, PROMPT, 1.0)
     old, advantages = now + 0.3 * torch.randn_like(now), torch.randn_like(now)
-    weights = gpt.mean_one(mask)
+    weights = causal.mean_one(mask)
     loss, metrics = ppo.PolicyLoss(policy, 0.2, PROMPT, 1.0)(rollout.tokens_BS, weights, old, advantages)
     ratio = (now - old).exp()
     terms = [
@@ -139,7 +139,6 @@ def speaker() -> PreTrainedModel:
     with torch.no_grad():
         states_BTD = made.base_model(input_ids=tokens(16, 8)).last_hidden_state
         made.get_output_embeddings().weight[END] += 1.2 * states_BTD.mean((0, 1))
-    made.config.response_tokens = ANSWER
     return made
 
 
@@ -150,7 +149,7 @@ def networks(rows: int = 8) -> ppo.Networks:
     for each in (policy, reference, value, reward):
         engine.prefer_attention(each)
         each.eval()
-    return ppo.Networks(policy, value, reference, reward, rows)
+    return ppo.Networks(policy, value, reference, reward, ANSWER, rows)
 
 
 def controllers(beta: float = 0.1, **length: float) -> ppo.Controllers:
@@ -163,7 +162,7 @@ def iterate(settings: SimpleNamespace, **changes: object) -> tuple[dict[str, flo
     processes.join()
     own = networks()
     engines = ppo.start(own, PROMPT, settings, compute(**changes))
-    row = ppo.iterate(own, engines, controllers(), tokens(16, PROMPT), 1, settings)[2]
+    row = ppo.iterate(own, engines, controllers(), tokens(16, PROMPT), 1, settings)[1]
     return row, own, engines
 
 
@@ -179,28 +178,18 @@ def test_before_the_first_update_policy_and_reference_are_one(precision: str, te
     assert 0 < row["entropy"] < 4.2
 
 
-class Tokenizer:
-    def batch_decode(self, rows: torch.Tensor, **_: object) -> list[str]:
-        return [" ".join(map(str, row)) for row in rows.tolist()]
-
-
 def align(
     folder: Path, run: Run, *, micro_batch: int = 0, **changes: object
 ) -> tuple[list[dict], torch.Tensor]:
     policy, reference = speaker(), speaker()
     value, reward = (rewards_.on_policy(network(), seed=0) for _ in range(2))
     reward.config.reward_mean, reward.config.reward_std = 0.0, 1.0
+    settings = ppo_settings(**changes)
     history = ppo.align(
-        policy,
-        value,
-        reference,
-        reward,
-        Tokenizer(),
+        ppo.Networks(policy, value, reference, reward, ANSWER, micro_batch or settings.minibatch),
         tokens(40, PROMPT),
-        ppo_settings(**changes),
-        compute(micro_batch=micro_batch),
-        checkpoint_folder=folder,
-        run=run,
+        settings,
+        Job("ppo", settings.seed, compute(micro_batch=micro_batch), run, folder),
     )
     return history, torch.cat([parameter.detach().flatten() for parameter in policy.parameters()])
 
@@ -223,13 +212,6 @@ def test_it_is_a_function_of_its_seed(tmp_path: Path) -> None:
     assert one[0] == same[0]
     assert torch.equal(one[1], same[1])
     assert not torch.equal(one[1], other[1])
-
-
-def test_samples_are_shown_with_reward_prompt_and_answer() -> None:
-    rollout = sample(network(), tokens(3, PROMPT), response_tokens=ANSWER, temperature=1.0, seed=1)
-    lines = ppo.shown(rollout, torch.tensor([0.5, -1.0, 2.0]), Tokenizer(), count=2).splitlines()
-    assert len(lines) == 2
-    assert re.match(r"^\+0\.50  [\d ]+ \|", lines[0])
 
 
 def weights_of(module: torch.nn.Module) -> torch.Tensor:

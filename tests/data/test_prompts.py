@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from jokbo.data.corpus.tokenizer import save_tokenizer
-from jokbo.data.prompts import continuations
+from jokbo.data.prompts import Cut, Prompts, cut, save, save_shape
+from jokbo.params import Prompts as Settings
 from jokbo.runtime.errors import InputError
 from tests.support.corpora import trained
 
@@ -27,13 +31,33 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> PreTrainedTokenizerBa
     return AutoTokenizer.from_pretrained(path)
 
 
-def build(tokenizer: PreTrainedTokenizerBase, **changes: int):
-    settings = {"prompt_tokens": 5, "response_tokens": 70, "seed": 1, "per_text": 9}
-    return continuations(tokenizer, TEXTS, **{**settings, **changes})
+def settings(**changes: int) -> Settings:
+    given = {
+        "seed": 1,
+        "sources": ["a"],
+        "sentences_per_review": 9,
+        "prompt_tokens": 5,
+        "response_tokens": 70,
+    }
+    return Settings(**{**given, **changes})
 
 
-def test_rows_are_pieces_of_the_texts_from_one_sentence_to_the_end_of_another(tokenizer) -> None:
-    data = build(tokenizer)
+@pytest.fixture
+def build(tokenizer, tmp_path: Path):
+    """Cut the texts, save them, and open what was saved."""
+
+    def built(*, sentences: int = 9, limit: int | None = None, **changes: int) -> Prompts:
+        given = settings(**changes)
+        shutil.rmtree(tmp_path / "prompts", ignore_errors=True)
+        save(cut(tokenizer, TEXTS, given), tmp_path / "prompts/train")
+        save_shape(given, tokenizer.pad_token_id, tmp_path / "prompts")
+        return Prompts.open(tmp_path / "prompts/train", sentences=sentences, limit=limit)
+
+    return built
+
+
+def test_rows_are_pieces_of_the_texts_from_one_sentence_to_the_end_of_another(tokenizer, build) -> None:
+    data = build()
     assert len(data) >= 4
     starts = {
         sentence.strip()[:4]
@@ -50,23 +74,42 @@ def test_rows_are_pieces_of_the_texts_from_one_sentence_to_the_end_of_another(to
         assert text[:4] in starts
 
 
-def test_the_mask_names_the_answers_targets(tokenizer) -> None:
-    data = build(tokenizer)
+def test_the_mask_names_the_answers_targets(tokenizer, build) -> None:
+    data = build()
     for row, mask, length in zip(data.tokens_NS, data.mask_NT, data.lengths_N.tolist(), strict=True):
         assert torch.equal(row[1:][mask], row[5 : 5 + length])
 
 
-def test_they_are_a_function_of_the_seed_and_limited(tokenizer) -> None:
-    assert torch.equal(build(tokenizer).tokens_NS, build(tokenizer).tokens_NS)
-    assert not torch.equal(build(tokenizer).tokens_NS, build(tokenizer, seed=2).tokens_NS)
-    assert len(build(tokenizer, limit=2)) == 2
+def test_they_are_a_function_of_the_seed_and_limited(build) -> None:
+    assert torch.equal(build().tokens_NS, build().tokens_NS)
+    assert not torch.equal(build().tokens_NS, build(seed=2).tokens_NS)
+    assert torch.equal(build(limit=2).tokens_NS, build().tokens_NS[:2])
+
+
+@pytest.mark.parametrize("sentences", [1, 2, 3])
+def test_fewer_sentences_of_a_text_are_what_a_cut_of_so_many_gives(build, sentences: int) -> None:
+    ours = build(sentences=sentences)
+    theirs = build(sentences=sentences, sentences_per_review=sentences)
+    assert 0 < len(ours) <= sentences * len(TEXTS)
+    assert torch.equal(ours.tokens_NS, theirs.tokens_NS)
+    assert torch.equal(ours.lengths_N, theirs.lengths_N)
 
 
 def test_texts_that_give_none_are_counted(tokenizer) -> None:
-    assert (build(tokenizer).texts, build(tokenizer).without) == (3, 1)
-    assert build(tokenizer, limit=1).without == 1
+    found = cut(tokenizer, TEXTS, settings())
+    assert (found.texts, found.without(9)) == (3, 1)
+    assert found.without(1) >= 1
 
 
 def test_texts_without_room_for_an_answer_are_told(tokenizer) -> None:
     with pytest.raises(InputError, match="prompt_tokens"):
-        build(tokenizer, prompt_tokens=100)
+        cut(tokenizer, TEXTS, settings(prompt_tokens=100))
+
+
+def test_a_stage_that_asks_fewer_sentences_than_give_a_prompt_is_told(tokenizer, tmp_path: Path) -> None:
+    found = cut(tokenizer, TEXTS, settings())
+    first = Cut(found.rows, [order[:0] for order in found.orders], found.texts)
+    save(first, tmp_path / "prompts/train")
+    save_shape(settings(), tokenizer.pad_token_id, tmp_path / "prompts")
+    with pytest.raises(InputError, match="raise sentences_per_review"):
+        Prompts.open(tmp_path / "prompts/train")

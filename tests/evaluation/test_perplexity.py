@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from jokbo.data.prompts import Continuations
+from jokbo.data.prompts import Prompts
 from jokbo.evaluation.perplexity import answer_perplexity, check_length, corpus_perplexity
 from jokbo.runtime.errors import InputError
 from tests.support.networks import END, PADDING, network, tokens
@@ -16,13 +16,13 @@ from tests.support.networks import END, PADDING, network, tokens
 PROMPT = 4
 
 
-def answers(padding: int = PADDING) -> Continuations:
+def answers(padding: int = PADDING) -> Prompts:
     tokens_NS = tokens(6, 12)
     lengths = [2, 3, 5, 8, 8, 4]
     for row, length in zip(tokens_NS, lengths, strict=True):
         row[PROMPT + length - 1] = END
         row[PROMPT + length :] = padding
-    return Continuations(tokens_NS, torch.tensor(lengths), PROMPT)
+    return Prompts(tokens_NS, torch.tensor(lengths), PROMPT)
 
 
 @pytest.mark.parametrize("padding", [PADDING, END])

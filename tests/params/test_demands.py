@@ -44,7 +44,7 @@ def counted(raw: Path, work: Path, chain: Params) -> dict[str, Any]:
 
 
 def settings(**changes: Any) -> Params:
-    """The miniature's, with values at keys such as finetune__policy__sources."""
+    """The miniature's, with values at keys such as prompts__sources."""
     return Params.model_validate(changed(miniature.params(), changes))
 
 
@@ -90,9 +90,9 @@ def test_what_the_miniature_asks_is_there(facts: dict[str, Any]) -> None:
             "tokenize.mix.sources: there is no source imbd",
         ),
         (
-            "finetune__policy__sources",
+            "prompts__sources",
             ["imdb", "nosuch"],
-            "finetune.policy.sources: there is no source nosuch: there are",
+            "prompts.sources: there is no source nosuch: there are",
         ),
         ("finetune__classifier__source", "nosuch", "finetune.classifier.source: there is no source nosuch"),
         (

@@ -6,6 +6,7 @@ import math
 from itertools import pairwise
 
 from jokbo.reporting.report import Findings
+from jokbo.runtime.ancestry import Record
 
 MEASURES = ("perplexity", "positive", "win_rate", "matched_win_rate", "kl", "length")
 SYSTEMS = {
@@ -95,25 +96,28 @@ def training(start: float, end: float, steps: int, column: str = "loss") -> list
     ]
 
 
-def record(stage: str, **parents: dict) -> dict:
-    return {
-        "stage": stage,
-        "key": f"{stage}-key-0123456789abcdef",
-        "weights": f"{len(stage):02d}f3a9c1d27be84650{stage}",
-        "params": {stage: {"seed": 1, "training": {"steps": 2000, "betas": [0.9, 0.95]}}},
-        "data": {"data/documents": "9b74c9897bac770ffc029102a200c5de.dir"},
-        "code": {
+def record(stage: str, **parents: Record) -> Record:
+    return Record(
+        stage=stage,
+        key=f"{stage}-key-0123456789abcdef",
+        weights=f"{len(stage):02d}f3a9c1d27be84650{stage}",
+        params={stage: {"seed": 1, "training": {"steps": 2000, "betas": [0.9, 0.95]}}},
+        data={"data/documents": "9b74c9897bac770ffc029102a200c5de.dir"},
+        code={
             f"tasks/{stage}.py": "0cc175b9c0f1b6a831c399e269772661",
-            "jokbo/runtime/errors.py": "92eb5ffee6ae2fec3ad7",
+            "jokbo/training": "92eb5ffee6ae2fec3ad7.dir",
         },
-        "parents": {f"models/{name}": parent for name, parent in parents.items()},
-    }
+        parents={f"models/{name}": parent.weights for name, parent in parents.items()},
+        environments=[],
+    )
 
 
 def findings() -> Findings:
     base = record("pretrain")
     policy = record("finetune", base=base)
     reward = record("reward", policy=policy)
+    aligned = record("ppo", policy=policy, reward=reward)
+    models = {"base": base, "policy": policy, "reward": reward, "aligned": aligned}
     ppo = [
         {
             "step": step,
@@ -201,7 +205,8 @@ def findings() -> Findings:
             "reward": training(0.7, 0.5, 30),
             "ppo": ppo,
         },
-        ancestry=record("ppo", policy=policy, reward=reward),
+        ancestry={each.weights: (f"models/{name}", each) for name, each in models.items()},
+        aligned=aligned.weights,
         timings={"fetch": 4.2, "prepare": 11.9, "tokenize": 9.4, "pretrain": 301.0, "ppo": 188.3},
         speeds={
             "supervised": {"reading": 88_000.0, "writing": 41_200.0},

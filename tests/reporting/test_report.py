@@ -129,7 +129,7 @@ def test_simulated_raters_are_named_as_simulated(page):
 
 
 def test_family_tells_of_a_shared_ancestor_once(made, page):
-    tree = report.family("models/aligned", made.ancestry, set())
+    tree = report.family(made.aligned, made.ancestry, set())
     policy, reward = tree["parents"]
     assert [parent["path"] for parent in policy["parents"]] == ["models/base"]
     assert [(parent["path"], parent["told"]) for parent in reward["parents"]] == [("models/policy", True)]

@@ -1,14 +1,17 @@
-"""The record of a model's family: the same bytes for the same inputs, and parents that travel along."""
+"""The records of models: the same bytes for the same inputs, and parents that are found by their weights."""
 
 from __future__ import annotations
 
 import io
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from jokbo.runtime import ancestry, environment
+from jokbo.runtime.ancestry import Record
 from jokbo.runtime.errors import InputError
 
 
@@ -18,63 +21,77 @@ def _model(folder: Path, weights: bytes = b"w") -> Path:
     return folder
 
 
-def _write(model: Path, **changes) -> str:
-    record = {"stage": "pretrain", "key": "k", "params": {"seed": 1}, "deps": {"data/tokens": "t.dir"}}
-    return ancestry.write(model, **(record | changes))
+def _write(model: Path, **changes) -> Record:
+    given = {"stage": "pretrain", "key": "k", "params": {"seed": 1}, "deps": {"data/tokens": "t.dir"}}
+    record = ancestry.made(model, **(given | changes))
+    record.save(model)
+    return record
 
 
-def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
+def _file(model: Path) -> Path:
+    return Path(f"{model}{ancestry.SUFFIX}")
+
+
+def test_the_same_inputs_give_the_same_bytes_and_come_back(tmp_path: Path) -> None:
     one, two = _model(tmp_path / "one"), _model(tmp_path / "two")
-    assert _write(one, deps={"a": "1", "b": "2"}) == _write(two, deps={"b": "2", "a": "1"})
-    assert (one / ancestry.FILE).read_bytes() == (two / ancestry.FILE).read_bytes()
+    record = _write(one, deps={"a": "1", "b": "2"})
+    _write(two, deps={"b": "2", "a": "1"})
+    assert _file(one).read_bytes() == _file(two).read_bytes()
+    assert Record.load(one) == record
+    assert [path.name for path in one.iterdir()] == ["model.safetensors"]
 
 
 def test_other_weights_are_told_apart(tmp_path: Path) -> None:
-    assert _write(_model(tmp_path / "one")) != _write(_model(tmp_path / "two", weights=b"v"))
+    one, two = _model(tmp_path / "one"), _model(tmp_path / "two", weights=b"v")
+    assert _write(one).weights != _write(two).weights
+    shutil.copy(_file(one), _file(two))
+    with pytest.raises(InputError, match=r"of other weights than those in .*two"):
+        Record.load(two)
 
 
-def test_parents_are_embedded_with_theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    _write(_model(Path("models/base")), key="base-key")
-    _write(
-        _model(Path("models/policy")), deps={"models/base": "b.dir", "tasks/x.py": "c", "data/documents": "d"}
-    )
-    _write(_model(Path("models/aligned")), deps={"models/policy": "p.dir"})
-    aligned = ancestry.read(Path("models/aligned"))
-    policy = aligned["parents"]["models/policy"]
-    assert policy["data"] == {"data/documents": "d"}
-    assert policy["code"] == {"tasks/x.py": "c"}
-    assert policy["parents"]["models/base"]["key"] == "base-key"
-
-
-def test_the_tree_shows_data_code_parameters_and_parents(
+def test_inputs_are_parents_by_their_weights_code_or_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    _write(_model(Path("models/base")), key="base-key", params={"model": {"width": 8, "betas": [0.9]}})
-    _write(_model(Path("models/policy")), deps={"models/base": "b.dir", "data/documents": "d5"})
-    weights = ancestry.read(Path("models/base"))["weights"]
-    environment.write(Path("models/base"), weights, [environment.collect(zero_stage=1)])
-    console = Console(file=io.StringIO(), width=100)
-    tree = ancestry.tree("policy", ancestry.read(Path("models/policy")), {"base-key": "c0ffee"}.get)
-    console.print(tree)
-    text = console.file.getvalue()
-    for part in (
+    base = _write(_model(Path("models/base"), b"base"))
+    inputs = {"models/base": "b.dir", "tasks/x.py": "c", "jokbo/training": "t.dir", "data/documents": "d"}
+    policy = _write(_model(Path("models/policy")), deps=inputs)
+    assert policy.parents == {"models/base": base.weights}
+    assert policy.code == {"tasks/x.py": "c", "jokbo/training": "t.dir"}
+    assert policy.data == {"data/documents": "d"}
+
+
+def test_the_tree_joins_the_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    base = Path("models/base")
+    record = _write(_model(base, b"base"), key="base-key", params={"model": {"width": 8, "betas": [0.9]}})
+    replace(record, environments=[environment.collect(zero_stage=1)]).save(base)
+    policy = _write(_model(Path("models/policy")), deps={"models/base": "b.dir", "data/documents": "d5"})
+
+    def shown() -> str:
+        console = Console(file=io.StringIO(), width=100)
+        known = ancestry.records_in(Path("models"))
+        console.print(ancestry.tree("policy", policy, known, {"base-key": "c0ffee"}.get))
+        return console.file.getvalue()
+
+    text = shown()
+    parts = (
         "data/documents  md5 d5",
         "models/base",
         "c0ffee",
         "model.width: 8",
         "model.betas: [0.9]",
-        "made on",
         "ZeRO 1",
-    ):
+    )
+    for part in (*parts, "made on", "commit unknown"):  # the last is the policy's
         assert part in text
-    assert "commit unknown" in text  # that of the policy itself
+    _file(base).unlink()
+    assert f"models/base  weights {record.weights[:12]}, of which no record is there" in shown()
 
 
-@pytest.mark.parametrize("content", [None, "not json"])
+@pytest.mark.parametrize("content", [None, "not json", "[]", "3", '{"stage": "x"}'])
 def test_a_folder_without_a_readable_record_is_bad_input(tmp_path: Path, content: str | None) -> None:
     if content:
-        (tmp_path / ancestry.FILE).write_text(content)
-    with pytest.raises(InputError, match=str(tmp_path)):
-        ancestry.read(tmp_path)
+        _file(tmp_path / "model").write_text(content)
+    with pytest.raises(InputError, match=str(_file(tmp_path / "model"))):
+        Record.load(tmp_path / "model")

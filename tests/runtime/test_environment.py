@@ -43,7 +43,7 @@ def test_what_the_environment_says_of_threads_and_ranks(
 
 
 def test_a_data_stage_imports_nothing_for_it() -> None:
-    script = "import sys; from jokbo import environment; environment.collect(); print('torch' in sys.modules)"
+    script = "import sys; from jokbo.runtime import environment; environment.collect(); print('torch' in sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -79,13 +79,3 @@ def test_every_environment_of_a_resumed_stage_is_remembered(tmp_path: Path) -> N
     assert worked(4, key="other", resumed=False) == [4]
     (tmp_path / "environments" / "family@bert.json").write_text("{")  # cut by a kill
     assert worked(5, key="other") == [5]
-
-
-def test_the_record_beside_a_model_is_of_these_weights(tmp_path: Path) -> None:
-    model = tmp_path / "models" / "base"
-    model.mkdir(parents=True)
-    environment.write(model, "w1", [environment.collect()])
-    assert len(environment.read(model, "w1")) == 1
-    assert environment.read(model, "w2") == []  # a model that was put there since
-    assert environment.read(tmp_path / "none", "w1") == []
-    assert not list(model.iterdir())

@@ -16,14 +16,14 @@ from tests.conftest import until
 ROOT = Path(__file__).parents[2]
 LAUNCH = """
 import os, sys
-from jokbo.training import launcher
+from jokbo.runtime import launcher
 launcher.GRACE_SECONDS = float(os.environ.get("GRACE", "60"))
 sys.exit(launcher.launch(sys.argv[1:], 2))
 """
 RANK = """
 import os, signal, sys, time
 from pathlib import Path
-from jokbo.training import launcher
+from jokbo.runtime import launcher
 launcher.take_place("own", 2, trains=True)
 rank = launcher.rank()
 

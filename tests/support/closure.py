@@ -1,7 +1,8 @@
 """`python -m tests.support.closure` writes into every dvc.yaml the code that each stage depends on.
 
 A stage depends on every file of ours that it imports, directly or not, inside functions too (imports for type
-checkers only are left out), and on any other file of the same name beside such a file, such as its template.
+checkers only are left out), and on any other file of the same name beside such a file, such as its template. Where it
+imports all of a folder it depends on that folder.
 
 Paths of code in the dvc.yaml of an optional graph begin with UP, for its stages run in their own folder. `family`
 stands for a stage a system of family/params.yaml. All depend on what tasks.family imports and on what the files of
@@ -12,6 +13,7 @@ its teacher. DVC takes lists of dependencies only as wide as they stand in dvc.y
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,25 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 
 PACKAGES = ("flows", "tasks", "jokbo")
+# what cannot change the bytes of an output, ancestry excepted: tests/test_resume.py puts silent stand-ins in its place
 EXEMPT = (
-    "jokbo.params.",  # the schema holds no defaults and changes no value, so it cannot change what is computed
-    "tasks.frame.asked.",  # it can refuse to run, no more
+    "jokbo.params",  # the schema holds no defaults and changes no value
+    *(
+        f"jokbo.runtime.{name}"
+        for name in (
+            "ancestry",
+            "environment",
+            "errors",
+            "interruption",
+            "mlflow_runs",
+            "mlflow_store",
+            "outbox",
+            "owner",
+            "progress",
+            "regular",
+            "tracking",
+        )
+    ),
 )
 SYSTEMS = "jokbo.systems"
 UP = "../"
@@ -31,19 +49,55 @@ FOLDERS = {Path(): "", Path("family"): UP}  # of the projects, and how paths of 
 
 def graph() -> grimp.ImportGraph:
     """Who imports whom among our modules, read from the sources under the current folder."""
-    return grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True, cache_dir=None)
+    found = grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True, cache_dir=None)
+    for name in [name for name in found.modules if _exempt(name)]:
+        found.remove_module(name)
+    return found
 
 
 def closure(module: str, imports: grimp.ImportGraph) -> list[str]:
     """The files that `module` is made of, relative to the project."""
-    return _files_of({module, *imports.find_upstream_modules(module)})
+    return folded(_files_of({module, *imports.find_upstream_modules(module)}))
+
+
+def folded(files: list[str]) -> list[str]:
+    """Return the files, with a folder in the place of its code where all of that is among them."""
+    found = set(files)
+    folders = {parent for file in files for parent in Path(file).parents if len(parent.parts) > 1}
+    for folder in sorted(folders, key=lambda path: len(path.parts)):
+        own = {file.as_posix() for file in folder.rglob("*") if file.is_file() and _is_said(file)}
+        if len(own) > 1 and own <= found:
+            found = {file for file in found if not file.startswith(f"{folder}/")} | {folder.as_posix()}
+    return sorted(found)
+
+
+def placed(files: list[str], base: str) -> list[str]:
+    """Return the files and folders as a project names them. One that looks above itself names every file of a folder,
+    for DVC heeds no .dvcignore there, and would take what Python leaves in it for code."""
+    if base:
+        files = [
+            path.as_posix()
+            for name in files
+            for path in (
+                sorted(filter(_is_said, Path(name).rglob("*"))) if Path(name).is_dir() else [Path(name)]
+            )
+        ]
+    return [base + file for file in files]
+
+
+def _is_said(file: Path) -> bool:
+    return file.suffix in (".py", ".jinja") and file.stat().st_size > 0
+
+
+def _exempt(module: str) -> bool:
+    return f"{module}.".startswith(tuple(f"{name}." for name in EXEMPT))
 
 
 def shared(imports: grimp.ImportGraph) -> list[str]:
     """The files that every system of the family is made of."""
     starts = {"tasks.family", *imports.find_children(SYSTEMS)}
     found = starts.union(*(imports.find_upstream_modules(start) for start in starts))
-    return _files_of(found - _papers(imports))
+    return folded(_files_of(found - _papers(imports)))
 
 
 def own(system: dict[str, Any], imports: grimp.ImportGraph, base: str) -> list[str]:
@@ -56,13 +110,13 @@ def own(system: dict[str, Any], imports: grimp.ImportGraph, base: str) -> list[s
 
 def is_code(path: str) -> bool:
     """Whether a dependency is a file of ours, not an input."""
-    return path.removeprefix(UP).startswith(tuple(f"{package}/" for package in PACKAGES))
+    return path.removeprefix(UP).partition("/")[0] in PACKAGES
 
 
 def rewritten(text: str, params: str, base: str = "") -> str:
     """The text of a dvc.yaml with the code of each stage put right, given that of its params.yaml; comments stay."""
     yaml = YAML()
-    yaml.preserve_quotes, yaml.width = True, 200
+    yaml.preserve_quotes, yaml.width = True, 118
     tree, imports = yaml.load(text), graph()
     for stage in tree["stages"].values():
         if "foreach" in stage:
@@ -71,10 +125,13 @@ def rewritten(text: str, params: str, base: str = "") -> str:
         inputs = [path for path in stage["deps"] if not is_code(path)]
         module = stage["cmd"].removeprefix(f"sh {base}tasks/python -m ")
         if module in imports.modules:  # while stages are still being written, not all are there
-            stage["deps"][:] = [base + file for file in closure(module, imports)] + inputs
+            stage["deps"][:] = placed(closure(module, imports), base) + inputs
+            for of_stage in stage.values():
+                if isinstance(of_stage, CommentedSeq) and not of_stage.ca.items:
+                    of_stage.fa.set_flow_style()
     stream = io.StringIO()
     yaml.dump(tree, stream)
-    return stream.getvalue()
+    return re.sub(r" +\n", "\n", stream.getvalue())
 
 
 def _rewrite_family(stage: Any, section: dict[str, Any], imports: grimp.ImportGraph, base: str) -> None:
@@ -86,7 +143,7 @@ def _rewrite_family(stage: Any, section: dict[str, Any], imports: grimp.ImportGr
         stage["foreach"][name] = row = CommentedSeq(item + item[:1] * (width - len(item)))
         row.fa.set_flow_style()
     inputs = [path for path in stage["do"]["deps"] if not (is_code(path) or path.startswith("${"))]
-    code = [base + file for file in shared(imports)]
+    code = placed(shared(imports), base)
     stage["do"]["deps"][:] = code + inputs + [f"${{item.{place}}}" for place in range(width)]
     of_all = [f"family.{key}" for key in section if key != "systems"]
     stage["do"]["params"][:] = [*of_all, "family.systems.${key}"]
@@ -99,7 +156,7 @@ def _papers(imports: grimp.ImportGraph) -> set[str]:
 
 
 def _files_of(modules: set[str]) -> list[str]:
-    files = {file for name in modules if not f"{name}.".startswith(EXEMPT) for file in _files(name)}
+    files = {file for name in modules for file in _files(name)}
     return sorted(str(file) for file in files)
 
 

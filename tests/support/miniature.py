@@ -103,7 +103,7 @@ def params() -> dict[str, Any]:
     tree["prepare"]["quality"]["sources"] = []  # made-up reviews say the same over and over
     tree["tokenize"]["tokenizer"]["vocabulary"] = 320
     tree["pretrain"]["model"] |= {"layers": 2, "width": 32, "heads": 2, "context": 64}
-    tree["finetune"]["policy"] |= {"prompt_tokens": 6, "response_tokens": 50}
+    tree["prompts"] |= {"prompt_tokens": 6, "response_tokens": 50}
     tree["finetune"]["classifier"]["context"] = 48
     tree["distill"]["layers"] = 1
     tree["preferences"] |= {
@@ -113,7 +113,7 @@ def params() -> dict[str, Any]:
         "test_pairs": 12,
     }
     tree["reward"]["context"] = 64
-    tree["ppo"] |= {"iterations": 6, "rollout_batch": 8, "minibatch": 4, "epochs": 2, "sample_every": 2}
+    tree["ppo"] |= {"iterations": 6, "rollout_batch": 8, "minibatch": 4, "epochs": 2, "rollouts_every": 2}
     tree["ppo"]["value_rollouts"] = 1
     tree["evaluate"] |= {"prompts": 12, "bootstrap": 50}
     small = {"steps": 8, "batch": 8, "warmup_steps": 1}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from jokbo.models import causal as gpt
+from jokbo.models import causal
 
 VOCABULARY, CONTEXT, END, PADDING = 61, 24, 0, 1
 
@@ -20,8 +20,8 @@ def network(
     model = SimpleNamespace(
         architecture=architecture, layers=layers, width=16, heads=2, context=context, dropout=0.0
     )
-    config = gpt.configuration(model, vocabulary=VOCABULARY, end_of_text=END, padding=PADDING)
-    built = gpt.build(config, seed=seed)
+    config = causal.configuration(model, vocabulary=VOCABULARY, end_of_text=END, padding=PADDING)
+    built = causal.build(config, seed=seed)
     with torch.no_grad():
         for parameter in built.parameters():
             parameter.mul_(5 if parameter.ndim > 1 else 1)

@@ -14,7 +14,7 @@ from transformers import AutoModelForMaskedLM, BertForPreTraining, DistilBertFor
 
 from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.distillation.distil import Distil
-from jokbo.models import causal as gpt
+from jokbo.models import causal
 from jokbo.runtime.errors import InputError
 from jokbo.systems import bert, distilbert, roberta
 from jokbo.systems.common import Text, save
@@ -99,7 +99,7 @@ def test_soft_targets_are_those_of_the_distilled_decoder() -> None:
     mine, theirs, tokens_BS = networks.network(seed=0), networks.network(seed=1), networks.tokens(4)
     weights = SimpleNamespace(soft_targets=1, language_model=0, cosine=0)
     expected, _ = Distil(mine, theirs, 3.0, weights)(
-        tokens_BS, gpt.mean_one(torch.ones(4, tokens_BS.shape[1] - 1))
+        tokens_BS, causal.mean_one(torch.ones(4, tokens_BS.shape[1] - 1))
     )
     mine_BTV, theirs_BTV = (model(tokens_BS).logits[:, :-1] for model in (mine, theirs))
     found = distilbert.soft_targets(mine_BTV, theirs_BTV, 3.0).mean()

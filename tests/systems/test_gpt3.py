@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from jokbo.models import causal as gpt
+from jokbo.models import causal
 from jokbo.systems import gpt2, gpt3
 from tests.systems.running_text import MARKS, SIZE, random_rows, sharpened
 
@@ -28,7 +28,7 @@ def seen_by_the_last(kinds: list[str]) -> list[int]:
     """How far back the tokens stand of which the last logits of a network with such layers know."""
     config = gpt3.configuration(replace(SIZE, layers=len(kinds)), MARKS)
     config.attention_types, config.attention_layers = [[[kind], 1] for kind in kinds], kinds
-    network = sharpened(gpt.build(config, seed=0))
+    network = sharpened(causal.build(config, seed=0))
     tokens_T = random_rows(1, SIZE.context)[0]
     changed_TT = tokens_T.repeat(SIZE.context, 1)
     changed_TT.diagonal().copy_(6 + (tokens_T - 5) % 42)
@@ -56,7 +56,7 @@ def test_with_dense_layers_alone_it_is_gpt2() -> None:
     """The same function as GPT-2's network with these weights, the query's scale and its missing biases put right."""
     config = gpt3.configuration(SIZE, MARKS)
     config.attention_types, config.attention_layers = [[["global"], SIZE.layers]], ["global"] * SIZE.layers
-    ours = sharpened(gpt.build(config, seed=0))
+    ours = sharpened(causal.build(config, seed=0))
     theirs = gpt2.network(SIZE, MARKS, 0).eval()
     weights = ours.state_dict()
     for name in list(weights):

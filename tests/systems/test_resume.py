@@ -13,6 +13,7 @@ from torch import Tensor
 from jokbo.runtime.interruption import Interrupted
 from jokbo.runtime.tracking import Run
 from jokbo.training import engine
+from jokbo.training.job import Job
 from tasks.recipe import adafactor
 from tests.support.networks import compute, training
 from tests.systems import all_systems
@@ -42,13 +43,9 @@ def trained(
         objective,
         batch_at,
         training(STEPS, precision="bf16"),
-        compute(),
-        seed=1,
-        checkpoint_folder=folder,
-        run=Run(),
-        name=name,
-        optimizer=adafactor(0.03, objective) if name == "t5" else None,
-        after_step=stop,
+        Job(name, 1, compute(), Run(), folder),
+        engine.Own(adafactor(0.03, objective) if name == "t5" else None),
+        stop,
     )
     weights = list(network.state_dict().values())
     assert not all(torch.equal(old, new) for old, new in zip(before, weights, strict=True))

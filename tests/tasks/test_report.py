@@ -30,7 +30,9 @@ def project(tmp_path, monkeypatch):
     (paths.EVALUATION / "evaluation.json").write_text(json.dumps(made.evaluation))
     lines = [json.dumps(sample, ensure_ascii=False) + "\n" for sample in made.samples]
     (paths.EVALUATION / "samples.jsonl").write_text("".join(lines), "utf-8")
-    (paths.ALIGNED / "ancestry.json").write_text(json.dumps(made.ancestry))
+    paths.ALIGNED.rmdir()  # the records are enough
+    for path, record in made.ancestry.values():
+        record.save(Path(path))
     paths.DATA_CARD.parent.mkdir()
     paths.DATA_CARD.write_text(json.dumps(made.card))
     paths.PROFILES.mkdir()
@@ -57,7 +59,7 @@ def test_reads_back_what_the_stages_left(project):
     assert read.curves == project.curves
     assert read.speeds == project.speeds
     assert list(read.timings.items()) == list(project.timings.items())
-    for part in ("evaluation", "samples", "ancestry", "card", "profiles"):
+    for part in ("evaluation", "samples", "ancestry", "aligned", "card", "profiles"):
         assert getattr(read, part) == getattr(project, part)
 
 

@@ -14,7 +14,7 @@ def in_two_ranks(script: str, folder: Path, *arguments: object) -> None:
     """Raises CalledProcessError if one of them fails."""
     path = folder / "ranks.py"
     path.write_text(script)
-    launch = "import sys; from jokbo.training import launcher; sys.exit(launcher.launch(sys.argv[1:], 2))"
+    launch = "import sys; from jokbo.runtime import launcher; sys.exit(launcher.launch(sys.argv[1:], 2))"
     subprocess.run(
         [sys.executable, "-c", launch, sys.executable, str(path), *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from jokbo.models import causal as gpt
+from jokbo.models import causal
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.interruption import Interrupted
 from jokbo.training import checkpoints, engine, processes
@@ -28,10 +28,8 @@ ROOT = Path(__file__).parents[2]
 
 def start(seed: int = 0):
     processes.join()
-    model = gpt.NextToken(network(seed=seed))
-    return engine.start(
-        model, batch=4, precision="fp32", optimizer=optimizer(), gradient_clip=0.0, compute=compute()
-    )
+    model = causal.NextToken(network(seed=seed))
+    return engine.start(model, engine.Means(4, "fp32", 0.0), optimizer(), compute())
 
 
 def weights(started) -> list[torch.Tensor]:
@@ -145,9 +143,13 @@ ARE_TOLD = [
 
 def stopped(folder: Path, zero_stage: int) -> None:
     """Leaves a checkpoint after 4 steps of 8."""
-    more = {"after_step": lambda step: step == 4 and os.kill(os.getpid(), signal.SIGTERM)}
+
+    def terminated(step: int) -> None:
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
     with pytest.raises(Interrupted):
-        test_engine.train(folder, zero_stage=zero_stage, more=more)
+        test_engine.train(folder, zero_stage=zero_stage, after_step=terminated)
 
 
 def gone_on(folder: Path, zero_stage: int) -> list[float] | str:
@@ -253,14 +255,7 @@ def test_what_deepspeed_cannot_read_is_one_line(tmp_path: Path) -> None:
     checkpoints.save(tmp_path, 1, {"model": start()}, {})
     other = network(layers=1)
     processes.join()
-    smaller = engine.start(
-        gpt.NextToken(other),
-        batch=4,
-        precision="fp32",
-        optimizer=optimizer(),
-        gradient_clip=0.0,
-        compute=compute(),
-    )
+    smaller = engine.start(causal.NextToken(other), engine.Means(4, "fp32", 0.0), optimizer(), compute())
     with pytest.raises(
         InputError, match=r"step-00000001: cannot be gone on with .*torch \S+, deepspeed"
     ) as told:

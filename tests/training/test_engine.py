@@ -15,11 +15,12 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
-from jokbo.models import causal as gpt
+from jokbo.models import causal
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.interruption import Interrupted
 from jokbo.runtime.tracking import Run
 from jokbo.training import engine
+from jokbo.training.job import Job
 from tests.support.networks import compute, network, optimizer, tokens, training
 from tests.training.ranks import in_two_ranks
 
@@ -32,20 +33,24 @@ def batch_at(step: int) -> engine.Batch:
 
 
 def train(
-    folder: Path | None, *, batches=batch_at, settings=None, more=None, model=None, **changes: object
+    folder: Path | None,
+    *,
+    batches=batch_at,
+    settings=None,
+    own=None,
+    after_step=None,
+    model=None,
+    **changes: object,
 ) -> tuple[list[dict], list[torch.Tensor]]:
-    """Losses by step and final weights; `more` goes to the loop."""
+    """Losses by step and final weights; `own` as engine.Own."""
     model = model or network(seed=3)
     history = engine.train(
-        gpt.NextToken(model),
+        causal.NextToken(model),
         batches,
         settings or training(STEPS),
-        compute(**changes),
-        seed=1,
-        checkpoint_folder=folder,
-        run=Run(),
-        name="test",
-        **(more or {}),
+        Job("test", 1, compute(**changes), Run(), folder),
+        engine.Own(**(own or {})),
+        after_step,
     )
     return history, list(model.state_dict().values())
 
@@ -72,7 +77,7 @@ def bare(history: list[dict], weights: list[torch.Tensor], batches=batch_at) -> 
     """AdamW on the same batches, warm-up over 2 steps, decay to zero over the last half of the 6 others, comes to the
     same losses and weights."""
     model = network(seed=3)
-    objective = gpt.NextToken(model)
+    objective = causal.NextToken(model)
     adamw = torch.optim.AdamW(model.parameters(), lr=0.01, betas=(0.9, 0.95), weight_decay=0.0)
     for step, share in enumerate([0, 1 / 2, 1, 1, 1, 1, 2 / 3, 1 / 3]):
         adamw.param_groups[0]["lr"] = 0.01 * share
@@ -113,17 +118,17 @@ def test_the_optimizer_and_the_schedule_given_are_those_used(tmp_path: Path) -> 
     """Steepest descent; the rate that stands in a step's row is the one of that step."""
     shares = [1.0, 3.0, 2.0, 0.5, 0.0, 1.0, 2.0, 3.0]
     model, plain = network(seed=3), network(seed=3)
-    more = {
+    own = {
         "optimizer": torch.optim.SGD(model.parameters(), lr=0.01),
         "schedule": lambda optimizer: LambdaLR(optimizer, lambda step: [*shares, 0.0][step]),
     }
-    history, weights = train(tmp_path, model=model, more=more)
+    history, weights = train(tmp_path, model=model, own=own)
     descent = torch.optim.SGD(plain.parameters(), lr=0.01)
     for step, share in enumerate(shares):
         assert history[step]["learning_rate"] == pytest.approx(0.01 * share)
         descent.param_groups[0]["lr"] = 0.01 * share
         descent.zero_grad()
-        gpt.NextToken(plain)(**batch_at(step))[0].backward()
+        causal.NextToken(plain)(**batch_at(step))[0].backward()
         descent.step()
     for mine, theirs in zip(weights, plain.state_dict().values(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-5)
@@ -147,9 +152,13 @@ def test_stopped_by_sigterm_it_saves_and_goes_on_bit_for_bit(
         if step == 4:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    more = {"after_step": terminated_in_the_fourth}
     with pytest.raises(Interrupted, match="saved at step 4"):
-        train(tmp_path / "stopped", settings=settings, zero_stage=zero_stage, more=more)
+        train(
+            tmp_path / "stopped",
+            settings=settings,
+            zero_stage=zero_stage,
+            after_step=terminated_in_the_fourth,
+        )
     asked: list[int] = []
 
     def remembered(step: int) -> engine.Batch:
@@ -172,7 +181,7 @@ def test_a_stop_in_the_last_step_is_a_stop(tmp_path: Path) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(Interrupted, match=f"saved at step {STEPS}"):
-        train(tmp_path / "stopped", more={"after_step": terminated_in_the_last})
+        train(tmp_path / "stopped", after_step=terminated_in_the_last)
     undisturbed, resumed = train(tmp_path / "undisturbed"), train(tmp_path / "stopped")
     assert resumed[0] == undisturbed[0]
     assert all(torch.equal(*pair) for pair in zip(resumed[1], undisturbed[1], strict=True))
@@ -194,12 +203,12 @@ def test_after_each_step_it_says_so_and_on_a_resume_from_where_it_goes_on(tmp_pa
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(Interrupted, match="saved at step 3"):
-        train(tmp_path, model=model, more={"after_step": stopped_in_the_third})
+        train(tmp_path, model=model, after_step=stopped_in_the_third)
     assert seen == [1, 2, 3]
     assert sums[0] == sums[1]  # the first rate is zero
     assert len(set(sums)) == 3
     seen.clear()
-    train(tmp_path, more={"after_step": seen.append})
+    train(tmp_path, after_step=seen.append)
     assert seen == [4, 5, 6, 7, 8]
 
 
@@ -216,7 +225,7 @@ def test_without_a_folder_nothing_is_written_and_a_stop_loses_it(
         os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(Interrupted, match=r"^nothing to save"):
-        train(None, more={"after_step": terminated})
+        train(None, after_step=terminated)
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
@@ -279,11 +288,10 @@ def test_what_goes_wrong_with_a_batch_is_told_at_its_step(tmp_path: Path) -> Non
             raise InputError("too few rows")
         return batch_at(step)
 
-    more = {"after_step": trained.append}
     with pytest.raises(InputError, match=r"^too few rows$"):
-        train(tmp_path, batches=too_few, more=more, checkpoint_seconds=0.0)
+        train(tmp_path, batches=too_few, after_step=trained.append, checkpoint_seconds=0.0)
     assert trained == [1, 2, 3]
-    train(tmp_path, more=more)
+    train(tmp_path, after_step=trained.append)
     assert trained == list(range(1, STEPS + 1))
 
 
@@ -294,7 +302,7 @@ def bare_norms(batches=batch_at) -> list[float]:
     for step, share in enumerate([0, 1 / 2, 1, 1, 1, 1, 2 / 3, 1 / 3]):
         adamw.param_groups[0]["lr"] = 0.01 * share
         adamw.zero_grad()
-        gpt.NextToken(model)(**batches(step))[0].backward()
+        causal.NextToken(model)(**batches(step))[0].backward()
         found.append(sum(float(each.grad.square().sum()) for each in model.parameters()) ** 0.5)
         adamw.step()
     return found
@@ -321,7 +329,7 @@ class Broken(torch.nn.Module):
 
     def __init__(self, model: torch.nn.Module, kind: str, step: int) -> None:
         super().__init__()
-        self.objective, self.kind, self.step, self.done = gpt.NextToken(model), kind, step, 0
+        self.objective, self.kind, self.step, self.done = causal.NextToken(model), kind, step, 0
 
     def forward(self, **batch: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         loss, metrics = self.objective(**batch)
@@ -346,11 +354,7 @@ def test_it_stops_at_the_first_step_that_is_not_finite(
             Broken(network(seed=3), kind, 4),
             batch_at,
             training(STEPS, optimizer=optimizer(name)),
-            compute(zero_stage=zero_stage, checkpoint_seconds=0.0),
-            seed=1,
-            checkpoint_folder=tmp_path,
-            run=run,
-            name="test",
+            Job("test", 1, compute(zero_stage=zero_stage, checkpoint_seconds=0.0), run, tmp_path),
         )
     assert logged == [1, 2, 3]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000003"]

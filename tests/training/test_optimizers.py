@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from jokbo.comparison.search import Classifier
-from jokbo.models import causal as gpt
+from jokbo.models import causal
 from jokbo.runtime.tracking import Run
 from jokbo.training import engine
+from jokbo.training.job import Job
 from jokbo.training.optimizers import optimizer_for
 from tests.support.networks import compute, network, optimizer, training
 from tests.systems import all_systems
@@ -109,7 +110,7 @@ def short(names: set[str]) -> set[str]:
 def test_muon_has_the_hidden_matrices_of_the_chain() -> None:
     """Tied or not, with a score for each class or a classifier upon it."""
     llama = network()
-    assert short(muons(gpt.NextToken(llama))) == LLAMA
+    assert short(muons(causal.NextToken(llama))) == LLAMA
     config = AutoConfig.for_model(**{**llama.config.to_dict(), "tie_word_embeddings": False})
     assert short(muons(AutoModelForCausalLM.from_config(config))) == LLAMA
     for labels in (1, 3):
@@ -143,11 +144,7 @@ def test_a_weight_of_three_axes_is_one_matrix_for_muon(zero_stage: int) -> None:
             kernel,
             lambda step: {"states_BCT": torch.randn(8, 4, 2, generator=torch.Generator().manual_seed(step))},
             training(4, optimizer=optimizer("muon"), warmup_steps=0),
-            compute(zero_stage=zero_stage),
-            seed=1,
-            checkpoint_folder=None,
-            run=Run(),
-            name="kernel",
+            Job("kernel", 1, compute(zero_stage=zero_stage), Run(), None),
         )
         found.append(kernel.layer.weight.detach().flatten(1))
     torch.testing.assert_close(*found, rtol=1e-3, atol=1e-4)

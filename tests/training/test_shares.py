@@ -15,8 +15,7 @@ from jokbo.alignment import ppo
 from jokbo.alignment import reward as rewards_
 from jokbo.distillation.distil import Distil
 from jokbo.finetuning import classifier
-from jokbo.models import causal as gpt
-from jokbo.models import heads
+from jokbo.models import causal, heads
 from tests.support.networks import END, PADDING, network, tokens
 from tests.systems import all_systems
 from tests.systems.all_systems import MARKS, NAMES, module_of, size_of
@@ -53,7 +52,7 @@ def rows() -> Tensor:
 
 
 def continuations() -> dict[str, Tensor]:
-    return gpt.training_rows(rows(), rows()[:, 1:] != PADDING, torch.arange(8))
+    return causal.training_rows(rows(), rows()[:, 1:] != PADDING, torch.arange(8))
 
 
 def labelled() -> dict[str, Tensor]:
@@ -62,7 +61,7 @@ def labelled() -> dict[str, Tensor]:
 
 def answers() -> tuple[dict[str, Tensor], Tensor]:
     mask_BR = torch.arange(PROMPT, 12) < (LENGTHS + PROMPT).clamp(max=12)[:, None]
-    return {"tokens_BS": tokens(8, 12), "weights_BR": gpt.mean_one(mask_BR)}, torch.randn(8, 12 - PROMPT)
+    return {"tokens_BS": tokens(8, 12), "weights_BR": causal.mean_one(mask_BR)}, torch.randn(8, 12 - PROMPT)
 
 
 def policy() -> tuple[nn.Module, dict[str, Tensor]]:
@@ -84,10 +83,10 @@ def value() -> tuple[nn.Module, dict[str, Tensor]]:
 
 OBJECTIVES: dict[str, Callable[[], tuple[nn.Module, dict[str, Tensor]]]] = {
     "pretrain, padded": lambda: (
-        gpt.NextToken(network()),
-        gpt.packed_rows(rows(), "padded", end_of_text=END, padding=PADDING),
+        causal.NextToken(network()),
+        causal.packed_rows(rows(), "padded", end_of_text=END, padding=PADDING),
     ),
-    "policy": lambda: (gpt.NextTokenWhere(network()), continuations()),
+    "policy": lambda: (causal.NextTokenWhere(network()), continuations()),
     "classifier": lambda: (
         classifier.Classify(heads.on_trunk(network(), labels=2, seed=0), 0.5),
         labelled(),

@@ -30,8 +30,9 @@ from jokbo.data.fetch import formats
 from jokbo.data.fetch.compression import UNREADABLE
 from jokbo.data.fetch.files import local_files, remote_files
 from jokbo.data.fetch.left_out import EMPTY, TOO_LONG, LeftOut
-from jokbo.runtime.errors import InputError, printable
+from jokbo.runtime.errors import InputError
 from jokbo.runtime.secrets import hidden, hidden_of
+from jokbo.runtime.text import printable
 
 if TYPE_CHECKING:
     from jokbo.params import FilesSource, HubSource, PackageSource

@@ -15,11 +15,11 @@ import sys, time
 from pathlib import Path
 import torch
 from jokbo.runtime.errors import InputError
-from jokbo.training import launcher
+from jokbo.runtime import launcher
 from tasks.frame.stage import run_stage
-from tasks.training import train
+from jokbo.training.engine import train
 from tests.support.networks import network, tokens, training
-from jokbo.systems import gpt
+from jokbo.models import causal
 
 def batch_at(step):
     tokens_BS = tokens(8, seed=step)
@@ -31,7 +31,7 @@ def looked_at(step):
         time.sleep(0.05)
 
 def body(stage):
-    train(stage, gpt.NextToken(network()), batch_at, training(3), after_step=looked_at)
+    train(causal.NextToken(network()), batch_at, training(3), stage.job(), after_step=looked_at)
     Path("models/pretrain").mkdir(parents=True, exist_ok=True)
     Path("models/pretrain/model.safetensors").write_bytes(b"")
 
@@ -68,7 +68,7 @@ def test_in_mid_training_no_process_listens_but_on_loopback(project: Project, ra
 def test_ranks_make_one_run_and_their_exit_status_is_the_stages(project: Project) -> None:
     project.edit("params.yaml", "processes: 1", "processes: 2")
     project.edit("standin.py", "    saved =", "    Path(f'rank-{launcher.rank()}').touch()\n    saved =")
-    project.edit("standin.py", "from tasks", "from jokbo.training import launcher\nfrom tasks")
+    project.edit("standin.py", "from tasks", "from jokbo.runtime import launcher\nfrom tasks")
     status, output = project.run("standin", "pretrain")
     # the stand-in takes its name from the command line, which the launcher must pass on
     assert status == 0, output

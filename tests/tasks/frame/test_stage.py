@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from jokbo.runtime import ancestry, environment, tracking
+from jokbo.runtime import ancestry, tracking
 from tasks.frame.identity import committed, identify
 from tests.conftest import ROOT, Project, until
 from tests.support import members
@@ -171,11 +171,12 @@ def test_checkpoints_go_when_their_stage_is_committed_and_not_before(project: Pr
 
 def test_every_model_of_a_stage_gets_the_record_of_its_family(project: Project) -> None:
     project.run("dvc", "repro", "finetune")
-    record = json.loads(Path("models/finetune/ancestry.json").read_text())
-    assert record["key"] == committed()["finetune"].key
-    assert record["parents"]["models/pretrain"]["key"] == committed()["pretrain"].key
+    record, parent = (ancestry.Record.load(Path("models", name)) for name in ("finetune", "pretrain"))
+    assert record.key == committed()["finetune"].key
+    assert record.parents == {"models/pretrain": parent.weights}
+    assert parent.key == committed()["pretrain"].key
     (run,) = project.runs("finetune")
-    assert run.data.tags["out.models/finetune"] == record["weights"]
+    assert run.data.tags["out.models/finetune"] == record.weights
     assert run.data.tags["dep.models/pretrain"] == committed()["finetune"].deps["models/pretrain"]
 
 
@@ -183,21 +184,17 @@ def test_a_model_has_beside_it_every_environment_that_it_was_made_in(project: Pr
     project.run("standin", "pretrain", DIES_AT="1", OMP_NUM_THREADS="3")
     status, output = project.run("standin", "pretrain", OMP_NUM_THREADS="2")
     assert status == 0, output
-    record = ancestry.read(Path("models/pretrain"))
-    environments = environment.read("models/pretrain", record["weights"])
-    assert [found["threads"] for found in environments] == [3, 2]
-    assert sorted(path.name for path in Path("models/pretrain").iterdir()) == [
-        "ancestry.json",
-        "model.safetensors",
-    ]
+    record = ancestry.Record.load(Path("models/pretrain"))
+    assert [found["threads"] for found in record.environments] == [3, 2]
+    assert [path.name for path in Path("models/pretrain").iterdir()] == ["model.safetensors"]
     (run,) = project.runs("pretrain")
     assert run.data.tags["environment.threads"] == "2"
     assert run.data.tags["environment.zero_stage"] == "0"
     project.run("standin", "pretrain", OMP_NUM_THREADS="2", STEPS="4")  # nothing is resumed from here on
     shutil.rmtree(".jokbo/checkpoints")
     project.run("standin", "pretrain", OMP_NUM_THREADS="1")
-    environments = environment.read("models/pretrain", record["weights"])
-    assert [found["threads"] for found in environments] == [1]
+    record = ancestry.Record.load(Path("models/pretrain"))
+    assert [found["threads"] for found in record.environments] == [1]
 
 
 def test_a_stage_goes_on_without_its_tracker_and_the_next_one_sends_what_it_kept(project: Project) -> None:
@@ -253,10 +250,11 @@ def test_a_stage_that_is_one_of_many_has_an_identity_a_section_and_files_of_its_
         (run,) = project.runs(f"family@{name}")
         assert run.data.params["family.systems." + name + ".module"] == name
         assert run.data.metrics["rate"] == json.loads(Path(f"metrics/family/{name}.json").read_text())["rate"]
-    record = json.loads(Path("models/distilbert/ancestry.json").read_text())
-    assert record["stage"] == "family@distilbert"
-    assert record["parents"]["models/bert"]["key"] == keys["bert"]
-    assert record["parents"]["models/bert"]["parents"]["../models/pretrain"]["stage"] == "pretrain"
+    record, teacher = (ancestry.Record.load(Path("models", name)) for name in ("distilbert", "bert"))
+    assert record.stage == "family@distilbert"
+    assert record.parents == {"models/bert": teacher.weights}
+    assert teacher.key == keys["bert"]
+    assert teacher.parents == {"../models/pretrain": ancestry.weights_of(Path("../models/pretrain"))}
 
     family.edit("params.yaml", "module: gpt1", "module: gpt2")
     assert identify("family@bert").key == keys["bert"]  # another system's section

@@ -1,4 +1,4 @@
-"""What stages that end in a page share: reading what others measured, and leaving page, figures and tables."""
+"""What ends in a page: reading what stages measured, and leaving page, figures and tables."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import csv
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jokbo.reporting.figures import Chart
 from jokbo.reporting.page import Table
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import write_text
-from tasks.frame.stage import Stage
+
+if TYPE_CHECKING:
+    from jokbo.runtime.tracking import Run
 
 
-def publish(
-    stage: Stage, pages: Mapping[Path, str], charts: Iterable[Chart], tables: Iterable[Table]
-) -> None:
-    """Writes the pages, and puts them into the stage's MLflow run with every figure and table by itself."""
+def publish(run: Run, pages: Mapping[Path, str], charts: Iterable[Chart], tables: Iterable[Table]) -> None:
+    """Write the pages, and put them into the MLflow run with every figure and table by itself."""
     for path, page in pages.items():
         write_text(path, page)
-        stage.run.artifact(path)
+        run.artifact(path)
     for chart in charts:
-        stage.run.figure(chart.figure, f"figures/{chart.name}.png")
+        run.figure(chart.figure, f"figures/{chart.name}.png")
     for table in tables:
-        stage.run.table(table.records(), f"tables/{table.name}.json")
+        run.table(table.records(), f"tables/{table.name}.json")
 
 
 def read(path: Path, remedy: str) -> str:

@@ -1,0 +1,77 @@
+"""`python -m tests.support.comments` writes into params.yaml, behind each key, what the schema says of it.
+
+The schema's docstrings are the one place for that; tests/params/test_params.py holds params.yaml to them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+from ruamel.yaml import YAML
+
+from jokbo.params import Params
+from jokbo.params.base import Section
+
+COLUMN, WIDTH = 32, 120
+
+
+def commented(text: str, root: type[Section] = Params) -> str:
+    """Return the text of params.yaml with the first sentence of each key's description behind it, or above a section
+    and a line that is long."""
+    lines = text.splitlines()
+    for number, description in _described(YAML().load(text), root):
+        comment = f"# {description.splitlines()[0].removesuffix('.')}"
+        code = re.sub(r"\s+#.*$", "", lines[number])
+        behind = f"{code.ljust(COLUMN - 2)}  {comment}"
+        if code.startswith(" ") and len(behind) <= WIDTH:
+            lines[number] = behind
+            continue
+        above = code[: len(code) - len(code.lstrip())] + comment
+        lines[number] = code if lines[number - 1] == above else f"{above}\n{code}"
+    return "\n".join(lines) + "\n"
+
+
+def _described(node: Any, model: type[Section]) -> Iterator[tuple[int, str]]:
+    """Line and description of each key that begins a line, in a section and those in it."""
+    for key, value in node.items():
+        field = model.model_fields[key]
+        if node.fa.flow_style() is not True:
+            yield node.lc.key(key)[0], field.description or ""
+        if isinstance(value, dict) and not value.fa.flow_style():
+            models = _sections(field.annotation)
+            if key in model.model_fields and not _is_mapping(field.annotation):
+                yield from _described(value, _fitting(models, value))
+            elif models:
+                for each in value.values():
+                    if not each.fa.flow_style():
+                        yield from _described(each, _fitting(models, each))
+
+
+def _sections(annotation: Any) -> list[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [section for inner in get_args(annotation) for section in _sections(inner)]
+
+
+def _is_mapping(annotation: Any) -> bool:
+    return getattr(annotation, "__origin__", None) is dict
+
+
+def _fitting(models: list[type[Section]], node: Any) -> type[Section]:
+    """The section of a union that has all keys of the node."""
+    return next(model for model in models if set(node) <= set(model.model_fields))
+
+
+def main() -> None:
+    path = Path("params.yaml")
+    before = path.read_text()
+    after = commented(before)
+    path.write_text(after)
+    print("params.yaml was right" if after == before else "params.yaml rewritten: see `git diff params.yaml`")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""In the place of jokbo.runtime.mlflow_runs: not there."""

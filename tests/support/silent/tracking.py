@@ -1,0 +1,31 @@
+"""In the place of jokbo.runtime.tracking: nothing is logged anywhere."""
+
+from contextlib import contextmanager
+
+EXPERIMENT = KEY = SUPERSEDED = ""
+
+
+class Run:
+    id = None
+
+    def _nothing(self, *given, **more):
+        return None
+
+    log = flush = tag = artifact = figure = text = table = _nothing
+
+
+@contextmanager
+def open_run(*given, **more):
+    yield Run()
+
+
+def local_store(state):
+    return ""
+
+
+def find_run(client, key):
+    return None
+
+
+def flat(params, prefix=""):
+    return {}
