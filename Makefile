@@ -27,6 +27,7 @@ test-slow: $(INSTALLED)
 lint: $(INSTALLED)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@$(BIN)/basedpyright
 
 # What every run logged: http://127.0.0.1:5000, for this machine alone, or where MLFLOW_TRACKING_URI says.
 ui: $(INSTALLED)
