@@ -73,7 +73,7 @@ def test_the_paths_of_a_system_are_its_paper_that_which_it_imports_and_its_teach
         "models/bert_deep",
     ]
     shared = {path for path in STAGES["family"]["do"]["deps"] if path.startswith("../jokbo/systems/")}
-    assert shared == {f"../jokbo/systems/{name}.py" for name in ("common", "masking", "noise")}
+    assert shared == {f"../jokbo/systems/{name}.py" for name in ("common", "masking", "noise", "protocol")}
 
 
 def test_every_path_in_the_graph_is_a_constant_of_the_tasks() -> None:
