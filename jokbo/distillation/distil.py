@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from jokbo.models import access
 from jokbo.models.causal import logits_at, some_targets
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ class Distil(nn.Module):
         chosen_N = some_targets(weights_BT)
         mine_NV, mine_ND = logits_at(self.network, tokens_BS, chosen_N)
         with torch.no_grad():
-            theirs_NV, theirs_ND = logits_at(self._teacher[0].to(tokens_BS.device), tokens_BS, chosen_N)
+            teacher = access.moved(self._teacher[0], tokens_BS.device)
+            theirs_NV, theirs_ND = logits_at(teacher, tokens_BS, chosen_N)
             target_NV = nn.functional.log_softmax(theirs_NV / self.temperature, -1)
         soft_N = nn.functional.kl_div(
             nn.functional.log_softmax(mine_NV / self.temperature, -1),
