@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger, task
+from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
-from prefect.states import Cancelled, Completed, Failed, State
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.states import Cancelled, Completed, Failed
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from rich.console import Console
 from rich.table import Table
 
@@ -162,7 +163,12 @@ class _Output:
                 get_run_logger().info(hidden(text))
 
 
-@flow(name="pipeline", task_runner=ThreadPoolTaskRunner(max_workers=1))  # stages share the cores, or the GPU
+def threads(workers: int) -> TaskRunner[Any]:
+    """Return what runs so many stages at once."""
+    return ThreadPoolTaskRunner(max_workers=workers)
+
+
+@flow(name="pipeline", task_runner=threads(1))  # stages share the cores, or the GPU
 def pipeline(
     timeout_hours: float = 24.0, until: str | None = None, settings: dict[str, str] | None = None
 ) -> State:
@@ -195,7 +201,7 @@ def _pipeline(timeout_hours: float, until: str | None, settings: dict[str, str])
         with tracking.open_run("pipeline", id, params={}, tags=tags, tracking_uri=store) as parent:
             family = {FLOW_RUN: id, PARENT_RUN: parent.id, asked.STAGES: ",".join(needs)}
             states = _run_all(needs, stale, timeout_hours, {**settings, **family}, graph.remote())
-            summary({name: state.name for name, state in states.items()})
+            summary({name: state.name or state.type.name for name, state in states.items()})
             _all_completed(states)
     return Completed()
 
@@ -217,7 +223,8 @@ def _run_all(
     try:
         for name, upstream in needs.items():
             before = [futures[other] for other in sorted(upstream)]
-            futures[name] = run.submit(name, name in stale, timeout_hours, settings, remote, wait_for=before)
+            given = (name, name in stale, timeout_hours, settings, remote)
+            futures[name] = run.submit(*given, wait_for=before, return_state=False)
         wait(list(futures.values()))
     except BaseException:
         stopping.set()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from datasets import DatasetDict, load_from_disk
+from datasets import DatasetDict
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -23,9 +23,11 @@ from transformers import (
 from jokbo.alignment.reward import closed, rewards
 from jokbo.data.prompts import Prompts
 from jokbo.data.selection import labelled_from
+from jokbo.data.tables import open_splits, open_table
 from jokbo.evaluation import intervals, judge
 from jokbo.evaluation.diversity import distinct_n
 from jokbo.evaluation.perplexity import answer_perplexity
+from jokbo.models import access
 from jokbo.models.sampling import sample, sequence_kl
 from jokbo.runtime.files import whole_directory, write_text
 from jokbo.runtime.tracking import flat
@@ -51,14 +53,14 @@ SYSTEMS = {"base": BASE, "supervised": POLICY, "distilled": STUDENT, "aligned": 
 
 def evaluate(stage: Stage) -> None:
     params = stage.params
-    documents = load_from_disk(DOCUMENTS)
+    documents = open_splits(DOCUMENTS)
     tokenizer = AutoTokenizer.from_pretrained(POLICY)
     networks = {
         name: AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
         for name, path in SYSTEMS.items()
     }
     supervised = networks["supervised"]
-    set_aside = load_from_disk(JUDGE_TEXTS)
+    set_aside = open_table(JUDGE_TEXTS)
     the_judge = judge.fit(set_aside["text"], set_aside["label"])
     reward_model = AutoModelForSequenceClassification.from_pretrained(REWARD, dtype=torch.float32)
     # one prompt a review: prompts are independent
@@ -183,9 +185,8 @@ def _speeds(
             network(input_ids=tokens_BS, use_cache=False)
 
     def writing() -> None:
-        network.generate(
-            prompts_BP.to(network.device), min_new_tokens=answer, max_new_tokens=answer, do_sample=False
-        )
+        options = {"min_new_tokens": answer, "max_new_tokens": answer, "do_sample": False}
+        access.continued(network, prompts_BP.to(network.device), **options)
 
     return {
         "reading": tokens_BS.numel() / min(_seconds(reading) for _ in range(repeats)),

@@ -14,11 +14,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from itertools import cycle
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
 
 INK, MUTED, LINE = "#26221d", "#776f66", "#ddd6ca"
 PAPER = "#fffdf9"
@@ -32,7 +36,7 @@ VARIABLES = {
     PAPER: "--card",
     **{colour: f"--{name}" for name, colour in SYSTEMS.items()},
 }
-STYLE = {
+STYLE: dict[RcKeyType, Any] = {
     "font.size": 11,
     "svg.fonttype": "none",  # text stays text: it can be read aloud, searched, and set in the page's own type
     "text.color": INK,
@@ -186,17 +190,19 @@ def judged_positive(systems: Mapping[str, Mapping[str, float]]) -> list[Chart]:
 def svg(chart: Chart) -> str:
     """The figure as an SVG element for a page: same bytes every time, ids its own, colours the page's."""
     buffer = io.StringIO()
-    with matplotlib.rc_context(STYLE | {"svg.hashsalt": chart.name}):
+    style: dict[RcKeyType, Any] = {**STYLE, "svg.hashsalt": chart.name}
+    with matplotlib.rc_context(style):
         chart.figure.savefig(buffer, format="svg")
     text = buffer.getvalue()
-    box = re.search(r'viewBox="[^"]+"', text).group()
+    box = re.search(r'viewBox="[^"]+"', text)
+    assert box is not None
     text = re.sub(r"^.*?<svg [^>]*>", "", text, count=1, flags=re.DOTALL)
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)  # the time, among others
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{chart.name}-", text)
     text = re.sub(r" ?font-family: [^;\"]*;?", "", text)  # the family is the page's
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, f"var({variable})")
-    return f'<svg {box} role="img" aria-label="{escape(chart.alt)}">{text}'
+    return f'<svg {box.group()} role="img" aria-label="{escape(chart.alt)}">{text}'
 
 
 @contextmanager

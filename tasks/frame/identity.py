@@ -102,6 +102,7 @@ def committed() -> dict[str, Identity]:
     """What dvc.lock says of each stage: the identity with which it last ran to its end."""
     with project():
         entries = lockfile.parsed(lockfile.LOCK.read_text("utf-8")) if lockfile.LOCK.exists() else {}
+    assert entries is not None  # what was half written is mended
     return {name: _identity(entry) for name, entry in entries.items()}
 
 
@@ -114,6 +115,7 @@ def project(*, wait: bool = True) -> Iterator[Repo]:
     from dvc.repo import Repo, lock_repo
 
     with writing(Path(".dvc")), Repo(_wait_for_lock=wait) as repo, lock_repo(repo):
+        assert repo.tmp_dir is not None  # of a project on a disk
         lockfile.settle_readers(repo.tmp_dir)
         lockfile.settle()
         yield repo
