@@ -1,16 +1,17 @@
-"""The family's systems on the corpus of data/family, at the sizes and with the recipe of params.yaml.
+"""The family's systems on the corpus of family/data, at the sizes and with the recipe of family/params.yaml.
 
 `python -m benchmarks.family input`: what share of a training step goes into making its batch, ahead of it.
 `python -m benchmarks.family learning`: held-out nats a predicted token after some seconds of training, beside the
 unigram entropy of the text.
 
-For the systems that are named, or all. One that learns from another needs that one in models/family. The exit status
+For the systems that are named, or all. One that learns from another needs that one in family/models. The exit status
 is 1 if a system misses the mark.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -19,10 +20,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from jokbo import params  # first: it keeps DeepSpeed quiet
-from jokbo.params import Params
+from jokbo.params import FamilyParams
 from jokbo.runtime.tracking import Run
 from jokbo.training import engine, processes
 from tasks.family import opened, pretrain
+from tasks.frame.paths import FAMILY
 from tasks.frame.stage import Stage
 
 COST = 0.05  # of a whole step, at most
@@ -43,11 +45,12 @@ def main() -> None:
     for command in commands.choices.values():
         command.add_argument("systems", nargs="*", help="all, if none is named")
     arguments = parser.parse_args()
-    settings = params.load()
+    os.chdir(FAMILY)
+    settings = params.load_family()
     known = settings.family.systems
     processes.join()
     if unknown := sorted(set(arguments.systems) - set(known)):
-        parser.error(f"params.yaml has no {', '.join(unknown)} in family.systems")
+        parser.error(f"{FamilyParams.FILE} has no {', '.join(unknown)} in family.systems")
     names = [name for name in arguments.systems or known if _has_teacher(name, settings)]
     if not names:
         sys.exit("nothing to measure")
@@ -58,7 +61,7 @@ def main() -> None:
     sys.exit(0 if good else 1)
 
 
-def input_costs(names: list[str], settings: Params, steps: int) -> bool:
+def input_costs(names: list[str], settings: FamilyParams, steps: int) -> bool:
     """Prints how long making a batch takes, and a step with it and without; whether all stay within COST."""
     print(f"{'':18}{'batch, ms':>10}{'step, ms':>10}{'without, ms':>13}{'cost':>8}", flush=True)
     costs = []
@@ -70,7 +73,7 @@ def input_costs(names: list[str], settings: Params, steps: int) -> bool:
     return max(costs) <= COST
 
 
-def step_times(name: str, settings: Params, steps: int) -> tuple[float, float, float]:
+def step_times(name: str, settings: FamilyParams, steps: int) -> tuple[float, float, float]:
     """Seconds of making a batch with nothing beside it, of a step of a training that makes its batches ahead, and of a
     step of one that has them all: the medians over turns, in which each is done for so many steps."""
     member = opened(name, settings.family)
@@ -109,7 +112,7 @@ def step_times(name: str, settings: Params, steps: int) -> tuple[float, float, f
     return tuple(statistics.median(each) / steps for each in zip(*turns, strict=True))
 
 
-def learning(names: list[str], settings: Params, seconds: float) -> bool:
+def learning(names: list[str], settings: FamilyParams, seconds: float) -> bool:
     """Prints held-out loss before and after so long a training; whether it comes below SHARE of the entropy for all."""
     budget = settings.family.budget.model_copy(update={"by": "seconds", "amount": seconds})
     family = settings.family.model_copy(update={"budget": budget})
@@ -129,10 +132,10 @@ def learning(names: list[str], settings: Params, seconds: float) -> bool:
     return max(shares) <= SHARE
 
 
-def _has_teacher(name: str, settings: Params) -> bool:
+def _has_teacher(name: str, settings: FamilyParams) -> bool:
     teacher = getattr(settings.family.systems[name].more, "teacher", None)
     if teacher and not Path(teacher).is_dir():
-        print(f"{name} is left out: it learns from {teacher}, which `dvc repro` has not made yet")
+        print(f"{name} is left out: it learns from {teacher}, which `make family` has not made yet")
         return False
     return True
 

@@ -21,7 +21,7 @@ from jokbo.comparison.verdicts import RULE
 from jokbo.reporting import markdown
 from jokbo.runtime import ancestry, environment
 from jokbo.runtime.files import write_text
-from tasks.frame.paths import ALIGNED, EVALUATION, FAMILY, METRICS, PROFILES
+from tasks.frame.paths import ALIGNED, EVALUATION, KEPT_TABLE, METRICS, PROFILES
 
 PAGE, README, PICTURE = Path("docs/results.md"), Path("README.md"), Path("docs/chain.svg")
 BEGIN, END = "<!-- `make results` writes this -->", "<!-- to here -->"
@@ -125,11 +125,11 @@ class Chain:
 
 def compared() -> str:
     """The comparison of the systems, and its claims, from family/table.json."""
-    systems, _, claims = comparison.tables(json.loads((FAMILY / "table.json").read_text("utf-8")))
+    systems, _, claims = comparison.tables(json.loads(KEPT_TABLE.read_text("utf-8")))
     parts = [
         f"{each.caption}.\n\n{each.markdown(texts).strip()}" for each, texts in ((systems, 3), (claims, 5))
     ]
-    return "\n\n".join([_committed(FAMILY / "table.json"), *parts, RULE])
+    return "\n\n".join([_committed(KEPT_TABLE), *parts, RULE])
 
 
 def profiles() -> str:

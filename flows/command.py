@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import typer
@@ -21,24 +22,25 @@ from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import refusal
 from jokbo.runtime.interruption import STOPPED, hold_lifeline
 from jokbo.runtime.secrets import hidden
-from tasks.frame import asked
+from tasks.frame import asked, projects
 from tasks.frame.paths import STATE
 
 
-def bring(until: str | None, run: Callable[[], State]) -> None:
-    """Have `run` bring the pipeline (`until`: that stage and what it needs) up to date, if anything is stale.
+def bring(run: Callable[[], State], until: str | None = None, folder: Path = Path()) -> None:
+    """Have `run` bring the folder's project (`until`: that stage and what it needs) up to date, if anything is stale.
 
     Exits 1 if a stage did not end, 2 for bad input.
     """
     hold_lifeline()
     with one_line():
-        settings = params.load()
+        chain, settings = params.load(), projects.load(folder)
         tracking.local_store(STATE)  # one line for a tracking URI that is wrong
         with alone():
-            needs, stale = graph.read(until)
-        asked.check(settings, stale, stale)
-        if not stale and not own_server():
-            summary(dict.fromkeys(needs, "Cached"))
+            found = graph.read(until, folder)
+        for asking in (chain, settings):
+            asked.check(asking, found.stale, found.stale)
+        if not found.stale and not own_server():
+            summary(dict.fromkeys(found.needs, "Cached"))
             print("Nothing to do, so no Prefect server was started.")
             return
         with server():

@@ -6,6 +6,7 @@ DVC writes its YAML files in place, dvc.lock for a second: who is killed then le
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ from dvc.utils.serialize import _common, _yaml
 
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import refusal, whole_file
+from tasks.frame import projects
 from tasks.frame.identity import project
 
 IN_PLACE = _common._dump_data  # private: tests/flows/test_dvc.py fails if DVC comes to write otherwise
@@ -38,7 +40,7 @@ def refused(record: logging.LogRecord) -> None:
     Left to itself it logs a line a file, and goes on: a stage is recorded as done whose output is not in the cache.
     """
     error = record.exc_info[1] if record.exc_info else None
-    if error is None or (line := refusal(error, Path(".dvc/cache"))) is None:
+    if error is None or (line := refusal(error, projects.root() / ".dvc/cache")) is None:
         return
     partial = getattr(error, "filename2", None)
     if partial and str(partial).endswith(".tmp"):  # DVC leaves it
@@ -48,6 +50,10 @@ def refused(record: logging.LogRecord) -> None:
 
 def main() -> int:
     """Mend what a killed DVC left, then do as `dvc` does. Returns its exit status; 2 for what only the user can do."""
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["--cd"]:  # DVC's own option, heeded here as what is to be mended is there
+        os.chdir(arguments[1])
+        arguments = arguments[2:]
     for name in ("dvc", "dvc_data", "dvc_objects"):
         for handler in logging.getLogger(name).handlers:
             handler.addFilter(lambda record: refused(record) is None)
@@ -55,7 +61,7 @@ def main() -> int:
     try:
         with suppress(DvcException), project():  # what it makes of a wrong dvc.yaml DVC says itself
             pass
-        return command_line(sys.argv[1:])
+        return command_line(arguments)
     except InputError as error:
         print(f"jokbo: {error}", file=sys.stderr)
         return 2

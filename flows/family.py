@@ -1,6 +1,7 @@
 """`python -m flows.family` brings the family's table up to date; `... serve` does so on a schedule, such as nightly.
 
-Networks of the family are small, so several of them train at once, each on its part of the cores.
+The family is an optional graph, family/dvc.yaml. What it needs of the chain is brought up to date first. Its networks
+are small, so several of them train at once, each on its part of the cores.
 """
 
 from __future__ import annotations
@@ -17,9 +18,7 @@ from flows.flow import pipeline
 from flows.schedule import SKIPPED, on_schedule, overtaken
 from jokbo.runtime.files import write_text
 from jokbo.runtime.launcher import cores
-from tasks.frame.paths import FAMILY, FAMILY_TABLE, METRICS
-
-LAST = "family_table"
+from tasks.frame.paths import FAMILY, FAMILY_TABLE, KEPT_TABLE, METRICS
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 Workers = Annotated[
@@ -30,7 +29,7 @@ Workers = Annotated[
 
 @flow(name="family")
 def family(workers: int | None = None, timeout_hours: float = 24.0) -> State:
-    """Run what the family's table needs, several stages at once, and keep its numbers where git sees them.
+    """Run the family's stages and those of the chain that they need, several at once, and keep the table's numbers.
 
     A system that fails stops no other one; then there is no table, and Failed names what did not end.
     """
@@ -39,7 +38,7 @@ def family(workers: int | None = None, timeout_hours: float = 24.0) -> State:
     workers = workers or at_once()
     parallel = pipeline.with_options(task_runner=ThreadPoolTaskRunner(max_workers=workers))
     threads = {"OMP_NUM_THREADS": str(max(1, cores() // workers))}
-    outcome = parallel(timeout_hours, LAST, threads, return_state=True)
+    outcome = parallel(timeout_hours, None, threads, FAMILY, return_state=True)
     if not outcome.is_completed():
         return State(type=outcome.type, name=outcome.name, message=outcome.message)
     keep()
@@ -47,7 +46,8 @@ def family(workers: int | None = None, timeout_hours: float = 24.0) -> State:
 
 
 def keep() -> None:
-    write_text(FAMILY / "table.json", (METRICS / f"{LAST}.json").read_text("utf-8"))
+    """Put the numbers of the table where git sees them."""
+    write_text(KEPT_TABLE, (FAMILY / METRICS / "family_table.json").read_text("utf-8"))
 
 
 def at_once() -> int:
@@ -69,10 +69,10 @@ def main(
     """Train every system of the family for the same budget, and compare them in one table."""
     if context.invoked_subcommand:
         return
-    bring(LAST, lambda: family(workers, timeout_hours, return_state=True))
+    bring(lambda: family(workers, timeout_hours, return_state=True), folder=FAMILY)
     with one_line():
         keep()  # also what `dvc repro` has made
-        print(FAMILY_TABLE.read_text())
+        print((FAMILY / FAMILY_TABLE).read_text())
 
 
 @app.command()

@@ -30,12 +30,11 @@ from flows import graph
 from flows.schedule import SKIPPED, overtaken
 from flows.server import leave_if_gone
 from flows.supervise import follow, sweep
-from jokbo import params
 from jokbo.runtime import tracking
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import remembered, writing
 from jokbo.runtime.secrets import hidden
-from tasks.frame import asked
+from tasks.frame import asked, projects
 from tasks.frame.paths import STATE, search_path
 from tasks.frame.stage import FLOW_RUN, PARENT_RUN, state, timing
 
@@ -91,9 +90,11 @@ def _worth_retrying(task: object, run: object, state: State) -> bool:
 
 
 @task(task_run_name="{name}", retries=1, retry_delay_seconds=1, retry_condition_fn=_worth_retrying)
-def run(name: str, stale: bool, timeout_hours: float, settings: dict[str, str], remote: str | None) -> State:
-    """Bring one stage up to date, from the DVC remote where that has it, with `settings` in its environment. One that
-    is not stale is not even started."""
+def run(
+    name: str, folder: Path, stale: bool, timeout_hours: float, settings: dict[str, str], remote: str | None
+) -> State:
+    """Bring one stage of the folder's project up to date, from the DVC remote where that has it, with `settings` in its
+    environment. One that is not stale is not even started."""
     if not stale:
         return Completed(name="Cached")
     before = _ended(name)
@@ -105,7 +106,8 @@ def run(name: str, stale: bool, timeout_hours: float, settings: dict[str, str], 
         return stopping.is_set() or time.monotonic() > deadline
 
     environment = {**os.environ, **settings, "PATH": search_path(), "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-m", "flows.dvc", "--wait-for-lock", "repro", "--single-item", name]
+    dvc = [sys.executable, "-m", "flows.dvc", "--cd", str(folder)]
+    command = [*dvc, "--wait-for-lock", "repro", "--single-item", name]
     status, statuses = _reproduce(command, environment, remote, over)
     if time.monotonic() > deadline:
         raise StageTooLong(f"{name} was stopped: it took longer than {timeout_hours:g} hours")
@@ -170,10 +172,13 @@ def threads(workers: int) -> TaskRunner[Any]:
 
 @flow(name="pipeline", task_runner=threads(1))  # stages share the cores, or the GPU
 def pipeline(
-    timeout_hours: float = 24.0, until: str | None = None, settings: dict[str, str] | None = None
+    timeout_hours: float = 24.0,
+    until: str | None = None,
+    settings: dict[str, str] | None = None,
+    folder: Path = Path(),
 ) -> State:
-    """Run every stage of the pipeline (`until`: that one and what it needs) after those it needs, each for at most
-    `timeout_hours` and with `settings` in its environment. Failed names those that did not end.
+    """Run every stage of the folder's project (`until`: that one and what it needs) after those it needs, also of the
+    chain, each for at most `timeout_hours` and with `settings` in its environment. Failed names those that did not end.
 
     So it does if something it was given is not right. Cancelled, named Skipped, if another pipeline runs in this
     folder, or if a scheduled run comes so late that what it is for has been done.
@@ -181,7 +186,7 @@ def pipeline(
     if late := overtaken():
         return Cancelled(name=SKIPPED, message=late)
     try:
-        outcome = _pipeline(timeout_hours, until, settings or {})
+        outcome = _pipeline(timeout_hours, until, settings or {}, folder)
     except Busy as error:
         outcome = Cancelled(name=SKIPPED, message=str(error))
     except InputError as error:
@@ -192,15 +197,15 @@ def pipeline(
     return outcome
 
 
-def _pipeline(timeout_hours: float, until: str | None, settings: dict[str, str]) -> State:
-    params.load()
+def _pipeline(timeout_hours: float, until: str | None, settings: dict[str, str], folder: Path) -> State:
+    projects.load(folder)
     with alone():
-        needs, stale = graph.read(until)
+        found = graph.read(until, folder)
         id, store = str(flow_run.id), tracking.local_store(state())
         tags = {"stage": "pipeline", "flow.run": id}
         with tracking.open_run("pipeline", id, params={}, tags=tags, tracking_uri=store) as parent:
-            family = {FLOW_RUN: id, PARENT_RUN: parent.id, asked.STAGES: ",".join(needs)}
-            states = _run_all(needs, stale, timeout_hours, {**settings, **family}, graph.remote())
+            told = {FLOW_RUN: id, PARENT_RUN: parent.id, asked.STAGES: ",".join(found.needs)}
+            states = _run_all(found, timeout_hours, {**settings, **told})
             summary({name: state.name or state.type.name for name, state in states.items()})
             _all_completed(states)
     return Completed()
@@ -212,18 +217,13 @@ def _all_completed(states: dict[str, State]) -> None:
         raise PipelineFailed("not completed: " + ", ".join(failed))
 
 
-def _run_all(
-    needs: dict[str, set[str]],
-    stale: set[str],
-    timeout_hours: float,
-    settings: dict[str, str],
-    remote: str | None,
-) -> dict[str, State]:
+def _run_all(found: graph.Graph, timeout_hours: float, settings: dict[str, str]) -> dict[str, State]:
     futures: dict[str, PrefectFuture] = {}
+    remotes = {folder: graph.remote(folder) for folder in set(found.folders.values())}
     try:
-        for name, upstream in needs.items():
-            before = [futures[other] for other in sorted(upstream)]
-            given = (name, name in stale, timeout_hours, settings, remote)
+        for name, upstream in found.needs.items():
+            before, folder = [futures[other] for other in sorted(upstream)], found.folders[name]
+            given = (name, folder, name in found.stale, timeout_hours, settings, remotes[folder])
             futures[name] = run.submit(*given, wait_for=before, return_state=False)
         wait(list(futures.values()))
     except BaseException:

@@ -1,10 +1,14 @@
-"""The graph of dvc.yaml, and what of it is out of date: DVC's answers, asked for in this process."""
+"""The graph of dvc.yaml, and what of it is out of date: DVC's answers, asked for in this process.
+
+An optional graph, which stands in a folder of its own, is read together with what it needs of the chain.
+"""
 
 from __future__ import annotations
 
 import re
 import sys
 import time
+from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -16,59 +20,109 @@ from dvc.repo import Repo
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.regular import check_all_regular
 from jokbo.runtime.secrets import hidden
+from tasks.frame import projects
 from tasks.frame.identity import project
 
 BLOCKER = re.compile(r"\(PID \d+\): .*")  # in what DVC says of a file that another works on
 
-ASKED_FOR = "family"  # stages whose names begin so are long, and run only when they are asked for
+
+@dataclass(frozen=True)
+class Graph:
+    """Stages with the stages that each needs, needed ones first; those that may have to run; and the folder in which
+    each stands."""
+
+    needs: dict[str, set[str]]
+    stale: set[str]
+    folders: dict[str, Path]
 
 
-def read(until: str | None = None) -> tuple[dict[str, set[str]], set[str]]:
-    """Every stage of the pipeline (`until`: that one and what it needs, whatever it is) with the stages it needs,
-    needed ones first; and the stages that may have to run.
+@dataclass(frozen=True)
+class _Project:
+    """What DVC says of the stages in one folder: which each needs, those that changed, and the paths that they read
+    and write."""
 
-    A stage is among the latter if DVC finds it changed, or if one that it needs is among them.
+    needs: dict[str, set[str]]
+    changed: set[str]
+    reads: dict[str, list[Path]]
+    writes: dict[str, list[Path]]
+
+
+def read(until: str | None = None, folder: Path = Path()) -> Graph:
+    """Return the stages of the folder's dvc.yaml, and those of the chain that they need; of `until`, that one and what
+    it needs.
+
+    A stage may have to run if DVC finds it changed, or if one that it needs may have to.
     """
-    try:
-        needs, changed = _read()
-    except DvcException as error:
-        file = ".dvc/config" if isinstance(error, ConfigError) else "dvc.yaml"
-        raise InputError(f"{file}: {hidden(' '.join(str(error).split()))}") from error
+    own = _project(folder)
+    needs, changed, folders = own.needs, own.changed, dict.fromkeys(own.needs, folder)
+    above = projects.root(folder)
+    if above != folder:
+        chain = _project(above)
+        needs, changed = _joined(own, chain), changed | chain.changed
+        folders |= dict.fromkeys(chain.needs, above)
     if until is not None:
         needs = _needed(until, needs)
-    else:
-        needs = {name: upstream for name, upstream in needs.items() if not name.startswith(ASKED_FOR)}
     ordered = {name: needs[name] for name in TopologicalSorter(needs).static_order()}
     stale: set[str] = set()
     for name, upstream in ordered.items():
         if name in changed or upstream & stale:
             stale.add(name)
-    return ordered, stale
+    return Graph(ordered, stale, {name: folders[name] for name in ordered})
 
 
-def remote() -> str | None:
-    """The name of the DVC remote that is set for this project, if one is."""
-    with Repo() as repo:
+def remote(folder: Path = Path()) -> str | None:
+    """The name of the DVC remote that is set for the folder's project, if one is."""
+    with Repo(str(folder)) as repo:
         return repo.config["core"].get("remote")
 
 
-def _read() -> tuple[dict[str, set[str]], set[str]]:
-    """What each stage needs, and what is changed, once no other DVC works on it."""
+def _project(folder: Path) -> _Project:
+    """What DVC says of the folder's project, once no other DVC works on it. InputError if it is not right."""
     told: set[str] = set()
     while True:
         try:
-            with project(wait=False) as repo:
-                graph = repo.index.graph
-                needs = {stage.addressing: {other.addressing for other in graph[stage]} for stage in graph}
-                for path in {dep.def_path for dep in repo.index.deps}:
-                    check_all_regular(Path(path))
-                return needs, set(repo.status())
+            return _read(folder)
         except LockError as error:
             holder = found[0] if (found := BLOCKER.search(str(error))) else "another DVC"
             if holder not in told:
                 told.add(holder)
                 print(f"jokbo: waiting for {holder}, which works in this folder", file=sys.stderr, flush=True)
             time.sleep(1)
+        except DvcException as error:
+            file = folder / (".dvc/config" if isinstance(error, ConfigError) else "dvc.yaml")
+            raise InputError(f"{file}: {hidden(' '.join(str(error).split()))}") from error
+
+
+def _read(folder: Path) -> _Project:
+    with project(folder, wait=False) as repo:
+        graph = repo.index.graph
+        for path in {folder / dep.def_path for dep in repo.index.deps}:
+            check_all_regular(path)
+        # DVC gives a stage's place from the current folder
+        names = {stage: stage.addressing.removeprefix(f"{folder / 'dvc.yaml'}:") for stage in graph}
+        changed = repo.status()
+        return _Project(
+            {name: {names[other] for other in graph[stage]} for stage, name in names.items()},
+            {name for stage, name in names.items() if stage.addressing in changed},
+            {name: [Path(dep.fs_path) for dep in stage.deps] for stage, name in names.items()},
+            {name: [Path(out.fs_path) for out in stage.outs] for stage, name in names.items()},
+        )
+
+
+def _joined(own: _Project, chain: _Project) -> dict[str, set[str]]:
+    """The stages of an optional graph, each also with those of the chain whose outputs it reads, and these."""
+    needs: dict[str, set[str]] = {}
+    for name, paths in own.reads.items():
+        makers = {
+            maker
+            for maker, written in chain.writes.items()
+            for out in written
+            if any(path == out or out in path.parents or path in out.parents for path in paths)
+        }
+        needs[name] = own.needs[name] | makers
+        for maker in makers:
+            needs |= _needed(maker, chain.needs)
+    return needs
 
 
 def _needed(name: str, needs: dict[str, set[str]]) -> dict[str, set[str]]:

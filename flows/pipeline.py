@@ -1,6 +1,6 @@
 """`python -m flows.pipeline` brings the pipeline of dvc.yaml up to date; `... serve` does so on a schedule.
 
-`dvc repro report` gives the same files.
+`dvc repro` gives the same files.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main(
     if context.invoked_subcommand:
         return
     parallel = pipeline.with_options(task_runner=threads(workers))
-    bring(until, lambda: parallel(timeout_hours, until, return_state=True))
+    bring(lambda: parallel(timeout_hours, until, return_state=True), until)
 
 
 @app.command()

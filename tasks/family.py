@@ -27,7 +27,6 @@ from jokbo.comparison import budget
 from jokbo.comparison.search import Classifier, Task, frozen, search, tasks_in
 from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.models.heads import by_length
-from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import read_json, remembered, whole_directory, write_text
 from jokbo.systems.common import Marks, Size, Text, encoded, marks_of, save
 from jokbo.training import engine, processes
@@ -107,11 +106,6 @@ def opened(name: str, settings: Family, unit: int = 1) -> Member:
 def family(stage: Stage) -> None:
     name, settings = stage.name.partition("@")[2], stage.params
     member = opened(name, settings, stage.compute.processes * max(stage.compute.micro_batch, 1))
-    if member.own.optimizer == "adafactor" and stage.compute.zero_stage:
-        raise InputError(
-            f"params.yaml: family.systems.{name}.optimizer is adafactor, which needs whole matrices, and "
-            f"compute.zero_stage is {stage.compute.zero_stage}: make it 0, or choose adamw or muon"
-        )
     network, history, metrics = pretrain(stage, member)
     folder = FAMILY_MODELS / name
     if leads():

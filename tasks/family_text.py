@@ -22,7 +22,7 @@ from jokbo.data.outputs import save_tables, shard_files
 from jokbo.data.selection import check_sources, labelled_from
 from jokbo.runtime.errors import InputError, about
 from jokbo.runtime.files import whole_directory
-from tasks.frame.paths import DOCUMENTS, FACTS, FAMILY_DATA, LEXICON, TASKS, TRANSLATIONS
+from tasks.frame.paths import FACTS, FAMILY_DATA, FAMILY_DOCUMENTS, LEXICON, TASKS, TRANSLATIONS
 from tasks.frame.records import write_metrics
 from tasks.frame.stage import Stage, run_stage, state
 
@@ -58,7 +58,7 @@ def encoded_texts(
 
     The tokenizer of the translations learns from them, and of the documents from as many bytes as are in Korean.
     """
-    files = {split: shard_files(DOCUMENTS.resolve() / split) for split in ("train", "validation")}
+    files = {split: shard_files(FAMILY_DOCUMENTS.resolve() / split) for split in ("train", "validation")}
     found = {}
     for name, tokenizer in settings.texts.items():
         more: list[str] = []
@@ -90,7 +90,7 @@ def tasks_of(settings: params.FamilyText) -> dict[str, dict[str, Rows]]:
 
     Raises InputError for a source without documents, and for a split whose rows are not of two classes.
     """
-    documents = load_from_disk(DOCUMENTS)
+    documents = load_from_disk(FAMILY_DOCUMENTS)
     splits = {
         "train": documents["train"],
         "validation": documents["validation"],

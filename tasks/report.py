@@ -10,7 +10,7 @@ from jokbo.reporting.publish import publish, read, read_curves, read_json
 from jokbo.reporting.report import Findings, charts, render, tables
 from jokbo.runtime import ancestry
 from jokbo.runtime.files import remembered
-from tasks.frame.paths import ALIGNED, DATA_CARD, EVALUATION, FAMILY, METRICS, PLOTS, PROFILES, REPORT
+from tasks.frame.paths import ALIGNED, DATA_CARD, EVALUATION, METRICS, PLOTS, PROFILES, REPORT
 from tasks.frame.records import write_metrics
 from tasks.frame.stage import Stage, run_stage, timing
 
@@ -55,7 +55,6 @@ def read_findings() -> Findings:
         timings={name: found["seconds"] for name, path in timings.items() if (found := remembered(path))},
         speeds=_json(speeds) if speeds.is_file() else {},
         card=_json(DATA_CARD),
-        compared=_json(FAMILY / "table.json") if (FAMILY / "table.json").exists() else {},
         profiles={path.stem: _json(path) for path in sorted(PROFILES.glob("*.json"))},
     )
 

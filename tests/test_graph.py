@@ -1,4 +1,4 @@
-"""dvc.yaml against the code: what each stage depends on, who may import whom, and what an edit makes stale."""
+"""Each dvc.yaml against the code: what each stage depends on, who may import whom, and what an edit makes stale."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from flows import graph
-from jokbo.params import Family, Params, load
+from jokbo.params import Family, FamilyParams, Params
 from jokbo.runtime import ancestry
-from tasks.frame import paths
+from tasks.frame import paths, projects
 from tests.support import closure
 
 ROOT = Path(__file__).parent.parent
-STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
-FAMILY = [name for name in STAGES if name.startswith("family")]
-PIPELINE = [name for name in STAGES if name not in FAMILY]
-SYSTEMS = STAGES["family"]["foreach"]  # each with the paths that it alone depends on
+CHAIN, FAMILY = (YAML(typ="safe").load(ROOT / folder / "dvc.yaml")["stages"] for folder in closure.FOLDERS)
+STAGES = {**CHAIN, **FAMILY}
+SYSTEMS = FAMILY["family"]["foreach"]  # each with the paths that it alone depends on
 FLOORS = ("flows", "tasks", "jokbo")  # each may import itself and those after it
 
 
@@ -31,41 +30,50 @@ def imports():
     return closure.graph()
 
 
-def test_deps_are_exactly_what_each_stage_imports() -> None:
-    text = (ROOT / "dvc.yaml").read_text()
-    params = (ROOT / "params.yaml").read_text()
-    assert text == closure.rewritten(text, params), "run `python -m tests.support.closure`"
+@pytest.mark.parametrize("folder", closure.FOLDERS, ids=str)
+def test_deps_are_exactly_what_each_stage_imports(folder: Path) -> None:
+    text, params = ((ROOT / folder / name).read_text() for name in ("dvc.yaml", "params.yaml"))
+    expected = closure.rewritten(text, params, closure.FOLDERS[folder])
+    assert text == expected, "run `python -m tests.support.closure`"
+
+
+def test_every_project_is_written_and_no_two_have_a_stage_of_one_name() -> None:
+    """The name of a stage is that of its lock, its checkpoints and its timing, which all projects share."""
+    assert {folder.name for folder in closure.FOLDERS} - {""} == {*projects.OPTIONAL}
+    assert {path.parent.parent.name for path in ROOT.glob("*/.dvc/config")} == {*projects.OPTIONAL}
+    assert not CHAIN.keys() & FAMILY.keys()
 
 
 @pytest.mark.parametrize("stage", [name for name in STAGES if name != "family"])
 def test_a_stage_is_a_task_a_section_and_a_command_of_one_name(stage: str, imports) -> None:
-    assert STAGES[stage]["cmd"] == f"sh tasks/python -m tasks.{stage}"
+    base, schema = ("", Params) if stage in CHAIN else (closure.UP, FamilyParams)
+    assert STAGES[stage]["cmd"] == f"sh {base}tasks/python -m tasks.{stage}"
     assert f"tasks.{stage}" in imports.modules
-    own = {"family_table": ["family.systems"]}.get(stage, [stage] if stage in Params.model_fields else [])
+    own = {"family_table": ["family.systems"]}.get(stage, [stage] if stage in schema.model_fields else [])
     assert STAGES[stage].get("params", []) == own
 
 
 def test_a_system_depends_on_what_all_share_and_on_its_own_section(imports) -> None:
     every = STAGES["family"]["do"]
-    assert every["cmd"] == "sh tasks/python -m tasks.family ${key}"
+    assert every["cmd"] == "sh ../tasks/python -m tasks.family ${key}"
     assert "tasks.family" in imports.modules
     assert set(every["params"]) == {
         f"family.{key}" if key != "systems" else "family.systems.${key}" for key in Family.model_fields
     }
-    assert set(SYSTEMS) == set(load(ROOT / "params.yaml").family.systems)
+    assert set(SYSTEMS) == set(projects.load(ROOT / "family").family.systems)
 
 
 def test_the_paths_of_a_system_are_its_paper_that_which_it_imports_and_its_teacher() -> None:
     own = {name: list(dict.fromkeys(paths)) for name, paths in SYSTEMS.items()}
-    assert own["bert"] == ["jokbo/systems/bert.py"]
-    assert own["pythia"] == ["jokbo/systems/gpt2.py", "jokbo/systems/gpt1.py"]
+    assert own["bert"] == ["../jokbo/systems/bert.py"]
+    assert own["pythia"] == ["../jokbo/systems/gpt2.py", "../jokbo/systems/gpt1.py"]
     assert own["distilbert"] == [
-        "jokbo/systems/distilbert.py",
-        "jokbo/systems/roberta.py",
-        "models/family/bert_deep",
+        "../jokbo/systems/distilbert.py",
+        "../jokbo/systems/roberta.py",
+        "models/bert_deep",
     ]
-    shared = {path for path in STAGES["family"]["do"]["deps"] if path.startswith("jokbo/systems/")}
-    assert shared == {f"jokbo/systems/{name}.py" for name in ("common", "masking", "noise")}
+    shared = {path for path in STAGES["family"]["do"]["deps"] if path.startswith("../jokbo/systems/")}
+    assert shared == {f"../jokbo/systems/{name}.py" for name in ("common", "masking", "noise")}
 
 
 def test_every_path_in_the_graph_is_a_constant_of_the_tasks() -> None:
@@ -80,6 +88,11 @@ def test_every_path_in_the_graph_is_a_constant_of_the_tasks() -> None:
 def test_only_evaluation_reads_the_judges_texts() -> None:
     reading = [name for name, stage in STAGES.items() if str(paths.JUDGE_TEXTS) in _body(stage)["deps"]]
     assert reading == ["evaluate"]
+
+
+def test_no_stage_of_the_chain_reads_what_an_optional_graph_makes() -> None:
+    for name, stage in CHAIN.items():
+        assert not [path for path in stage["deps"] if Path(path).parts[0] in projects.OPTIONAL], name
 
 
 def test_imports_only_point_down(imports) -> None:
@@ -132,7 +145,7 @@ TRAINED = {"pretrain", "finetune", "distill", "reward", "ppo"}
         ("jokbo/runtime/progress.py", set()),
         ("jokbo/params/chain.py", set()),
         ("jokbo/training/loop.py", TRAINED),
-        ("tasks/frame/records.py", set(PIPELINE)),
+        ("tasks/frame/records.py", set(CHAIN)),
         ("jokbo/evaluation/calibration.py", {"reward"}),
     ],
 )
@@ -159,14 +172,13 @@ TEACHER = {"family@bert_deep", "family@distilbert", "family_table"}
 @pytest.mark.parametrize(
     ("edited", "stale"),
     [
-        ("fetch", set(PIPELINE)),
-        ("prompts", set(PIPELINE) - {"fetch", "prepare", "tokenize", "pretrain"}),
+        ("fetch", set(CHAIN)),
+        ("prompts", set(CHAIN) - {"fetch", "prepare", "tokenize", "pretrain"}),
         ("distill", {"distill", "evaluate", "report"}),
         ("ppo", {"ppo", "evaluate", "report"}),
         ("reward", {"reward", "ppo", "evaluate", "report"}),
         ("finetune", {"finetune", "distill", "preferences", "reward", "ppo", "evaluate", "report"}),
         ("evaluate", {"evaluate", "report"}),
-        ("family_text", set()),
     ],
 )
 @pytest.mark.parametrize("what", ["code", "params"])
@@ -184,13 +196,19 @@ def test_an_edit_makes_its_stage_and_what_follows_stale_and_nothing_else(
 @pytest.mark.parametrize(
     ("file", "old", "new", "stale"),
     [
-        ("params.yaml", "\nfamily_text: 1", "\nfamily_text: 2", OF_FAMILY),
+        ("family/params.yaml", "\nfamily_text: 1", "\nfamily_text: 2", OF_FAMILY),
         ("tasks/prepare.py", "#", "##", OF_FAMILY | {"prepare"}),
         ("tasks/family.py", "#", "##", OF_FAMILY - {"family_text", "family_baselines"}),
         ("jokbo/systems/noise.py", "#", "##", OF_FAMILY - {"family_text", "family_baselines"}),
-        ("params.yaml", "  seed: 1", "  seed: 2", OF_FAMILY - {"family_text", "family_baselines"}),
-        ("params.yaml", "    elmo: 1", "    elmo: 2", {"family@elmo", "family_table"}),
-        ("params.yaml", "    bert_deep: 1", "    bert_deep: 2", TEACHER),
+        ("family/params.yaml", "  seed: 1", "  seed: 2", OF_FAMILY - {"family_text", "family_baselines"}),
+        (
+            "family/params.yaml",
+            "  defaults: 1",
+            "  defaults: 2",
+            OF_FAMILY - {"family_text", "family_baselines"},
+        ),
+        ("family/params.yaml", "    elmo: 1", "    elmo: 2", {"family@elmo", "family_table"}),
+        ("family/params.yaml", "    bert_deep: 1", "    bert_deep: 2", TEACHER),
         ("jokbo/systems/elmo.py", "#", "##", {"family@elmo", "family_table"}),
         (
             "jokbo/systems/roberta.py",
@@ -205,61 +223,78 @@ def test_an_edit_makes_its_stage_and_what_follows_stale_and_nothing_else(
 def test_one_changed_system_runs_alone(
     finished: Path, file: str, old: str, new: str, stale: set[str]
 ) -> None:
-    assert _stale_after(finished, file, old, new, until="family_table") == stale
+    assert _stale_after(finished, file, old, new, Path("family")) == stale
 
 
-def _stale_after(folder: Path, file: str, old: str, new: str, until: str | None = None) -> set[str]:
-    """What has to run after an edit, which is undone again."""
+def _stale_after(folder: Path, file: str, old: str, new: str, project: Path = Path()) -> set[str]:
+    """What of a project has to run after an edit, which is undone again."""
     path = folder / file
     before = path.read_text()
-    assert graph.read(until)[1] == set()
+    assert graph.read(folder=project).stale == set()
     assert old in before
     try:
         path.write_text(before.replace(old, new, 1))
-        return graph.read(until)[1]
+        return graph.read(folder=project).stale
     finally:
         path.write_text(before)
 
 
-def test_the_pipeline_leaves_the_family_out(finished: Path) -> None:
-    assert set(graph.read()[0]) == set(PIPELINE)
-    assert set(graph.read("family_table")[0]) == OF_FAMILY | {"fetch", "prepare"}
+def test_each_project_has_its_stages_and_the_family_what_it_needs_of_the_chain(finished: Path) -> None:
+    assert set(graph.read().needs) == set(CHAIN)
+    family = graph.read(folder=Path("family"))
+    assert set(family.needs) == OF_FAMILY | {"fetch", "prepare"}
+    assert family.needs["family_text"] == {"prepare"}
+    assert {name for name, folder in family.folders.items() if folder == Path()} == {"fetch", "prepare"}
+    assert set(graph.read("family@elmo", Path("family")).needs) == {
+        *("fetch", "prepare", "family_text", "family@elmo")
+    }
 
 
 @pytest.fixture(scope="module")
 def _finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The graph of dvc.yaml with commands that take no time, run to its end in a folder of its own.
+    """The graphs of both projects with commands that take no time, run to their end in a folder of their own.
 
     Every file of ours is there with a text of its own, the outputs are the names of what made them.
     """
     folder = tmp_path_factory.mktemp("finished")
-    sections = [f"{stage}: 1\n" for stage in STAGES if stage != "family"]
+    few = {name: SYSTEMS[name] for name in FEW}
     own = [f"  {key}: 1\n" for key in Family.model_fields if key != "systems"]
     systems = [f"    {name}: 1\n" for name in FEW]
-    (folder / "params.yaml").write_text(
-        "".join(["\n", *sections, "compute: 1\n", "family:\n", *own, "  systems:\n", *systems])
+    family = ["\n", *(f"{stage}: 1\n" for stage in FAMILY if stage != "family")]
+    _lay_out(
+        folder / "family", FAMILY, closure.UP, "".join([*family, "family:\n", *own, "  systems:\n", *systems])
     )
-    stages, few = {}, {name: SYSTEMS[name] for name in FEW}
-    for name, stage in STAGES.items():
-        made = [f"mkdir -p {Path(out).parent} && cat tasks/{name}.py > {out}" for out in _outs(stage)]
-        body = {**_body(stage), "cmd": " && ".join(made)}
-        stages[name] = {"foreach": few, "do": body} if name == "family" else body
-        for path in (*body["deps"], *(own for item in few.values() for own in item)):
-            if closure.is_code(path) or path in ("data/local", "profiles", "family"):
-                inside = sorted((ROOT / path).rglob("*.py")) if closure.is_code(path) else []
-                for file in [each.relative_to(ROOT).as_posix() for each in inside] or [path]:
+    _lay_out(folder, CHAIN, "", "".join(["\n", *(f"{stage}: 1\n" for stage in CHAIN), "compute: 1\n"]))
+    for path in (path for item in few.values() for path in item if closure.is_code(path)):
+        (folder / "family" / path).write_text(f"# {path}\n")
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    for each in (folder, folder / "family"):
+        (each / ".dvc").mkdir()
+        (each / ".dvc/config").write_text((ROOT / each.relative_to(folder) / ".dvc/config").read_text())
+        subprocess.run([sys.executable, "-m", "dvc", "repro", "-q"], cwd=each, check=True)
+    return folder
+
+
+def _lay_out(folder: Path, stages: dict[str, Any], base: str, params: str) -> None:
+    """A project of these stages, with a text of its own in every file of ours that they depend on."""
+    folder.mkdir(exist_ok=True)
+    (folder / "params.yaml").write_text(params)
+    made = {}
+    for name, stage in stages.items():
+        code = f"{base}tasks/{name}.py"
+        made_by = [f"mkdir -p {Path(out).parent} && cat {code} > {out}" for out in _outs(stage)]
+        body = {**_body(stage), "cmd": " && ".join(made_by)}
+        made[name] = (
+            {"foreach": {key: SYSTEMS[key] for key in FEW}, "do": body} if "foreach" in stage else body
+        )
+        for path in body["deps"]:
+            if closure.is_code(path) or path in ("data/local", "profiles"):
+                home = ROOT / "family" if base else ROOT
+                inside = sorted((home / path).rglob("*.py")) if (home / path).is_dir() else []
+                for file in [each.relative_to(home).as_posix() for each in inside] or [path]:
                     (folder / file).parent.mkdir(parents=True, exist_ok=True)
                     (folder / file).write_text(f"# {file}\n")
-    YAML().dump({"stages": stages}, folder / "dvc.yaml")
-    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
-    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], cwd=folder, check=True)
-    (folder / ".dvc/config").write_text((ROOT / ".dvc/config").read_text())
-    with Repo(str(folder)) as repo:
-        here = os.getcwd()
-        os.chdir(folder)
-        repo.reproduce()
-        os.chdir(here)
-    return folder
+    YAML().dump({"stages": made}, folder / "dvc.yaml")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The schema of params.yaml: one model a section, checked whole before anything runs.
+"""The schema of params.yaml and of family/params.yaml: one model a section, checked whole before anything runs.
 
 It holds no defaults and changes no value, so it cannot change what a stage computes: that is why the files of this
 folder are the only ones that dvc.yaml does not list among the code a stage depends on.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, ClassVar, TypeVar, get_args
 
 from pydantic import ValidationError, model_validator
 
@@ -43,9 +43,18 @@ from jokbo.params.data import (
     Tokenize,
     Tokenizer,
 )
-from jokbo.params.family import Family, FamilyBaselines, FamilyText, Search, Task, check_texts
+from jokbo.params.family import (
+    Family,
+    FamilyBaselines,
+    FamilyParams,
+    FamilyText,
+    Search,
+    Task,
+    from_defaults,
+    with_defaults,
+)
 from jokbo.params.reading import found_as, read, shown
-from jokbo.params.renamed import RENAMED
+from jokbo.params.renamed import MOVED, RENAMED
 from jokbo.params.systems import System
 from jokbo.runtime.errors import InputError
 
@@ -56,6 +65,7 @@ __all__ = [
     "DistillationWeights",
     "Family",
     "FamilyBaselines",
+    "FamilyParams",
     "FamilyText",
     "Fetch",
     "FilesSource",
@@ -78,12 +88,14 @@ __all__ = [
     "Training",
     "checked",
     "load",
+    "load_family",
     "read",
 ]
 
 QUOTED = re.compile(r"'([^']*)'")
 QUOTE = "'"
 LINE = 600  # characters of a message
+Whole = TypeVar("Whole", bound=Section)
 PLAIN = {  # pydantic's kinds of fault, where its own words name Python's types
     "model_type": "it must hold keys, each on a line of its own below it",
     "dict_type": "it must hold keys, each on a line of its own below it",
@@ -93,6 +105,10 @@ PLAIN = {  # pydantic's kinds of fault, where its own words name Python's types
 
 
 class Params(Section):
+    """params.yaml: the chain, and how everything is computed."""
+
+    FILE: ClassVar[str] = "params.yaml"
+
     compute: Compute
     """How stages run, not what they make: no stage depends on it."""
     fetch: Fetch
@@ -117,9 +133,6 @@ class Params(Section):
     """The aligned policy: PPO against the reward model."""
     evaluate: Evaluate
     """What the four models are measured on."""
-    family_text: FamilyText
-    family: Family
-    family_baselines: FamilyBaselines
 
     @model_validator(mode="after")
     def fits_together(self) -> Params:
@@ -151,14 +164,7 @@ class Params(Section):
                 f"distill.layers is {self.distill.layers}: "
                 f"it must be at most pretrain.model.layers, which is {self.pretrain.model.layers}"
             )
-        check_texts(self.family_text, self.family, self.family_baselines)
-        rows = self.compute.processes * max(self.compute.micro_batch, 1)
-        for name, batch in self._batches():
-            if batch % rows:
-                raise ValueError(
-                    f"{name} is {batch}: it must be a multiple of compute.processes "
-                    f"({self.compute.processes}) x compute.micro_batch ({self.compute.micro_batch or 'all'})"
-                )
+        self.compute.check_batches(self._batches())
         return self
 
     def _sentences(self) -> list[tuple[str, int]]:
@@ -176,9 +182,6 @@ class Params(Section):
             ("distill.training.batch", self.distill.training.batch),
             ("reward.training.batch", self.reward.training.batch),
             ("ppo.minibatch", self.ppo.minibatch),
-            *((f"family.systems.{name}.batch", own.batch) for name, own in self.family.systems.items()),
-            ("family.finetune.batch", self.family.finetune.batch),
-            ("family_baselines.finetune.batch", self.family_baselines.finetune.batch),
         ]
 
 
@@ -187,27 +190,47 @@ def load(path: Path | str = "params.yaml") -> Params:
     return checked(read(Path(path)), str(path))
 
 
+def load_family(path: Path | str = "params.yaml", chain: Path | str = "../params.yaml") -> FamilyParams:
+    """Return the checked parameters of the comparison, which are computed as the chain's file says.
+
+    Raises InputError as `load` does, for either file.
+    """
+    compute, tree = load(chain).compute, read(Path(path))
+    if "compute" in tree:
+        raise InputError(f"{path}: compute is in {chain} alone: remove it here")
+    return _checked(FamilyParams, {**with_defaults(tree), "compute": compute}, str(path), tree)
+
+
 def checked(tree: dict[str, Any], name: str) -> Params:
     """The parameters in a tree that was read. Raises InputError, one line with `name` and the key, as `load` does."""
+    return _checked(Params, tree, name, tree)
+
+
+def _checked(model: type[Whole], tree: dict[str, Any], name: str, written: dict[str, Any]) -> Whole:
+    """What `tree` holds; faults are told of the file as it was `written`."""
     try:
-        return Params.model_validate(tree)
+        return model.model_validate(tree)
     except ValidationError as error:
         # a misspelt key is both unknown and missing: the unknown one is what the user typed
         fault = min(
             error.errors(include_url=False),
             key=lambda fault: fault["type"] not in ("extra_forbidden", "invalid_key"),
         )
-        raise InputError(f"{name}: {shown(_explain(fault, tree), LINE)}") from error
+        raise InputError(f"{name}: {shown(_explain(fault, model, tree, written), LINE)}") from error
 
 
-def _explain(fault: dict[str, Any], tree: Any) -> str:
+def _explain(fault: dict[str, Any], model: type[Section], tree: Any, written: Any) -> str:
     """One line for one of pydantic's complaints: the key, what was found, what is allowed."""
     kind, of_key = fault["type"], fault["loc"][-1:] == ("[key]",)
     place = fault["loc"][:-1] if of_key else fault["loc"]
-    keys, models = _place(place, tree, absent=of_key or kind in ("missing", "invalid_key"))
+    keys, models = _place(place, model, tree, absent=of_key or kind in ("missing", "invalid_key"))
     key = ".".join(map(shown, keys)) or "the file"
+    if from_defaults(keys, written):
+        key += " (of family.defaults)"
     if kind == "invalid_key" or (of_key and kind == "string_type"):
         return f"{'.'.join(map(shown, keys[:-1])) or 'the file'} has the key {found_as(fault['input'])}: keys are words"
+    if kind == "extra_forbidden" and key in MOVED and model is Params:
+        return f"{key} is now in {MOVED[key]}: move it there"
     if kind == "extra_forbidden" and ".".join(keys) in RENAMED:
         return f"{key} is not a known key: it is {RENAMED['.'.join(keys)]} now"
     unknown_name = of_key and kind == "literal_error"  # in a mapping whose keys are names that we give
@@ -234,13 +257,15 @@ def _explain(fault: dict[str, Any], tree: Any) -> str:
     return f"{key} is {found_as(fault['input'])}: {message}"
 
 
-def _place(loc: tuple[str | int, ...], tree: Any, *, absent: bool) -> tuple[list[str], list[type[Section]]]:
+def _place(
+    loc: tuple[str | int, ...], model: type[Section], tree: Any, *, absent: bool
+) -> tuple[list[str], list[type[Section]]]:
     """The keys of the file that lead to a place, and the models that the last of them may be a field of.
 
     Between the keys pydantic puts the tags of unions, which tell the models apart. The last key is `absent` where the
     fault is that it's not in the tree, or not as pydantic writes it.
     """
-    keys, models, node = [], [Params], tree
+    keys, models, node = [], [model], tree
     for part in loc:
         there = (isinstance(node, dict) and part in node) or (
             isinstance(node, list) and isinstance(part, int)

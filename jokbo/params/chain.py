@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -44,6 +45,16 @@ class Compute(Section):
     """
     checkpoint_seconds: Annotated[float, Field(ge=0)]
     """Least time between two checkpoints, seconds."""
+
+    def check_batches(self, batches: Iterable[tuple[str, int]]) -> None:
+        """Refuse a batch, given by key, whose rows the ranks and their micro-batches cannot share evenly."""
+        rows = self.processes * max(self.micro_batch, 1)
+        for key, batch in batches:
+            if batch % rows:
+                raise ValueError(
+                    f"{key} is {batch}: it must be a multiple of compute.processes "
+                    f"({self.processes}) x compute.micro_batch ({self.micro_batch or 'all'})"
+                )
 
 
 class Model(Section):

@@ -1,4 +1,4 @@
-"""What the sections of params.yaml ask of the data, held against what is there before anything trains.
+"""What params.yaml and family/params.yaml ask of the data, held against what is there before anything trains.
 
 Names are held against the sources of the raw data, and what a stage needs of a split against what `prepare` counted. It
 can refuse and change nothing, so no stage depends on it.
@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from jokbo.params.family import FamilyParams
 from jokbo.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,22 +61,24 @@ def check_splits(settings: Params, stages: Collection[str]) -> None:
                 )
 
 
-def check_names(settings: Params, stages: Collection[str], held: Collection[str]) -> None:
+def check_names(settings: Params | FamilyParams, stages: Collection[str], held: Collection[str]) -> None:
     """Raises InputError for the name of a source in the stages' sections that is none of those held."""
     for stage, key, names in _named(settings):
         for name in names if stage in stages else ():
             if name not in held:
-                raise InputError(f"params.yaml: {key}: there is no source {name}: {nearest(name, held)}")
+                raise InputError(f"{settings.FILE}: {key}: there is no source {name}: {nearest(name, held)}")
 
 
-def check_documents(settings: Params, stages: Collection[str], facts: Mapping[str, Any]) -> None:
+def check_documents(
+    settings: Params | FamilyParams, stages: Collection[str], facts: Mapping[str, Any]
+) -> None:
     """Raises InputError for the first thing that one of the stages asks of the documents and that they do not have."""
     check_names(settings, [stage for stage in stages if stage != "prepare"], facts["sources"])
     counted = Counted(facts)
     for stage, faults in FAULTS.items():
         fault = next(faults(settings, counted), None) if stage in stages else None
         if fault:
-            raise InputError(f"params.yaml: {fault}")
+            raise InputError(f"{settings.FILE}: {fault}")
 
 
 def nearest(name: str, held: Collection[str]) -> str:
@@ -90,17 +93,19 @@ def _drawn(mix: Mix) -> list[str]:
     return [name for name in mix.sources if mix.by == "temperature" or mix.sources[name]]
 
 
-def _named(settings: Params) -> Iterator[tuple[str, str, Sequence[str]]]:
+def _named(settings: Params | FamilyParams) -> Iterator[tuple[str, str, Sequence[str]]]:
     """Stage, key and names of each place where sources are named."""
+    if isinstance(settings, FamilyParams):
+        yield "family_text", "family_text.mix.sources", list(settings.family_text.mix.sources)
+        for name, task in settings.family_text.tasks.items():
+            yield "family_text", f"family_text.tasks.{name}.sources", task.sources
+        return
     yield "prepare", "prepare.quality.sources", settings.prepare.quality.sources
     yield "prepare", "prepare.near_duplicates.sources", settings.prepare.near_duplicates.sources
     yield "tokenize", "tokenize.mix.sources", list(settings.tokenize.mix.sources)
     yield "prompts", "prompts.sources", settings.prompts.sources
     yield "finetune", "finetune.classifier.source", [settings.finetune.classifier.source]
     yield "preferences", "preferences.human_sources", settings.preferences.human_sources
-    yield "family_text", "family_text.mix.sources", list(settings.family_text.mix.sources)
-    for name, task in settings.family_text.tasks.items():
-        yield "family_text", f"family_text.tasks.{name}.sources", task.sources
 
 
 def _lacking(counted: Counted, key: str, sources: Iterable[str], splits: Iterable[str]) -> Iterator[str]:
@@ -212,7 +217,7 @@ def _evaluate(settings: Params, counted: Counted) -> Iterator[str]:
             yield f"evaluate scores its judge on labelled texts of {source} in test, of which there are {held}, not two"
 
 
-def _family_text(settings: Params, counted: Counted) -> Iterator[str]:
+def _family_text(settings: FamilyParams, counted: Counted) -> Iterator[str]:
     own = settings.family_text
     names = _drawn(own.mix)
     yield from _lacking(counted, "family_text.mix.sources", names, ["train"])
@@ -232,7 +237,7 @@ def _family_text(settings: Params, counted: Counted) -> Iterator[str]:
                 yield f"{key} have {what} in {' and '.join(splits)}: name sources that have both classes there"
 
 
-FAULTS: dict[str, Callable[[Params, Counted], Iterator[str]]] = {
+FAULTS: dict[str, Callable[[Any, Counted], Iterator[str]]] = {  # given the parameters of the stage's project
     "tokenize": _tokenize,
     "prompts": _prompts,
     "finetune": _finetune,
@@ -249,5 +254,4 @@ SPLITS = {  # that each stage reads
     "finetune": ("train", "validation", "test"),
     "preferences": ("train", "test"),
     "evaluate": ("test", "judge"),
-    "family_text": ("train", "validation"),
 }

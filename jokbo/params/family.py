@@ -1,8 +1,13 @@
-"""The sections of the family's comparison: the text, the systems and their budget, the baselines."""
+"""family/params.yaml, the comparison of the systems: their text, what they share, their budget, the baselines.
+
+`family.defaults` holds what systems share, and a system names only what differs: `with_defaults` puts the two together
+before anything is checked.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -20,11 +25,12 @@ from jokbo.params.base import (
     Sha256,
     Share,
 )
+from jokbo.params.chain import Compute
 from jokbo.params.data import Mix, Tokenizer, check_mix
 from jokbo.params.reading import shown
 from jokbo.params.systems import AnySystem, Distilbert
 
-TEACHERS = "models/family/"  # where the trained systems are
+TEACHERS = "models/"  # where the trained systems are
 
 
 class Package(Section):
@@ -98,6 +104,7 @@ class Family(Section):
     muon_learning_rate: Rate
     held_out_batches: Positive
     finetune: Search
+    defaults: dict[str, Any]  # what a system has that does not say otherwise
     systems: Annotated[dict[Name, AnySystem], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -155,6 +162,60 @@ class FamilyBaselines(Section):
     betas: Betas
     weight_decay: Annotated[float, Field(ge=0)]
     gradient_clip: Annotated[float, Field(ge=0)]  # 0: off
+
+
+class FamilyParams(Section):
+    """family/params.yaml, and `compute` of the chain's params.yaml."""
+
+    FILE: ClassVar[str] = "family/params.yaml"
+
+    compute: Compute
+    family_text: FamilyText
+    family: Family
+    family_baselines: FamilyBaselines
+
+    @model_validator(mode="after")
+    def fits_together(self) -> FamilyParams:
+        check_texts(self.family_text, self.family, self.family_baselines)
+        for name, own in self.family.systems.items():
+            if own.optimizer == "adafactor" and self.compute.zero_stage:
+                raise ValueError(
+                    f"family.systems.{name}.optimizer is adafactor, which needs whole matrices, and "
+                    f"compute.zero_stage is {self.compute.zero_stage}: make it 0, or choose adamw or muon"
+                )
+        self.compute.check_batches(
+            [
+                *((f"family.systems.{name}.batch", own.batch) for name, own in self.family.systems.items()),
+                ("family.finetune.batch", self.family.finetune.batch),
+                ("family_baselines.finetune.batch", self.family_baselines.finetune.batch),
+            ]
+        )
+        return self
+
+
+def with_defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file holds with `family.defaults` in each system that does not say otherwise.
+
+    What is not as it should be stays as it is, for the schema to name.
+    """
+    family = tree.get("family")
+    if not (isinstance(family, dict) and isinstance(family.get("systems"), dict)):
+        return dict(tree)
+    shared = family.get("defaults")
+    if not isinstance(shared, dict):
+        return dict(tree)
+    systems = {
+        name: {**shared, **own} if isinstance(own, dict) else own for name, own in family["systems"].items()
+    }
+    return {**tree, "family": {**family, "systems": systems}}
+
+
+def from_defaults(keys: list[str], tree: Mapping[str, Any]) -> bool:
+    """Whether the value at these keys is one that a system of the file has from `family.defaults` alone."""
+    if keys[:2] != ["family", "systems"] or len(keys) < 4:
+        return False
+    own, shared = tree["family"]["systems"][keys[2]], tree["family"].get("defaults")
+    return isinstance(shared, dict) and keys[3] in shared and keys[3] not in own
 
 
 def check_texts(text: FamilyText, family: Family, baselines: FamilyBaselines) -> None:

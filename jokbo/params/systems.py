@@ -87,7 +87,7 @@ class Albert(System):
 
 
 class DistilbertMore(Section):
-    teacher: str  # models/family/ and the name of a system of module bert
+    teacher: str  # models/ and the name of a system of module bert
 
 
 class Distilbert(System):

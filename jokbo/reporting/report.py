@@ -6,9 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jokbo.comparison import figures as family_figures
-from jokbo.comparison import table as comparison
-from jokbo.comparison.verdicts import RULE
 from jokbo.reporting import figures, page
 from jokbo.reporting.figures import Chart
 from jokbo.reporting.page import DASH, TIMES, Table, number, percent, share
@@ -56,7 +53,6 @@ class Findings:
     speeds: Mapping[str, Mapping[str, float]]
     card: Mapping[str, Any]
     profiles: Mapping[str, Mapping[str, Numbers]]
-    compared: Mapping[str, Any]
 
 
 def render(findings: Findings) -> str:
@@ -83,8 +79,7 @@ def render(findings: Findings) -> str:
     models by the hash of their weights, `aligned` that of the final one. `timings`, seconds by stage, and `speeds`,
     tokens a second `reading` and `writing` of the supervised and of the distilled system, are of this machine, and
     empty if unknown. `card` is the data card (jokbo.reporting.data_card); `profiles`, by name, the metrics of
-    `prepare`, `tokenize` and `pretrain` of other corpora. `compared` is family/table.json (jokbo.comparison.table),
-    empty if the family was not run.
+    `prepare`, `tokenize` and `pretrain` of other corpora.
     """
     return page.render(
         "reporting/report.html.jinja",
@@ -97,8 +92,6 @@ def render(findings: Findings) -> str:
         timings=findings.timings,
         longest=max(findings.timings.values(), default=0),
         examples=findings.card["examples"],
-        compared=bool(findings.compared),
-        rule=RULE,
         family=family(findings.aligned, findings.ancestry, set()),
     )
 
@@ -207,7 +200,6 @@ def tables(findings: Findings) -> list[Table]:
         ),
         *_data_tables(findings.card),
         _corpora_table({"this run": metrics, **findings.profiles}),
-        *(comparison.tables(findings.compared) if findings.compared else ()),
         *(
             Table(
                 f"metrics-{stage}",
@@ -282,7 +274,6 @@ def charts(findings: Findings) -> dict[str, list[Chart]]:
         "training": figures.loss_curves(training),
         "ppo": [*figures.reward_against_kl(ppo), *figures.ppo_curves(ppo)],
         "reward": figures.reliability_diagram(findings.metrics["reward"]["human"]["calibration"]),
-        **(family_figures.charts(findings.compared) if findings.compared else {}),
     }
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from pathlib import Path
 
 import psutil
 import pyarrow as pa
 
-from jokbo.params import Params, demands
+from jokbo.params import FamilyParams, Params, demands
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import read_json
+from tasks.frame import projects
 from tasks.frame.paths import DOCUMENTS, FACTS, RAW
 
 STAGES = "JOKBO_STAGES"  # set by a flow: the stages that it brings up to date
@@ -31,29 +33,29 @@ CHAIN = (
     "ppo",
     "evaluate",
 )
-FAMILY = "family_text"  # makes all of the data that the other stages family* read
 
 
-def check(settings: Params, stages: Collection[str], stale: Collection[str]) -> None:
+def check(settings: Params | FamilyParams, stages: Collection[str], stale: Collection[str]) -> None:
     """Raises InputError for what the stages ask of the data and cannot have, as far as that can be known now.
 
     stale: stages whose outputs are not those of params.yaml, so that what they left says nothing.
     """
-    demands.check_splits(settings, stages)
-    if "prepare" not in stale and (DOCUMENTS / FACTS).is_file():
-        demands.check_documents(settings, stages, read_json(DOCUMENTS / FACTS))
-    elif "fetch" not in stale and RAW.is_dir():
-        demands.check_names(settings, stages, raw_sources())
+    if isinstance(settings, Params):
+        demands.check_splits(settings, stages)
+    facts, raw = (projects.root() / path for path in (DOCUMENTS / FACTS, RAW))
+    if "prepare" not in stale and facts.is_file():
+        demands.check_documents(settings, stages, read_json(facts))
+    elif "fetch" not in stale and raw.is_dir():
+        demands.check_names(settings, stages, raw_sources(raw))
 
 
-def check_before(name: str, settings: Params) -> None:
-    """What stage `name`, which is about to begin, and those that are to run after it ask of the data."""
-    name = name.partition("@")[0]
+def check_before(name: str, settings: Params | FamilyParams) -> None:
+    """What stage `name`, which is about to begin, and those of the chain that are to run after it ask of the data."""
     if name in ("fetch", "report"):
         return
-    later = CHAIN[CHAIN.index(name) :] if name in CHAIN else (FAMILY,)
-    wanted = wanted_stages()
-    stages = {name, *(stage for stage in (*later, FAMILY) if stage in wanted)}
+    later = CHAIN[CHAIN.index(name) :] if name in CHAIN else ()
+    wanted = wanted_stages() if later else set()
+    stages = {name, *(stage for stage in later if stage in wanted)}
     check(settings, stages, ["prepare"] if name == "prepare" else [])
 
 
@@ -69,18 +71,16 @@ def wanted_stages() -> set[str]:
         if "dvc" in map(os.path.basename, words) and ("repro" in words or {"exp", "run"} <= {*words}):
             named = {word.partition("@")[0] for word in words}
             targets = [stage for stage in CHAIN if stage in named]
-            if "report" in named or not (targets or any(word.startswith("family") for word in named)):
+            if "report" in named or not targets:
                 return set(CHAIN)
-            last = max((CHAIN.index(stage) for stage in targets), default=CHAIN.index("prepare"))
-            family = [FAMILY] if any(word.startswith("family") for word in named) else []
-            return {*CHAIN[: last + 1], *family}
+            return set(CHAIN[: max(map(CHAIN.index, targets)) + 1])
     return set()
 
 
-def raw_sources() -> set[str]:
-    """The sources of which there are raw rows."""
+def raw_sources(raw: Path) -> set[str]:
+    """The sources of which there are raw rows, in the folder that `fetch` left."""
     found: set[str] = set()
-    for folder in (path for path in RAW.iterdir() if path.is_dir()):
+    for folder in (path for path in raw.iterdir() if path.is_dir()):
         for file in folder.glob("*.arrow"):
             try:
                 with pa.memory_map(str(file)) as mapped, pa.ipc.open_stream(mapped) as reader:

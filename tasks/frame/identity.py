@@ -53,8 +53,9 @@ def identify(name: str) -> Identity:
             (stage,) = repo.stage.collect(name)
             missing = [dep.def_path for dep in stage.deps if not dep.exists]
             if missing:
+                where = ", in the folder above," if missing[0].startswith("../") else f" {name}"
                 raise InputError(
-                    f"{name} needs {missing[0]}, which is not there: `dvc repro {name}` makes what stages make"
+                    f"{name} needs {missing[0]}, which is not there: `dvc repro`{where} makes what stages make"
                 )
             for dep in stage.deps:
                 check_all_regular(Path(dep.def_path))
@@ -107,17 +108,17 @@ def committed() -> dict[str, Identity]:
 
 
 @contextmanager
-def project(*, wait: bool = True) -> Iterator[Repo]:
-    """This folder, as DVC sees it, while no other process of DVC writes there: dvc.lock takes it a second.
+def project(folder: Path = Path(), *, wait: bool = True) -> Iterator[Repo]:
+    """The project of a folder, as DVC sees it, while no other process of DVC writes there: dvc.lock takes it a second.
 
     What a killed one left half written is mended first. Without `wait`, DVC's LockError after some seconds.
     """
     from dvc.repo import Repo, lock_repo
 
-    with writing(Path(".dvc")), Repo(_wait_for_lock=wait) as repo, lock_repo(repo):
+    with writing(folder / ".dvc"), Repo(str(folder), _wait_for_lock=wait) as repo, lock_repo(repo):
         assert repo.tmp_dir is not None  # of a project on a disk
         lockfile.settle_readers(repo.tmp_dir)
-        lockfile.settle()
+        lockfile.settle(folder)
         yield repo
 
 

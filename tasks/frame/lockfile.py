@@ -21,29 +21,30 @@ COPY, BROKEN = STATE / "dvc.lock", STATE / "dvc.lock.broken"
 CONFLICT = "<<<<<<< "  # git's mark
 
 
-def settle() -> None:
-    """Keep a copy of dvc.lock if it is whole, else mend it and say so. Call it while you hold DVC's lock.
+def settle(folder: Path = Path()) -> None:
+    """Keep a copy of the folder's dvc.lock if it is whole, else mend it and say so. Call it while you hold DVC's lock.
 
     It is mended from the copy, else from git; where neither has one, no stage had ended in this folder before the one
     that was cut short. Raises InputError for a merge that git left to the user.
     """
-    if not LOCK.exists():
+    lock, copy = folder / LOCK, folder / COPY
+    if not lock.exists():
         return
-    text = LOCK.read_text("utf-8", errors="replace")
-    before = COPY.read_text("utf-8", errors="replace") if COPY.exists() else ""
+    text = lock.read_text("utf-8", errors="replace")
+    before = copy.read_text("utf-8", errors="replace") if copy.exists() else ""
     if text == before:
         return
     cut = before.startswith(text) and parsed(before) is not None  # at the end of a line, maybe
     if not cut and parsed(text) is not None:
-        write_text(COPY, text)
+        write_text(copy, text)
         return
     for number, line in enumerate(text.splitlines(), 1):
         if line.startswith(CONFLICT):
             raise InputError(
-                f"{LOCK}: line {number}: a merge conflict: take one side whole (`git checkout --ours {LOCK}`, or "
+                f"{lock}: line {number}: a merge conflict: take one side whole (`git checkout --ours {lock}`, or "
                 f"`--theirs`) and run again: stages that it does not fit are run"
             )
-    _mend(text, before)
+    _mend(folder, text, before)
 
 
 def parsed(text: str) -> dict[str, Any] | None:
@@ -79,23 +80,28 @@ def settle_readers(folder: str) -> None:
         path.unlink()
 
 
-def _mend(broken: str, before: str) -> None:
-    write_text(BROKEN, broken)
-    known = {f"it is as it was, from {COPY}": before, "it is as in git's last commit": _committed()}
+def _mend(folder: Path, broken: str, before: str) -> None:
+    lock, kept = folder / LOCK, folder / BROKEN
+    write_text(kept, broken)
+    known = {
+        f"it is as it was, from {folder / COPY}": before,
+        "it is as in git's last commit": _committed(folder),
+    }
     whole = {said: text for said, text in known.items() if parsed(text) is not None}
     said, text = next(iter(whole.items()), ("it begins anew, for no stage had ended here before", None))
     if text is None:
-        LOCK.unlink()
+        lock.unlink()
     else:
-        write_text(LOCK, text)
+        write_text(lock, text)
     print(
-        f"jokbo: {LOCK} was half written by a DVC that was killed: {said}; {BROKEN} has what was found",
+        f"jokbo: {lock} was half written by a DVC that was killed: {said}; {kept} has what was found",
         file=sys.stderr,
         flush=True,
     )
 
 
-def _committed() -> str:
+def _committed(folder: Path) -> str:
+    show = ["git", "show", f"HEAD:./{LOCK}"]
     with suppress(OSError):  # no git
-        return subprocess.run(["git", "show", f"HEAD:./{LOCK}"], capture_output=True, text=True).stdout
+        return subprocess.run(show, cwd=folder, capture_output=True, text=True).stdout
     return ""

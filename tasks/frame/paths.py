@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-STATE = Path(".jokbo")  # checkpoints, the MLflow store, Prefect's home: never under DVC or git
+STATE = Path(".jokbo")  # of the root: checkpoints, the MLflow store, Prefect's home: never under DVC or git
 
 RAW = Path("data/raw")
 DOCUMENTS = Path("data/documents")
@@ -24,12 +24,15 @@ STUDENT = Path("models/student")
 REWARD = Path("models/reward")
 ALIGNED = Path("models/aligned")
 
-FAMILY_DATA = Path("data/family")
+# of the comparison, whose stages run in FAMILY
+FAMILY = Path("family")
+FAMILY_DOCUMENTS = Path("../data/documents")
+FAMILY_DATA = Path("data")
 TASKS, LEXICON = "tasks", "lexicon.json"  # in FAMILY_DATA
 TRANSLATIONS = "translations.json"  # in FAMILY_DATA, in the folder of the text in whose tokens they are
-FAMILY_MODELS = Path("models/family")  # a folder a system
+FAMILY_MODELS = Path("models")  # a folder a system
 FAMILY_TABLE = Path("reports/family.md")
-FAMILY = Path("family")  # kept in git: table.json, what the last run of the family measured
+KEPT_TABLE = FAMILY / "table.json"  # in git: what the last run of the family measured
 
 REPORT = Path("reports/report.html")
 DATA_CARD, DATA_CARD_PAGE = Path("reports/data-card.json"), Path("reports/data-card.md")

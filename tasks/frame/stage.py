@@ -19,23 +19,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jokbo import params
 from jokbo.runtime import ancestry, environment, launcher, tracking
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import refusal, remembered, write_text, writing
 from jokbo.runtime.interruption import SIGNALS, Interrupted, hold_lifeline, raising
 from jokbo.training.job import Job
-from tasks.frame import asked
+from tasks.frame import asked, projects
 from tasks.frame.identity import Identity, check_loaded, check_unchanged, committed, identify
 from tasks.frame.lockfile import LOCK
-from tasks.frame.paths import FAMILY, PROFILES, STATE
+from tasks.frame.paths import KEPT_TABLE, PROFILES, STATE
 
 if TYPE_CHECKING:
     from jokbo.params import Compute
 
 INTERRUPTED = 143  # the exit status a shell gives a process that SIGTERM ended
 # what runs themselves leave where git sees it, as git names what it is not to look at
-WRITTEN = [f":(top,exclude,glob)**/{path}" for path in (LOCK, FAMILY / "table.json", PROFILES / "*.json")]
+WRITTEN = [f":(top,exclude,glob)**/{path}" for path in (LOCK, KEPT_TABLE, PROFILES / "*.json")]
 PARENT_RUN, FLOW_RUN = "JOKBO_PARENT_RUN", "JOKBO_FLOW_RUN"  # set by a flow: its MLflow run, its Prefect run
 
 
@@ -66,7 +65,7 @@ def run_stage(
     hold_lifeline()
     try:
         with raising():
-            settings = params.load()
+            settings = projects.load()
             own = getattr(settings, section or name.partition("@")[0], None)
             compute = settings.compute
             if not launcher.take_place(compute.launcher, compute.processes, trains=parallel):
@@ -99,8 +98,9 @@ def leads() -> bool:
 
 
 def state() -> Path:
-    """Checkpoints and the local store: the project's, also in the copy that `dvc exp run --temp` works in."""
-    return Path(os.path.relpath(os.environ.get("DVC_ROOT", "."))) / STATE
+    """Checkpoints and the local store: the root's, for every project of it, also in the copy that `dvc exp run --temp`
+    works in."""
+    return projects.root(Path(os.path.relpath(os.environ.get("DVC_ROOT", ".")))) / STATE
 
 
 def timing(name: str) -> Path:

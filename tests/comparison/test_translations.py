@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from jokbo import params
 from jokbo.comparison.translations import english_korean, messages
 from jokbo.runtime.errors import InputError
+from tasks.frame import projects
+from tests.conftest import ROOT
 
 CATALOGUE = r"""
 # A comment
@@ -87,7 +86,7 @@ def test_package_with_another_kind_of_catalogue(wheel, tmp_path, catalogue, said
 
 @pytest.mark.slow
 def test_the_real_package_has_about_three_thousand_pairs(tmp_path):
-    pinned = params.load(Path(__file__).parents[2] / "params.yaml").family_text.translations
+    pinned = projects.load(ROOT / "family").family_text.translations
     pairs = english_korean(pinned.requirement, pinned.sha256, tmp_path)
     assert len(pairs) == 2999
     assert sum(any("가" <= letter <= "힣" for letter in korean) for _, korean in pairs) > 0.95 * len(pairs)

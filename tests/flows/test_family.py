@@ -20,11 +20,12 @@ CORES = len(os.sched_getaffinity(0))
 
 @pytest.fixture
 def project_of_family(served: Project) -> Project:
-    return members.add_to(served)
+    members.add_to(served)
+    return served
 
 
 def _metrics(project: Project, name: str) -> dict[str, Any]:
-    return json.loads((project.folder / f"metrics/family/{name}.json").read_text())
+    return json.loads((project.folder / f"family/metrics/family/{name}.json").read_text())
 
 
 def _overlap(one: dict[str, Any], other: dict[str, Any]) -> bool:
@@ -48,12 +49,27 @@ def test_stages_run_at_once_each_on_its_part_of_the_cores(project_of_family: Pro
         assert run.info.status == "FINISHED"
 
     (project.folder / "family/table.json").unlink()
-    project.edit("params.yaml", "module: elmo, layers: 2, batch: 16", "module: elmo, layers: 2, batch: 8")
+    project.edit("family/params.yaml", "elmo, layers: 2, batch: 16", "elmo, layers: 2, batch: 8")
     before = {name: _metrics(project, name)["start"] for name in MEMBERS}
     status, output = project.run(FLOW)
     assert status == 0, output
     assert [name for name in MEMBERS if _metrics(project, name)["start"] != before[name]] == ["elmo"]
     assert (project.folder / "family/table.json").read_text() == table
+
+
+def test_what_it_needs_of_the_chain_is_brought_up_to_date_first_and_no_more(
+    project_of_family: Project,
+) -> None:
+    project = project_of_family
+    assert project.run(FLOW)[0] == 0
+    project.edit("standin.py", "Count to", "Count up to")
+    status, output = project.run(FLOW)
+    assert status == 0, output
+    ran = {
+        cells[1]: cells[3] for line in output.splitlines() if len(cells := line.split()) > 8 and "│" in line
+    }
+    assert next(iter(ran.items())) == ("pretrain", "ran")
+    assert set(ran) == {"pretrain", *(f"family@{name}" for name in MEMBERS), "family_table"}
 
 
 def test_one_that_fails_stops_no_other_and_is_told(project_of_family: Project) -> None:
@@ -62,8 +78,8 @@ def test_one_that_fails_stops_no_other_and_is_told(project_of_family: Project) -
     assert status == 1
     assert output.splitlines()[-1] == "jokbo: not completed: family@elmo, family_table"
     assert output.count("jokbo: nothing to learn from") == 1
-    assert (project.folder / "models/family/distilbert").is_dir()
-    assert not (project.folder / "family").exists()
+    assert (project.folder / "family/models/distilbert").is_dir()
+    assert not (project.folder / "family/table.json").exists()
 
     status, output = project.run(FLOW)
     assert status == 0, output
@@ -78,13 +94,14 @@ def test_no_system_outlives_a_flow_that_is_stopped(project_of_family: Project) -
     flow.terminate()
     flow.communicate()
     assert flow.returncode != 0
-    until(lambda: not alive(project.folder))
+    until(lambda: not alive(project.folder) and not alive(project.folder / "family"))
 
 
 def test_nothing_to_do_shows_the_table_and_keeps_it(project: Project) -> None:
-    members.add_to(project).environment["HOME"] = str(project.folder)
-    status, output = project.run("dvc", "repro", "family_table")
-    assert status == 0, output
+    project.environment["HOME"] = str(project.folder)
+    for each in (project, members.add_to(project)):
+        status, output = each.run("dvc", "repro")
+        assert status == 0, output
     status, output = project.run(FLOW)
     assert status == 0, output
     assert "no Prefect server was started" in output

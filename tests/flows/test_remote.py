@@ -92,10 +92,10 @@ def test_another_dvc_is_waited_for(
 
     thread = threading.Thread(target=release)
     thread.start()
-    needs, stale = graph.read()
+    found = graph.read()
     thread.join()
-    assert set(needs) == set(STAGES)
-    assert not stale
+    assert set(found.needs) == set(STAGES)
+    assert not found.stale
     holder = "another DVC" if held else f"(PID {other.pid}): dvc repro"
     assert "".join(said) == f"jokbo: waiting for {holder}, which works in this folder\n"
 

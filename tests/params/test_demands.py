@@ -10,16 +10,17 @@ from typing import Any
 
 import pytest
 
+from jokbo import params
 from jokbo.data.fetch.formats import RAW_SCHEMA
 from jokbo.data.outputs import write_shards
 from jokbo.data.prepare import preparation
 from jokbo.data.prepare.language import _detector
-from jokbo.params import Params, demands
+from jokbo.params import FamilyParams, Params, demands
 from jokbo.params.data import LANGUAGES
 from jokbo.runtime.errors import InputError
 from tasks.frame import asked
 from tasks.frame.paths import DOCUMENTS, FACTS, RAW
-from tests.conftest import Project
+from tests.conftest import ROOT, Project
 from tests.support import miniature
 
 STAGES = asked.CHAIN
@@ -37,27 +38,41 @@ def facts(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]
     return counted(raw, tmp_path_factory.mktemp("work"), settings())
 
 
-def counted(raw: Path, work: Path, given: Params) -> dict[str, Any]:
-    _, found = preparation.prepare({"reviews": raw / "reviews"}, given.prepare, work)
+def counted(raw: Path, work: Path, chain: Params) -> dict[str, Any]:
+    _, found = preparation.prepare({"reviews": raw / "reviews"}, chain.prepare, work)
     return json.loads(json.dumps(found))
 
 
 def settings(**changes: Any) -> Params:
     """The miniature's, with values at keys such as prompts__sources."""
-    tree = copy.deepcopy(miniature.params())
+    return Params.model_validate(changed(miniature.params(), changes))
+
+
+def of_family(**changes: Any) -> FamilyParams:
+    """The comparison's, with values at keys such as family_text__mix."""
+    tree = params.family.with_defaults(params.read(ROOT / "family/params.yaml"))
+    return FamilyParams.model_validate({**changed(tree, changes), "compute": settings().compute})
+
+
+def changed(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    made = copy.deepcopy(tree)
     for keys, value in changes.items():
         *path, last = keys.split("__")
-        node = tree
+        node = made
         for key in path:
             node = node[key]
         node[last] = value
-    return Params.model_validate(tree)
+    return made
+
+
+def given(changes: dict[str, Any]) -> Params | FamilyParams:
+    """The parameters in which these keys are."""
+    return (of_family if next(iter(changes)).startswith("family") else settings)(**changes)
 
 
 def test_what_the_miniature_asks_is_there(facts: dict[str, Any]) -> None:
-    given = settings()
-    demands.check_splits(given, STAGES)
-    demands.check_documents(given, STAGES, facts)
+    demands.check_splits(settings(), STAGES)
+    demands.check_documents(settings(), STAGES, facts)
 
 
 @pytest.mark.parametrize(
@@ -100,23 +115,23 @@ def test_what_the_miniature_asks_is_there(facts: dict[str, Any]) -> None:
 def test_a_name_that_is_no_source(raw: Path, key: str, value: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         demands.check_names(
-            settings(**{key: value}),
+            given({key: value}),
             [key.partition("__")[0]],
             ["imdb", "rotten_tomatoes", "icwsm2014-movies"],
         )
     others = [stage for stage in STAGES if stage != key.partition("__")[0]]
-    demands.check_names(settings(**{key: value}), others, ["imdb", "rotten_tomatoes", "icwsm2014-movies"])
+    demands.check_names(given({key: value}), others, ["imdb", "rotten_tomatoes", "icwsm2014-movies"])
 
 
 @pytest.mark.parametrize("split", ["prompts", "judge", "validation", "test"])
 def test_a_split_that_a_stage_reads_has_a_share(split: str) -> None:
     shares = {**miniature.params()["prepare"]["splits"], split: 0.0}
     shares["train"] = 1 - sum(share for name, share in shares.items() if name != "train")
-    given = settings(prepare__splits=shares)
+    wrong = settings(prepare__splits=shares)
     with pytest.raises(InputError, match=rf"prepare.splits.{split} is 0, but \w+ reads that split"):
-        demands.check_splits(given, STAGES)
+        demands.check_splits(wrong, STAGES)
     reads = {stage for stage, splits in demands.SPLITS.items() if split in splits}
-    demands.check_splits(given, set(STAGES) - reads)
+    demands.check_splits(wrong, set(STAGES) - reads)
 
 
 @pytest.mark.parametrize(
@@ -167,20 +182,19 @@ def test_what_the_documents_cannot_give(
 ) -> None:
     if stage == "family_text":
         changes = {"family_text__mix": {"by": "epochs", "sources": {"imdb": 1.0}}, **changes}
-    given = settings(**changes)
     with pytest.raises(InputError, match=message) as caught:
-        demands.check_documents(given, [stage], facts)
+        demands.check_documents(given(changes), [stage], facts)
     assert "\n" not in str(caught.value)
 
 
 def test_a_source_that_was_left_out_says_by_what(raw: Path, tmp_path: Path) -> None:
-    given = settings(prepare__languages=["ko"])
-    found = counted(raw, tmp_path, given)
+    korean = settings(prepare__languages=["ko"])
+    found = counted(raw, tmp_path, korean)
     with pytest.raises(
         InputError,
         match=r"mix.sources names imdb, but prepare left out all of its 240 rows \(240 for language\)",
     ):
-        demands.check_documents(given, ["tokenize"], found)
+        demands.check_documents(korean, ["tokenize"], found)
 
 
 def test_ratings_of_one_person_alone(facts: dict[str, Any]) -> None:

@@ -214,5 +214,4 @@ def findings() -> Findings:
         },
         card=CARD,
         profiles={"korean": corpus("ko", bits=1.9)},
-        compared={},
     )

@@ -9,7 +9,6 @@ import pytest
 
 from jokbo.reporting import page as pages
 from jokbo.reporting import report
-from tests.comparison.made_up import comparison
 from tests.reporting.findings import findings
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
@@ -162,18 +161,6 @@ def test_other_corpora_stand_beside_this_run_in_bits_a_byte() -> None:
     rows = {row["Corpus"]: row for row in table.records()}
     assert {name: row["Bits a byte"] for name, row in rows.items()} == {"this run": "1.67", "korean": "1.90"}
     assert rows["korean"]["Languages"] == "ko"
-
-
-def test_the_family_is_compared_where_it_was_run(made, page) -> None:
-    run = dataclasses.replace(made, compared=comparison("bert", "gpt1"))
-    with_it = Page(report.render(run))
-    assert "compared" not in page.ids
-    assert {"compared", "#compared"} <= {*with_it.ids, *with_it.links}
-    for table in report.tables(run):
-        assert all(" ".join(cell.split()) in with_it.text for row in table.rows for cell in row)
-    assert len(with_it.pictures) == sum(len(place) for place in report.charts(run).values())
-    assert len(with_it.pictures) > len(page.pictures)
-    assert len(with_it.ids) == len(set(with_it.ids))
 
 
 def test_what_was_left_out_is_shown_by_reason_and_source() -> None:

@@ -1,10 +1,11 @@
-"""`python -m tests.support.closure` writes into dvc.yaml the code that each stage depends on.
+"""`python -m tests.support.closure` writes into every dvc.yaml the code that each stage depends on.
 
 A stage depends on every file of ours that it imports, directly or not, inside functions too (imports for type
 checkers only are left out), and on any other file of the same name beside such a file, such as its template. Where it
 imports all of a folder it depends on that folder.
 
-`family` stands for a stage a system of params.yaml. All depend on what tasks.family imports and on what the files of
+Paths of code in the dvc.yaml of an optional graph begin with UP, for its stages run in their own folder. `family`
+stands for a stage a system of family/params.yaml. All depend on what tasks.family imports and on what the files of
 systems share; each on the paper's file that its system names, on another paper's file if that one imports it, and on
 its teacher. DVC takes lists of dependencies only as wide as they stand in dvc.yaml: a path fills up by standing twice.
 """
@@ -42,6 +43,8 @@ EXEMPT = (
     ),
 )
 SYSTEMS = "jokbo.systems"
+UP = "../"
+FOLDERS = {Path(): "", Path("family"): UP}  # of the projects, and how paths of code begin there
 
 
 def graph() -> grimp.ImportGraph:
@@ -68,6 +71,20 @@ def folded(files: list[str]) -> list[str]:
     return sorted(found)
 
 
+def placed(files: list[str], base: str) -> list[str]:
+    """Return the files and folders as a project names them. One that looks above itself names every file of a folder,
+    for DVC heeds no .dvcignore there, and would take what Python leaves in it for code."""
+    if base:
+        files = [
+            path.as_posix()
+            for name in files
+            for path in (
+                sorted(filter(_is_said, Path(name).rglob("*"))) if Path(name).is_dir() else [Path(name)]
+            )
+        ]
+    return [base + file for file in files]
+
+
 def _is_said(file: Path) -> bool:
     return file.suffix in (".py", ".jinja") and file.stat().st_size > 0
 
@@ -83,32 +100,32 @@ def shared(imports: grimp.ImportGraph) -> list[str]:
     return folded(_files_of(found - _papers(imports)))
 
 
-def own(system: dict[str, Any], imports: grimp.ImportGraph) -> list[str]:
-    """What a system of the family depends on that not all do, given its entry in params.yaml; its own file first."""
+def own(system: dict[str, Any], imports: grimp.ImportGraph, base: str) -> list[str]:
+    """What a system of the family depends on that not all do, given its values; its own file first."""
     module = f"{SYSTEMS}.{system['module']}"
     kin = imports.find_upstream_modules(module) & _papers(imports)
     teacher = [system["more"]["teacher"]] if "teacher" in system["more"] else []
-    return [*(f"{name.replace('.', '/')}.py" for name in (module, *sorted(kin))), *teacher]
+    return [*(f"{base}{name.replace('.', '/')}.py" for name in (module, *sorted(kin))), *teacher]
 
 
 def is_code(path: str) -> bool:
     """Whether a dependency is a file of ours, not an input."""
-    return path.partition("/")[0] in PACKAGES
+    return path.removeprefix(UP).partition("/")[0] in PACKAGES
 
 
-def rewritten(text: str, params: str) -> str:
-    """The text of dvc.yaml with the code of each stage put right, given that of params.yaml; comments stay."""
+def rewritten(text: str, params: str, base: str = "") -> str:
+    """The text of a dvc.yaml with the code of each stage put right, given that of its params.yaml; comments stay."""
     yaml = YAML()
     yaml.preserve_quotes, yaml.width = True, 118
     tree, imports = yaml.load(text), graph()
     for stage in tree["stages"].values():
         if "foreach" in stage:
-            _rewrite_family(stage, YAML(typ="safe").load(params)["family"], imports)
+            _rewrite_family(stage, YAML(typ="safe").load(params)["family"], imports, base)
             continue
         inputs = [path for path in stage["deps"] if not is_code(path)]
-        module = stage["cmd"].removeprefix("sh tasks/python -m ")
+        module = stage["cmd"].removeprefix(f"sh {base}tasks/python -m ")
         if module in imports.modules:  # while stages are still being written, not all are there
-            stage["deps"][:] = closure(module, imports) + inputs
+            stage["deps"][:] = placed(closure(module, imports), base) + inputs
             for of_stage in stage.values():
                 if isinstance(of_stage, CommentedSeq) and not of_stage.ca.items:
                     of_stage.fa.set_flow_style()
@@ -117,15 +134,17 @@ def rewritten(text: str, params: str) -> str:
     return re.sub(r" +\n", "\n", stream.getvalue())
 
 
-def _rewrite_family(stage: Any, section: dict[str, Any], imports: grimp.ImportGraph) -> None:
-    items = {name: own(system, imports) for name, system in section["systems"].items()}
+def _rewrite_family(stage: Any, section: dict[str, Any], imports: grimp.ImportGraph, base: str) -> None:
+    systems = {name: {**section["defaults"], **system} for name, system in section["systems"].items()}
+    items = {name: own(system, imports, base) for name, system in systems.items()}
     width = max(map(len, items.values()))
     stage["foreach"].clear()
     for name, item in items.items():
         stage["foreach"][name] = row = CommentedSeq(item + item[:1] * (width - len(item)))
         row.fa.set_flow_style()
     inputs = [path for path in stage["do"]["deps"] if not (is_code(path) or path.startswith("${"))]
-    stage["do"]["deps"][:] = shared(imports) + inputs + [f"${{item.{place}}}" for place in range(width)]
+    code = placed(shared(imports), base)
+    stage["do"]["deps"][:] = code + inputs + [f"${{item.{place}}}" for place in range(width)]
     of_all = [f"family.{key}" for key in section if key != "systems"]
     stage["do"]["params"][:] = [*of_all, "family.systems.${key}"]
 
@@ -151,11 +170,12 @@ def _files(module: str) -> set[Path]:
 
 
 def main() -> None:
-    target = Path("dvc.yaml")
-    before = target.read_text()
-    after = rewritten(before, Path("params.yaml").read_text())
-    target.write_text(after)
-    print("dvc.yaml was right" if after == before else "dvc.yaml rewritten: see `git diff dvc.yaml`")
+    for folder, base in FOLDERS.items():
+        target = folder / "dvc.yaml"
+        before = target.read_text()
+        after = rewritten(before, (folder / "params.yaml").read_text(), base)
+        target.write_text(after)
+        print(f"{target} was right" if after == before else f"{target} rewritten: see `git diff {target}`")
 
 
 if __name__ == "__main__":

@@ -1,29 +1,34 @@
-"""A small family for the project of conftest.py: stages of DVC's foreach around a stand-in that trains nothing."""
+"""A small family for the project of conftest.py, in a DVC project of its own as family/ is: stages of DVC's foreach
+around a stand-in that trains nothing."""
 
 from __future__ import annotations
 
-from tests.conftest import Project
+import shutil
+import subprocess
+from dataclasses import replace
+
+from tests.conftest import ROOT, Project
 
 MEMBER = """
 import os, sys, time
 from pathlib import Path
 from jokbo.runtime.errors import InputError
 from tasks.frame.records import write_curves, write_metrics
-from tasks.frame.stage import run_stage
+from tasks.frame.stage import run_stage, state
 
 def body(stage):
     if stage.name == os.environ.get("WRONG_ONE"):
         raise InputError("nothing to learn from")
     name = stage.name.partition("@")[2]
     start = time.time()
-    here = Path(".jokbo/here")
+    here = state() / "here"
     here.mkdir(exist_ok=True)
     (here / name).touch()
     together = {here / other for other in os.environ.get("TOGETHER", "").split()}
     if here / name in together:  # a meeting, which none comes to whose stage waits for another's end
         while not all(other.exists() for other in together):
             time.sleep(0.05)
-    model = Path("models/family") / name
+    model = Path("models") / name
     model.mkdir(parents=True)
     (model / "model.safetensors").write_bytes(name.encode())
     threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
@@ -39,14 +44,14 @@ def table(stage):
 
 run_stage(f"family@{sys.argv[1]}", body) if sys.argv[1:] else run_stage("family_table", table)
 """.replace("\\\\n", "\\n")
-STAGES = """
+STAGES = """stages:
   family:
-    foreach: {bert: [pretrain], elmo: [pretrain], distilbert: [family/bert]}
+    foreach: {bert: [../models/pretrain], elmo: [../models/pretrain], distilbert: [models/bert]}
     do:
       cmd: python -m member ${key}
-      deps: [member.py, "models/${item.0}"]
-      params: [family.seed, "family.systems.${key}"]
-      outs: ["models/family/${key}"]
+      deps: [member.py, "${item.0}"]
+      params: [family.seed, family.defaults, "family.systems.${key}"]
+      outs: ["models/${key}"]
       metrics: ["metrics/family/${key}.json"]
       plots: ["plots/family/${key}.csv"]
   family_table:
@@ -55,13 +60,21 @@ STAGES = """
     outs: [reports/family.md]
     metrics: [metrics/family_table.json]
 """
+MADE = ("data", "models", "metrics", "plots", "reports")
 
 
 def add_to(project: Project) -> Project:
-    """Adds family@bert and family@elmo, which need pretrain, family@distilbert, which needs bert, and the table."""
-    (project.folder / "member.py").write_text(MEMBER)
-    with open(project.folder / "dvc.yaml", "a") as file:
-        file.write(STAGES)
+    """Add family@bert and family@elmo, which need pretrain, family@distilbert, which needs bert, and the table. Returns
+    the project of family/."""
+    folder = project.folder / "family"
+    (folder / ".dvc").mkdir(parents=True)
+    for path in (".dvc/config", ".dvc/.gitignore", ".dvcignore", "params.yaml"):
+        shutil.copy(ROOT / "family" / path, folder / path)
+    (folder / "member.py").write_text(MEMBER)
+    (folder / "dvc.yaml").write_text(STAGES)
     with open(project.folder / ".gitignore", "a") as file:
-        file.write("/plots/\n/reports/\n")
-    return project
+        file.writelines(f"/family/{name}/\n" for name in MADE)
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@localhost"]
+    subprocess.run(["git", "add", "-A"], cwd=project.folder, check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "the family"], cwd=project.folder, check=True)
+    return replace(project, folder=folder)

@@ -27,7 +27,6 @@ def build(folder: Path) -> Path:
     shutil.copytree(ROOT / "tasks", folder / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "flows", folder / "flows", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "profiles", folder / "profiles")
-    shutil.copytree(ROOT / "family", folder / "family")
     shutil.copy(ROOT / "dvc.yaml", folder)
     shutil.copy(ROOT / ".dvcignore", folder)
     (folder / ".dvc").mkdir()
@@ -40,6 +39,15 @@ def build(folder: Path) -> Path:
     with open(folder / "params.yaml", "w") as file:
         YAML().dump(params(), file)
     return folder
+
+
+def add_family(folder: Path) -> Path:
+    """Adds the optional graph of the family to the project, as it is; returns its folder."""
+    made = folder / "family"
+    for path in ("dvc.yaml", "params.yaml", ".dvcignore", ".dvc/config"):
+        (made / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "family" / path, made / path)
+    return made
 
 
 def rows(draw: random.Random) -> list[dict[str, Any]]:
@@ -138,12 +146,12 @@ def run(folder: Path, *command: str, **more: str) -> subprocess.CompletedProcess
     )
 
 
-def start(folder: Path, *command: str) -> subprocess.Popen[str]:
-    """`python -m COMMAND` in the project, left running."""
+def start(folder: Path, *command: str, **more: str) -> subprocess.Popen[str]:
+    """`python -m COMMAND` in the project, left running; `more` goes into its environment."""
     return subprocess.Popen(
         [sys.executable, "-m", *command],
         cwd=folder,
-        env=environment(),
+        env={**environment(), **more},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -16,10 +16,12 @@ from jokbo import params
 from jokbo.data.corpus.tokenizer import save_tokenizer, train_tokenizer
 from jokbo.runtime import tracking
 from tasks.family_baselines import family_baselines
+from tasks.frame import projects
 from tasks.frame.paths import FAMILY_DATA, LEXICON, METRICS, TASKS
+from tests.conftest import ROOT
 from tests.support.miniature import BAD, GOOD, THINGS
 
-SETTINGS = params.load(Path(__file__).parents[2] / "params.yaml")
+SETTINGS = projects.load(ROOT / "family")
 SMALL = {
     "context": 12,
     "precision": "fp32",

@@ -21,9 +21,11 @@ from jokbo.data.prepare.documents import DOCUMENT_SCHEMA
 from jokbo.runtime import tracking
 from jokbo.runtime.errors import InputError
 from tasks.family_text import family_text
-from tasks.frame.paths import DOCUMENTS, FACTS, FAMILY_DATA, LEXICON, METRICS, TASKS, TRANSLATIONS
+from tasks.frame import projects
+from tasks.frame.paths import FACTS, FAMILY_DATA, FAMILY_DOCUMENTS, LEXICON, METRICS, TASKS, TRANSLATIONS
+from tests.conftest import ROOT
 
-SETTINGS = params.load(Path(__file__).parents[2] / "params.yaml")
+SETTINGS = projects.load(ROOT / "family")
 SPLITS = {"train": 60, "prompts": 12, "validation": 12, "test": 12}
 CATALOGUE = 'msgid "Save the file"\nmsgstr "파일 저장"\n\nmsgid "Delete it"\nmsgstr "지우기"\n'
 TEXTS = {
@@ -47,13 +49,14 @@ def documents(split: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(autouse=True)
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The current folder, with the chain's documents above it."""
+    (tmp_path / "family").mkdir()
+    monkeypatch.chdir(tmp_path / "family")
     monkeypatch.delenv("DVC_ROOT", raising=False)
     for split in SPLITS:
-        write_shards(documents(split), DOCUMENTS / split, DOCUMENT_SCHEMA)
-    (DOCUMENTS / "dataset_dict.json").write_text(json.dumps({"splits": list(SPLITS)}))
-    return tmp_path
+        write_shards(documents(split), FAMILY_DOCUMENTS / split, DOCUMENT_SCHEMA)
+    (FAMILY_DOCUMENTS / "dataset_dict.json").write_text(json.dumps({"splits": list(SPLITS)}))
 
 
 def package() -> dict[str, str]:
@@ -225,7 +228,7 @@ def test_bad_task_is_one_line_and_nothing_is_written(task, said):
 
 def test_task_of_one_class():
     only = [row for row in documents("validation") if row["label"] == 1]
-    write_shards(only, DOCUMENTS / "validation", DOCUMENT_SCHEMA)
+    write_shards(only, FAMILY_DOCUMENTS / "validation", DOCUMENT_SCHEMA)
     with pytest.raises(InputError) as caught:
         run(tasks={"mine": {"sources": ["imdb"]}})
     assert str(caught.value) == (
@@ -236,6 +239,6 @@ def test_task_of_one_class():
 def test_vocabulary_too_small_names_its_text():
     letters = {"text": "".join(map(chr, range(0x4E00, 0x4E00 + 300))), "sources": ["imdb"], "language": "en"}
     rows = [*documents("train"), {**letters, "label": 1, "ratings": None}]
-    write_shards(rows, DOCUMENTS / "train", DOCUMENT_SCHEMA)
+    write_shards(rows, FAMILY_DOCUMENTS / "train", DOCUMENT_SCHEMA)
     with pytest.raises(InputError, match=r"^family_text\.texts\.words: the tokenizer's vocabulary is 300: "):
         run()

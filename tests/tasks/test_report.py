@@ -12,7 +12,6 @@ from tasks import report
 from tasks.frame import paths
 from tasks.frame.records import write_curves
 from tasks.frame.stage import Stage
-from tests.comparison.made_up import comparison
 from tests.reporting.findings import findings
 
 
@@ -75,13 +74,6 @@ def test_writes_the_page_its_numbers_and_the_artifacts(project):
     assert len([name for name in artifacts if name.endswith(".png")]) == numbers["figures"]
     tables = {name for name in artifacts if name.endswith(".json")} - {"environment.json"}
     assert len(tables) == numbers["tables"]
-
-
-def test_the_last_comparison_of_the_family_is_read(project):
-    assert report.read_findings().compared == {}
-    paths.FAMILY.mkdir()
-    (paths.FAMILY / "table.json").write_text(json.dumps(comparison("bert")))
-    assert report.read_findings().compared == comparison("bert")
 
 
 @pytest.mark.parametrize("path", [paths.EVALUATION / "samples.jsonl", paths.PLOTS / "ppo.csv"])

@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 
 from jokbo.runtime import ancestry, tracking
 from tasks.frame.identity import committed, identify
-from tests.conftest import Project, until
+from tests.conftest import ROOT, Project, until
 from tests.support import members
 
 # as DVC does at the end of a stage, but slower
@@ -228,27 +228,87 @@ def test_a_tracking_uri_that_is_wrong_is_one_line_before_anything_runs(project: 
     assert not (project.folder / "models").exists()
 
 
-def test_a_stage_that_is_one_of_many_has_an_identity_a_section_and_files_of_its_own(project: Project) -> None:
-    members.add_to(project)
-    status, output = project.run("dvc", "repro", "family_table")
+@pytest.fixture
+def family(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """The project of an optional graph, whose folder is the current one; what it needs of the chain is there."""
+    made = members.add_to(project)
+    project.run("dvc", "repro", "pretrain")
+    monkeypatch.chdir(made.folder)
+    return made
+
+
+def test_a_stage_that_is_one_of_many_has_an_identity_a_section_and_files_of_its_own(
+    project: Project, family: Project
+) -> None:
+    status, output = family.run("dvc", "repro")
     assert status == 0, output
     keys = {name: committed()[f"family@{name}"].key for name in ("bert", "elmo", "distilbert")}
     assert len(set(keys.values())) == 3
     for name, key in keys.items():
         assert _key(project, f"family@{name}") == identify(f"family@{name}").key == key
-        assert (project.folder / f"plots/family/{name}.csv").read_text() == f"part,step,loss\n{name},1,1.0\n"
+        assert (family.folder / f"plots/family/{name}.csv").read_text() == f"part,step,loss\n{name},1,1.0\n"
         (run,) = project.runs(f"family@{name}")
         assert run.data.params["family.systems." + name + ".module"] == name
         assert run.data.metrics["rate"] == json.loads(Path(f"metrics/family/{name}.json").read_text())["rate"]
-    record, teacher = (ancestry.Record.load(Path("models/family", name)) for name in ("distilbert", "bert"))
+    record, teacher = (ancestry.Record.load(Path("models", name)) for name in ("distilbert", "bert"))
     assert record.stage == "family@distilbert"
-    assert record.parents == {"models/family/bert": teacher.weights}
+    assert record.parents == {"models/bert": teacher.weights}
     assert teacher.key == keys["bert"]
+    assert teacher.parents == {"../models/pretrain": ancestry.weights_of(Path("../models/pretrain"))}
 
-    project.edit("params.yaml", "module: gpt1", "module: gpt2")
+    family.edit("params.yaml", "module: gpt1", "module: gpt2")
     assert identify("family@bert").key == keys["bert"]  # another system's section
-    project.edit("params.yaml", "family:\n  seed: 1", "family:\n  seed: 2")
+    family.edit("params.yaml", "family:\n  seed: 1", "family:\n  seed: 2")
     assert identify("family@bert").key != keys["bert"]
+
+
+def test_an_optional_graph_leaves_what_it_remembers_with_the_chain(project: Project, family: Project) -> None:
+    status, output = family.run("dvc", "repro", "family@bert")
+    assert status == 0, output
+    assert {path.stem for path in project.folder.glob(".jokbo/timings/*.json")} == {"pretrain", "family@bert"}
+    (run,) = project.runs("family@bert")
+    assert run.data.tags["git.dirty"] == "False"
+    assert not (family.folder / ".jokbo/mlflow.db").exists()
+    assert not (family.folder / ".dvc/cache").exists()
+
+
+def test_so_does_a_copy_of_it_that_an_experiment_works_in(project: Project, family: Project) -> None:
+    command = ("exp", "run", "--temp", "--name", "faster", "-S", "family.systems.elmo.learning_rate=0.03")
+    status, output = family.run("dvc", *command, "--copy-paths", "../models/pretrain", "family@elmo")
+    assert status == 0, output
+    (run,) = project.runs("family@elmo")
+    assert run.data.metrics["rate"] == 0.03
+    assert not (family.folder / "models").exists()
+
+
+def test_code_above_an_optional_graph_is_code_of_its_stages(family: Project) -> None:
+    """Edited while the stage starts, it may have been read before that."""
+    family.edit(
+        "member.py", "import os, sys, time", "import tasks, os, sys, time\nos.system(os.environ['AT_START'])"
+    )
+    family.edit("dvc.yaml", "deps: [member.py,", "deps: [member.py, ../tasks/code.py,")
+    code = family.folder / "../tasks/code.py"
+    code.parent.mkdir()
+    code.write_text("pass\n")
+    (code.parent / "__init__.py").write_text((ROOT / "tasks/__init__.py").read_text())
+    (code.parent / "frame").symlink_to(ROOT / "tasks/frame")
+    (family.folder / "../jokbo").symlink_to(ROOT / "jokbo")
+    environment = {"PYTHONPATH": str(family.folder.parent), "AT_START": "echo '# edited' >> ../tasks/code.py"}
+    status, output = family.run("member", "bert", **environment)
+    assert (status, output) == (
+        2,
+        "jokbo: ../tasks/code.py was edited while the stage started: run it again\n",
+    )
+
+
+def test_what_an_optional_graph_lacks_of_the_chain_is_one_line(project: Project, family: Project) -> None:
+    shutil.rmtree(project.folder / "models/pretrain")
+    status, output = family.run("member", "bert")
+    assert status == 2
+    assert output == (
+        "jokbo: family@bert needs ../models/pretrain, which is not there: `dvc repro`, in the folder above, makes what "
+        "stages make\n"
+    )
 
 
 def test_dvc_lock_is_not_read_while_another_process_writes_it(project: Project) -> None:

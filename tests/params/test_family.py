@@ -1,0 +1,210 @@
+"""family/params.yaml as shipped is right, and each mistake in it is told in one line that names the key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jokbo import params
+from jokbo.params import FamilyParams
+from jokbo.params.family import with_defaults
+from jokbo.runtime.errors import InputError
+
+CHAIN = Path(__file__).parents[2] / "params.yaml"
+SHIPPED = CHAIN.parent / "family/params.yaml"
+
+
+def loaded(folder: Path, text: str, chain: str | None = None) -> FamilyParams:
+    """What the text says, in a file of the folder; `chain` is the text of the chain's."""
+    (folder / "family.yaml").write_text(text)
+    (folder / "chain.yaml").write_text(chain or CHAIN.read_text())
+    return params.load_family(folder / "family.yaml", folder / "chain.yaml")
+
+
+def test_the_shipped_file_is_valid_and_computed_as_the_chain_is() -> None:
+    found = params.load_family(SHIPPED, CHAIN)
+    assert found.compute == params.load(CHAIN).compute
+    assert len(found.family.systems) == 26
+
+
+def test_a_system_has_the_defaults_but_for_what_it_names() -> None:
+    written = params.read(SHIPPED)["family"]
+    found = params.load_family(SHIPPED, CHAIN).family.systems
+    for name, own in written["systems"].items():
+        assert found[name].model_dump(exclude_unset=True) == {**written["defaults"], **own}
+
+
+def test_it_says_what_it_says_without_anchors() -> None:
+    assert not {"<<", "&", "*"} & {*SHIPPED.read_text().split()}
+
+
+@pytest.mark.parametrize(
+    "tree", [{}, {"family": None}, {"family": {"systems": 1}}, {"family": {"systems": {"a": 1}}}]
+)
+def test_what_is_not_as_it_should_be_is_left_to_the_schema(tree: dict[str, Any]) -> None:
+    assert with_defaults(tree) == tree
+
+
+@pytest.mark.parametrize(
+    ("found", "written", "said"),
+    [
+        ("test_splits: [prompts, test]", "test_splits: [judge]", "family_text.test_splits.0 is 'judge'"),
+        (
+            "    text: bilingual\n",
+            "    text: both\n",
+            "family_text: translations.text is both: it must be one of",
+        ),
+        (
+            "by: flops",
+            "by: flop",
+            "family.budget.by is 'flop': input should be 'tokens', 'flops' or 'seconds'",
+        ),
+        ("seeds: [1, 2, 3]", "seeds: [1]", "family.finetune.seeds is [1]: list should have at least 2 items"),
+        (
+            "module: gpt3",
+            "module: gtp3",
+            "family.systems.gpt3.module is gtp3: did you mean gpt3?",
+        ),
+        (
+            "module: gpt3",
+            "module: noise",
+            "family.systems.gpt3.module is noise: it must be one of 'gpt1', 'gpt2'",
+        ),
+        ("    gpt3: {", "    gpt3.5: {", "family.systems.gpt3.5 is 'gpt3.5': string should match pattern"),
+        (
+            "module: gpt3",
+            "module: gpt3, heads: 3",
+            "family.systems.gpt3: heads is 3: it must divide width, which is 128",
+        ),
+        (
+            "{embedding: 64}",
+            "{embeding: 64}",
+            "more.embeding is not a known key: did you mean embedding?",
+        ),
+        (
+            "text: bilingual}",
+            "text: both}",
+            "family.systems.xlm.text is both: it must be one of family_text.texts",
+        ),
+        (
+            "models/bert_deep",
+            "models/bort",
+            "it must be models/ and the name of a system of module bert: models/bert, models",
+        ),
+        (
+            "models/bert_deep",
+            "models/xlm",
+            "it must be models/ and the name of a system of module bert",
+        ),
+        ("bert: {module: bert}", "bert: {}", "family.systems.bert.module is missing: add it"),
+        ("module: roberta", "module: roberta, schedule: noam", "schedule is 'noam': input should be 'trape"),
+        ("module: roberta", "module: roberta, schedule: one_cycle", "roberta.schedule is 'one_cycle': input"),
+        (
+            "module: roberta",
+            "module: roberta, finetune: gradual",
+            "finetune is 'gradual': input should be 'w",
+        ),
+        (
+            "module: roberta",
+            "module: roberta, unit: true",
+            "roberta.unit is True: a system of this kind has n",
+        ),
+        (
+            "module: electra",
+            "module: electra, revisions: true",
+            "electra.revisions is True: a system of this",
+        ),
+        (
+            "module: roberta",
+            "module: roberta, more: {norm: pre}",
+            "roberta.more.norm is not a known key: rem",
+        ),
+        ("{norm: post}", "{norm: psot}", "transformer.more.norm is 'psot': input should be 'post' or 'pre'"),
+        ("{norm: post}", "{}", "family.systems.transformer.more.norm is missing: add it"),
+        ("{norm: post}", "{nrom: post}", "transformer.more.nrom is not a known key: did you mean norm?"),
+        (
+            "rule: delta",
+            "rule: nosuch",
+            "fast_weights.more.rule is 'nosuch': input should be 'delta' or 'sum'",
+        ),
+        ("cells: 256", "cells: 128", "elmo: width is 128: it must be below more.cells, which is 128"),
+        ("[1, 16]", "[8, 16]", "elmo: more.filters has one of 8 characters: 7 is the most"),
+        ("generator: 1.0", "generator: 0.0", "electra.more.generator is 0.0: input should be greater than 0"),
+        (
+            "ulmfit, batch: 16, layers: 3, heads: 1",
+            "ulmfit, batch: 16, layers: 3, heads: 2",
+            "heads is 2: input",
+        ),
+        (
+            "module: roberta",
+            "module: roberta, width: 129, heads: 1",
+            "width is 129: input should be a multiple",
+        ),
+        ("module: roberta", "module: roberta, context: 6", "roberta.context is 6: input should be greater"),
+        ("module: roberta", "module: roberta, text: bytes", "bytes, of kind byte_bpe: roberta reads [MASK]"),
+        ("xlm, text: bilingual", "xlm, text: wordpiece", "family_text.translations.text has: bilingual"),
+        (
+            "{module: bert, layers: 2} # teaches",
+            "{module: bert, layers: 3, width: 64} #",
+            "text, width, heads and context must be the teacher's, but width is not",
+        ),
+        (
+            "{module: bert, layers: 2} # teaches",
+            "{module: bert} #",
+            "layers is 1: it must be fewer than the teacher's",
+        ),
+        (
+            "{teacher: models/bert_deep}",
+            "{}",
+            "family.systems.distilbert.more.teacher is missing: add it",
+        ),
+        ("layers: 1, width: 128,", "width: 128,", "family.systems.bert.layers is missing: add it"),
+        (
+            "layers: 1,",
+            "layers: '1',",
+            "bert.layers (of family.defaults) is '1': input should be a valid integer",
+        ),
+        ("layers: 1,", "layers: 1, lern: 1,", "bert.lern (of family.defaults) is not a known key"),
+        ("  defaults: {", "  defaults: 5\n  more: {", "family.more is not a known key"),
+        ("family_text:\n", "compute: {}\nfamily_text:\n", "compute is in CHAIN alone: remove it here"),
+        ("family_text:\n", "ppo: {}\nfamily_text:\n", "ppo is not a known key: remove it"),
+    ],
+)
+def test_a_mistake_is_named_in_one_line(tmp_path: Path, found: str, written: str, said: str) -> None:
+    text = SHIPPED.read_text()
+    assert found in text
+    with pytest.raises(InputError) as raised:
+        loaded(tmp_path, text.replace(found, written, 1))
+    message = str(raised.value)
+    assert said.replace("CHAIN", str(tmp_path / "chain.yaml")) in message
+    assert message.startswith(str(tmp_path / "family.yaml"))
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("found", "written", "said"),
+    [
+        (
+            "micro_batch: 0",
+            "micro_batch: 16",
+            "family.systems.sentiment_neuron.batch is 8: it must be a multiple",
+        ),
+        (
+            "zero_stage: 0",
+            "zero_stage: 1",
+            "family.systems.t5.optimizer is adafactor, which needs whole matrices",
+        ),
+    ],
+)
+def test_what_does_not_go_with_how_it_is_computed(
+    tmp_path: Path, found: str, written: str, said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        loaded(tmp_path, SHIPPED.read_text(), CHAIN.read_text().replace(found, written, 1))
+
+
+def test_a_mistake_in_the_chains_file_is_told_of_that(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"chain.yaml: poo is not a known key: did you mean ppo\?"):
+        loaded(tmp_path, SHIPPED.read_text(), CHAIN.read_text().replace("\nppo:", "\npoo:"))
