@@ -1,7 +1,7 @@
 """`python -m benchmarks.seeds 1 2 3` runs the chain once for each seed, and prints its figures as ranges over seeds.
 
-The run of seed N is a project of its own, .jokbo/seeds/N: this one's code and parameters, with N as the seed of every
-stage from `pretrain` on. All share the DVC cache, so the data are prepared once, and a run that was stopped goes on.
+The run of seed N is a project of its own, .jokbo/seeds/N: this one's code and parameters, with N as the seed of
+every stage from `prompts` on. All share the DVC cache, so the data are prepared once. A run that was stopped goes on.
 `--last` prints what is there and runs nothing.
 """
 

@@ -1,6 +1,6 @@
 """What the systems of the family share: their size, the marks of the tokenizer, the text that they read.
 
-Every other file of this folder but gpt.py, masking.py and noise.py, which they share, is one paper, imports at most one
+Every other file of this folder but masking.py and noise.py, which they share, is one paper, imports at most one
 other paper, and has
 
     TITLE, YEAR, OBJECTIVE      for the table of the comparison
