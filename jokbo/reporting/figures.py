@@ -24,6 +24,8 @@ from matplotlib.figure import Figure
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
 
+    from jokbo.evaluation.results import Scores
+
 INK, MUTED, LINE = "#26221d", "#776f66", "#ddd6ca"
 PAPER = "#fffdf9"
 SYSTEMS = {"base": "#8a8178", "supervised": "#2f6690", "distilled": "#3a7d6b", "aligned": "#b23a2e"}
@@ -156,20 +158,18 @@ def reliability_diagram(bins: Rows) -> list[Chart]:
     return [Chart("calibration", "Is its confidence deserved?", f"Reliability diagram: {middle}.", figure)]
 
 
-def judged_positive(systems: Mapping[str, Mapping[str, float]]) -> list[Chart]:
-    """Share of each system's continuations that the judge finds positive, with its interval."""
-    names = [name for name in systems if systems[name].get("positive") is not None]
-    if not names:
-        return []
+def judged_positive(systems: Mapping[str, Scores]) -> list[Chart]:
+    """Return a chart of the share of each system's continuations that the judge finds positive, with its interval."""
+    names = list(systems)
     with panel("share of continuations judged positive", "") as (figure, axes):
         for place, name in enumerate(reversed(names)):
             system, colour = systems[name], SYSTEMS.get(name, MUTED)
-            low, high = (system.get(end, system["positive"]) for end in ("positive_low", "positive_high"))
-            axes.plot([low, high], [place, place], color=colour, linewidth=3, alpha=0.45)
-            axes.scatter(system["positive"], place, s=70, color=colour, zorder=3)
+            ends = [system.positive_low, system.positive_high]
+            axes.plot(ends, [place, place], color=colour, linewidth=3, alpha=0.45)
+            axes.scatter(system.positive, place, s=70, color=colour, zorder=3)
             axes.annotate(
-                f"{system['positive']:.0%}",
-                (system["positive"], place),
+                f"{system.positive:.0%}",
+                (system.positive, place),
                 xytext=(0, 9),
                 textcoords="offset points",
                 ha="center",
@@ -179,7 +179,7 @@ def judged_positive(systems: Mapping[str, Mapping[str, float]]) -> list[Chart]:
         axes.set_yticks(range(len(names)), list(reversed(names)), color=INK)
         axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
         axes.grid(False, axis="y")
-    shares = ", ".join(f"{name} {systems[name]['positive']:.0%}" for name in names)
+    shares = ", ".join(f"{name} {systems[name].positive:.0%}" for name in names)
     return [
         Chart(
             "judged-positive", "Judged positive", f"Share of continuations judged positive: {shares}.", figure
