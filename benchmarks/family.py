@@ -20,12 +20,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from jokbo import params  # first: it keeps DeepSpeed quiet
+from jokbo.comparison.member import opened
+from jokbo.comparison.pretraining import pretrain
 from jokbo.params import FamilyParams
 from jokbo.runtime.tracking import Run
 from jokbo.training import engine, processes
-from tasks.family import opened, pretrain
-from tasks.frame.paths import FAMILY
-from tasks.frame.stage import Stage
+from jokbo.training.job import Job
+from tasks.frame.paths import FAMILY, FAMILY_DATA
 
 COST = 0.05  # of a whole step, at most
 SHARE = 0.95  # of the unigram entropy, at most
@@ -76,7 +77,7 @@ def input_costs(names: list[str], settings: FamilyParams, steps: int) -> bool:
 def step_times(name: str, settings: FamilyParams, steps: int) -> tuple[float, float, float]:
     """Seconds of making a batch with nothing beside it, of a step of a training that makes its batches ahead, and of a
     step of one that has them all: the medians over turns, in which each is done for so many steps."""
-    member = opened(name, settings.family)
+    member = opened(name, settings.family, FAMILY_DATA, settings.compute)
     own = member.own
     training = member.training(steps)
     objective = member.module.Objective(member.fresh(settings.family.seed), member.marks)
@@ -120,8 +121,8 @@ def learning(names: list[str], settings: FamilyParams, seconds: float) -> bool:
     shares = []
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
-            stage = Stage(f"family@{name}", family, settings.compute, "", Run(), Path(folder))
-            _, _, found = pretrain(stage, opened(name, family))
+            job = Job(f"family@{name}", family.seed, settings.compute, Run(), Path(folder))
+            found = pretrain(job, opened(name, family, FAMILY_DATA, settings.compute)).metrics
         losses = found["pretraining"]
         shares.append(losses["nats"] / losses["unigram"])
         nats = "".join(f"{losses[key]:>9.3f}" for key in ("before", "nats", "unigram"))

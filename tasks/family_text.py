@@ -14,6 +14,7 @@ from datasets import Dataset, concatenate_datasets, load_from_disk
 from tokenizers import Tokenizer
 
 from jokbo.comparison.lexicon import valences
+from jokbo.comparison.texts import FACTS, LEXICON, TASKS, TRANSLATIONS
 from jokbo.comparison.translations import english_korean
 from jokbo.data import shards
 from jokbo.data.corpus import corpora, packing
@@ -22,7 +23,7 @@ from jokbo.data.outputs import save_tables, shard_files
 from jokbo.data.selection import check_sources, labelled_from
 from jokbo.runtime.errors import InputError, about
 from jokbo.runtime.files import whole_directory
-from tasks.frame.paths import FACTS, FAMILY_DATA, FAMILY_DOCUMENTS, LEXICON, TASKS, TRANSLATIONS
+from tasks.frame.paths import FAMILY_DATA, FAMILY_DOCUMENTS
 from tasks.frame.records import write_metrics
 from tasks.frame.stage import Stage, run_stage, state
 

@@ -74,7 +74,7 @@ def test_the_paths_of_a_system_are_its_paper_that_which_it_imports_and_its_teach
         "models/bert_deep",
     ]
     shared = {path for path in STAGES["family"]["do"]["deps"] if path.startswith("../jokbo/systems/")}
-    assert shared == {f"../jokbo/systems/{name}.py" for name in ("common", "masking", "noise")}
+    assert shared == {f"../jokbo/systems/{name}.py" for name in ("common", "masking", "noise", "protocol")}
 
 
 def test_what_lists_the_stages_of_the_chain_lists_them_all() -> None:

@@ -1,24 +1,7 @@
 """What the systems of the family share: their size, the marks of the tokenizer, the text that they read.
 
-Every other file of this folder but masking.py and noise.py, which they share, is one paper, imports at most one
-other paper, and has
-
-    TITLE, YEAR, OBJECTIVE      for the table of the comparison
-    NATS                        which metric (or "loss") is the mean cross-entropy in nats of the tokens predicted; it
-                                compares with the unigram entropy where the tokens are as they come (XLM's are rarer)
-                                and the network has not read them (BART's has, most of them)
-    PAPER_SIZES                 {name: Paper}: sizes as published, with the parameters that the paper counts
-    network(size, marks, seed)  the network with fresh weights, a function of its arguments alone; for DistilBERT
-                                size.more["teacher"] may name the folder of a BERT to begin with and to learn from
-    Objective(network, marks)   a module: Objective(...)(**batch) is (mean loss, {metric: scalar}), as the engine trains
-    batch(text, step, rows, context, seed)   a step's input, a function of (seed, step) alone
-    features(network, tokens_BT, marks)      a vector for each row of padded text, [B, D]: what a classifier reads
-
-What params.yaml may say of it stands in jokbo/params/systems.py.
-
-A network is transformers' own or saves itself as that does (`save_pretrained`), or it is a plain module whose `size` is
-the one that it was made with. `save` writes either; `load` opens the second kind, an Auto class of transformers the
-first.
+What the file of a paper has stands in protocol.py. `save` writes a network of either kind that is told of there; `load`
+opens the plain ones, an Auto class of transformers the others.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,3 +20,14 @@ class Job:
     compute: Compute
     run: Run
     checkpoints: Path | None  # the folder to save in and to go on from; None: for seconds, which a stop loses
+
+    def part(self, name: str) -> Job:
+        """Return the job of one of several trainings, with a name and a folder of its own."""
+        return replace(self, name=name, checkpoints=self.checkpoints and self.checkpoints / name)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of what is kept of it. ValueError if nothing is."""
+        if self.checkpoints is None:
+            raise ValueError(f"{self.name}: nothing of it is kept, so nothing can be found again")
+        return self.checkpoints

@@ -8,7 +8,7 @@ STATE = Path(".jokbo")  # of the root: checkpoints, the MLflow store, Prefect's 
 
 RAW = Path("data/raw")
 DOCUMENTS = Path("data/documents")
-FACTS = "facts.json"  # in DOCUMENTS and FAMILY_DATA: what was counted on the way to them
+FACTS = "facts.json"  # in DOCUMENTS: what was counted on the way to them
 JUDGE_TEXTS = Path("data/judge")
 TOKENIZER = Path("data/tokenizer")
 TOKENS = Path("data/tokens")
@@ -28,8 +28,6 @@ ALIGNED = Path("models/aligned")
 FAMILY = Path("family")
 FAMILY_DOCUMENTS = Path("../data/documents")
 FAMILY_DATA = Path("data")
-TASKS, LEXICON = "tasks", "lexicon.json"  # in FAMILY_DATA
-TRANSLATIONS = "translations.json"  # in FAMILY_DATA, in the folder of the text in whose tokens they are
 FAMILY_MODELS = Path("models")  # a folder a system
 FAMILY_TABLE = Path("reports/family.md")
 KEPT_TABLE = FAMILY / "table.json"  # in git: what the last run of the family measured

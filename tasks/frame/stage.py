@@ -49,8 +49,8 @@ class Stage:
 
     def job(self, part: str | None = None) -> Job:
         """Return what a training of this stage is told. A stage of several trainings names each."""
-        folder = self.checkpoints / part if part else self.checkpoints
-        return Job(part or self.name, self.params.seed, self.compute, self.run, folder)
+        whole = Job(self.name, self.params.seed, self.compute, self.run, self.checkpoints)
+        return whole.part(part) if part else whole
 
 
 def run_stage(

@@ -170,7 +170,8 @@ from pathlib import Path
 import torch
 from tests.support.networks import compute
 from tests.comparison.test_budget import TRAINING, Linear, steps
-from jokbo.training import budget, processes
+from jokbo.comparison import budget
+from jokbo.training import processes
 processes.join()
 folder, rows = Path(sys.argv[1]), []
 

@@ -108,7 +108,7 @@ RANKS = """
 import json, sys
 from pathlib import Path
 from jokbo.training import processes
-from tests.finetuning import test_search as own
+from tests.comparison import test_search as own
 
 def fitted(task, rate, seed):
     processes.largest(0.0)  # as a training, which the ranks do together

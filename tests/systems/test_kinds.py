@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import pytest
 import torch
 from transformers import PreTrainedModel
+from typing_extensions import get_protocol_members
 
 from jokbo.params.systems import KINDS
+from jokbo.systems import protocol
 from jokbo.systems.common import Size
 from tests.systems import all_systems
 from tests.systems.all_systems import MARKS, NAMES, module_of, size_of, text
@@ -19,6 +22,12 @@ NOT_HERE = {  # what a file reads but the family does not vary
     "mass": {"norm"},  # of the Transformer that it is
     "xlm": {"languages"},  # 15 in the paper, 2 here
 }
+OPTIONAL = (  # key and value of params.yaml, and what the file then has to bring
+    ("schedule", "noam", protocol.Noam),
+    ("schedule", "one_cycle", protocol.OneCycle),
+    ("finetune", "gradual", protocol.Gradual),
+    ("unit", Literal[True], protocol.OneUnit),
+)
 
 
 class Noting(dict):
@@ -51,6 +60,22 @@ def allowed(module: str, field: str) -> set[Any]:
     return {*get_args(annotation)} - {type(None)}
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_system_is_what_the_protocol_says_and_takes_what_it_says(name: str) -> None:
+    module = module_of(name)
+    assert isinstance(module, protocol.SystemModule)
+    for brought in (protocol.SystemModule, *(each for _, _, each in OPTIONAL)):
+        for function in functions_of(brought) if isinstance(module, brought) else ():
+            asked = [*inspect.signature(getattr(brought, function)).parameters][1:]
+            taken = inspect.signature(getattr(module, function)).parameters
+            assert [*taken][: len(asked)] == asked, function
+            assert all(each.default is not each.empty for each in [*taken.values()][len(asked) :]), function
+
+
+def functions_of(brought: type) -> set[str]:
+    return {member for member in get_protocol_members(brought) if callable(getattr(brought, member, None))}
+
+
 def test_every_system_has_a_kind() -> None:
     assert set(KINDS) == set(NAMES)
 
@@ -58,13 +83,8 @@ def test_every_system_has_a_kind() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_what_a_kind_allows_is_what_its_file_has(name: str) -> None:
     module = module_of(name)
-    schedules = {"noam": ["noam"], "one_cycle": ["rate", "rows"]}
-    there = {kind for kind, needed in schedules.items() if all(hasattr(module, each) for each in needed)}
-    assert allowed(name, "schedule") - {"trapezoid"} == there
-    assert allowed(name, "finetune") - {"whole", "frozen"} == (
-        {"gradual"} if hasattr(module, "gradual") else set()
-    )
-    assert bool(allowed(name, "unit")) == hasattr(module, "best_unit")
+    for field, value, brought in OPTIONAL:
+        assert (value in allowed(name, field)) == isinstance(module, brought), field
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from jokbo.comparison.recipe import adafactor
 from jokbo.runtime.interruption import Interrupted
 from jokbo.runtime.tracking import Run
 from jokbo.training import engine
 from jokbo.training.job import Job
-from tasks.recipe import adafactor
 from tests.support.networks import compute, training
 from tests.systems import all_systems
 from tests.systems.all_systems import MARKS, NAMES, module_of, size_of

@@ -23,13 +23,15 @@ from ruamel.yaml import YAML
 
 from jokbo import params
 from jokbo.comparison import budget
+from jokbo.comparison.member import opened
+from jokbo.comparison.pretraining import pretrain, schedule_of
+from jokbo.comparison.texts import FACTS, TASKS
 from jokbo.data.corpus import packing
 from jokbo.data.corpus.tokenizer import save_tokenizer
 from jokbo.runtime.tracking import Run
 from jokbo.systems import transformer
-from tasks.family import opened, pretrain, schedule_of
-from tasks.frame.paths import FACTS, FAMILY_DATA, FAMILY_MODELS, METRICS, PLOTS, TASKS
-from tasks.frame.stage import Stage
+from jokbo.training.job import Job
+from tasks.frame.paths import FAMILY_DATA, FAMILY_MODELS, METRICS, PLOTS
 from tests.support import corpora, miniature
 
 STEPS, BATCH, CONTEXT = 12, 8, 32
@@ -146,7 +148,8 @@ def test_a_student_begins_with_its_teacher_and_from_scratch_without(
     teacher, student = (metrics_of(project, name)["pretraining"] for name in ("bert_deep", "distilbert"))
     assert student["before"] < teacher["before"]
     monkeypatch.chdir(project)
-    member = opened("distilbert", params.load_family().family)
+    settings = params.load_family()
+    member = opened("distilbert", settings.family, FAMILY_DATA, settings.compute)
     assert member.fresh(1).config.teacher == "models/bert_deep"
     assert member.fresh(1, begins=False).config.teacher is None
 
@@ -215,9 +218,9 @@ def test_a_batch_that_grows_takes_the_seconds_of_the_budget(
         return cost(len(next(iter(batch_at(0).values()))))
 
     monkeypatch.setattr(budget, "seconds_of", seconds_of)
-    member = opened("cramming", family)
-    stage = Stage("family@cramming", family, settings.compute, "", Run(), tmp_path)
-    steps = pretrain(stage, member)[2]["steps"]
+    member = opened("cramming", family, FAMILY_DATA, settings.compute)
+    job = Job("family@cramming", family.seed, settings.compute, Run(), tmp_path)
+    steps = pretrain(job, member).metrics["steps"]
     assert member.rows_at(0.0) < member.rows_at(1.0) / 2
     shared = replace(member, unit=8)  # of two ranks with micro-batches of four
     assert {shared.rows_at(place / 100) % 8 for place in range(101)} == {0}
@@ -230,10 +233,11 @@ def test_a_batch_that_grows_takes_the_seconds_of_the_budget(
 def test_without_a_warm_up_the_rate_begins_at_its_top_and_then_falls_as_it_does_with_one() -> None:
     own = SimpleNamespace(schedule="noam")
     member = SimpleNamespace(own=own, module=transformer, size=SimpleNamespace(width=128))
+    training = SimpleNamespace(steps=50, warmup_steps=10)
     rates = {}
     for warms_up in (True, False):
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-        schedule = schedule_of(member, 50, 10, warms_up=warms_up)(optimizer)
+        schedule = schedule_of(member, training, warms_up=warms_up)(optimizer)
         rates[warms_up] = []
         for _ in range(50):
             rates[warms_up].append(schedule.get_last_lr()[0])

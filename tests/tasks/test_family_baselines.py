@@ -13,11 +13,12 @@ from datasets import Dataset, DatasetDict
 from tokenizers import Tokenizer
 
 from jokbo import params
+from jokbo.comparison.texts import LEXICON, TASKS
 from jokbo.data.corpus.tokenizer import save_tokenizer, train_tokenizer
 from jokbo.runtime import tracking
 from tasks.family_baselines import family_baselines
 from tasks.frame import projects
-from tasks.frame.paths import FAMILY_DATA, LEXICON, METRICS, TASKS
+from tasks.frame.paths import FAMILY_DATA, METRICS
 from tests.conftest import ROOT
 from tests.support.miniature import BAD, GOOD, THINGS
 

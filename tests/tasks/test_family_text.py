@@ -15,6 +15,7 @@ from datasets import load_from_disk
 from transformers import AutoTokenizer
 
 from jokbo import params
+from jokbo.comparison.texts import FACTS, LEXICON, TASKS, TRANSLATIONS
 from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.data.outputs import write_shards
 from jokbo.data.prepare.documents import DOCUMENT_SCHEMA
@@ -22,7 +23,7 @@ from jokbo.runtime import tracking
 from jokbo.runtime.errors import InputError
 from tasks.family_text import family_text
 from tasks.frame import projects
-from tasks.frame.paths import FACTS, FAMILY_DATA, FAMILY_DOCUMENTS, LEXICON, METRICS, TASKS, TRANSLATIONS
+from tasks.frame.paths import FAMILY_DATA, FAMILY_DOCUMENTS, METRICS
 from tests.conftest import ROOT
 
 SETTINGS = projects.load(ROOT / "family")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tasks.recipe import adafactor
+from jokbo.comparison.recipe import adafactor
 
 RATE = 0.03
 

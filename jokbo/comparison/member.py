@@ -1,0 +1,90 @@
+"""A system of the comparison with what it is made from: its file, its size, and the text that it reads."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from jokbo.comparison.recipe import adafactor, adamw, muon, recipe
+from jokbo.comparison.texts import FACTS, TRANSLATIONS
+from jokbo.data.corpus.token_corpus import TokenCorpus
+from jokbo.runtime.files import read_json
+from jokbo.systems.common import Marks, Size, Text, encoded, marks_of
+from jokbo.systems.protocol import OneCycle, SystemModule
+from jokbo.training.engine import Batch
+
+if TYPE_CHECKING:
+    from jokbo.params import Compute, Family, System, Training
+
+
+@dataclass(frozen=True)
+class Member:
+    """A system, made of what `settings` says of all and `own` of it alone."""
+
+    settings: Family
+    own: System
+    module: SystemModule
+    size: Size
+    marks: Marks
+    train: Text
+    validation: Text
+    unigram: float  # entropy of token frequencies on the validation text, nats
+    tokenizer: PreTrainedTokenizerBase
+    unit: int = 1  # every batch has a multiple of so many rows, for ranks and micro-batches to share
+
+    def fresh(self, seed: int, *, begins: bool = True) -> nn.Module:
+        """Return the untrained network; where it begins with a teacher's layers, only if it `begins`."""
+        more = {key: value for key, value in self.size.more.items() if begins or key != "teacher"}
+        return self.module.network(replace(self.size, more=more), self.marks, seed)
+
+    def training(self, steps: int, *, adam: bool = False) -> Training:
+        """Return its pretraining of so many steps by the recipe of all; or, for a probe, the same with Adam."""
+        own, settings = self.own, self.settings
+        of_its_kind = muon if own.optimizer == "muon" and not adam else adamw
+        optimizer = of_its_kind(settings, own.learning_rate)
+        warmup = round(settings.warmup_fraction * steps)
+        return recipe(settings, optimizer, own.precision, steps, own.batch, warmup)
+
+    def optimizer(self, objective: nn.Module) -> torch.optim.Optimizer | None:
+        """Return that of its pretraining, where the engine does not make it."""
+        return adafactor(self.own.learning_rate, objective) if self.own.optimizer == "adafactor" else None
+
+    def rows_at(self, share: float) -> int:
+        """Return the rows of a batch when a share of the budget is spent."""
+        if self.own.schedule == "one_cycle":
+            return -(-cast(OneCycle, self.module).rows(share, self.own.batch) // self.unit) * self.unit
+        return self.own.batch
+
+    def batch(self, text: Text, step: int, rows: int) -> Batch:
+        """Return the input of a step of its pretraining, or of a held-out one."""
+        return self.module.batch(text, step, rows, self.own.context, self.settings.seed)
+
+    def features(self, network: nn.Module, tokens_BT: Tensor) -> Tensor:
+        """Return what a classifier reads of each text, [B, D]."""
+        return self.module.features(network, tokens_BT, self.marks)
+
+
+def opened(name: str, settings: Family, data: Path, compute: Compute) -> Member:
+    """Return the system of that name, on the text that the stage family_text left in the folder `data`."""
+    own = settings.systems[name]
+    folder = data / own.text
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    marks, pairs = marks_of(tokenizer), []
+    if (folder / TRANSLATIONS).exists():
+        pairs = encoded(read_json(folder / TRANSLATIONS), tokenizer.backend_tokenizer)
+    train, validation = (
+        Text(TokenCorpus.open(folder / split), marks, len(tokenizer), pairs)
+        for split in ("train", "validation")
+    )
+    more = own.more.model_dump(exclude_none=True)
+    size = Size(len(tokenizer), own.layers, own.width, own.heads, own.context, own.dropout, more)
+    module = cast(SystemModule, importlib.import_module(f"jokbo.systems.{own.module}"))
+    unigram = read_json(data / FACTS)["texts"][own.text]["unigram_entropy"]
+    unit = compute.processes * max(compute.micro_batch, 1)
+    return Member(settings, own, module, size, marks, train, validation, unigram, tokenizer, unit)

@@ -1,0 +1,109 @@
+"""What a file of this folder is to the comparison: one paper behind one typed Protocol.
+
+Every file but this one, common.py, masking.py and noise.py, which they share, is one paper, imports at most one other
+paper, and is a `SystemModule`. What only some papers bring are the Protocols below it: a system may ask for one in
+family/params.yaml only if its class in jokbo/params/systems.py allows it, and tests hold the two together.
+
+The network that one function makes is the one that the others of its file take, whatever its class: here it is `Any`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from jokbo.systems.common import Marks, Paper, Size, Text
+from jokbo.training.schedules import Schedule
+
+
+@runtime_checkable
+class SystemModule(Protocol):
+    """A system: its network, what it learns from which input, and what a classifier reads of it.
+
+    A network is transformers' own or saves itself as that does (`save_pretrained`), or it is a plain module whose
+    `size` is the one that it was made with: see common.save and common.load.
+    """
+
+    TITLE: str
+    YEAR: int
+    OBJECTIVE: str
+    """What is predicted from what, in a few words, for the table."""
+    NATS: str
+    """Which metric of the objective, or "loss", is the mean cross-entropy in nats of the tokens predicted. It compares
+    with the unigram entropy where the tokens are as they come (XLM's are rarer) and the network has not read them
+    (BART's has, most of them)."""
+    PAPER_SIZES: Mapping[str, Paper]
+    """Sizes as published, with the parameters that the paper counts."""
+
+    def network(self, size: Size, marks: Marks, seed: int) -> Any:
+        """Return the network with fresh weights, a function of its arguments alone. DistilBERT's begins with the BERT
+        in the folder size.more["teacher"], and learns from it, where that is named."""
+        ...
+
+    def Objective(self, network: Any, marks: Marks) -> nn.Module:  # noqa: N802: a class
+        """Return a module that on a batch, as keywords, gives its mean loss and {metric: scalar}."""
+        ...
+
+    def batch(self, text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+        """Return the input of a step, tensors whose first axis is its rows: a function of (seed, step) alone."""
+        ...
+
+    def features(self, network: Any, tokens_BT: Tensor, marks: Marks) -> Tensor:
+        """Return a vector for each row of padded text, [B, D]: what a classifier reads."""
+        ...
+
+
+@runtime_checkable
+class Noam(SystemModule, Protocol):
+    """It may be pretrained with `schedule: noam`."""
+
+    def noam(self, step: int, width: int, warmup: int) -> float:
+        """Return the learning rate of a step, the first of which is 1."""
+        ...
+
+
+@runtime_checkable
+class OneCycle(SystemModule, Protocol):
+    """It may be pretrained with `schedule: one_cycle`, in which batches grow."""
+
+    def rate(self, share: float) -> float:
+        """Return the learning rate, 1 at its top, when a share of the budget is spent."""
+        ...
+
+    def rows(self, share: float, batch: int) -> int:
+        """Return the rows of a step then, `batch` at the end."""
+        ...
+
+
+@runtime_checkable
+class Gradual(SystemModule, Protocol):
+    """It may be fine-tuned with `finetune: gradual`, one layer more let loose at a time."""
+
+    def gradual(
+        self, network: Any, head: nn.Module, rate: float, steps: int
+    ) -> tuple[torch.optim.Optimizer, Schedule]:
+        """Return an optimizer of network and head, and its schedule over the steps."""
+        ...
+
+
+class Unit(Protocol):
+    """One unit of a network as a classifier."""
+
+    index: int
+
+    def accuracy(self, features_ND: np.ndarray, labels_N: np.ndarray) -> float:
+        """Return the share of texts that it tells right."""
+        ...
+
+
+@runtime_checkable
+class OneUnit(SystemModule, Protocol):
+    """It may be asked, with `unit: true`, which one unit tells the labels best."""
+
+    def best_unit(self, features_ND: np.ndarray, labels_N: np.ndarray) -> Unit:
+        """Return the unit that does so on these texts."""
+        ...
