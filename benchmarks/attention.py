@@ -16,7 +16,9 @@ from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
+from transformers import PreTrainedModel
 
+from jokbo.models import access
 from jokbo.systems import gpt2
 from jokbo.systems.common import Marks, Size
 from tasks.frame.paths import STATE
@@ -44,9 +46,8 @@ def peak(attention: str, length: int) -> int:
     """Bytes that one step needs beyond what is there before and after it."""
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
     torch.set_num_threads(1)
-    network = gpt2.network(Size(vocabulary=64, layers=2, width=256, heads=4, context=length), MARKS, 0).to(
-        device
-    )
+    size = Size(vocabulary=64, layers=2, width=256, heads=4, context=length)
+    network = access.moved(gpt2.network(size, MARKS, 0), device)
     network.set_attn_implementation(attention)
     step(network, 64)  # kernels, buffers and gradients are there before the count begins
     gc.collect()
@@ -60,7 +61,7 @@ def peak(attention: str, length: int) -> int:
     return max(0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
 
 
-def step(network: torch.nn.Module, length: int) -> None:
+def step(network: PreTrainedModel, length: int) -> None:
     tokens_BT = torch.zeros((1, length), dtype=torch.int64, device=network.device)
     network.base_model(tokens_BT, use_cache=False).last_hidden_state.sum().backward()
 

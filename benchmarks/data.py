@@ -29,7 +29,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from itertools import accumulate
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -46,7 +45,7 @@ from jokbo.data.prepare import preparation
 from jokbo.data.prepare.cleaning import cleaner
 from jokbo.runtime import tracking
 from tasks.fetch import fetch
-from tasks.frame.stage import state
+from tasks.frame.stage import Stage, state
 from tasks.prepare import prepare
 from tasks.tokenize import tokenize
 
@@ -170,6 +169,7 @@ def ours(settings: params.Params, corpus: Path, tokenizer: Path, folder: Path) -
         times.append(time.perf_counter())
         encoded = packing.encode("encode", splits["train"], tokenizer, [SOURCE], folder, spread)
         end = Tokenizer.from_file(str(tokenizer)).token_to_id(END_OF_TEXT)
+        assert end is not None  # the tokenizer is one of ours
         laid = packing.lay_out(encoded, {SOURCE: 1.0}, end, folder / "tokens", settings.tokenize.shard_tokens)
     times.append(time.perf_counter())
     counted = facts["sources"][SOURCE]
@@ -265,10 +265,11 @@ def work(stage: str, settings: params.Params, folder: Path) -> None:
     here = {SOURCE: files_source("*.jsonl")}
     wanted = settings.model_copy(update={"fetch": settings.fetch.model_copy(update={"sources": here})})
     STAGES[stage](
-        SimpleNamespace(
+        Stage(
             name=stage,
             params=getattr(wanted, stage),
             compute=settings.compute.model_copy(update={"workers": WORKERS}),
+            key="benchmark",
             checkpoints=Path("checkpoints") / stage,
             run=tracking.Run(),
         )

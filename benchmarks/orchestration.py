@@ -44,9 +44,13 @@ def _print(total: float | None = None) -> None:
     """The stages that the last pipeline ran, their own seconds (start of the process, and work), and what is left."""
     client = MlflowClient(tracking.local_store(state()))
     experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
+    assert experiment is not None  # a pipeline has run
     runs = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
     pipeline = [run for run in runs if run.data.tags.get("stage") == "pipeline" and _children(runs, run)][-1]
-    total = total or (pipeline.info.end_time - pipeline.info.start_time) / 1000
+    began, ended = pipeline.info.start_time, pipeline.info.end_time
+    assert began is not None
+    assert ended is not None
+    total = total or (ended - began) / 1000
     table = Table("stage", "start", "work", title="what the orchestration adds, seconds")
     own = 0.0
     for run in _children(runs, pipeline):
@@ -73,7 +77,7 @@ def _children(runs: list, parent) -> list:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__ and __doc__.splitlines()[0])
     parser.add_argument("--last", action="store_true", help="read the last pipeline of this folder")
     if parser.parse_args().last:
         _print()

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 from xml.sax.saxutils import escape
 
+from jokbo.evaluation.results import Evaluation
+
 WIDTH, HEIGHT, BOX, TALL = 960, 430, 190, 66
 COLUMNS, ROWS = (-80, 150, 380, 610), (24, 128, 232, 336)
 KINDS = {"data": "#e8f1fb", "model": "#e7f5ec", "people": "#fdf3e1", "result": "#f4eafa"}
@@ -38,13 +40,13 @@ ROW_ARROWS = (
 DOWN_ARROWS = (("tokenize", "pretrain"), ("finetune", "preferences"), ("prompts", "ppo"), ("ppo", "evaluate"))
 
 
-def numbers(metrics: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, str]:
+def numbers(metrics: Mapping[str, Any], evaluation: Evaluation) -> dict[str, str]:
     """Return a line for each stage, from the metrics of the stages and what `evaluate` found."""
     of = {name: metrics[name] for name in PLACES if name in metrics}
     rows = sum(count for name, count in of["fetch"].items() if name.startswith("rows/"))
     documents = sum(found["documents"] for found in of["prepare"]["sources"].values())
     policy = of["finetune"]["policy"]
-    supervised, aligned = (evaluation["systems"][name] for name in ("supervised", "aligned"))
+    supervised, aligned = (evaluation.systems[name] for name in ("supervised", "aligned"))
     smaller = 1 - of["distill"]["parameters"] / of["pretrain"]["parameters"]
     accuracy = of["reward"]["human"]["accuracy"]
     return {
@@ -58,7 +60,7 @@ def numbers(metrics: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[s
         "preferences": f"{of['preferences']['human']:,} by people",
         "reward": f"{accuracy['value']:.0%} right on people's",
         "ppo": f"KL {of['ppo']['kl']['last']:.1f} nats",
-        "evaluate": f"{supervised['positive']:.0%} to {aligned['positive']:.0%} positive",
+        "evaluate": f"{supervised.positive:.0%} to {aligned.positive:.0%} positive",
         "report": "one page of HTML",
     }
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 
 from jokbo import params  # first: it keeps DeepSpeed quiet
-from jokbo.models import causal
+from jokbo.models import access, causal
 from jokbo.training import engine, processes
 
 
@@ -36,7 +36,7 @@ def main() -> None:
         "tokens_BS": torch.randint(2, config.vocab_size, (training.batch, context + 1), device=device),
         "weights_BT": torch.ones(training.batch, context, device=device),
     }
-    bare = causal.build(config, seed=1).to(device)
+    bare = access.moved(causal.build(config, seed=1), device)
     engine.prefer_attention(bare)  # the same network in both, kernels included
     loops = {
         "bare loop": bare_step(causal.NextToken(bare), adamw, batch),
@@ -95,7 +95,7 @@ def engine_step(objective: torch.nn.Module, settings, batch: engine.Batch, compu
     return step
 
 
-def timed(step: Callable[[], None], steps: int) -> float:
+def timed(step: Callable[[], object], steps: int) -> float:
     """Seconds a step."""
     synchronize()
     began = time.perf_counter()

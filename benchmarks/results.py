@@ -18,6 +18,7 @@ from benchmarks import picture
 from benchmarks.seeds import DATA, FOLDER, SHOWN
 from jokbo.comparison import table as comparison
 from jokbo.comparison.verdicts import RULE
+from jokbo.evaluation.results import Evaluation
 from jokbo.reporting import markdown
 from jokbo.runtime import ancestry, environment
 from jokbo.runtime.files import write_text
@@ -50,7 +51,7 @@ class Chain:
 
     def __init__(self, folders: list[Path]) -> None:
         self.folders = folders
-        self.evaluations = [self.metrics("evaluate", folder) for folder in folders]
+        self.evaluations = [Evaluation.load(folder / METRICS / "evaluate.json") for folder in folders]
 
     def metrics(self, stage: str, folder: Path | None = None) -> dict[str, Any]:
         """Those of a stage, with the first of the seeds unless another's folder is given."""
@@ -78,7 +79,7 @@ class Chain:
 
     def _row(self, name: str) -> Iterator[str]:
         for key, shown in COLUMNS.values():
-            yield _range([found["systems"][name][key] for found in self.evaluations], shown)
+            yield _range([getattr(found.systems[name], key) for found in self.evaluations], shown)
 
     def samples(self) -> str:
         """The first prompts of the first seed, as supervised and aligned model go on."""
@@ -95,8 +96,8 @@ class Chain:
             self.metrics("finetune")["classifier"],
         )
         held_out, accuracy = base["validation"], reward["accuracy"]
-        student, teacher = (self.evaluations[0]["student"][who] for who in ("student", "teacher"))
-        judge = self.evaluations[0]["judge"]
+        student, teacher = (self.evaluations[0].student[who] for who in ("student", "teacher"))
+        judge = self.evaluations[0].judge
         names = {
             "classifier": "pretrained",
             "classifier-scratch": "from scratch",
@@ -111,8 +112,8 @@ class Chain:
             ),
             "two raters of one held-out pair disagree": f"people {differ['human']['value']:.2f}, "
             f"simulated raters {differ['simulated']['value']:.2f}",
-            "student against teacher": f"{student['parameters'] / teacher['parameters']:.0%} of the parameters without "
-            f"embeddings, perplexity {student['perplexity']:.1f} against {teacher['perplexity']:.1f}",
+            "student against teacher": f"{student.parameters / teacher.parameters:.0%} of the parameters without "
+            f"embeddings, perplexity {student.perplexity:.1f} against {teacher.perplexity:.1f}",
             "classifier, test accuracy": ", ".join(
                 f"{shown} {classifier[name]['test']:.3f}" for name, shown in names.items()
             ),

@@ -27,7 +27,7 @@ def weights(project: Path) -> dict[str, str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__ and __doc__.splitlines()[0])
     parser.add_argument("projects", type=Path, nargs=2, metavar="FOLDER")
     first, second = parser.parse_args().projects
     ours, theirs = weights(first), weights(second)

@@ -1,7 +1,7 @@
 """`python -m benchmarks.seeds 1 2 3` runs the chain once for each seed, and prints its figures as ranges over seeds.
 
-The run of seed N is a project of its own, .jokbo/seeds/N: this one's code and parameters, with N as the seed of every
-stage from `pretrain` on. All share the DVC cache, so the data are prepared once, and a run that was stopped goes on.
+The run of seed N is a project of its own, .jokbo/seeds/N: this one's code and parameters, with N as the seed of
+every stage from `prompts` on. All share the DVC cache, so the data are prepared once. A run that was stopped goes on.
 `--last` prints what is there and runs nothing.
 """
 
@@ -69,7 +69,7 @@ def _folder(seed: int) -> Path:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__ and __doc__.splitlines()[0])
     parser.add_argument("seeds", type=int, nargs="+")
     parser.add_argument("--last", action="store_true", help="print what is there")
     options = parser.parse_args()

@@ -18,10 +18,11 @@ def _refused(error: BaseException) -> str | None:
         return f"Prefect's profiles.toml can't be read ({error}): mend it, or remove it"
     if not type(error).__module__.startswith("pydantic"):
         return refusal(error)
-    if not hasattr(error, "errors"):
+    faults = getattr(error, "errors", None)
+    if faults is None:
         return f"Prefect's settings can't be read: {printable(str(error))}"
-    first = error.errors()[0]
-    where = ".".join(map(str, first["loc"])) or error.title
+    first = faults()[0]
+    where = ".".join(map(str, first["loc"])) or getattr(error, "title", "")
     return f"Prefect's settings: {where}: {first['msg']}: set right {_given or 'its profiles.toml'}"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import typer
-from prefect.states import State
+from prefect.client.schemas.objects import State
 
 from flows import graph
 from flows.flow import BAD_INPUT, BAD_INPUT_STATE, alone, summary

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger, task
+from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
-from prefect.states import Cancelled, Completed, Failed, State
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.states import Cancelled, Completed, Failed
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from rich.console import Console
 from rich.table import Table
 
@@ -164,7 +165,12 @@ class _Output:
                 get_run_logger().info(hidden(text))
 
 
-@flow(name="pipeline", task_runner=ThreadPoolTaskRunner(max_workers=1))  # stages share the cores, or the GPU
+def threads(workers: int) -> TaskRunner[Any]:
+    """Return what runs so many stages at once."""
+    return ThreadPoolTaskRunner(max_workers=workers)
+
+
+@flow(name="pipeline", task_runner=threads(1))  # stages share the cores, or the GPU
 def pipeline(
     timeout_hours: float = 24.0,
     until: str | None = None,
@@ -200,7 +206,7 @@ def _pipeline(timeout_hours: float, until: str | None, settings: dict[str, str],
         with tracking.open_run("pipeline", id, params={}, tags=tags, tracking_uri=store) as parent:
             told = {FLOW_RUN: id, PARENT_RUN: parent.id, asked.STAGES: ",".join(found.needs)}
             states = _run_all(found, timeout_hours, {**settings, **told})
-            summary({name: state.name for name, state in states.items()})
+            summary({name: state.name or state.type.name for name, state in states.items()})
             _all_completed(states)
     return Completed()
 
@@ -217,15 +223,8 @@ def _run_all(found: graph.Graph, timeout_hours: float, settings: dict[str, str])
     try:
         for name, upstream in found.needs.items():
             before, folder = [futures[other] for other in sorted(upstream)], found.folders[name]
-            futures[name] = run.submit(
-                name,
-                folder,
-                name in found.stale,
-                timeout_hours,
-                settings,
-                remotes[folder],
-                wait_for=before,
-            )
+            given = (name, folder, name in found.stale, timeout_hours, settings, remotes[folder])
+            futures[name] = run.submit(*given, wait_for=before, return_state=False)
         wait(list(futures.values()))
     except BaseException:
         stopping.set()

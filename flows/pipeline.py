@@ -8,10 +8,9 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.command import above_zero, bring, one_line
-from flows.flow import pipeline
+from flows.flow import pipeline, threads
 from flows.schedule import on_schedule
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -32,7 +31,7 @@ def main(
     """Bring the pipeline of dvc.yaml up to date."""
     if context.invoked_subcommand:
         return
-    parallel = pipeline.with_options(task_runner=ThreadPoolTaskRunner(max_workers=workers))
+    parallel = pipeline.with_options(task_runner=threads(workers))
     bring(lambda: parallel(timeout_hours, until, return_state=True), until)
 
 

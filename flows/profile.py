@@ -102,10 +102,11 @@ def configure(folder: Path) -> None:
     dvc = folder / ".dvc"
     dvc.mkdir(exist_ok=True)
     try:
-        own, new = Config(".dvc", validate=False), Config(dvc, validate=False)
+        own, new = Config(".dvc", validate=False), Config(str(dvc), validate=False)
         for level in ("repo", "local"):  # .dvc/config, and .dvc/config.local with what git is not to see
             Path(new.files[level]).unlink(missing_ok=True)
-            with new.edit(level) as settings:
+            edited: Any = new.edit(level)
+            with edited as settings:
                 settings.update(own.load_one(level))
                 if level == "repo":
                     settings["core"]["no_scm"] = True

@@ -27,12 +27,13 @@ def on_schedule(flow: Flow, cron: str, timezone: str | None, **parameters: Any) 
     """
     timezone = timezone or local_timezone()
     first = next_time(cron, timezone)
-    if not own_server():
+    url = own_server()
+    if not url:
         raise InputError(
             "a schedule needs a Prefect server: start one with `prefect server start`, set "
             "PREFECT_API_URL=http://127.0.0.1:4200/api, and run this again"
         )
-    check(own_server())
+    check(url)
     print(f"jokbo: first at {first:%Y-%m-%d %H:%M} ({timezone})", flush=True)
     with temporary_settings(shown_address()):
         flow.serve(
@@ -84,7 +85,10 @@ def local_timezone() -> str:
 def overtaken() -> str | None:
     """Why this run need not run, if it is late and one like it has begun since it was due; several may be late at
     once, where the machine slept."""
-    this = FlowRunContext.get().flow_run
+    context = FlowRunContext.get()
+    assert context is not None  # it is asked within a flow
+    this = context.flow_run
+    assert this is not None
     if not this.deployment_id or not this.expected_start_time:
         return None
     since = FlowRunFilter(

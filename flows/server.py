@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from prefect.client.orchestration import ServerType, get_client
+from prefect.client.base import ServerType
+from prefect.client.orchestration import get_client
 from prefect.settings import (
     PREFECT_API_REQUEST_TIMEOUT,
     PREFECT_API_URL,
@@ -53,9 +54,10 @@ def own_server() -> str | None:
 
 def shown_address() -> dict[Any, str]:
     """Prefect's setting of the address that it prints: the user's server without name and password."""
-    if PREFECT_UI_URL.value() and "@" not in PREFECT_UI_URL.value():
+    own = own_server()
+    if not own or (PREFECT_UI_URL.value() and "@" not in PREFECT_UI_URL.value()):
         return {}
-    return {PREFECT_UI_URL: hidden(own_server().removesuffix("/api")).replace(f"{HIDDEN}@", "")}
+    return {PREFECT_UI_URL: hidden(own.removesuffix("/api")).replace(f"{HIDDEN}@", "")}
 
 
 @contextmanager
@@ -65,8 +67,8 @@ def server() -> Iterator[None]:
     Raises InputError if the user's address is none, and NoServer if no Prefect answers.
     """
     _quiet()
-    if own_server():
-        check(own_server())
+    if own := own_server():
+        check(own)
         with temporary_settings(shown_address()):
             yield
         return
@@ -151,7 +153,7 @@ def _answers(url: str, process: subprocess.Popen) -> bool:
 def check(url: str) -> None:
     """Raises InputError if this is no address, and NoServer if no Prefect answers there in some seconds."""
     shown = f"PREFECT_API_URL={hidden(url)}"
-    settings = {
+    settings: dict[Any, Any] = {
         PREFECT_API_URL: url,
         PREFECT_API_REQUEST_TIMEOUT: ANSWER_SECONDS,
         PREFECT_CLIENT_MAX_RETRIES: 0,

@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal
 import typer
 from prefect import flow, task, unmapped
 from prefect.cache_policies import NO_CACHE
-from prefect.states import Completed, Failed, State
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner
 
 import tasks.prepare
@@ -77,7 +78,7 @@ def main(
             end(flow(stage, return_state=True))
 
 
-def task_runner(kind: str, address: str | None) -> TaskRunner:
+def task_runner(kind: str, address: str | None) -> TaskRunner[Any]:
     """Prefect's task runner for a cluster. Raises InputError if the package that has it is missing."""
     try:
         module = importlib.import_module(f"prefect_{kind}")

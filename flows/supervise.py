@@ -58,6 +58,10 @@ def follow(
         start_new_session=True,  # Ctrl-C reaches the flow alone, which then lets go of the lifeline
     )
 
+    lifeline, output = process.stdin, process.stdout
+    assert lifeline is not None
+    assert output is not None
+
     def left() -> set[psutil.Process]:
         return marked(id)
 
@@ -65,24 +69,22 @@ def follow(
     try:
         while True:
             if stopping():
-                process.stdin.close()
+                lifeline.close()
             if process.poll() is not None and not ending.ident:
                 ending.start()  # if it was killed, what it started runs on
-            if not select.select([process.stdout], [], [], LOOK_SECONDS)[0]:
+            if not select.select([output], [], [], LOOK_SECONDS)[0]:
                 if ending.ident and not ending.is_alive():
                     return process.wait()
                 continue
-            block = os.read(process.stdout.fileno(), 65536)
+            block = os.read(output.fileno(), 65536)
             if not block:
                 return process.wait()
             *lines, rest = re.split(rb"[\r\n]+", rest + block)
             for text in lines:
                 line(text.decode(errors="replace"))
     finally:
-        process.stdin.close()
-        threading.Thread(
-            target=process.stdout.read, daemon=True
-        ).start()  # nothing waits for room in the pipe
+        lifeline.close()
+        threading.Thread(target=output.read, daemon=True).start()  # nothing waits for room in the pipe
         process.wait()
         end(left)
 

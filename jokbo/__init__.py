@@ -7,7 +7,7 @@ import pwd
 import sys
 from pathlib import Path
 
-for _name, _value in {
+for _variable, _value in {
     "DO_NOT_TRACK": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -21,7 +21,7 @@ for _name, _value in {
     "GIT_PYTHON_REFRESH": "quiet",
     "TORCH_CPP_LOG_LEVEL": "ERROR",
 }.items():
-    os.environ.setdefault(_name, _value)
+    os.environ.setdefault(_variable, _value)
 
 # servers of this machine (Prefect's, MLflow's) are not reached through a company's proxy
 _direct = [os.environ.get("no_proxy", ""), os.environ.get("NO_PROXY", ""), "127.0.0.1,localhost"]

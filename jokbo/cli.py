@@ -8,6 +8,7 @@ import sys
 import webbrowser
 from collections.abc import Callable, Iterator
 from functools import cache, wraps
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -95,6 +96,8 @@ def chat(
     tokenizer, network = _opened(model)
     import torch
 
+    from jokbo.models import access
+
     sampling = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
     torch.manual_seed(seed)
     for prompt in _prompts():
@@ -103,7 +106,8 @@ def chat(
         if room < 1:
             print(f"jokbo: the prompt has {prompt_BT.shape[1]} tokens, no room to add any", file=sys.stderr)
             continue
-        text_BT = network.generate(
+        text_BT = access.continued(
+            network,
             prompt_BT,
             attention_mask=torch.ones_like(prompt_BT),
             max_new_tokens=min(tokens, room),
@@ -178,7 +182,8 @@ def _opened(model: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
     logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(model)
-        network, found = AutoModelForCausalLM.from_pretrained(model, output_loading_info=True)
+        pair: Any = AutoModelForCausalLM.from_pretrained(model, output_loading_info=True)
+        network, found = pair
     except Exception as error:  # whatever transformers, tokenizers and safetensors make of a broken file
         why = str(error).strip().partition("\n")[0] or type(error).__name__
         raise InputError(
@@ -194,9 +199,9 @@ def _opened(model: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
 def _add_first_words(sequences: list[dict[str, Any]]) -> None:
     if not DOCUMENTS.is_dir():
         raise InputError(f"{DOCUMENTS}: not there: run the stage prepare")
-    from datasets import load_from_disk
+    from jokbo.data.tables import open_table
 
-    texts = load_from_disk(DOCUMENTS).select_columns("text")
+    texts = open_table(DOCUMENTS).select_columns("text")
     for document in (document for sequence in sequences for document in sequence["documents"]):
         words = texts[document["row"]]["text"].split(maxsplit=FIRST_WORDS)
         document["first_words"] = " ".join(words[:FIRST_WORDS])
@@ -205,7 +210,8 @@ def _add_first_words(sequences: list[dict[str, Any]]) -> None:
 def _prompts() -> Iterator[str]:
     """Lines of standard input; at a terminal an empty one ends it, or Ctrl-D."""
     if not sys.stdin.isatty():
-        sys.stdin.reconfigure(errors="replace")  # bytes that are no UTF-8
+        if isinstance(sys.stdin, TextIOWrapper):
+            sys.stdin.reconfigure(errors="replace")  # bytes that are no UTF-8
         yield from filter(None, (line.rstrip("\n") for line in sys.stdin))
         return
     try:
@@ -233,7 +239,7 @@ def _commits() -> Callable[[str], str | None]:
         return MlflowClient(uri)
 
     def commit(key: str) -> str | None:
-        record = tracking.find_run(client(), key) if client() else None
+        record = tracking.find_run(asked, key) if (asked := client()) else None
         return record.data.tags.get("git.commit") if record else None
 
     return commit

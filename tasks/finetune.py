@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 import torch
-from datasets import load_from_disk
+from datasets import DatasetDict
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from jokbo.data.corpus.batches import sample_indices
 from jokbo.data.prompts import Prompts
 from jokbo.data.selection import labelled_from
+from jokbo.data.tables import open_splits
 from jokbo.evaluation.baselines import naive_bayes
 from jokbo.evaluation.perplexity import answer_perplexity
 from jokbo.finetuning import classifier
-from jokbo.models import causal, heads
+from jokbo.models import access, causal, heads
 from jokbo.training import engine
 from tasks.frame.paths import BASE, CLASSIFIER, DOCUMENTS, POLICY, PROMPTS
 from tasks.frame.records import note, write_curves, write_metrics
@@ -25,7 +26,7 @@ Curve = list[dict[str, float]]
 
 
 def finetune(stage: Stage) -> None:
-    documents = load_from_disk(DOCUMENTS)
+    documents = open_splits(DOCUMENTS)
     tokenizer = AutoTokenizer.from_pretrained(BASE)
     history, policy = _policy(stage, tokenizer)
     curves, accuracy = _classifiers(stage, tokenizer, documents)
@@ -50,14 +51,17 @@ def _policy(stage: Stage, tokenizer: PreTrainedTokenizerBase) -> tuple[Curve, di
     return history, {"sequences": len(rows), "before": before, "after": after}
 
 
-def _classifiers(stage: Stage, tokenizer: PreTrainedTokenizerBase, documents: dict) -> tuple[dict, dict]:
+def _classifiers(
+    stage: Stage, tokenizer: PreTrainedTokenizerBase, documents: DatasetDict
+) -> tuple[dict, dict]:
     """The same training from the pretrained network and from random weights, beside naive Bayes."""
     params, seed = stage.params.classifier, stage.params.seed
     texts, labels, tokens = {}, {}, {}
     for split in ("train", "validation", "test"):
         texts[split], labels[split] = labelled_from(documents[split], params.source)
         tokens[split] = heads.encode(tokenizer, texts[split], params.context)
-    cut = heads.full(tokens["train"], tokenizer.eos_token_id)
+    end, padding = access.end_of_text(tokenizer), access.padding(tokenizer)
+    cut = heads.full(tokens["train"], end)
     note(
         stage,
         "classifier.cut",
@@ -70,9 +74,7 @@ def _classifiers(stage: Stage, tokenizer: PreTrainedTokenizerBase, documents: di
     def batch_at(step: int) -> engine.Batch:
         indices = sample_indices(step, params.training.batch, len(train_labels_N), seed, params.source)
         rows = torch.from_numpy(indices)
-        return classifier.batch(
-            tokens["train"], train_labels_N, rows, tokenizer.pad_token_id, tokenizer.eos_token_id
-        )
+        return classifier.batch(tokens["train"], train_labels_N, rows, padding, end)
 
     base = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
     curves: dict[str, Curve] = {}

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import torch
-from datasets import load_from_disk
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from jokbo.data.prompts import Prompts
+from jokbo.data.tables import open_splits
 from jokbo.evaluation.intervals import by_unit
 from jokbo.models.sampling import sample
 from jokbo.preferences import raters as raters_
@@ -27,7 +27,7 @@ from tasks.frame.stage import Stage, run_stage
 
 def preferences(stage: Stage) -> None:
     params = stage.params
-    documents = load_from_disk(DOCUMENTS)
+    documents = open_splits(DOCUMENTS)
     tokenizer = AutoTokenizer.from_pretrained(POLICY)
     policy = AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datasets import load_from_disk
 from transformers import AutoTokenizer
 
 from jokbo.data import prompts as prompts_
 from jokbo.data.selection import texts_from
+from jokbo.data.tables import open_splits
 from jokbo.runtime.files import whole_directory
 from tasks.frame.paths import DOCUMENTS, PROMPTS, TOKENIZER
 from tasks.frame.records import note, write_metrics
@@ -17,7 +17,7 @@ SPLITS = ("train", "validation", "prompts", "test")
 
 def prompts(stage: Stage) -> None:
     params = stage.params
-    documents, tokenizer = load_from_disk(DOCUMENTS), AutoTokenizer.from_pretrained(TOKENIZER)
+    documents, tokenizer = open_splits(DOCUMENTS), AutoTokenizer.from_pretrained(TOKENIZER)
     metrics = {}
     with whole_directory(PROMPTS) as folder:
         for split in SPLITS:

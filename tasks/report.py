@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from jokbo.evaluation.results import Evaluation
 from jokbo.reporting.publish import publish, read, read_curves, read_json
 from jokbo.reporting.report import Findings, charts, render, tables
 from jokbo.runtime import ancestry
@@ -46,7 +47,7 @@ def read_findings() -> Findings:
     timings = {name: timing(name) for name in STAGES}
     speeds = timing("speed")  # evaluate's
     return Findings(
-        evaluation=_json(EVALUATION / "evaluation.json"),
+        evaluation=Evaluation.load(EVALUATION / "evaluation.json"),
         samples=[json.loads(line) for line in read(EVALUATION / "samples.jsonl", REMEDY).splitlines()],
         metrics={name: _json(METRICS / f"{name}.json") for name in STAGES},
         curves=curves,

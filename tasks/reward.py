@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from datasets import Dataset, load_from_disk
+from datasets import Dataset
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from jokbo.alignment import reward as rewards_
 from jokbo.data.corpus.batches import sample_indices
+from jokbo.data.tables import Row, open_splits, rows_of
 from jokbo.evaluation.calibration import error_by_unit, reliability
 from jokbo.evaluation.intervals import by_unit
 from jokbo.models import heads
@@ -22,11 +23,11 @@ from tasks.frame.stage import Stage, run_stage
 
 def reward(stage: Stage) -> None:
     params = stage.params
-    comparisons = load_from_disk(PREFERENCES)
+    comparisons = open_splits(PREFERENCES)
     tokenizer = AutoTokenizer.from_pretrained(POLICY)
     policy = AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32)
     network = rewards_.on_policy(policy, seed=params.seed)
-    preferred_NS, rejected_NS = _encode(tokenizer, comparisons["train"], params.context)
+    preferred_NS, rejected_NS = _encode(tokenizer, rows_of(comparisons["train"]), params.context)
     cut = sum(heads.full(side_NS, tokenizer.eos_token_id) for side_NS in (preferred_NS, rejected_NS))
     note(stage, "cut", cut, 2 * len(preferred_NS), "texts fill reward.context: the rest of them is not read")
 
@@ -44,7 +45,7 @@ def reward(stage: Stage) -> None:
         return {"preferred_BS": preferred_BS, "rejected_BS": rejected_BS}
 
     history = engine.train(rewards_.Compare(network), batch_at, params.training, stage.job())
-    simulated = [row for row in comparisons["train"] if row["kind"] == "simulated"][
+    simulated = [row for row in rows_of(comparisons["train"]) if row["kind"] == "simulated"][
         : params.normalisation_samples // 2
     ]
     rewards_.normalise(network, torch.cat(_encode(tokenizer, simulated, params.context)))
@@ -53,13 +54,13 @@ def reward(stage: Stage) -> None:
     write_metrics(stage, {"human": _score(network, tokenizer, comparisons["test"], params.context)})
 
 
-def _encode(tokenizer: PreTrainedTokenizerBase, rows: Iterable[dict], context: int) -> tuple[Tensor, Tensor]:
+def _encode(tokenizer: PreTrainedTokenizerBase, rows: Iterable[Row], context: int) -> tuple[Tensor, Tensor]:
     """Preferred and rejected sequences, prompt and answer, int64 [N, context] each."""
-    sides: tuple[list[str], list[str]] = ([], [])
+    preferred, rejected = [], []
     for row in rows:
-        sides[0].append(row["prompt"] + row["responses"][row["choice"]])
-        sides[1].append(row["prompt"] + row["responses"][1 - row["choice"]])
-    return tuple(heads.encode(tokenizer, side, context) for side in sides)
+        preferred.append(row["prompt"] + row["responses"][row["choice"]])
+        rejected.append(row["prompt"] + row["responses"][1 - row["choice"]])
+    return heads.encode(tokenizer, preferred, context), heads.encode(tokenizer, rejected, context)
 
 
 def _score(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Dataset, context: int) -> dict:
@@ -67,10 +68,10 @@ def _score(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: D
 
     A text is of several comparisons, so what is known of any figure goes by the number of texts.
     """
-    raw = [heads.outputs(network, side).squeeze(-1) for side in _encode(tokenizer, rows, context)]
+    raw = [heads.outputs(network, side).squeeze(-1) for side in _encode(tokenizer, rows_of(rows), context)]
     margins = raw[0] - raw[1]
     right = (margins > 0).tolist()
-    texts = [tuple(row["prompt"] + response for response in row["responses"]) for row in rows]
+    texts = [tuple(row["prompt"] + response for response in row["responses"]) for row in rows_of(rows)]
     by_source: dict[str, list[int]] = {}
     for i, source in enumerate(rows["labeller"]):
         by_source.setdefault(source, []).append(i)

@@ -15,7 +15,8 @@ from ruamel.yaml import YAML
 from flows import graph
 from jokbo.params import Family, FamilyParams, Params
 from jokbo.runtime import ancestry
-from tasks.frame import paths, projects
+from tasks import report
+from tasks.frame import asked, paths, projects
 from tests.support import closure
 
 ROOT = Path(__file__).parent.parent
@@ -74,6 +75,18 @@ def test_the_paths_of_a_system_are_its_paper_that_which_it_imports_and_its_teach
     ]
     shared = {path for path in STAGES["family"]["do"]["deps"] if path.startswith("../jokbo/systems/")}
     assert shared == {f"../jokbo/systems/{name}.py" for name in ("common", "masking", "noise", "protocol")}
+
+
+def test_what_lists_the_stages_of_the_chain_lists_them_all() -> None:
+    assert [*asked.CHAIN, "report"] == list(CHAIN)
+    assert {*report.STAGES, "report"} == set(CHAIN)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_model_has_its_record_beside_it(stage: str) -> None:
+    outs = _outs(STAGES[stage])
+    models = [out for out in outs if out.startswith("models/") and not out.endswith(ancestry.SUFFIX)]
+    assert {f"{model}{ancestry.SUFFIX}" for model in models} <= set(outs)
 
 
 def test_every_path_in_the_graph_is_a_constant_of_the_tasks() -> None:

@@ -24,6 +24,7 @@ from jokbo.alignment import reward as reward_model
 from jokbo.alignment.rollouts import Experience
 from jokbo.alignment.value import ValueLoss, answer_states, answer_values, fit_head
 from jokbo.data.corpus.batches import sample_indices
+from jokbo.models import access
 from jokbo.models.causal import mean_one
 from jokbo.models.sampling import answer_distributions, answer_log_probs, chosen, sample
 from jokbo.training import engine, processes
@@ -146,7 +147,7 @@ def align(
     processes.join()
     for network in (networks.policy, networks.value, networks.reference, networks.reward):
         engine.prefer_attention(network)  # computed alike, policy and reference start at a KL of zero
-        network.to(processes.device()).eval()
+        access.moved(network, processes.device()).eval()
     length = begin(networks, prompts_NP, settings)
     engines = start(networks, prompts_NP.shape[1], settings, job.compute)
     state = restored(job, engines)

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from jokbo.models import heads
+from jokbo.models import access, heads
 
 
 def on_policy(policy: PreTrainedModel, *, seed: int) -> PreTrainedModel:
     """A reward model with the policy's trunk and a head drawn from N(0, 1 / (width + 1)) (Stiennon et al. 2020)."""
     model = heads.on_trunk(policy, labels=1, seed=seed)
-    nn.init.normal_(model.score.weight, std=(model.score.in_features + 1) ** -0.5)
+    score = access.score(model)
+    nn.init.normal_(score.weight, std=(score.in_features + 1) ** -0.5)
     return model
 
 

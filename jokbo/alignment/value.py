@@ -13,6 +13,8 @@ from sklearn.model_selection import GroupKFold
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from jokbo.models import access
+
 PENALTIES = np.logspace(0, 9, 19)  # of the weights' squares; the largest leaves a head of zeros
 FOLDS = 5
 
@@ -44,7 +46,7 @@ def answer_states(network: PreTrainedModel, tokens_BS: Tensor, prompt_tokens: in
 
 def answer_values(network: PreTrainedModel, tokens_BS: Tensor, prompt_tokens: int) -> Tensor:
     """The value [B, R] of the state before each answer token."""
-    return network.score(answer_states(network, tokens_BS, prompt_tokens)).squeeze(-1).float()
+    return access.score(network)(answer_states(network, tokens_BS, prompt_tokens)).squeeze(-1).float()
 
 
 @torch.no_grad()
@@ -58,4 +60,4 @@ def fit_head(network: PreTrainedModel, states_BRD: Tensor, returns_BR: Tensor, m
     answer_N = torch.arange(len(mask_BR))[:, None].expand_as(mask_BR)[mask_BR].numpy()
     folds = GroupKFold(min(FOLDS, len(mask_BR))).split(states_ND, groups=answer_N)
     ridge = RidgeCV(PENALTIES, fit_intercept=False, cv=list(folds)).fit(states_ND, returns_N)
-    network.score.weight.copy_(torch.from_numpy(ridge.coef_)[None])
+    access.score(network).weight.copy_(torch.from_numpy(ridge.coef_)[None])

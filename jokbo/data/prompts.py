@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import torch
-from datasets import load_from_disk
 from torch import Tensor
 
 from jokbo.data.outputs import write_shards
+from jokbo.data.tables import open_table
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import read_json
 
@@ -98,7 +98,7 @@ def save(found: Cut, path: Path) -> None:
     """
     places = {}
     for sentences, order in enumerate(found.orders, start=1):
-        place = [None] * len(found.rows)
+        place: list[int | None] = [None] * len(found.rows)
         for rank, row in enumerate(order.tolist()):
             place[row] = rank
         places[f"place_{sentences}"] = place
@@ -137,7 +137,7 @@ class Prompts:
         `limit`: the first so many. Raises InputError if there is none.
         """
         shape = read_json(path.parent / SHAPE, "run the stage prompts")
-        table, name = load_from_disk(str(path)), f"place_{sentences}"
+        table, name = open_table(path), f"place_{sentences}"
         placed = sorted((place, row) for row, place in enumerate(table[name]) if place is not None)
         if not placed:
             raise InputError(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from jokbo.distillation.targets import divergence
+from jokbo.models import access
 from jokbo.models.causal import logits_at, some_targets
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ class Distil(nn.Module):
         chosen_N = some_targets(weights_BT)
         mine_NV, mine_ND = logits_at(self.network, tokens_BS, chosen_N)
         with torch.no_grad():
-            theirs_NV, theirs_ND = logits_at(self._teacher[0].to(tokens_BS.device), tokens_BS, chosen_N)
+            teacher = access.moved(self._teacher[0], tokens_BS.device)
+            theirs_NV, theirs_ND = logits_at(teacher, tokens_BS, chosen_N)
         soft_N = divergence(mine_NV, theirs_NV, self.temperature)
         nats_N = nn.functional.cross_entropy(mine_NV, tokens_BS[:, 1:].flatten()[chosen_N], reduction="none")
         cosine_N = 1 - nn.functional.cosine_similarity(mine_ND, theirs_ND, dim=-1)

@@ -42,7 +42,7 @@ def reliability(
     table = []
     for b in np.unique(bin_N):
         inside = np.flatnonzero(bin_N == b)
-        own = [units[i] for i in inside]
+        own = [units[i] for i in inside.tolist()]
         distinct = len({unit for each in own for unit in each})
         error = intervals.by_unit(right_N[inside], own).standard_error if distinct > 1 else None
         table.append(

@@ -7,6 +7,7 @@ from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 from scipy.stats import bootstrap, t
 
@@ -27,7 +28,7 @@ class Estimate(NamedTuple):
     units: int  # that it rests on
 
 
-def mean(values: Sequence[float], *, samples: int, seed: int, confidence: float = 0.95) -> Interval:
+def mean(values: ArrayLike, *, samples: int, seed: int, confidence: float = 0.95) -> Interval:
     """Mean of independent values with the percentile bootstrap's interval (Efron and Tibshirani 1993, 13.3).
 
     `samples` is the number of resamples. Raises InputError for fewer than two values.
@@ -48,21 +49,22 @@ def mean(values: Sequence[float], *, samples: int, seed: int, confidence: float 
 
 
 def win_rate(
-    ours: Sequence[float], theirs: Sequence[float], *, samples: int, seed: int, confidence: float = 0.95
+    ours: ArrayLike, theirs: ArrayLike, *, samples: int, seed: int, confidence: float = 0.95
 ) -> Interval:
     """Share of prompts on which `ours[i]` beats `theirs[i]`, a tie counting half, with its interval.
 
     Both scores of a prompt are resampled together: the bootstrap is a paired one, over prompts.
     """
-    if len(ours) != len(theirs):
-        raise InputError(f"win rate: {len(ours)} scores against {len(theirs)}; both need the same prompts")
-    wins_N = (1 + np.sign(np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float))) / 2
+    ours_N, theirs_N = np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float)
+    if len(ours_N) != len(theirs_N):
+        raise InputError(
+            f"win rate: {len(ours_N)} scores against {len(theirs_N)}; both need the same prompts"
+        )
+    wins_N = (1 + np.sign(ours_N - theirs_N)) / 2
     return mean(wins_N, samples=samples, seed=seed, confidence=confidence)
 
 
-def by_unit(
-    values: Sequence[float], units: Sequence[Sequence[Hashable]], *, confidence: float = 0.95
-) -> Estimate:
+def by_unit(values: ArrayLike, units: Sequence[Sequence[Hashable]], *, confidence: float = 0.95) -> Estimate:
     """Mean of values that are no independent ones: two of them that share a unit may err together.
 
     `units[i]` names all that value i is of: a sentence's review, or both texts of a comparison. The variance is the sum

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from jokbo.models import access
 from jokbo.models.causal import document_positions, token_losses
 from jokbo.runtime.errors import InputError
 
@@ -57,10 +58,12 @@ def corpus_perplexity(
     count = min(windows, (corpus.total_tokens - 1) // context)
     blocks = [torch.from_numpy(corpus.window(i * context, context + 1)) for i in range(count)]
     tokens_NS = torch.stack(blocks)
-    nats_NT = losses(network, tokens_NS, end_of_text=tokenizer.eos_token_id if apart else None).double()
-    ends_NT = tokens_NS[:, 1:] == tokenizer.eos_token_id
+    end = access.end_of_text(tokenizer)
+    nats_NT = losses(network, tokens_NS, end_of_text=end if apart else None).double()
+    ends_NT = tokens_NS[:, 1:] == end
     # the bytes that the predicted tokens stand for
     text = tokenizer.decode(tokens_NS[:, 1:].flatten(), skip_special_tokens=True)
+    assert isinstance(text, str)  # of one row of tokens, not of several
     return {
         "nats_per_token": nats_NT[~ends_NT].mean().item(),
         **_language_and_end(nats_NT, ~ends_NT, ends_NT),

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from jokbo.models import access
 from jokbo.models.causal import mean_one, some_targets
 from jokbo.models.heads import last_tokens, states_and_outputs, trimmed
 
@@ -28,9 +29,7 @@ class Classify(nn.Module):
         hidden_BSD, logits_BC = states_and_outputs(self.network, tokens_BS)
         label_loss = nn.functional.cross_entropy(logits_BC, labels_B)
         chosen_N = some_targets(weights_BT)
-        embeddings_VD = (
-            self.network.get_input_embeddings().weight
-        )  # tied: they are the language model's head too
+        embeddings_VD = access.embeddings(self.network)  # tied: they are the language model's head too
         logits_NV = nn.functional.linear(hidden_BSD[:, :-1].flatten(0, 1)[chosen_N], embeddings_VD).float()
         nats_N = nn.functional.cross_entropy(
             logits_NV, tokens_BS[:, 1:].flatten()[chosen_N], reduction="none"

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
+from jokbo.models import access
+
 if TYPE_CHECKING:
     from jokbo.params import Model
 
@@ -132,7 +134,7 @@ def logits_at(network: PreTrainedModel, tokens_BS: Tensor, chosen_N: Tensor) -> 
     """Logits [N, V] of the chosen targets, fp32, and the last hidden states [N, D] that they come from."""
     states_BTD = network.base_model(input_ids=tokens_BS[:, :-1], use_cache=False).last_hidden_state
     states_ND = states_BTD.flatten(0, 1)[chosen_N]
-    return network.get_output_embeddings()(states_ND).float(), states_ND.float()
+    return access.language_head(network)(states_ND).float(), states_ND.float()
 
 
 def mean_one(mask_BT: Tensor) -> Tensor:

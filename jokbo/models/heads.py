@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
+from jokbo.models import access
+
 
 class Head(nn.Linear):
     """The last layer of a network, by its class: optimizers treat it as they treat embeddings.
@@ -30,9 +32,10 @@ def on_trunk(network: PreTrainedModel, *, labels: int, seed: int) -> PreTrainedM
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str], context: int) -> Tensor:
     """Texts as int64 [N, context]: the first context - 1 tokens, the end of text, padding."""
-    rows = torch.full((len(texts), context), tokenizer.pad_token_id)
+    rows = torch.full((len(texts), context), access.padding(tokenizer))
+    end = access.end_of_text(tokenizer)
     for row, ids in zip(rows, tokenizer(texts, add_special_tokens=False)["input_ids"], strict=True):
-        ids = [*ids[: context - 1], tokenizer.eos_token_id]
+        ids = [*ids[: context - 1], end]
         row[: len(ids)] = torch.tensor(ids)
     return rows
 
@@ -61,7 +64,7 @@ def states_and_outputs(network: PreTrainedModel, tokens_BS: Tensor) -> tuple[Ten
     hidden_BSD = network.base_model(input_ids=tokens_BS, use_cache=False).last_hidden_state
     last_B = last_tokens(tokens_BS, network.config.pad_token_id, network.config.eos_token_id)
     last_BD = hidden_BSD[torch.arange(len(last_B), device=last_B.device), last_B]
-    return hidden_BSD, network.score(last_BD).float()
+    return hidden_BSD, access.score(network)(last_BD).float()
 
 
 def outputs(network: PreTrainedModel, tokens_NS: Tensor, *, rows: int = 64) -> Tensor:

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from jokbo.models import access
+
 ROWS = 128  # prompts sampled at once
 NEVER = torch.finfo(
     torch.float32
@@ -111,7 +113,7 @@ def answer_distributions(
     """log p of every token at each place of the answer given all before it, as it is drawn there, nats, fp32
     [B, R, V]."""
     states_BTD = policy.base_model(input_ids=tokens_BS[:, :-1], use_cache=False).last_hidden_state
-    logits_BRV = policy.get_output_embeddings()(states_BTD[:, prompt_tokens - 1 :])
+    logits_BRV = access.language_head(policy)(states_BTD[:, prompt_tokens - 1 :])
     return drawn_from(logits_BRV, policy.config, temperature).log_softmax(-1)
 
 

@@ -1,7 +1,6 @@
 """The schema of params.yaml and of family/params.yaml: one model a section, checked whole before anything runs.
 
-It holds no defaults and changes no value, so it cannot change what a stage computes: that is why the files of this
-folder are the only ones that dvc.yaml does not list among the code a stage depends on.
+It holds no defaults and changes no value, so it cannot change what a stage computes, and no stage depends on it.
 """
 
 from __future__ import annotations

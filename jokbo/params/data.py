@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -25,6 +25,8 @@ class OfFiles(Source):
     """Which of its columns are text, label, source and ratings."""
     documents: Literal["line", "paragraph", "file"] | None = None
     """What is a document in a txt: line (if not given), paragraph or file."""
+    if TYPE_CHECKING:
+        format: str  # of each kind its own
 
     @model_validator(mode="after")
     def of_text(self) -> OfFiles:
@@ -154,7 +156,7 @@ class Bounds(Section):
     def some_bound(self) -> Bounds:
         if self.minimum is None and self.maximum is None:
             raise ValueError("give a minimum, a maximum or both")
-        if None not in (self.minimum, self.maximum) and self.minimum > self.maximum:
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
             raise ValueError(f"minimum is {self.minimum}: it must be at most maximum, {self.maximum}")
         return self
 
@@ -204,7 +206,9 @@ TAKEN_FOR = """
 
 
 def _language(code: str) -> str:
-    known, meant = LANGUAGES.split(), dict(pair.split() for pair in TAKEN_FOR.split(","))
+    known = LANGUAGES.split()
+    pairs = [pair.split() for pair in TAKEN_FOR.split(",")]
+    meant = {pair[0]: pair[1] for pair in pairs}
     if code in known:
         return code
     plain = re.split("[-_]", code.lower())[0]

@@ -17,7 +17,7 @@ from jokbo.runtime.errors import InputError
 if TYPE_CHECKING:
     from jokbo.params import Mix, Params
 
-JUDGED = ("imdb", "rotten_tomatoes")  # tasks.evaluate scores the judge on these
+JUDGED = ("imdb", "rotten_tomatoes")  # evaluation.scoring.trust_in scores the judge on these
 RATED_TEXTS = 10  # that simulated raters need: jokbo.preferences.raters fits them in five folds
 
 

@@ -102,7 +102,7 @@ def _measure(path: Path, events: Iterable[Event]) -> None:
 
     Explicit types are refused as well: none is needed here.
     """
-    sizes: dict[str, int | None] = {}  # of what an anchor names; none: it has not ended
+    sizes: dict[str | None, int | None] = {}  # of what an anchor names; none: it has not ended
     open_ones: list[tuple[str | None, int]] = []  # anchors of what has not ended, and the values before it
     total = documents = 0
     for event in events:

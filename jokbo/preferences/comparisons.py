@@ -16,6 +16,7 @@ import numpy as np
 from datasets import Dataset, Features, List, Value
 
 from jokbo.data.outputs import save_tables
+from jokbo.data.tables import rows_of
 from jokbo.preferences.raters import SCALE, Raters
 from jokbo.runtime.errors import InputError
 
@@ -39,7 +40,7 @@ Comparison = dict[str, Any]
 
 def rated_snippets(documents: Dataset, source: str) -> tuple[list[str], list[list[int]]]:
     """Texts of one source and their single human ratings; InputError if the source has none."""
-    rows = [row for row in documents if source in row["sources"] and row["ratings"]]
+    rows = [row for row in rows_of(documents) if source in row["sources"] and row["ratings"]]
     if not rows:
         known = sorted({name for names in documents["sources"] for name in names})
         raise InputError(f"source {source!r} has no rated texts here; sources are {', '.join(known)}")
@@ -91,7 +92,7 @@ def human_comparisons(
     return [
         {
             "prompt": "",
-            "responses": [texts[first_P[p]], texts[second_P[p]]],
+            "responses": [texts[int(first_P[p])], texts[int(second_P[p])]],
             "choice": int(second_wins_P[p] > first_wins_P[p]),
             "labeller": source,
             "kind": "human",

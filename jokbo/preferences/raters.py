@@ -93,7 +93,7 @@ def fit(texts: Sequence[str], ratings: Sequence[Sequence[int]], *, seed: int) ->
         Ridge(alpha=RIDGE, solver="sparse_cg"),
     )
     folds = KFold(FOLDS, shuffle=True, random_state=seed)
-    predicted_N = cross_val_predict(model, list(texts), mean_N, cv=folds)
+    predicted_N = np.asarray(cross_val_predict(model, list(texts), mean_N, cv=folds))
     share_Q = np.linspace(0, 1, QUANTILES + 1)
     level_L, histogram_LR = _histograms(ratings)
     return Raters(

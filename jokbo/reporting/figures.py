@@ -14,11 +14,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from itertools import cycle
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
+
+    from jokbo.evaluation.results import Scores
 
 INK, MUTED, LINE = "#26221d", "#776f66", "#ddd6ca"
 PAPER = "#fffdf9"
@@ -32,7 +38,7 @@ VARIABLES = {
     PAPER: "--card",
     **{colour: f"--{name}" for name, colour in SYSTEMS.items()},
 }
-STYLE = {
+STYLE: dict[RcKeyType, Any] = {
     "font.size": 11,
     "svg.fonttype": "none",  # text stays text: it can be read aloud, searched, and set in the page's own type
     "text.color": INK,
@@ -152,20 +158,18 @@ def reliability_diagram(bins: Rows) -> list[Chart]:
     return [Chart("calibration", "Is its confidence deserved?", f"Reliability diagram: {middle}.", figure)]
 
 
-def judged_positive(systems: Mapping[str, Mapping[str, float]]) -> list[Chart]:
-    """Share of each system's continuations that the judge finds positive, with its interval."""
-    names = [name for name in systems if systems[name].get("positive") is not None]
-    if not names:
-        return []
+def judged_positive(systems: Mapping[str, Scores]) -> list[Chart]:
+    """Return a chart of the share of each system's continuations that the judge finds positive, with its interval."""
+    names = list(systems)
     with panel("share of continuations judged positive", "") as (figure, axes):
         for place, name in enumerate(reversed(names)):
             system, colour = systems[name], SYSTEMS.get(name, MUTED)
-            low, high = (system.get(end, system["positive"]) for end in ("positive_low", "positive_high"))
-            axes.plot([low, high], [place, place], color=colour, linewidth=3, alpha=0.45)
-            axes.scatter(system["positive"], place, s=70, color=colour, zorder=3)
+            ends = [system.positive_low, system.positive_high]
+            axes.plot(ends, [place, place], color=colour, linewidth=3, alpha=0.45)
+            axes.scatter(system.positive, place, s=70, color=colour, zorder=3)
             axes.annotate(
-                f"{system['positive']:.0%}",
-                (system["positive"], place),
+                f"{system.positive:.0%}",
+                (system.positive, place),
                 xytext=(0, 9),
                 textcoords="offset points",
                 ha="center",
@@ -175,7 +179,7 @@ def judged_positive(systems: Mapping[str, Mapping[str, float]]) -> list[Chart]:
         axes.set_yticks(range(len(names)), list(reversed(names)), color=INK)
         axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
         axes.grid(False, axis="y")
-    shares = ", ".join(f"{name} {systems[name]['positive']:.0%}" for name in names)
+    shares = ", ".join(f"{name} {systems[name].positive:.0%}" for name in names)
     return [
         Chart(
             "judged-positive", "Judged positive", f"Share of continuations judged positive: {shares}.", figure
@@ -186,17 +190,19 @@ def judged_positive(systems: Mapping[str, Mapping[str, float]]) -> list[Chart]:
 def svg(chart: Chart) -> str:
     """The figure as an SVG element for a page: same bytes every time, ids its own, colours the page's."""
     buffer = io.StringIO()
-    with matplotlib.rc_context(STYLE | {"svg.hashsalt": chart.name}):
+    style: dict[RcKeyType, Any] = {**STYLE, "svg.hashsalt": chart.name}
+    with matplotlib.rc_context(style):
         chart.figure.savefig(buffer, format="svg")
     text = buffer.getvalue()
-    box = re.search(r'viewBox="[^"]+"', text).group()
+    box = re.search(r'viewBox="[^"]+"', text)
+    assert box is not None
     text = re.sub(r"^.*?<svg [^>]*>", "", text, count=1, flags=re.DOTALL)
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)  # the time, among others
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{chart.name}-", text)
     text = re.sub(r" ?font-family: [^;\"]*;?", "", text)  # the family is the page's
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, f"var({variable})")
-    return f'<svg {box} role="img" aria-label="{escape(chart.alt)}">{text}'
+    return f'<svg {box.group()} role="img" aria-label="{escape(chart.alt)}">{text}'
 
 
 @contextmanager

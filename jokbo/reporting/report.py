@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jokbo.evaluation.results import Evaluation, Scores
 from jokbo.reporting import figures, page
 from jokbo.reporting.figures import Chart
 from jokbo.reporting.page import DASH, TIMES, Table, number, percent, share
@@ -43,7 +44,7 @@ Numbers = Mapping[str, Any]
 class Findings:
     """What a run found out; see `render` for what is in each part."""
 
-    evaluation: Mapping[str, Any]
+    evaluation: Evaluation
     samples: Sequence[Mapping[str, Any]]
     metrics: Mapping[str, Numbers]
     curves: Mapping[str, Sequence[Mapping[str, float]]]
@@ -58,18 +59,7 @@ class Findings:
 def render(findings: Findings) -> str:
     """The report as one HTML text; the same findings give the same bytes.
 
-    `findings.evaluation` is data/evaluation/evaluation.json:
-        prompts   held-out prompts that every system continued
-        systems   base, supervised, distilled, aligned, each with `perplexity` and `end_nats` (people's answers: their
-                  tokens, their end of text); `positive` (share that the judge finds positive), `positive_low`,
-                  `positive_high`; `win_rate` (against the supervised one by the judge's score, ties half),
-                  `win_rate_low`, `win_rate_high`; `matched_win_rate` ... the same of the `matched` prompts, a number,
-                  where the two answers differ by `matched_tokens` at most; `reward`; `kl` (from the supervised one,
-                  nats a sequence), `kl_per_token`; `distinct_1`, `distinct_2`, of as many n-grams of each system as
-                  `ngrams` says; `length` (tokens). Null where a number makes no sense
-        student   `teacher` and `student`, each `parameters` (without embeddings), `perplexity`, `end_nats`
-        judge     how often the judge is right on held-out `reviews`, `sentences` (two together), `rotten_tomatoes`:
-                  each an estimate (intervals.Estimate) by review
+    `findings.evaluation` is what `evaluate` found (evaluation.results).
     `findings.samples` are the rows of samples.jsonl: `prompt`; each system's continuation under its name; `judge`,
     the judge's probability of positive for each system. `metrics` are metrics/NAME.json by NAME, of which these are
     read by name: finetune `classifier`, accuracies `validation` and `test` of `classifier`, `classifier-scratch` and
@@ -99,30 +89,33 @@ def render(findings: Findings) -> str:
 def headlines(findings: Findings) -> list[dict[str, str]]:
     """The few numbers to read first: `value`, `label`, `detail`."""
     evaluation, reward, speeds = findings.evaluation, findings.metrics["reward"]["human"], findings.speeds
-    supervised, aligned = evaluation["systems"]["supervised"], evaluation["systems"]["aligned"]
-    teacher, student = evaluation["student"]["teacher"], evaluation["student"]["student"]
-    smaller = f"{share(1 - student['parameters'] / teacher['parameters'])} fewer parameters"
-    perplexities = f"perplexity {number(student['perplexity'])} against {number(teacher['perplexity'])}"
+    supervised, aligned = evaluation.systems["supervised"], evaluation.systems["aligned"]
+    teacher, student = evaluation.student["teacher"], evaluation.student["student"]
+    smaller = f"{share(1 - student.parameters / teacher.parameters)} fewer parameters"
+    perplexities = f"perplexity {number(student.perplexity)} against {number(teacher.perplexity)}"
     speed = f"{speeds['distilled']['writing'] / speeds['supervised']['writing']:.1f}{TIMES}" if speeds else ""
-    lengths = f"answers of {supervised['length']:.1f} and {aligned['length']:.1f} tokens"
-    alike = f"where both answers are as long within {evaluation['matched_tokens']} tokens {_matched(aligned)}"
+    lengths = f"answers of {supervised.length:.1f} and {aligned.length:.1f} tokens"
+    alike = f"where both answers are as long within {evaluation.matched_tokens} tokens {_matched(aligned)}"
     foretold = reward["accuracy"]
+    assert aligned.win_rate is not None
+    assert aligned.win_rate_low is not None
+    assert aligned.win_rate_high is not None
     return [
         {
-            "value": f"{share(supervised['positive'])} → {share(aligned['positive'])}",
+            "value": f"{share(supervised.positive)} → {share(aligned.positive)}",
             "label": "judged positive, before and after PPO",
-            "detail": f"{lengths}; {evaluation['prompts']:,} held-out prompts; a judge that no stage has seen",
+            "detail": f"{lengths}; {evaluation.prompts:,} held-out prompts; a judge that no stage has seen",
         },
         {
-            "value": share(aligned["win_rate"]),
+            "value": share(aligned.win_rate),
             "label": "of prompts won against the supervised model",
-            "detail": f"95% interval {share(aligned['win_rate_low'])} to {share(aligned['win_rate_high'])}; {alike}",
+            "detail": f"95% interval {share(aligned.win_rate_low)} to {share(aligned.win_rate_high)}; {alike}",
         },
         {
-            "value": f"{aligned['kl']:.1f} nats",
+            "value": f"{aligned.kl:.1f} nats",
             "label": "moved from the supervised model",
-            "detail": f"{aligned['kl_per_token']:.2f} a token, {aligned['length']:.1f} tokens; distinct-2 "
-            f"{number(aligned['distinct_2'])}, supervised {number(supervised['distinct_2'])}",
+            "detail": f"{aligned.kl_per_token:.2f} a token, {aligned.length:.1f} tokens; distinct-2 "
+            f"{number(aligned.distinct_2)}, supervised {number(supervised.distinct_2)}",
         },
         {
             "value": share(foretold["value"]),
@@ -143,13 +136,13 @@ def tables(findings: Findings) -> list[Table]:
     evaluation, metrics = findings.evaluation, findings.metrics
     classifiers, judge, reward = (
         metrics["finetune"]["classifier"],
-        evaluation["judge"],
+        evaluation.judge,
         metrics["reward"]["human"],
     )
     return [
         Table(
             "systems",
-            f"The same {evaluation['prompts']:,} held-out prompts for every system; 95% intervals in brackets",
+            f"The same {evaluation.prompts:,} held-out prompts for every system; 95% intervals in brackets",
             SYSTEM_COLUMNS,
             [_system_row(name, system) for name, system in _systems(findings).items()],
         ),
@@ -170,7 +163,7 @@ def tables(findings: Findings) -> list[Table]:
                 [
                     name,
                     *(
-                        number(evaluation["student"][name][measure])
+                        number(getattr(evaluation.student[name], measure))
                         for measure in ("parameters", "perplexity", "end_nats")
                     ),
                     *(number(findings.speeds.get(system, {}).get(how)) for how in ("reading", "writing")),
@@ -293,26 +286,29 @@ def family(weights: str, records: Mapping[str, tuple[str, Record]], seen: set[st
     }
 
 
-def _systems(findings: Findings) -> dict[str, Numbers]:
+def _systems(findings: Findings) -> dict[str, Scores]:
     return {
-        name: findings.evaluation["systems"][name] for name in SYSTEM_NOTES
+        name: findings.evaluation.systems[name] for name in SYSTEM_NOTES
     }  # a file has them by the alphabet
 
 
-def _system_row(name: str, system: Numbers) -> list[str]:
+def _system_row(name: str, system: Scores) -> list[str]:
     return [
         name,
-        number(system["length"]),
+        number(system.length),
         *(_interval(system, measure) for measure in ("positive", "win_rate")),
         _matched(system),
-        *(number(system[measure]) for measure in ("reward", "kl", "kl_per_token")),
-        *(number(system[measure]) for measure in ("distinct_1", "distinct_2", "perplexity", "end_nats")),
+        *(number(getattr(system, measure)) for measure in ("reward", "kl", "kl_per_token")),
+        *(
+            number(getattr(system, measure))
+            for measure in ("distinct_1", "distinct_2", "perplexity", "end_nats")
+        ),
     ]
 
 
-def _matched(system: Numbers) -> str:
+def _matched(system: Scores) -> str:
     shown = _interval(system, "matched_win_rate")
-    return shown if shown == DASH else f"{shown} of {system['matched']:,}"
+    return shown if shown == DASH else f"{shown} of {system.matched:,}"
 
 
 def _estimate(found: Numbers) -> list[str]:
@@ -320,12 +316,9 @@ def _estimate(found: Numbers) -> list[str]:
     return [percent(found["value"]), percent(found["standard_error"]), number(found["units"])]
 
 
-def _interval(system: Numbers, name: str) -> str:
-    if system[name] is None:
-        return DASH
-    return (
-        f"{share(system[name])} ({100 * system[f'{name}_low']:.0f}{DASH}{100 * system[f'{name}_high']:.0f})"
-    )
+def _interval(system: Scores, name: str) -> str:
+    value, low, high = (getattr(system, f"{name}{end}") for end in ("", "_low", "_high"))
+    return DASH if value is None else f"{share(value)} ({100 * low:.0f}{DASH}{100 * high:.0f})"
 
 
 def _flat(numbers: Numbers, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -116,8 +116,9 @@ def refusal(error: BaseException, path: Path | None = None) -> str | None:
 
 def _refused(error: BaseException, path: Path | None) -> str | None:
     if isinstance(error, OSError):
-        remedy = REMEDIES.get(error.errno)
-        return remedy and _line(error.filename2 or error.filename, path, os.strerror(error.errno), remedy)
+        if error.errno is None or (remedy := REMEDIES.get(error.errno)) is None:
+            return None
+        return _line(error.filename2 or error.filename, path, os.strerror(error.errno), remedy)
     known = (words for words in WORDS if words in str(error))
     return (words := next(known, None)) and _line(None, path, words, WORDS[words])
 

@@ -145,7 +145,9 @@ def _send_left(client: MlflowClient, experiment: str, state: Path, uri: str) -> 
     sent = 0
     for path in sorted((state / RUNS).glob("*.jsonl")):
         with _taken(path) as file:
-            opened = _entries(file)[:1] if file else []
+            if file is None:
+                continue
+            opened = _entries(file)[:1]
             if not opened or opened[0]["store"] != hidden(uri):
                 continue
             id, _, fault = _send_all(client, experiment, file, state / RUNS)
@@ -205,7 +207,10 @@ def _send(client: MlflowClient, id: str, entry: Entry, seen: set[tuple[str, int]
     from mlflow.entities import Metric, Param
 
     if "metrics" in entry:
-        fresh = {(name, step): Metric(name, *more, step) for name, *more, step in reversed(entry["metrics"])}
+        fresh = {
+            (name, step): Metric(name, value, time, step)
+            for name, value, time, step in reversed(entry["metrics"])
+        }
         points = [point for place, point in reversed(fresh.items()) if place not in seen]
         for first in range(0, len(points), BATCH):
             client.log_batch(id, metrics=points[first : first + BATCH])

@@ -17,13 +17,13 @@ import os
 import random
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import deepspeed
 import numpy as np
 import torch
-from deepspeed.accelerator import get_accelerator
 from deepspeed.runtime.checkpoint_engine.checkpoint_engine import CheckpointEngine
 from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
 from deepspeed.runtime.zero.config import ZeroStageEnum
@@ -66,7 +66,7 @@ class PlainCheckpointEngine(CheckpointEngine):
 
 
 def save(
-    folder: Path, step: int, engines: dict[str, deepspeed.DeepSpeedEngine], state: dict[str, Any]
+    folder: Path, step: int, engines: Mapping[str, deepspeed.DeepSpeedEngine], state: dict[str, Any]
 ) -> Path:
     """Writes the checkpoint of `step` (the number of steps done) and keeps the newest KEEP.
 
@@ -110,7 +110,7 @@ def save(
     return target
 
 
-def restore(folder: Path, engines: dict[str, deepspeed.DeepSpeedEngine]) -> tuple[int, dict[str, Any]]:
+def restore(folder: Path, engines: Mapping[str, deepspeed.DeepSpeedEngine]) -> tuple[int, dict[str, Any]]:
     """Puts the newest whole checkpoint into the engines. Returns its step and state, (0, {}) where there is none.
 
     Raises InputError of one that these ranks and this ZeRO stage cannot go on with; says what of it is dropped.
@@ -140,7 +140,7 @@ def restore(folder: Path, engines: dict[str, deepspeed.DeepSpeedEngine]) -> tupl
     return 0, {}
 
 
-def _writer(engines: dict[str, deepspeed.DeepSpeedEngine]) -> dict[str, Any]:
+def _writer(engines: Mapping[str, deepspeed.DeepSpeedEngine]) -> dict[str, Any]:
     """What this process and its fellows would write on a checkpoint about themselves."""
     (zero_stage,) = {engine.zero_optimization_stage() for engine in engines.values()}
     return {
@@ -151,7 +151,7 @@ def _writer(engines: dict[str, deepspeed.DeepSpeedEngine]) -> dict[str, Any]:
     }
 
 
-def _guessed_writer(source: Path, engines: dict[str, deepspeed.DeepSpeedEngine]) -> dict[str, Any]:
+def _guessed_writer(source: Path, engines: Mapping[str, deepspeed.DeepSpeedEngine]) -> dict[str, Any]:
     """The same of a checkpoint that does not say it, by its files."""
     stage, engine = 0, next(iter(engines))
     for path in sorted((source / engine).glob("*zero_pp_rank_0_*optim_states.pt")):
@@ -246,15 +246,17 @@ def _damage(folder: Path) -> str | None:
 
 
 def _random_state() -> dict[str, Any]:
-    kind, keys, position, has_gauss, gauss = np.random.get_state()
+    of_numpy = np.random.get_state()
+    assert isinstance(of_numpy, tuple)
+    kind, keys, position, has_gauss, gauss = of_numpy
     version, words, spare = random.getstate()
     state = {
         "torch": torch.get_rng_state(),
         "numpy": [kind, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss],
         "python": [version, list(words), spare],
     }
-    if get_accelerator().device_name() != "cpu":
-        state["accelerator"] = get_accelerator().get_rng_state()
+    if processes.accelerator().device_name() != "cpu":
+        state["accelerator"] = processes.accelerator().get_rng_state()
     return state
 
 
@@ -265,4 +267,4 @@ def _set_random_state(state: dict[str, Any]) -> None:
     version, words, spare = state["python"]
     random.setstate((version, tuple(words), spare))
     if "accelerator" in state:
-        get_accelerator().set_rng_state(state["accelerator"])
+        processes.accelerator().set_rng_state(state["accelerator"])

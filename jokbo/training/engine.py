@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import deepspeed
 import torch
 import torch.distributed as dist
-from deepspeed.accelerator import get_accelerator
 from deepspeed.runtime.zero.muon.muon_optimizer import MuonWithAuxAdam
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -28,7 +27,7 @@ from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import whole_directory
 from jokbo.training import checkpoints, processes
 from jokbo.training.job import Job
-from jokbo.training.loop import Row, check_finite, loop, restored
+from jokbo.training.loop import Row, check_finite, loop, restored, trained
 from jokbo.training.optimizers import optimizer_for
 from jokbo.training.schedules import Schedule, trapezoid
 
@@ -125,7 +124,7 @@ def ahead(
 def beside_training() -> bool:
     """Whether batches are made while the training goes on: not on a CPU, where no processor is idle for it, and it
     cost more than making them in the training's pauses."""
-    return get_accelerator().device_name() != "cpu"
+    return processes.accelerator().device_name() != "cpu"
 
 
 @dataclass(frozen=True)
@@ -161,7 +160,7 @@ def start(
     engine, *_ = deepspeed.initialize(
         model=objective,
         optimizer=optimizer,
-        lr_scheduler=schedule,
+        lr_scheduler=schedule,  # pyright: ignore[reportArgumentType]  # the name there is of torch before 2.0
         config={
             "train_batch_size": means.batch,
             "train_micro_batch_size_per_gpu": compute.micro_batch or means.batch // processes.world(),
@@ -176,7 +175,8 @@ def start(
             "steps_per_print": 10**9,
         },
     )
-    engine.checkpoint_engine = checkpoints.PlainCheckpointEngine()
+    plain = checkpoints.PlainCheckpointEngine()
+    engine.checkpoint_engine = plain  # pyright: ignore[reportAttributeAccessIssue]  # any CheckpointEngine does
     if compiled:
         engine.compile()
     return engine
@@ -185,13 +185,15 @@ def start(
 def prefer_attention(network: PreTrainedModel) -> None:
     """On a CPU, attention as plain products: going backward through torch's fused kernel for CPUs took ten times as
     long as forward, a fifth of a whole training step."""
-    if get_accelerator().device_name() == "cpu":
+    if processes.accelerator().device_name() == "cpu":
         network.set_attn_implementation("eager")
 
 
 def can_compile() -> bool:
     """torch.compile needs a C++ compiler where it makes code for the CPU."""
-    return get_accelerator().device_name() != "cpu" or bool(shutil.which("g++") or shutil.which("clang++"))
+    return processes.accelerator().device_name() != "cpu" or bool(
+        shutil.which("g++") or shutil.which("clang++")
+    )
 
 
 def update(engine: deepspeed.DeepSpeedEngine, batch: Batch) -> dict[str, float]:
@@ -214,7 +216,7 @@ def update(engine: deepspeed.DeepSpeedEngine, batch: Batch) -> dict[str, float]:
         engine.backward(loss)
         if micro == count - 1 and not engine.zero_optimization_stage():  # whose gradients are gone after it
             plain_norm = nn.utils.get_total_norm(
-                each.grad for each in engine.module.parameters() if each.grad is not None
+                each.grad for each in trained(engine).parameters() if each.grad is not None
             )
         engine.step()
         parts.append({"loss": loss.detach().float(), **metrics})
@@ -224,7 +226,9 @@ def update(engine: deepspeed.DeepSpeedEngine, batch: Batch) -> dict[str, float]:
             dist.all_reduce(value, op=dist.ReduceOp.SUM)
             value /= processes.world()
     row = {key: value.item() for key, value in means.items()}
-    norm = float(engine.get_global_grad_norm() if plain_norm is None else plain_norm)
+    norm = engine.get_global_grad_norm() if plain_norm is None else plain_norm
+    assert norm is not None  # a step has been done
+    norm = float(norm)
     # under ZeRO with Muon DeepSpeed knows the norm of Muon's update alone; one that is not finite has skipped the step
     if (
         plain_norm is not None

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepspeed import DeepSpeedEngine
+from torch import nn
 
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.interruption import Interrupted, Stop, polled
@@ -103,6 +104,12 @@ class _Saver:
             raise Interrupted(f"{self.job.name} is trained: run again to go on from there")
 
 
+def trained(engine: DeepSpeedEngine) -> nn.Module:
+    """Return what the engine trains, as it was given."""
+    assert isinstance(engine.module, nn.Module)
+    return engine.module
+
+
 def check_finite(name: str, step: int, row: Row) -> None:
     """Raises InputError if a loss or the gradient of this step of the training is not a finite number."""
     for key, value in row.items():
@@ -113,12 +120,12 @@ def check_finite(name: str, step: int, row: Row) -> None:
 def check_weights(name: str, step: int, engines: Engines) -> None:
     """Raises InputError if this step has left a weight that is not a finite number, which no loss before it tells."""
     # under ZeRO 3 those that this rank holds
-    held = (
+    mine = (
         getattr(parameter, "ds_tensor", parameter)
         for engine in engines.values()
-        for parameter in engine.module.parameters()
+        for parameter in trained(engine).parameters()
     )
-    if processes.any_rank(not all(bool(weights.isfinite().all()) for weights in held)):
+    if processes.any_rank(not all(bool(weights.isfinite().all()) for weights in mine)):
         raise _diverged(name, f"the weights are not finite after step {step}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from deepspeed.runtime.zero.muon import muon_optimizer, original_muon
@@ -24,7 +24,7 @@ BARE = {"XLNetRelativeAttention": ("q", "k", "v", "o", "r")}  # matrices that no
 plain_update = original_muon.muon_update
 
 
-def flat_update(grad: Tensor, momentum: Tensor, *more: object, **named: object) -> Tensor:
+def flat_update(grad: Tensor, momentum: Tensor, *more: Any, **named: Any) -> Tensor:
     """Muon's update of a weight of more axes than two, as the matrix of its first by all others: a kernel's filters
     (Jordan et al. 2024), the heads of XLNet. DeepSpeed would take three axes for a batch of matrices."""
     if grad.ndim == 2:
@@ -44,8 +44,9 @@ def optimizer_for(objective: nn.Module, settings: Optimizer) -> torch.optim.Opti
     hidden = hidden_matrices(objective)
     groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
     for parameter in objective.parameters():
-        parameter.use_muon = id(parameter) in hidden  # where DeepSpeed's ZeRO looks for it
-        groups[parameter.use_muon].append(parameter)
+        muon = id(parameter) in hidden
+        parameter.use_muon = muon  # pyright: ignore[reportAttributeAccessIssue]  # DeepSpeed's ZeRO reads it
+        groups[muon].append(parameter)
     return MuonWithAuxAdam(
         [
             {

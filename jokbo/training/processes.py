@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from typing import Protocol, cast
 
 import deepspeed
 import torch
@@ -24,22 +25,26 @@ def join() -> None:
     # threads in whatever order they come, and so are several kernels of GPUs
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False
-    accelerator = get_accelerator()
-    on_cpu = accelerator.device_name() == "cpu"
-    backend = "gloo" if on_cpu else accelerator.communication_backend_name()
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]  # set in a class
+    own = accelerator()
+    on_cpu = own.device_name() == "cpu"
+    backend = "gloo" if on_cpu else own.communication_backend_name()
     # an all-reduce through shared memory that DeepSpeed would compile for half a minute: gloo has its own
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     launcher.stay_on_this_machine()
-    place = {"rank": launcher.rank(), "world_size": launcher.world()}
+    mine, ranks = launcher.rank(), launcher.world()
     if (meeting := launcher.meeting()) == launcher.OUTSIDE:
-        dist.init_process_group(backend, init_method=meeting, **place)
+        dist.init_process_group(backend, init_method=meeting, rank=mine, world_size=ranks)
     else:
-        store = dist.FileStore(meeting, launcher.world()) if meeting else dist.HashStore()
-        dist.init_process_group(backend, store=store, **place)
+        store = (
+            dist.FileStore(meeting, ranks)  # pyright: ignore[reportPrivateImportUsage]  # public by torch's manual
+            if meeting
+            else dist.HashStore()  # pyright: ignore[reportPrivateImportUsage]
+        )
+        dist.init_process_group(backend, store=store, rank=mine, world_size=ranks)
     deepspeed.init_distributed(dist_backend=backend, verbose=False)
     if not on_cpu:
-        accelerator.set_device(int(os.environ["LOCAL_RANK"]))
+        own.set_device(int(os.environ["LOCAL_RANK"]))
 
 
 def _keep_memory() -> None:
@@ -51,8 +56,24 @@ def _keep_memory() -> None:
         libc.mallopt(trim_threshold, 2**31 - 1)
 
 
+class Accelerator(Protocol):
+    """What of DeepSpeed's accelerators is used: their own class, which tells no types, has it all."""
+
+    def device_name(self) -> str: ...
+    def current_device_name(self) -> str: ...
+    def communication_backend_name(self) -> str: ...
+    def set_device(self, device_index: int) -> None: ...
+    def get_rng_state(self) -> Tensor: ...
+    def set_rng_state(self, new_state: Tensor) -> None: ...
+
+
+def accelerator() -> Accelerator:
+    """Return what DeepSpeed computes on: it always finds one, at least the CPU."""
+    return cast(Accelerator, get_accelerator())
+
+
 def device() -> torch.device:
-    return torch.device(get_accelerator().current_device_name())
+    return torch.device(accelerator().current_device_name())
 
 
 def autocast(precision: str) -> torch.autocast:

@@ -103,6 +103,7 @@ def committed() -> dict[str, Identity]:
     """What dvc.lock says of each stage: the identity with which it last ran to its end."""
     with project():
         entries = lockfile.parsed(lockfile.LOCK.read_text("utf-8")) if lockfile.LOCK.exists() else {}
+    assert entries is not None  # what was half written is mended
     return {name: _identity(entry) for name, entry in entries.items()}
 
 
@@ -115,6 +116,7 @@ def project(folder: Path = Path(), *, wait: bool = True) -> Iterator[Repo]:
     from dvc.repo import Repo, lock_repo
 
     with writing(folder / ".dvc"), Repo(str(folder), _wait_for_lock=wait) as repo, lock_repo(repo):
+        assert repo.tmp_dir is not None  # of a project on a disk
         lockfile.settle_readers(repo.tmp_dir)
         lockfile.settle(folder)
         yield repo

@@ -174,8 +174,9 @@ def _work(
 
 def _launch(processes: int) -> None:
     """Run this very module as `processes` ranks on this machine, and end as they end."""
-    module = sys.modules["__main__"].__spec__.name
-    status = launcher.launch([sys.executable, "-m", module, *sys.argv[1:]], processes)
+    spec = sys.modules["__main__"].__spec__
+    assert spec is not None  # a stage is started by `python -m`
+    status = launcher.launch([sys.executable, "-m", spec.name, *sys.argv[1:]], processes)
     if status:
         sys.exit(status)
 

@@ -8,13 +8,35 @@ from pathlib import Path
 import pytest
 
 from jokbo import params
+from jokbo.params import Params
+from jokbo.params.base import Section
 from jokbo.runtime.errors import InputError
+from tests.support import comments
 
 SHIPPED = Path(__file__).parents[2] / "params.yaml"
 
 
+def sections(section: type[Section]) -> list[type[Section]]:
+    """A section, and those that stand in it."""
+    inner = [
+        each for field in section.model_fields.values() for each in comments.sections_in(field.annotation)
+    ]
+    return [section, *(found for each in dict.fromkeys(inner) for found in sections(each))]
+
+
 def without_comments() -> str:
     return re.sub(r"\s+#.*", "", SHIPPED.read_text())
+
+
+def test_the_shipped_file_says_of_each_key_what_the_schema_says() -> None:
+    text = SHIPPED.read_text()
+    assert text == comments.commented(text), "run `python -m tests.support.comments`"
+    assert max(map(len, text.splitlines())) <= comments.WIDTH
+
+
+@pytest.mark.parametrize("section", sections(Params), ids=lambda section: section.__name__)
+def test_every_key_of_the_chain_is_described(section: type[Section]) -> None:
+    assert [name for name, field in section.model_fields.items() if not field.description] == []
 
 
 def test_the_shipped_file_is_valid() -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
+from pydantic import TypeAdapter
+
+from jokbo.evaluation.results import Evaluation
 from jokbo.reporting.report import Findings
 from jokbo.runtime.ancestry import Record
 
@@ -13,7 +16,7 @@ SYSTEMS = {
     name: dict(zip(MEASURES, numbers, strict=True))
     for name, numbers in {
         "base": (58.3, 0.46, 0.44, 0.45, 21.7, 29.1),
-        "supervised": (44.1, 0.49, None, None, None, 22.8),
+        "supervised": (44.1, 0.49, None, None, 0.0, 22.8),
         "distilled": (47.2, 0.50, 0.51, 0.5, 3.4, 22.6),
         "aligned": (49.8, 0.84, 0.816, 0.79, 8.37, 21.4),
     }.items()
@@ -141,21 +144,23 @@ def findings() -> Findings:
     }
     edges = [0.5 + 0.1 * bin for bin in range(6)]
     return Findings(
-        evaluation={
-            "prompts": 512,
-            "matched_tokens": 3,
-            "ngrams": {"distinct_1": 7_204, "distinct_2": 6_692},
-            "systems": {name: system(numbers) for name, numbers in SYSTEMS.items()},
-            "student": {
-                "teacher": {"parameters": 3_159_040, "perplexity": 44.1, "end_nats": 0.71},
-                "student": {"parameters": 1_579_776, "perplexity": 47.2, "end_nats": 0.74},
-            },
-            "judge": {
-                "reviews": estimate(0.881, 0.008, 1503),
-                "sentences": estimate(0.693, 0.006, 1501),
-                "rotten_tomatoes": estimate(0.749, 0.019, 508),
-            },
-        },
+        evaluation=TypeAdapter(Evaluation).validate_python(
+            {
+                "prompts": 512,
+                "matched_tokens": 3,
+                "ngrams": {"distinct_1": 7_204, "distinct_2": 6_692},
+                "systems": {name: system(numbers) for name, numbers in SYSTEMS.items()},
+                "student": {
+                    "teacher": {"parameters": 3_159_040, "perplexity": 44.1, "end_nats": 0.71},
+                    "student": {"parameters": 1_579_776, "perplexity": 47.2, "end_nats": 0.74},
+                },
+                "judge": {
+                    "reviews": estimate(0.881, 0.008, 1503),
+                    "sentences": estimate(0.693, 0.006, 1501),
+                    "rotten_tomatoes": estimate(0.749, 0.019, 508),
+                },
+            }
+        ),
         samples=[sample, sample | {"prompt": "Nothing prepared me for"}],
         metrics={
             "prepare": {"merged": 8549, "splits": {"train": {"all": 31190, "imdb": 16000}}},

@@ -41,7 +41,7 @@ def _described(node: Any, model: type[Section]) -> Iterator[tuple[int, str]]:
         if node.fa.flow_style() is not True:
             yield node.lc.key(key)[0], field.description or ""
         if isinstance(value, dict) and not value.fa.flow_style():
-            models = _sections(field.annotation)
+            models = sections_in(field.annotation)
             if key in model.model_fields and not _is_mapping(field.annotation):
                 yield from _described(value, _fitting(models, value))
             elif models:
@@ -50,10 +50,10 @@ def _described(node: Any, model: type[Section]) -> Iterator[tuple[int, str]]:
                         yield from _described(each, _fitting(models, each))
 
 
-def _sections(annotation: Any) -> list[type[Section]]:
+def sections_in(annotation: Any) -> list[type[Section]]:
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return [annotation]
-    return [section for inner in get_args(annotation) for section in _sections(inner)]
+    return [section for inner in get_args(annotation) for section in sections_in(inner)]
 
 
 def _is_mapping(annotation: Any) -> bool:

@@ -27,7 +27,7 @@ def project(tmp_path, monkeypatch):
     made = findings()
     for folder in (paths.EVALUATION, paths.METRICS, paths.ALIGNED):
         folder.mkdir(parents=True)
-    (paths.EVALUATION / "evaluation.json").write_text(json.dumps(made.evaluation))
+    made.evaluation.save(paths.EVALUATION / "evaluation.json")
     lines = [json.dumps(sample, ensure_ascii=False) + "\n" for sample in made.samples]
     (paths.EVALUATION / "samples.jsonl").write_text("".join(lines), "utf-8")
     paths.ALIGNED.rmdir()  # the records are enough

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,6 +74,7 @@ def lay_out(
     Returns of each split: documents, tokens, bytes, bytes_per_token.
     """
     end = Tokenizer.from_file(str(learned / "tokenizer.json")).token_to_id(END_OF_TEXT)
+    assert end is not None  # every tokenizer of ours has it
     found = {}
     for split, documents in encoded.items():
         epochs = dict.fromkeys(mixing.source_names(mix), 1.0)
@@ -87,9 +88,10 @@ def lay_out(
 def unigram_entropy(train: TokenCorpus, held_out: TokenCorpus, vocabulary: int) -> float:
     """Nats a token of predicting `held_out` by how often tokens come in `train`, each counted once more than it does:
     the loss of a network that knows frequencies and nothing else."""
-    train_V, held_out_V = (
-        sum(np.bincount(shard, minlength=vocabulary) for shard in corpus.shards)
-        for corpus in (train, held_out)
-    )
+    train_V, held_out_V = (_frequencies(corpus, vocabulary) for corpus in (train, held_out))
     nats_V = np.log(train_V.sum() + vocabulary) - np.log(train_V + 1)
     return float(held_out_V @ nats_V / held_out_V.sum())
+
+
+def _frequencies(corpus: TokenCorpus, vocabulary: int) -> np.ndarray:
+    return reduce(np.add, (np.bincount(shard, minlength=vocabulary) for shard in corpus.shards))

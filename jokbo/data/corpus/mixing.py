@@ -121,7 +121,8 @@ class Sample:
         for file in files:
             for batch in read_batches(file):
                 places = owners(batch, self.names)
-                lengths = pc.binary_length(batch["text"]).to_numpy()
+                # pyarrow makes this function when it is imported
+                lengths = pc.binary_length(batch["text"]).to_numpy()  # pyright: ignore[reportAttributeAccessIssue]
                 for place, name in enumerate(self.names):
                     self.documents[name] += int((places == place).sum())
                     sizes[name] += int(lengths[places == place].sum())

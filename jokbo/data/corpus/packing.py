@@ -109,7 +109,7 @@ def encode_shard(tokenizer: Path, sources: Sequence[str], file: Path, path: Path
     for number, arrays in enumerate(held):
         tokens = np.concatenate(arrays.pop("tokens"))
         whole = {name: np.array(values, np.int64) for name, values in arrays.items()}
-        np.savez(path / f"{number}.npz", tokens=tokens, **whole)
+        np.savez(path / f"{number}.npz", tokens=tokens, **whole)  # pyright: ignore[reportArgumentType]  # all are arrays
     return {**tally.facts(), "rows": first}
 
 

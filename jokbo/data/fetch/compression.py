@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import pyarrow as pa
 
@@ -21,10 +21,11 @@ from jokbo.data.fetch import not_data
 
 UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)  # what damaged files raise
 PIECE = 2**20
+Stream = io.BufferedReader | io.BufferedRandom
 
 
 @contextmanager
-def opened(file: Path, place: str, *, seeks: bool) -> Iterator[io.BufferedReader]:
+def opened(file: Path, place: str, *, seeks: bool) -> Iterator[Stream]:
     """The file's content, decompressed as the suffix of `place` tells; copied out if the reader seeks in it.
 
     Raises InputError if a pointer or an error page stands there instead, compressed or not.
@@ -47,7 +48,7 @@ def opened(file: Path, place: str, *, seeks: bool) -> Iterator[io.BufferedReader
                 yield whole
 
 
-def _only_member(raw: BinaryIO) -> BinaryIO:
+def _only_member(raw: IO[bytes]) -> IO[bytes]:
     archive = zipfile.ZipFile(raw)
     members = [member for member in archive.infolist() if not member.is_dir()]
     members = [member for member in members if not any(map(not_data.why, PurePath(member.filename).parts))]
@@ -63,7 +64,7 @@ class _Streams(io.RawIOBase):
     """One compressed stream after another, as bytes. What comes after one and is none is an error: Python's own readers
     take it for padding, and so lose all of a file that comes after a damaged byte."""
 
-    def __init__(self, raw: BinaryIO, decompressor: Callable[[], Any], padding: bytes = b"") -> None:
+    def __init__(self, raw: IO[bytes], decompressor: Callable[[], Any], padding: bytes = b"") -> None:
         self._raw, self._decompressor, self._padding = raw, decompressor, padding
         self._stream = decompressor()
 
@@ -88,7 +89,7 @@ class _Streams(io.RawIOBase):
         return len(piece)
 
 
-COMPRESSIONS: dict[str, Callable[[BinaryIO], Any]] = {
+COMPRESSIONS: dict[str, Callable[[IO[bytes]], Any]] = {
     ".gz": gzip.open,
     ".bz2": lambda raw: _Streams(raw, bz2.BZ2Decompressor),
     ".xz": lambda raw: _Streams(raw, lzma.LZMADecompressor, padding=b"\0"),

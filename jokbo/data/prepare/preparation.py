@@ -77,7 +77,7 @@ def prepare(
     with known.open("wb") as file:  # sorted, for a part is an interval of hashes
         for i in range(parts):
             grams = (read_part(folder / "hold" / name, i)["hash"].to_numpy() for name in held)
-            file.write(contamination.union(grams))
+            file.write(contamination.union(grams).data)
     placed = step("place", partial(place_part, settings, merges, near, known), numbers)
 
     facts = {"merged": 0, "conflicting_labels": 0, "told": {}}
@@ -301,7 +301,7 @@ def write_cut(parts: Sequence[pa.Table | list[dict[str, Any]]], path: Path, sche
     """An Arrow file of one record batch a part, each of which can be read alone."""
     with pa.ipc.new_file(str(path), schema) as file:
         for rows in parts:
-            table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows, schema=schema)
+            table = pa.Table.from_pylist(rows, schema=schema) if isinstance(rows, list) else rows
             batches = table.combine_chunks().to_batches()
             file.write_batch(batches[0] if batches else pa.RecordBatch.from_pylist([], schema=schema))
 

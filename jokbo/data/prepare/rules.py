@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jokbo.params import Bounds
+    from jokbo.params.data import Rule
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 BULLETS = ("•", "‣", "◦", "▪", "●", "○", "·", "-", "*")
@@ -27,11 +28,12 @@ _PARAGRAPH_END = re.compile(r"\n\s*\n")
 _STOP_FORMS = [(word, word.capitalize(), word.upper()) for word in STOP_WORDS]
 
 
-def failed(text: str, rules: Mapping[str, Bounds]) -> str | None:
+def failed(text: str, rules: Mapping[Rule, Bounds]) -> str | None:
     """The first of the rules, in their order, that the text fails: its measure is outside the bounds."""
     document = _Document(text)
     for name, bounds in rules.items():
-        if bounds.minimum is None and name in _CEILINGS and _CEILINGS[name](document) <= bounds.maximum:
+        ceiling = _CEILINGS.get(name) if bounds.minimum is None else None
+        if ceiling and bounds.maximum is not None and ceiling(document) <= bounds.maximum:
             continue
         value = _MEASURES[name](document)
         if bounds.minimum is not None and value < bounds.minimum:

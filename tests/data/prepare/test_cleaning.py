@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jokbo.data.prepare.cleaning import CLEANERS, cleaner, normalised
+from jokbo.params import Cleaner
 
 clean = cleaner(["html", "unicode", "control_characters", "white_space"])
 anything = st.text(st.characters(codec=None))
@@ -31,6 +33,10 @@ anything = st.text(st.characters(codec=None))
 )
 def test_clean(dirty, expected):
     assert clean(dirty) == expected
+
+
+def test_params_can_name_every_cleaner():
+    assert set(get_args(Cleaner)) == set(CLEANERS)
 
 
 @given(anything)

@@ -1,0 +1,167 @@
+"""Models side by side: what they answer to the same held-out prompts, and how that is scored."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from datasets import DatasetDict
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from jokbo.alignment.reward import closed, rewards
+from jokbo.data.prompts import Prompts
+from jokbo.data.selection import labelled_from
+from jokbo.evaluation import intervals, judge
+from jokbo.evaluation.diversity import distinct_n
+from jokbo.evaluation.perplexity import answer_perplexity
+from jokbo.evaluation.results import Estimated, Evaluation, Scores, Student
+from jokbo.models import access
+from jokbo.models.sampling import Rollout, sample, sequence_kl
+
+if TYPE_CHECKING:
+    from jokbo.params.chain import Evaluate
+
+SUPERVISED, DISTILLED = "supervised", "distilled"  # names of two of the models
+Networks = Mapping[str, PreTrainedModel]
+
+
+def answers(networks: Networks, held_out: Prompts, settings: Evaluate) -> dict[str, Rollout]:
+    """Return every model's answers to the prompts."""
+    return {
+        name: sample(
+            network,
+            held_out.prompts_NP,
+            response_tokens=held_out.response_tokens,
+            temperature=settings.temperature,
+            seed=settings.seed,
+        )
+        for name, network in networks.items()
+    }
+
+
+def scored(
+    networks: Networks,
+    rollouts: Mapping[str, Rollout],
+    held_out: Prompts,
+    reward_model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+) -> dict[str, dict[str, Any]]:
+    """Return the scores of every model that no judge is needed for, but for distinct-n."""
+    end, padding = access.end_of_text(tokenizer), access.padding(tokenizer)
+    found: dict[str, dict[str, Any]] = {}
+    for name, network in networks.items():
+        rollout = rollouts[name]
+        kl_B = sequence_kl(network, networks[SUPERVISED], rollout).double()
+        found[name] = {
+            **answer_perplexity(network, held_out),
+            "kl": kl_B.mean().item(),
+            "kl_per_token": (kl_B.sum() / rollout.mask_BR.sum()).item(),
+            "reward": rewards(reward_model, closed(rollout.tokens_BS, end, padding)).mean().item(),
+            "length": rollout.lengths_B.double().mean().item(),
+        }
+    return found
+
+
+def judged(
+    positive: Mapping[str, np.ndarray], lengths: Mapping[str, np.ndarray], settings: Evaluate
+) -> dict[str, dict[str, Any]]:
+    """Return of each model, with intervals over prompts, how often the judge finds its answers positive, and more
+    positive than the supervised model's; the latter also of those `matched` prompts where the two answers are about as
+    long."""
+    bootstrap = {"samples": settings.bootstrap, "seed": settings.seed}
+    theirs = positive[SUPERVISED]
+    found: dict[str, dict[str, Any]] = {}
+    for name, ours in positive.items():
+        other = name != SUPERVISED
+        near = abs(lengths[name] - lengths[SUPERVISED]) <= settings.matched_tokens
+        alike = other and near.sum() > 1
+        won = intervals.win_rate(ours, theirs, **bootstrap) if other else None
+        won_near = intervals.win_rate(ours[near], theirs[near], **bootstrap) if alike else None
+        found[name] = {
+            **_interval("positive", intervals.mean((ours > 0.5).tolist(), **bootstrap)),
+            **_interval("win_rate", won),
+            **_interval("matched_win_rate", won_near),
+            "matched": int(near.sum()) if other else None,
+        }
+    return found
+
+
+def _interval(name: str, interval: intervals.Interval | None) -> dict[str, Any]:
+    value, low, high = interval or (None, None, None)
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
+
+
+def evaluation(
+    networks: Networks,
+    samples: Mapping[str, list[str]],
+    scores: Mapping[str, dict[str, Any]],
+    trust: dict[str, Estimated],
+    held_out: Prompts,
+    settings: Evaluate,
+) -> Evaluation:
+    """Return all that was found in one piece. `scores` have what `scored` and `judged` give; `trust` is the judge's."""
+    distinct = {f"distinct_{n}": distinct_n(samples, n) for n in (1, 2)}
+    systems = {
+        name: Scores(**own, **{measure: found.shares[name] for measure, found in distinct.items()})
+        for name, own in scores.items()
+    }
+    students = {
+        who: Student(
+            networks[name].num_parameters(exclude_embeddings=True),
+            systems[name].perplexity,
+            systems[name].end_nats,
+        )
+        for who, name in (("teacher", SUPERVISED), ("student", DISTILLED))
+    }
+    ngrams = {measure: found.count for measure, found in distinct.items()}
+    return Evaluation(len(held_out), settings.matched_tokens, ngrams, systems, students, trust)
+
+
+def trust_in(the_judge: judge.Judge, documents: DatasetDict) -> dict[str, Estimated]:
+    """Return how far the judge can be believed: on whole held-out reviews, on their sentences, on another set's
+    sentences. The sentences of one review stand or fall together."""
+    texts, labels = labelled_from(documents["test"], "imdb")
+    pieces = [
+        (piece, label, review)
+        for review, (text, label) in enumerate(zip(texts, labels, strict=True))
+        for piece in judge.sentences(text, 2)
+    ]
+    short, their_labels, reviews = zip(*pieces, strict=True)
+    other, other_labels = labelled_from(documents["test"], "rotten_tomatoes")
+    found: dict[str, Estimated] = {}
+    for name, some, some_labels, units in (
+        ("reviews", texts, labels, range(len(texts))),
+        ("sentences", short, their_labels, reviews),
+        ("rotten_tomatoes", other, other_labels, range(len(other))),
+    ):
+        right = judge.right(the_judge, some, some_labels)
+        found[name] = intervals.by_unit(right, [(unit,) for unit in units])._asdict()
+    return found
+
+
+def speeds(network: PreTrainedModel, held_out: Prompts, rows: int = 64, repeats: int = 4) -> dict[str, float]:
+    """Return tokens a second, the best of a few: of reading whole sequences, and of writing answers token by token."""
+    tokens_BS, prompts_BP = held_out.tokens_NS[:rows].to(network.device), held_out.prompts_NP[:rows]
+    answer = tokens_BS.shape[1] - prompts_BP.shape[1]
+
+    def reading() -> None:
+        with torch.no_grad():
+            network(input_ids=tokens_BS, use_cache=False)
+
+    def writing() -> None:
+        options = {"min_new_tokens": answer, "max_new_tokens": answer, "do_sample": False}
+        access.continued(network, prompts_BP.to(network.device), **options)
+
+    return {
+        "reading": tokens_BS.numel() / min(_seconds(reading) for _ in range(repeats)),
+        "writing": rows * answer / min(_seconds(writing) for _ in range(repeats)),
+    }
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began

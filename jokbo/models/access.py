@@ -1,0 +1,58 @@
+"""What is read off networks and tokenizers, by the type that it has here: transformers leaves it open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def moved(network: Network, device: torch.device) -> Network:
+    """Return the network itself, with its weights on the device."""
+    return network.to(device)
+
+
+def embeddings(network: PreTrainedModel) -> Tensor:
+    """Return the weights [V, D] by which tokens become states."""
+    weights_VD = network.get_input_embeddings().weight
+    assert isinstance(weights_VD, Tensor)
+    return weights_VD
+
+
+def language_head(network: PreTrainedModel) -> nn.Module:
+    """Return the layer that maps states to logits of tokens."""
+    head = network.get_output_embeddings()
+    assert head is not None
+    return head
+
+
+def score(network: PreTrainedModel) -> nn.Linear:
+    """Return the linear layer over a text's last state."""
+    layer = network.score
+    assert isinstance(layer, nn.Linear)
+    return layer
+
+
+def continued(network: PreTrainedModel, tokens_BT: Tensor, **options: Any) -> Tensor:
+    """Return the tokens and what the network writes after them, by its `generate` with these options."""
+    generate = cast(Callable[..., Tensor], network.generate)
+    return generate(tokens_BT, **options)
+
+
+def end_of_text(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return the number of the mark that ends a text."""
+    number = tokenizer.eos_token_id
+    assert isinstance(number, int)
+    return number
+
+
+def padding(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return the number of the mark that fills a row up."""
+    number = tokenizer.pad_token_id
+    assert isinstance(number, int)
+    return number
