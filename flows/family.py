@@ -38,7 +38,7 @@ def family(workers: int | None = None, timeout_hours: float = 24.0) -> State:
     workers = workers or at_once()
     parallel = pipeline.with_options(task_runner=ThreadPoolTaskRunner(max_workers=workers))
     threads = {"OMP_NUM_THREADS": str(max(1, cores() // workers))}
-    outcome = parallel(timeout_hours, None, threads, FAMILY, return_state=True)
+    outcome = parallel(timeout_hours, None, threads, str(FAMILY), return_state=True)
     if not outcome.is_completed():
         return State(type=outcome.type, name=outcome.name, message=outcome.message)
     keep()

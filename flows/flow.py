@@ -175,7 +175,7 @@ def pipeline(
     timeout_hours: float = 24.0,
     until: str | None = None,
     settings: dict[str, str] | None = None,
-    folder: Path = Path(),
+    folder: str = ".",  # a Path would be a name that Prefect cannot look up in a flow that is served
 ) -> State:
     """Run every stage of the folder's project (`until`: that one and what it needs) after those it needs, also of the
     chain, each for at most `timeout_hours` and with `settings` in its environment. Failed names those that did not end.
@@ -186,7 +186,7 @@ def pipeline(
     if late := overtaken():
         return Cancelled(name=SKIPPED, message=late)
     try:
-        outcome = _pipeline(timeout_hours, until, settings or {}, folder)
+        outcome = _pipeline(timeout_hours, until, settings or {}, Path(folder))
     except Busy as error:
         outcome = Cancelled(name=SKIPPED, message=str(error))
     except InputError as error:
