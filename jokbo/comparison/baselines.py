@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jokbo.params import Compute, FamilyBaselines
 
 Labelled = Mapping[str, tuple[list[str], list[int]]]  # texts and labels, by split
-Predict = Callable[[list[str]], Sequence[int]]
+Predict = Callable[[list[str]], np.ndarray]
 
 
 def measured(

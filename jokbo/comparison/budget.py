@@ -36,8 +36,8 @@ TIMED_STEPS, FIRST_STEPS = 5, 3  # the first ones allocate memory and choose ker
 def steps_for(
     budget: Budget,
     *,
-    tokens: int,
-    flops: int,
+    tokens: float,
+    flops: float,
     timed: Callable[[], float],
     remembered: Path,
 ) -> int:

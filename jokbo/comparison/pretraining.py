@@ -147,7 +147,7 @@ def _timed(job: Job, member: Member, objective: nn.Module, steps: int) -> tuple[
         last = now
         leads = processes.rank() == 0
         if member.own.revisions and leads and step & (step - 1) == 0:
-            save(objective.network, revisions(job) / f"step-{step:08d}")
+            save(cast(nn.Module, objective.network), revisions(job) / f"step-{step:08d}")
         if leads and (step == steps or step % 50 == 0):
             write_text(known, json.dumps(spent))
 

@@ -15,12 +15,13 @@ from jokbo.training.job import Job
 
 if TYPE_CHECKING:
     from jokbo.params import Compute, Family, FamilyBaselines, Optimizer, Training
+    from jokbo.params.base import Precision
 
 
 def recipe(
     settings: Family | FamilyBaselines,
     optimizer: Optimizer,
-    precision: str,
+    precision: Precision,
     steps: int,
     batch: int,
     warmup: int,
@@ -37,7 +38,7 @@ def recipe(
     )
 
 
-def of_search(settings: Family | FamilyBaselines, precision: str, learning_rate: float) -> Training:
+def of_search(settings: Family | FamilyBaselines, precision: Precision, learning_rate: float) -> Training:
     """Return the fine-tuning that the section asks for, at one of its learning rates."""
     sought = settings.finetune
     warmup = round(sought.warmup_fraction * sought.steps)
