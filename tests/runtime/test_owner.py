@@ -60,7 +60,10 @@ def test_a_process_of_another_pid_namespace_is_not_known_to_be_gone(proc: list[s
 
     assert inside(ASK, owner.process()) == "False"  # from inside: this very test
     assert not owner.gone(inside("from jokbo.runtime import owner; print(owner.process())"))
-    own = "from jokbo.runtime import owner; p = owner.process(); print(owner.gone(p), owner.gone(p.replace(' 1 ', ' 7 ')))"
+    own = (
+        "from jokbo.runtime import owner; p = owner.process();"
+        " print(owner.gone(p), owner.gone(p.replace(' 1 ', ' 7 ')))"
+    )
     assert inside(own) == "False True"
 
 
