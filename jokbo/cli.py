@@ -8,6 +8,7 @@ import sys
 import webbrowser
 from collections.abc import Callable, Iterator
 from functools import cache, wraps
+from importlib.util import find_spec
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -68,6 +69,8 @@ def in_one_line(command: Callable[..., None]) -> Callable[..., None]:
 @in_one_line
 def run(context: typer.Context) -> None:
     """Bring every stage up to date (python -m flows.pipeline; options go to it)."""
+    if not (Path("flows").is_dir() or find_spec("flows")):
+        raise InputError("flows: not there: run this in the folder of a project, a clone of jokbo")
     # in this process's place, so that whoever stops this one stops the flow
     os.execv(sys.executable, [sys.executable, "-m", "flows.pipeline", *context.args])
 

@@ -65,8 +65,10 @@ settings.load_profile("jokbo")
 
 
 def pytest_sessionstart() -> None:
-    """Have what tests start heed Ctrl-C, also where a shell started pytest in the background, which ignores it."""
+    """Have what tests start heed Ctrl-C, also where a shell started pytest in the background, which ignores it, and
+    find tasks and flows, which are no installed packages."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
 
 @dataclass

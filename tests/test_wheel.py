@@ -1,4 +1,4 @@
-"""An installed wheel has every file that the project's folder has."""
+"""An installed wheel has every file of the library, and no other name that could clash with another package's."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def files(folder: Path) -> set[str]:
-    packages = [path for path in folder.iterdir() if path.name in ("jokbo", "tasks", "flows")]
-    found = (path for package in packages for path in package.rglob("*") if path.is_file())
+    found = (path for path in (folder / "jokbo").rglob("*") if path.is_file())
     return {str(path.relative_to(folder)) for path in found if "__pycache__" not in path.parts}
 
 
@@ -28,4 +27,5 @@ def test_a_build_holds_all_files_of_the_packages(tmp_path: Path, monkeypatch: py
     build.build_lib = str(tmp_path)
     build.ensure_finalized()
     build.run()
+    assert [path.name for path in tmp_path.iterdir()] == ["jokbo"]
     assert files(tmp_path) == files(ROOT)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -11,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from datasets import load_from_disk
-from torch import nn
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor, nn
 from transformers import AutoTokenizer
 
 from jokbo.comparison.from_scratch import Convolutions, Recurrent
 from jokbo.comparison.recipe import fine_tune, of_search
 from jokbo.comparison.search import Classifier, Task, outcome, over_tasks, search, tasks_in
 from jokbo.comparison.texts import LEXICON, TASKS
+from jokbo.data.tables import open_splits
 from jokbo.evaluation import baselines
 from jokbo.runtime.files import read_json
 from jokbo.training import engine
@@ -65,7 +65,9 @@ def with_tfidf(data: Path) -> dict[str, Any]:
 
     def fitted(texts: Labelled) -> tuple[Predict, int]:
         model = baselines.tfidf(*texts["train"], *texts["validation"])
-        return model.predict, model[-1].coef_.size + 1
+        regression = model[-1]
+        assert isinstance(regression, LogisticRegression)
+        return model.predict, regression.coef_.size + 1
 
     return by_words(data, fitted)
 
@@ -75,8 +77,8 @@ def by_words(data: Path, fitted: Callable[[Labelled], tuple[Predict, int]]) -> d
     those of the task that has the most."""
     found, parameters = {}, []
     for folder in sorted((data / TASKS).iterdir()):
-        splits = load_from_disk(folder)
-        texts = {split: (list(rows["text"]), list(rows["label"])) for split, rows in splits.items()}
+        splits = open_splits(folder)
+        texts = {str(split): (list(rows["text"]), list(rows["label"])) for split, rows in splits.items()}
         predict, count = fitted(texts)
         right = {
             split: float(np.mean(np.array(predict(texts[split][0])) == texts[split][1]))
@@ -93,7 +95,7 @@ def from_scratch(
     compute: Compute,
     done: Path,
     name: str,
-    network: Callable[..., nn.Module],
+    network: Callable[..., Convolutions | Recurrent],
 ) -> dict[str, Any]:
     """Return what the search that the systems have too comes to, for a network that begins with random weights; `name`
     is the key of its sizes."""
@@ -106,7 +108,7 @@ def from_scratch(
     def fresh(seed: int) -> Classifier:
         torch.manual_seed(seed)
         made = network(len(tokenizer), tokenizer.pad_token_id, **own)
-        return Classifier(made, operator.call, made.width, dropout)
+        return Classifier(made, _called, made.width, dropout)
 
     def fitted(task: Task, learning_rate: float, seed: int) -> Classifier:
         classifier = fresh(seed)
@@ -123,3 +125,8 @@ def from_scratch(
         done=done / name,
     )
     return {"parameters": sum(weights.numel() for weights in fresh(0).parameters()), "downstream": found}
+
+
+def _called(network: nn.Module, tokens_BT: Tensor) -> Tensor:
+    """Return what the network makes of the tokens."""
+    return network(tokens_BT)

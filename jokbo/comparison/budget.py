@@ -27,7 +27,8 @@ from jokbo.training import engine, processes
 from jokbo.training.job import Job
 
 if TYPE_CHECKING:
-    from jokbo.params import Budget, Compute, Training
+    from jokbo.params import Compute, Training
+    from jokbo.params.family import Budget
     from jokbo.training.engine import Batch
 
 TIMED_STEPS, FIRST_STEPS = 5, 3  # the first ones allocate memory and choose kernels

@@ -162,7 +162,7 @@ def _one_unit(evidence: Evidence) -> Finding:
         evidence.systems["sentiment_neuron"]["extra"]["unit"],
         evidence.downstream("sentiment_neuron"),
     )
-    alone = {
+    alone: dict[str, Any] = {
         "tasks": {
             task: {"accuracies": [unit["accuracy"]], "mean": unit["accuracy"]} for task, unit in units.items()
         }

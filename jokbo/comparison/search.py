@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from datasets import load_from_disk
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from jokbo.data.corpus.batches import epoch_order, sample_indices
+from jokbo.data.tables import open_splits
+from jokbo.models import access
 from jokbo.models.heads import Head, by_length, last_tokens, trimmed
 from jokbo.runtime.files import remembered, write_text
 from jokbo.training.processes import any_rank, autocast, device, rank
@@ -77,18 +78,18 @@ class Classifier(nn.Module):
 
 def tasks_in(folder: Path, tokenizer: PreTrainedTokenizerBase, length: int) -> list[Task]:
     """The tasks that are saved in a folder, a DatasetDict of columns text and label each: their first tokens."""
-    found = []
+    found, padding = [], access.padding(tokenizer)
     for path in sorted(folder.iterdir()):
         tokens, labels = {}, {}
-        for split, rows in load_from_disk(path).items():
+        for split, rows in open_splits(path).items():
             encoded = tokenizer(
                 list(rows["text"]), add_special_tokens=False, truncation=True, max_length=length
             )["input_ids"]
-            tokens[split] = torch.full((len(encoded), length), tokenizer.pad_token_id)
+            tokens[split] = torch.full((len(encoded), length), padding)
             for row, ids in zip(tokens[split], encoded, strict=True):
                 row[: len(ids)] = torch.tensor(ids)
             labels[split] = torch.tensor(list(rows["label"]))
-        found.append(Task(path.name, tokens, labels, tokenizer.pad_token_id))
+        found.append(Task(path.name, tokens, labels, padding))
     return found
 
 

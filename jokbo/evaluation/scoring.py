@@ -15,7 +15,7 @@ from jokbo.alignment.reward import closed, rewards
 from jokbo.data.prompts import Prompts
 from jokbo.data.selection import labelled_from
 from jokbo.evaluation import intervals, judge
-from jokbo.evaluation.diversity import distinct_n
+from jokbo.evaluation.diversity import Distinct, distinct_n
 from jokbo.evaluation.perplexity import answer_perplexity
 from jokbo.evaluation.results import Estimated, Evaluation, Scores, Student
 from jokbo.models import access
@@ -104,10 +104,7 @@ def evaluation(
 ) -> Evaluation:
     """Return all that was found in one piece. `scores` have what `scored` and `judged` give; `trust` is the judge's."""
     distinct = {f"distinct_{n}": distinct_n(samples, n) for n in (1, 2)}
-    systems = {
-        name: Scores(**own, **{measure: found.shares[name] for measure, found in distinct.items()})
-        for name, own in scores.items()
-    }
+    systems = {name: Scores(**own, **_shares(distinct, name)) for name, own in scores.items()}
     students = {
         who: Student(
             networks[name].num_parameters(exclude_embeddings=True),
@@ -118,6 +115,10 @@ def evaluation(
     }
     ngrams = {measure: found.count for measure, found in distinct.items()}
     return Evaluation(len(held_out), settings.matched_tokens, ngrams, systems, students, trust)
+
+
+def _shares(distinct: Mapping[str, Distinct], name: str) -> dict[str, Any]:
+    return {measure: found.shares[name] for measure, found in distinct.items()}
 
 
 def trust_in(the_judge: judge.Judge, documents: DatasetDict) -> dict[str, Estimated]:

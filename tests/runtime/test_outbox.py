@@ -24,7 +24,7 @@ from tests.support import tracker
 TRAINING = """
 import os, sys
 from pathlib import Path
-from jokbo import outbox
+from jokbo.runtime import outbox
 from jokbo.runtime.tracking import open_run
 uri, state, dies = sys.argv[1:4]
 if dies == "removing":

@@ -15,7 +15,7 @@ from jokbo.runtime import owner
 from tests.conftest import ROOT
 
 CONTAINER = ["unshare", "--user", "--map-root-user", "--pid", "--fork"]
-ASK = "import sys; from jokbo import owner; print(owner.gone(sys.argv[1]))"
+ASK = "import sys; from jokbo.runtime import owner; print(owner.gone(sys.argv[1]))"
 
 
 def _process(pid: int) -> str:
@@ -59,8 +59,11 @@ def test_a_process_of_another_pid_namespace_is_not_known_to_be_gone(proc: list[s
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
     assert inside(ASK, owner.process()) == "False"  # from inside: this very test
-    assert not owner.gone(inside("from jokbo import owner; print(owner.process())"))
-    own = "from jokbo import owner; p = owner.process(); print(owner.gone(p), owner.gone(p.replace(' 1 ', ' 7 ')))"
+    assert not owner.gone(inside("from jokbo.runtime import owner; print(owner.process())"))
+    own = (
+        "from jokbo.runtime import owner; p = owner.process();"
+        " print(owner.gone(p), owner.gone(p.replace(' 1 ', ' 7 ')))"
+    )
     assert inside(own) == "False True"
 
 
