@@ -6,7 +6,7 @@ The network is transformers' own: `gpt2` (Radford et al. 2019: learned positions
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -27,27 +27,52 @@ PAPER_SIZES = {
 GELU = "gelu_pytorch_tanh"  # GPT's approximation, "gelu_new" to transformers, in one kernel instead of eight
 
 
+class Sizes(Protocol):
+    """What a network is described by, whatever its architecture."""
+
+    @property
+    def layers(self) -> int: ...
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def heads(self) -> int: ...
+
+    @property
+    def context(self) -> int: ...
+
+    @property
+    def dropout(self) -> float: ...
+
+
 def configuration(model: Model, *, vocabulary: int, end_of_text: int, padding: int) -> PretrainedConfig:
     """transformers' configuration of the network that the settings describe."""
-    shared = {
-        "vocab_size": vocabulary,
-        "bos_token_id": end_of_text,
-        "eos_token_id": end_of_text,
-        "pad_token_id": padding,
-    }
-    if model.architecture == "gpt2":
-        return AutoConfig.for_model(
-            "gpt2",
-            n_layer=model.layers,
-            n_embd=model.width,
-            n_head=model.heads,
-            n_positions=model.context,
-            resid_pdrop=model.dropout,
-            embd_pdrop=model.dropout,
-            attn_pdrop=model.dropout,
-            activation_function=GELU,
-            **shared,
-        )
+    made = gpt2 if model.architecture == "gpt2" else llama
+    return made(model, vocabulary=vocabulary, end_of_text=end_of_text, padding=padding)
+
+
+def gpt2(model: Sizes, *, vocabulary: int, end_of_text: int, padding: int) -> PretrainedConfig:
+    """Return transformers' configuration of a GPT-2 of these sizes."""
+    return AutoConfig.for_model(
+        "gpt2",
+        n_layer=model.layers,
+        n_embd=model.width,
+        n_head=model.heads,
+        n_positions=model.context,
+        resid_pdrop=model.dropout,
+        embd_pdrop=model.dropout,
+        attn_pdrop=model.dropout,
+        activation_function=GELU,
+        vocab_size=vocabulary,
+        bos_token_id=end_of_text,
+        eos_token_id=end_of_text,
+        pad_token_id=padding,
+    )
+
+
+def llama(model: Sizes, *, vocabulary: int, end_of_text: int, padding: int) -> PretrainedConfig:
+    """Return transformers' configuration of a LLaMA of these sizes."""
     return AutoConfig.for_model(
         "llama",
         num_hidden_layers=model.layers,
@@ -57,7 +82,10 @@ def configuration(model: Model, *, vocabulary: int, end_of_text: int, padding: i
         max_position_embeddings=model.context,
         attention_dropout=model.dropout,
         tie_word_embeddings=True,
-        **shared,
+        vocab_size=vocabulary,
+        bos_token_id=end_of_text,
+        eos_token_id=end_of_text,
+        pad_token_id=padding,
     )
 
 

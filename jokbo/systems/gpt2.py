@@ -10,8 +10,6 @@ Table 2's counts (117M, 345M, 762M, 1542M) were miscounted; those below are Open
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 from transformers import PreTrainedModel
 
 from jokbo.models import causal
@@ -38,15 +36,7 @@ PAPER_SIZES = {
 
 
 def network(size: Size, marks: Marks, seed: int) -> PreTrainedModel:
-    model = SimpleNamespace(
-        architecture="gpt2",
-        layers=size.layers,
-        width=size.width,
-        heads=size.heads,
-        context=size.context,
-        dropout=size.dropout,
-    )
-    config = causal.configuration(
-        model, vocabulary=size.vocabulary, end_of_text=marks.end_of_text, padding=marks.padding
+    config = causal.gpt2(
+        size, vocabulary=size.vocabulary, end_of_text=marks.end_of_text, padding=marks.padding
     )
     return causal.build(config, seed=seed)
