@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_args
 
 from pydantic import ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from jokbo.params.base import Section
 from jokbo.params.chain import (
@@ -219,7 +220,7 @@ def _checked(model: type[Whole], tree: dict[str, Any], name: str, written: dict[
         raise InputError(f"{name}: {shown(_explain(fault, model, tree, written), LINE)}") from error
 
 
-def _explain(fault: dict[str, Any], model: type[Section], tree: Any, written: Any) -> str:
+def _explain(fault: ErrorDetails, model: type[Section], tree: Any, written: Any) -> str:
     """One line for one of pydantic's complaints: the key, what was found, what is allowed."""
     kind, of_key = fault["type"], fault["loc"][-1:] == ("[key]",)
     place = fault["loc"][:-1] if of_key else fault["loc"]
@@ -247,10 +248,11 @@ def _explain(fault: dict[str, Any], model: type[Section], tree: Any, written: An
     if kind == "value_error":
         return f"{key}: {message}" if keys else message
     if kind.startswith("union_tag"):
-        which = f"{key}.{fault['ctx']['discriminator'].strip(QUOTE)}"
+        context = fault.get("ctx", {})
+        which = f"{key}.{context['discriminator'].strip(QUOTE)}"
         if kind == "union_tag_not_found":
             return f"{which} is missing: add it"
-        known, found = fault["ctx"]["expected_tags"], fault["ctx"]["tag"]
+        known, found = context["expected_tags"], context["tag"]
         near = _nearest(found, QUOTED.findall(known))
         return f"{which} is {shown(found)}: {near or f'it must be one of {known}'}"
     message = PLAIN.get(kind, f"{message[0].lower()}{message[1:]}")
@@ -267,17 +269,24 @@ def _place(
     """
     keys, models, node = [], [model], tree
     for part in loc:
-        there = (isinstance(node, dict) and part in node) or (
-            isinstance(node, list) and isinstance(part, int)
-        )
+        there, inner = _within(node, part)
         if there or (absent and part is loc[-1]):
             keys.append(str(part))
-            node = node[part] if there else None
+            node = inner
             fields = [model.model_fields[part] for model in models if part in model.model_fields]
             models = [found for field in fields for found in _models_in(field.annotation)] or models
         else:
             models = [model for model in models if part in _tags(model)] or models
     return keys, models
+
+
+def _within(node: Any, part: str | int) -> tuple[bool, Any]:
+    """Whether a mapping or a list holds such a part, and that part."""
+    if isinstance(node, dict) and part in node:
+        return True, node[part]
+    if isinstance(node, list) and isinstance(part, int):
+        return True, node[part]
+    return False, None
 
 
 def _nearest(found: Any, known: list[str]) -> str | None:
