@@ -10,11 +10,11 @@ from typing import Annotated
 
 import typer
 from prefect import flow
-from prefect.states import Cancelled, Completed, State
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Completed
 
 from flows.command import above_zero, bring, one_line
-from flows.flow import pipeline
+from flows.flow import pipeline, threads
 from flows.schedule import SKIPPED, on_schedule, overtaken
 from jokbo.runtime.files import write_text
 from jokbo.runtime.launcher import cores
@@ -36,9 +36,9 @@ def family(workers: int | None = None, timeout_hours: float = 24.0) -> State:
     if late := overtaken():
         return Cancelled(name=SKIPPED, message=late)
     workers = workers or at_once()
-    parallel = pipeline.with_options(task_runner=ThreadPoolTaskRunner(max_workers=workers))
-    threads = {"OMP_NUM_THREADS": str(max(1, cores() // workers))}
-    outcome = parallel(timeout_hours, None, threads, FAMILY, return_state=True)
+    parallel = pipeline.with_options(task_runner=threads(workers))
+    settings = {"OMP_NUM_THREADS": str(max(1, cores() // workers))}
+    outcome = parallel(timeout_hours, None, settings, FAMILY, return_state=True)
     if not outcome.is_completed():
         return State(type=outcome.type, name=outcome.name, message=outcome.message)
     keep()

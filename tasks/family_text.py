@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset, concatenate_datasets, load_from_disk
+from datasets import Dataset, concatenate_datasets
 from tokenizers import Tokenizer
 
 from jokbo.comparison.lexicon import valences
@@ -20,6 +20,7 @@ from jokbo.data.corpus import corpora, packing
 from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.data.outputs import save_tables, shard_files
 from jokbo.data.selection import check_sources, labelled_from
+from jokbo.data.tables import open_splits
 from jokbo.runtime.errors import InputError, about
 from jokbo.runtime.files import whole_directory
 from tasks.frame.paths import FACTS, FAMILY_DATA, FAMILY_DOCUMENTS, LEXICON, TASKS, TRANSLATIONS
@@ -90,7 +91,7 @@ def tasks_of(settings: params.FamilyText) -> dict[str, dict[str, Rows]]:
 
     Raises InputError for a source without documents, and for a split whose rows are not of two classes.
     """
-    documents = load_from_disk(FAMILY_DOCUMENTS)
+    documents = open_splits(FAMILY_DOCUMENTS)
     splits = {
         "train": documents["train"],
         "validation": documents["validation"],

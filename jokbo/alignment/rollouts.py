@@ -17,6 +17,7 @@ import pyarrow as pa
 from torch import Tensor
 
 from jokbo.data.outputs import assemble, shard_files, write_shards
+from jokbo.models.access import end_of_text
 from jokbo.models.sampling import Rollout
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def records(iteration: int, seen: Experience, tokenizer: PreTrainedTokenizerBase
     """Yield a row of SCHEMA for each answer."""
     rollout = seen.rollout
     texts = zip(rollout.prompts(tokenizer), rollout.texts(tokenizer), strict=True)
-    ended = rollout.ended_B(tokenizer.eos_token_id).tolist()
+    ended = rollout.ended_B(end_of_text(tokenizer)).tolist()
     for row, ((prompt, answer), length) in enumerate(zip(texts, rollout.lengths_B.tolist(), strict=True)):
         old_R, kl_R = seen.old_BR[row, :length], seen.kl_BR[row, :length]
         start = rollout.prompt_tokens
