@@ -100,9 +100,10 @@ def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str
     # the text without its marks is counted through: [CLS] before all of it, the inner [SEP] before B
     firsts_B1 = pairs_B22[:, :1, 1] - pairs_B22[:, :1, 0]
     places_BK = found.places_BK + 1 + (found.places_BK >= firsts_B1)
-    known = {"mask": text.marks.mask, "vocabulary": text.vocabulary}
+    mask, vocabulary = text.marks.mask, text.vocabulary
+    masks = replaced(tokens_BT, places_BK, found.valid_BK, draw, mask=mask, vocabulary=vocabulary)
     return {
-        **replaced(tokens_BT, places_BK, found.valid_BK, draw, **known)._asdict(),
+        **masks._asdict(),
         "segments_BT": segments_BT,
         "swapped_B": torch.from_numpy(swapped_B).long(),
     }

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from jokbo.models.heads import Head
-from jokbo.systems.common import Marks, Paper, Size, Text, exact, in_reverse, mean_state
+from jokbo.systems.common import Marks, Paper, Size, Text, exact, in_reverse, mean_state, not_compiled
 
 TITLE, YEAR, OBJECTIVE = "RNNsearch", 2014, "second half of a block from the first, by soft attention"
 NATS = "loss"
@@ -65,7 +65,7 @@ class RNNsearch(nn.Module):
             back_BSD = self.back(in_reverse(embedded_BSE, lengths_B))[0]
         return torch.cat([ahead_BSD, in_reverse(back_BSD, lengths_B)], dim=-1)
 
-    @torch.compiler.disable  # it would unroll the loop
+    @not_compiled
     def decode(self, annotations_BSH: Tensor, given_BTE: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Before each word the decoder's state [B, T, D], the context [B, T, 2D] and its weights [B, T, S]."""
         keys_BSD = self.key(annotations_BSH)

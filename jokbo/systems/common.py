@@ -29,7 +29,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -41,7 +41,10 @@ from transformers import PreTrainedTokenizerBase
 from jokbo.data.corpus.batches import packed_batch
 from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.data.corpus.tokenizer import taken_literally
+from jokbo.models import access
 from jokbo.runtime.files import read_json
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,9 @@ def marks_of(tokenizer: PreTrainedTokenizerBase) -> Marks:
     roles = {"unknown": "unk", "cls": "cls", "sep": "sep", "mask": "mask"}
     found = {mark: getattr(tokenizer, f"{role}_token_id") for mark, role in roles.items()}
     return Marks(
-        end_of_text=tokenizer.eos_token_id,
-        padding=tokenizer.pad_token_id,
-        pieces=tuple(tokenizer.convert_ids_to_tokens(range(len(tokenizer)))),
+        end_of_text=access.end_of_text(tokenizer),
+        padding=access.padding(tokenizer),
+        pieces=tuple(tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))),
         **{mark: -1 if id is None else id for mark, id in found.items()},
     )
 
@@ -106,7 +109,8 @@ class Text:
     def counts_V(self) -> np.ndarray:
         """How often each token comes, pairs and all."""
         parts = [*self.corpus.shards, *(side for pair in self.pairs for side in pair)]
-        return sum(np.bincount(tokens, minlength=self.vocabulary) for tokens in parts)
+        none_V = np.zeros(self.vocabulary, np.intp)
+        return sum((np.bincount(tokens, minlength=self.vocabulary) for tokens in parts), start=none_V)
 
     def blocks(self, step: int, rows: int, length: int, seed: int) -> Tensor:
         """Full blocks of running text, int64 [rows, length], marks of document ends among them."""
@@ -175,6 +179,11 @@ def sinusoids(length: int, width: int, device: torch.device | None = None) -> Te
     return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
 
 
+def not_compiled(function: Function) -> Function:
+    """Return the function, of which torch.compile keeps off: for loops over time, which it would unroll."""
+    return torch.compiler.disable(function)  # pyright: ignore[reportReturnType]  # torch gives it no type
+
+
 def exact(x: Tensor) -> torch.autocast:
     """Computing without autocast where x is: for recurrences, whose errors add up and whose small products it slows."""
     return torch.autocast(x.device.type, enabled=False)
@@ -200,15 +209,18 @@ def hash_of(purpose: str) -> int:
 
 def save(network: nn.Module, folder: Path) -> None:
     """Writes weights and size: transformers' files of a network that has them, else size.json and model.safetensors."""
-    if hasattr(network, "save_pretrained"):
-        network.save_pretrained(folder)
+    save_pretrained: Callable[[Path], None] | None = getattr(network, "save_pretrained", None)
+    if save_pretrained is not None:
+        save_pretrained(folder)
         return
+    size = network.size
+    assert isinstance(size, Size)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "size.json").write_text(json.dumps(asdict(network.size), indent=2) + "\n")
+    (folder / "size.json").write_text(json.dumps(asdict(size), indent=2) + "\n")
     save_model(network, str(folder / "model.safetensors"))
 
 
-def load(network: Callable[[Size, Marks, int], nn.Module], marks: Marks, folder: Path) -> nn.Module:
+def load(network: Callable[[Size, Marks, int], access.Network], marks: Marks, folder: Path) -> access.Network:
     """A plain module that `save` wrote, made anew by its system's `network`."""
     made = network(Size(**read_json(folder / "size.json")), marks, 0)
     load_model(made, folder / "model.safetensors")

@@ -17,6 +17,7 @@ has no such network.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,9 +61,9 @@ class Attention(nn.Module):
             part.unflatten(-1, (heads, -1)).transpose(1, 2)
             for part in self.queries_keys_values(states_BTD).chunk(3, dim=-1)
         )
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(
-            self.config._attn_implementation, eager_attention_forward
-        )
+        implementation = self.config._attn_implementation
+        assert implementation is not None
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
         dropout = self.config.dropout if self.training else 0.0
         mixed_BTHC, _ = attend(
             self, query, key, value, mask_BHTT, scaling=query.shape[-1] ** -0.5, dropout=dropout
@@ -112,7 +113,8 @@ class Crammed(PreTrainedModel):
     def forward(self, inputs_BT: Tensor, seen_BT: Tensor | None = None) -> Tensor:
         """States [B, T, D]; `seen_BT` is false at padding."""
         tokens_BTD = self.embedding(inputs_BT)
-        positions_TD = self.position_scale * sinusoids(*tokens_BTD.shape[1:], tokens_BTD.device)
+        length, width = tokens_BTD.shape[1:]
+        positions_TD = self.position_scale * sinusoids(length, width, tokens_BTD.device)
         states_BTD = self.dropout(self.first_norm(tokens_BTD + positions_TD))
         mask_BHTT = create_bidirectional_mask(self.config, states_BTD, seen_BT)
         for layer in self.layers:
@@ -125,6 +127,7 @@ class Crammed(PreTrainedModel):
 
 def network(size: Size, marks: Marks, seed: int) -> Crammed:
     torch.manual_seed(seed)
+    special: dict[str, Any] = {"pad_token_id": marks.padding}  # which the class does not declare
     return Crammed(
         CrammedConfig(
             vocab_size=size.vocabulary,
@@ -133,7 +136,7 @@ def network(size: Size, marks: Marks, seed: int) -> Crammed:
             num_attention_heads=size.heads,
             max_position_embeddings=size.context,
             dropout=size.dropout,
-            pad_token_id=marks.padding,
+            **special,
         )
     )
 

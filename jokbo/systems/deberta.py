@@ -52,6 +52,8 @@ class Attention(DisentangledSelfAttention):
         relative_pos: Tensor | None = None,
         rel_embeddings: Tensor | None = None,
     ) -> tuple[Tensor, None]:
+        assert relative_pos is not None
+        assert rel_embeddings is not None
         queries = hidden_states if query_states is None else query_states
         mixed_BTD = attend(self, queries, hidden_states, relative_pos, rel_embeddings, attention_mask.bool())
         return mixed_BTD, None
@@ -63,10 +65,11 @@ class Deberta(DebertaForMaskedLM):
     def __init__(self, config: DebertaConfig) -> None:
         super().__init__(config)
         for layer in self.deberta.encoder.layer:
+            assert isinstance(layer, DebertaLayer)
             layer.attention.self = Attention(config)
             # the same as theirs, in one kernel instead of ten
             for sums in (layer.attention.output, layer.output):
-                sums.LayerNorm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
+                sums.add_module("LayerNorm", nn.LayerNorm(config.hidden_size, config.layer_norm_eps))
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         self.post_init()
 
@@ -83,10 +86,10 @@ class Deberta(DebertaForMaskedLM):
             states_BTD, _ = layer(states_BTD, mask_B1TT, **relative)
         queries_BKD = gathered(states_BTD, places_BK) + self.position_embeddings(places_BK)
         relative_BKT = places_BK[:, :, None] - positions_T
+        last = encoder.layer[-1]
+        assert isinstance(last, DebertaLayer)
         for _ in range(DECODER_LAYERS):
-            queries_BKD = cross_layer(
-                encoder.layer[-1], queries_BKD, states_BTD, relative_BKT, relative["rel_embeddings"]
-            )
+            queries_BKD = cross_layer(last, queries_BKD, states_BTD, relative_BKT, relative["rel_embeddings"])
         return queries_BKD
 
 

@@ -16,11 +16,14 @@ student of all the teacher's layers is the teacher exactly (the authors' code le
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from transformers import BertForPreTraining, DistilBertConfig, DistilBertForMaskedLM
 
 from jokbo.distillation.targets import divergence
+from jokbo.models.access import moved
 from jokbo.runtime.errors import InputError
 from jokbo.systems import roberta
 from jokbo.systems.common import Marks, Paper, Size
@@ -53,6 +56,7 @@ HEAD_NAMES = {
 def network(size: Size, marks: Marks, seed: int) -> DistilBertForMaskedLM:
     """With `size.more["teacher"]`, the folder of a BERT as wide, a student that begins from it; else a random one."""
     torch.manual_seed(seed)
+    own: dict[str, Any] = {"teacher": size.more.get("teacher")}  # which transformers' class does not declare
     student = DistilBertForMaskedLM(
         DistilBertConfig(
             vocab_size=size.vocabulary,
@@ -64,7 +68,7 @@ def network(size: Size, marks: Marks, seed: int) -> DistilBertForMaskedLM:
             dropout=size.dropout,
             attention_dropout=size.dropout,
             pad_token_id=marks.padding,
-            teacher=size.more.get("teacher"),
+            **own,
         )
     )
     if student.config.teacher:
@@ -133,7 +137,7 @@ class Objective(nn.Module):
     def forward(
         self, inputs_BT: Tensor, places_BK: Tensor, targets_BK: Tensor, weights_BK: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        student, teacher = self.network, self._teacher[0].to(inputs_BT.device)
+        student, teacher = self.network, moved(self._teacher[0], inputs_BT.device)
         mine_BTD = student.distilbert(inputs_BT).last_hidden_state
         mine_BKV = head(student, gathered(mine_BTD, places_BK)).float()
         with torch.no_grad():
@@ -145,8 +149,8 @@ class Objective(nn.Module):
             "cosine": 1
             - nn.functional.cosine_similarity(mine_BTD.float(), theirs_BTD.float(), dim=-1).mean(),
         }
-        loss = sum(WEIGHTS[name] * part for name, part in parts.items())
-        return loss, {f"{name}_loss": part.detach() for name, part in parts.items()}
+        first, *others = (WEIGHTS[name] * part for name, part in parts.items())
+        return sum(others, start=first), {f"{name}_loss": part.detach() for name, part in parts.items()}
 
 
 def head(student: DistilBertForMaskedLM, states: Tensor) -> Tensor:

@@ -81,7 +81,9 @@ def begin_lstm(lstm: nn.LSTM) -> None:
             nn.init.xavier_uniform_(parameter)
         else:
             nn.init.zeros_(parameter)
-    nn.init.ones_(lstm.bias_hh_l0[lstm.hidden_size : 2 * lstm.hidden_size])
+    bias = lstm.bias_hh_l0
+    assert isinstance(bias, Tensor)
+    nn.init.ones_(bias[lstm.hidden_size : 2 * lstm.hidden_size])
 
 
 class Highway(nn.Module):
@@ -98,6 +100,8 @@ class Highway(nn.Module):
 
 class CharacterVectors(nn.Module):
     """Vectors of tokens from their characters."""
+
+    characters_VC: Tensor
 
     def __init__(self, size: Size, characters_VC: Tensor) -> None:
         super().__init__()
@@ -135,6 +139,7 @@ class BiLM(nn.Module):
         )
         self.softmax = Head(size.width, size.vocabulary)
         for lstm in (*self.forwards, *self.backwards):
+            assert isinstance(lstm, nn.LSTM)
             begin_lstm(lstm)
         begin(self.softmax)
         self.dropout = nn.Dropout(size.dropout)

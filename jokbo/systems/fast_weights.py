@@ -22,7 +22,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from jokbo.systems.common import Marks, NextTokenObjective, Paper, Size, at_last, exact, next_token_batch
+from jokbo.systems.common import (
+    Marks,
+    NextTokenObjective,
+    Paper,
+    Size,
+    at_last,
+    exact,
+    next_token_batch,
+    not_compiled,
+)
 
 TITLE, YEAR, OBJECTIVE = "Fast weights", 2021, "next token"
 NATS = "loss"
@@ -39,7 +48,7 @@ PAPER_SIZES = {
 }
 
 
-@torch.compiler.disable  # compiled, the gradient of solve_triangular fails on its strides (torch 2.13)
+@not_compiled  # compiled, the gradient of solve_triangular fails on its strides (torch 2.13)
 def memory(
     q_BHTD: Tensor, k_BHTD: Tensor, v_BHTE: Tensor, rates_BHT: Tensor, delta: bool, chunk: int = 64
 ) -> Tensor:

@@ -16,7 +16,9 @@ from the same start. The paper does not say how wide the band is: here an eighth
 from __future__ import annotations
 
 import torch
+from torch import nn
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
+from transformers.models.gpt_neo.modeling_gpt_neo import GPTNeoBlock
 
 from jokbo.models import causal
 from jokbo.systems.common import Marks, Paper, Size
@@ -64,8 +66,11 @@ def configuration(size: Size, marks: Marks) -> PretrainedConfig:
 
 def network(size: Size, marks: Marks, seed: int) -> PreTrainedModel:
     built = causal.build(configuration(size, marks), seed=seed)
+    blocks = built.base_model.h
+    assert isinstance(blocks, nn.ModuleList)
     with torch.no_grad():
-        for block in built.base_model.h:
+        for block in blocks:
+            assert isinstance(block, GPTNeoBlock)
             attention = block.attn.attention
             attention.q_proj.weight /= (size.width / size.heads) ** 0.5
             for residual in (attention.out_proj, block.mlp.c_proj):

@@ -7,7 +7,7 @@ replaced by [MASK], 10% by a random token and 10% are left. Other papers change 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -18,6 +18,22 @@ from jokbo.models.causal import mean_one
 from jokbo.systems.common import Marks, Text, mean_state, sinusoids
 
 AMPLITUDE = 0.1  # of positions at first: above tokens' 0.02, or attention is as good as blind to them
+
+
+class Draws(Protocol):
+    """Where random numbers come from: a generator of numpy's, or what gives them as one does."""
+
+    def random(self, size: tuple[int, int], /) -> np.ndarray:
+        """Return numbers of [0, 1), uniformly distributed."""
+        ...
+
+    def standard_exponential(self, size: tuple[int, int], /) -> np.ndarray:
+        """Return exponentially distributed numbers of mean 1."""
+        ...
+
+    def integers(self, low: int, high: int, size: tuple[int, int], /) -> np.ndarray:
+        """Return integers from low to high - 1, each as likely."""
+        ...
 
 
 class Masked(NamedTuple):
@@ -32,7 +48,7 @@ class Masked(NamedTuple):
 def masked(
     tokens_BT: Tensor,
     eligible_BT: Tensor,
-    draw: np.random.Generator,
+    draw: Draws,
     *,
     mask: int,
     vocabulary: int,
@@ -61,7 +77,7 @@ def replaced(
     tokens_BT: Tensor,
     places_BK: np.ndarray,
     valid_BK: np.ndarray,
-    draw: np.random.Generator,
+    draw: Draws,
     *,
     mask: int,
     vocabulary: int,
@@ -124,8 +140,13 @@ def spans(
     units_BK = (np.arange(count)[:, None] >= ends_BK[:, None, :]).sum(axis=2) * valid_BK
     inner_BK = np.arange(count) - np.take_along_axis(ends_BK - lengths_BK, units_BK, 1)
     firsts_BK, lengths_BK = (np.take_along_axis(values, units_BK, 1) for values in (firsts_BK, lengths_BK))
-    found = (firsts_BK + inner_BK, units_BK, firsts_BK, firsts_BK + lengths_BK - 1)
-    return Spans(*(values * valid_BK for values in found), valid_BK)
+    return Spans(
+        places_BK=(firsts_BK + inner_BK) * valid_BK,
+        units_BK=units_BK * valid_BK,
+        firsts_BK=firsts_BK * valid_BK,
+        lasts_BK=(firsts_BK + lengths_BK - 1) * valid_BK,
+        valid_BK=valid_BK,
+    )
 
 
 def gathered(states_BTD: Tensor, places_BK: Tensor) -> Tensor:
@@ -175,7 +196,8 @@ def mean_of_text(trunk: PreTrainedModel, tokens_BT: Tensor, marks: Marks, contex
 def begin_as_sinusoids(positions: nn.Embedding) -> None:
     """Lets learned vectors of positions begin as sinusoids, at which near ones are alike. From random ones, as the
     papers have it, a masked token's neighbours are found by chance, and that takes longer than the family trains."""
-    positions.weight.copy_(AMPLITUDE * sinusoids(*positions.weight.shape, positions.weight.device))
+    length, width = positions.weight.shape
+    positions.weight.copy_(AMPLITUDE * sinusoids(length, width, positions.weight.device))
 
 
 def full_sentences(text: Text, step: int, rows: int, length: int, seed: int) -> Tensor:

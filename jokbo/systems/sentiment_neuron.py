@@ -26,7 +26,15 @@ from torch.autograd.function import once_differentiable
 from torch.nn.utils.parametrizations import weight_norm
 
 from jokbo.models.heads import Head
-from jokbo.systems.common import Marks, NextTokenObjective, Paper, Size, at_last, next_token_batch
+from jokbo.systems.common import (
+    Marks,
+    NextTokenObjective,
+    Paper,
+    Size,
+    at_last,
+    next_token_batch,
+    not_compiled,
+)
 
 TITLE, YEAR, OBJECTIVE = "Sentiment neuron", 2017, "next byte"
 NATS = "loss"
@@ -138,7 +146,7 @@ class MultiplicativeLSTM(nn.Module):
         self.dropout = nn.Dropout(size.dropout)
         self.bytes = Head(width, size.vocabulary)
 
-    @torch.compiler.disable  # it would unroll the loop
+    @not_compiled
     def states(self, tokens_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Hidden and cell states after each token, both [B, T, D]."""
         embedded_BTE = self.embedding(tokens_BT)

@@ -17,6 +17,7 @@ of 1 here, queries with 0.01.
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +43,7 @@ PAPER_SIZES = {
 
 
 def network(size: Size, marks: Marks, seed: int) -> T5ForConditionalGeneration:
+    start: dict[str, Any] = {"decoder_start_token_id": marks.padding}  # which the class does not declare
     config = T5Config(
         vocab_size=size.vocabulary + SENTINELS,
         d_model=size.width,
@@ -52,7 +54,7 @@ def network(size: Size, marks: Marks, seed: int) -> T5ForConditionalGeneration:
         dropout_rate=size.dropout,
         eos_token_id=marks.end_of_text,
         pad_token_id=marks.padding,
-        decoder_start_token_id=marks.padding,
+        **start,
     )
     torch.manual_seed(seed)
     return T5ForConditionalGeneration(config)

@@ -85,9 +85,11 @@ class Layer(nn.Module):
 
         states_BTD = self.add(self.norms[0], own, states_BTD)
         if memory_BSD is not None:
+            cross = self.cross
+            assert cross is not None
             states_BTD = self.add(
                 self.norms[1],
-                lambda inputs_BTD: self.cross(inputs_BTD, memory_BSD, real_BS=real_BS),
+                lambda inputs_BTD: cross(inputs_BTD, memory_BSD, real_BS=real_BS),
                 states_BTD,
             )
         return self.add(self.norms[-1], self.feed, states_BTD)
@@ -111,6 +113,8 @@ class Stack(nn.Module):
 class Transformer(nn.Module):
     """Source and target in, logits of what follows each place of the target out. `real_BS` is False at padding of the
     source; `places_BT` are positions of the target's tokens where they are not 0, 1, 2 ..."""
+
+    positions_CD: Tensor
 
     def __init__(self, size: Size) -> None:
         super().__init__()
@@ -190,11 +194,19 @@ def noam(step: int, width: int, warmup: int = 4000) -> float:
     return width**-0.5 * min(step**-0.5, step * warmup**-1.5)
 
 
-def gradient_norms(objective: nn.Module, batch: dict[str, Tensor]) -> dict[str, list[float]]:
+def last_matrix(layer: nn.Module) -> Tensor:
+    """Return the second matrix of the layer's feed-forward layer."""
+    assert isinstance(layer, Layer)
+    linear = layer.feed[2]
+    assert isinstance(linear, nn.Linear)
+    return linear.weight
+
+
+def gradient_norms(objective: Objective, batch: dict[str, Tensor]) -> dict[str, list[float]]:
     """Of each layer, of "encoder" and "decoder" in order, the Frobenius norm of the gradient of the feed-forward
     layer's second matrix (Xiong et al. 2020, figure 3)."""
     stacks = {"encoder": objective.network.encoder, "decoder": objective.network.decoder}
-    matrices = {name: [layer.feed[2].weight for layer in stack.layers] for name, stack in stacks.items()}
+    matrices = {name: [last_matrix(layer) for layer in stack.layers] for name, stack in stacks.items()}
     loss, _ = objective(**batch)
     return {
         name: [float(gradient.norm()) for gradient in torch.autograd.grad(loss, weights, retain_graph=True)]

@@ -26,7 +26,16 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from jokbo.systems.common import Marks, Paper, Size, at_last, mean_state, next_token_batch, next_token_loss
+from jokbo.systems.common import (
+    Marks,
+    Paper,
+    Size,
+    at_last,
+    mean_state,
+    next_token_batch,
+    next_token_loss,
+    not_compiled,
+)
 
 TITLE, YEAR, OBJECTIVE = "ULMFiT", 2018, "next token"
 NATS = "nats"
@@ -42,11 +51,16 @@ ACTIVATION_PENALTY, CHANGE_PENALTY = 2.0, 1.0  # alpha and beta, Merity et al. s
 class WeightDropLSTM(nn.LSTM):
     """One layer, rows first, whose hidden-to-hidden weights are dropped anew in each forward pass of training."""
 
+    weight_ih_l0: Tensor
+    weight_hh_l0: Tensor
+    bias_ih_l0: Tensor
+    bias_hh_l0: Tensor
+
     def __init__(self, width: int, hidden: int, drop: float) -> None:
         super().__init__(width, hidden, batch_first=True)
         self.drop = drop
 
-    @torch.compiler.disable  # it would unroll the loop over time
+    @not_compiled
     def forward(self, states_BTD: Tensor) -> Tensor:
         # straight to the kernel, so that the weights that it holds stay as they are and gradients reach them
         kept = nn.functional.dropout(self.weight_hh_l0, self.drop, self.training)

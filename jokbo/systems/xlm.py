@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
 
+from jokbo.models import access
 from jokbo.systems.common import Marks, Paper, Size, Text, generator, mean_state
 from jokbo.systems.masking import begin_as_sinusoids, masked, masked_loss
 
@@ -84,7 +85,7 @@ class Objective(nn.Module):
         states_BTD = self.network.base_model(
             input_ids=inputs_BT, langs=languages_BT, position_ids=positions_BT, attention_mask=real_BT
         ).last_hidden_state
-        head = self.network.get_output_embeddings()
+        head = access.language_head(self.network)
         return masked_loss(head, states_BTD, places_BK, targets_BK, weights_BK), {}
 
 
