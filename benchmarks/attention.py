@@ -20,11 +20,11 @@ from transformers import PreTrainedModel
 
 from jokbo.models import access
 from jokbo.systems import gpt2
-from jokbo.systems.common import Marks, Size
+from jokbo.systems.common import Size, SpecialTokens
 from tasks.frame.paths import STATE
 
 KINDS = {"fused": "sdpa", "plain": "eager"}  # what transformers calls them
-MARKS = Marks(end_of_text=0, padding=1, unknown=2, cls=3, sep=4, mask=5)
+SPECIAL_TOKENS = SpecialTokens(end_of_text=0, padding=1, unknown=2, cls=3, sep=4, mask=5)
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def peak(attention: str, length: int) -> int:
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
     torch.set_num_threads(1)
     size = Size(vocabulary=64, layers=2, width=256, heads=4, context=length)
-    network = access.moved(gpt2.network(size, MARKS, 0), device)
+    network = access.moved(gpt2.network(size, SPECIAL_TOKENS, 0), device)
     network.set_attn_implementation(attention)
     step(network, 64)  # kernels, buffers and gradients are there before the count begins
     gc.collect()

@@ -80,7 +80,7 @@ def step_times(name: str, settings: FamilyParams, steps: int) -> tuple[float, fl
     member = opened(name, settings.family, FAMILY_DATA, settings.compute)
     own = member.own
     training = member.training(steps)
-    objective = member.module.Objective(member.fresh(settings.family.seed), member.marks)
+    objective = member.module.Objective(member.fresh(settings.family.seed), member.special_tokens)
     started = engine.start(
         objective,
         engine.Means(own.batch, own.precision, training.gradient_clip),

@@ -30,7 +30,7 @@ def family(stage: Stage) -> None:
         _save(stage, name, member, made)
     tasks = tasks_in(
         FAMILY_DATA / TASKS, member.tokenizer, member.own.context - 2
-    )  # two marks have to fit in
+    )  # two special tokens have to fit in
     read = cache(
         partial(vectors, member, made.network)
     )  # the regression and the one unit ask for the same texts

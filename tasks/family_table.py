@@ -15,7 +15,7 @@ from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.reporting.publish import publish, read_curves, read_json
 from jokbo.runtime.errors import InputError
 from jokbo.systems import bahdanau
-from jokbo.systems.common import Text, load, marks_of
+from jokbo.systems.common import Text, load, special_tokens_of
 from tasks.frame.paths import FAMILY_DATA, FAMILY_MODELS, FAMILY_TABLE, METRICS, PLOTS
 from tasks.frame.records import write_metrics
 from tasks.frame.stage import Stage, run_stage
@@ -62,13 +62,13 @@ def measured() -> dict[str, Any]:
     if not (LOOKING / "model.safetensors").exists():
         raise InputError(f"{LOOKING}: holds no trained network, whose alignment is drawn: {REMEDY}")
     tokenizer = AutoTokenizer.from_pretrained(WORDS / "tokenizer")
-    marks = marks_of(tokenizer)
-    text = Text(TokenCorpus.open(WORDS / "validation"), marks, len(tokenizer))
-    network = load(bahdanau.network, marks, LOOKING)
+    special_tokens = special_tokens_of(tokenizer)
+    text = Text(TokenCorpus.open(WORDS / "validation"), special_tokens, len(tokenizer))
+    network = load(bahdanau.network, special_tokens, LOOKING)
     return {
         "gradients": measures.gradients_by_depth(text, SEED),
         "alignment": measures.alignment(network, text, tokenizer, SEED),
-        "memory": measures.attention_memory(marks),
+        "memory": measures.attention_memory(special_tokens),
     }
 
 

@@ -46,7 +46,7 @@ def revision_losses(job: Job, member: Member, kind: type[PreTrainedModel]) -> di
     found = {}
     for folder in sorted(revisions(job).iterdir()):
         network = kind.from_pretrained(folder, dtype=torch.float32)
-        objective = member.module.Objective(network, member.marks)
+        objective = member.module.Objective(network, member.special_tokens)
         found[str(int(folder.name.removeprefix("step-")))] = held_out(member, objective)
     return found
 
@@ -55,7 +55,7 @@ def warmups(job: Job, member: Member, steps: int) -> dict[str, dict[str, float]]
     """Return the held-out nats of two short trainings, with and without a warm-up: with Adam, of which the claim is."""
     found = {}
     for key, warms_up in (("with_warmup", True), ("without_warmup", False)):
-        objective = member.module.Objective(member.fresh(member.settings.seed), member.marks)
+        objective = member.module.Objective(member.fresh(member.settings.seed), member.special_tokens)
         training = member.training(steps, adam=True)
         own = engine.Own(schedule=schedule_of(member, training, warms_up=warms_up), compiled=False)
         trained(job.part(key), member, objective, training, own)

@@ -40,7 +40,7 @@ def vectors(member: Member, network: nn.Module, tokens_NT: Tensor, rows: int = 1
         with processes.autocast(member.own.precision):
             return member.features(network, tokens_BT.to(processes.device())).float()
 
-    return by_length(read, tokens_NT, member.marks.padding, rows)
+    return by_length(read, tokens_NT, member.special_tokens.padding, rows)
 
 
 def _searched(

@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from jokbo.systems import bahdanau, gpt2, transformer
-from jokbo.systems.common import Marks, Size, Text
+from jokbo.systems.common import Size, SpecialTokens, Text
 
 DEPTH = {"layers": 6, "width": 128, "heads": 4}  # of the networks whose gradients are measured
 CONTEXT, ROWS, BATCHES = 64, 32, 4
@@ -25,7 +25,9 @@ def gradients_by_depth(text: Text, seed: int) -> dict[str, dict[str, list[float]
     found = {}
     for norm in ("post", "pre"):
         size = Size(text.vocabulary, context=CONTEXT, more={"norm": norm}, **DEPTH)
-        objective = transformer.Objective(transformer.network(size, text.marks, seed), text.marks)
+        objective = transformer.Objective(
+            transformer.network(size, text.special_tokens, seed), text.special_tokens
+        )
         measured = [
             transformer.gradient_norms(objective, transformer.batch(text, step, ROWS, CONTEXT, seed))
             for step in range(BATCHES)
@@ -51,14 +53,14 @@ def alignment(
     }
 
 
-def attention_memory(marks: Marks) -> dict[str, list[float]]:
+def attention_memory(special_tokens: SpecialTokens) -> dict[str, list[float]]:
     """By way of computing attention, for a row of each of `length` tokens: megabytes that the forward pass of a small
     GPT-2 in float32 keeps for the backward one. The plain way keeps length times length weights a head, torch's fused
     kernels keep none (Dao et al. 2022, theorem 2)."""
     found: dict[str, list[float]] = {"length": list(LENGTHS), **{way: [] for way in ATTENTION}}
     for length in LENGTHS:
         for way, name in ATTENTION.items():
-            network = gpt2.network(Size(64, layers=2, width=256, heads=4, context=length), marks, 0)
+            network = gpt2.network(Size(64, layers=2, width=256, heads=4, context=length), special_tokens, 0)
             network.set_attn_implementation(name)
             found[way].append(_kept(network, torch.zeros((1, length), dtype=torch.int64)) / 1e6)
     return found

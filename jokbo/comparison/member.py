@@ -15,7 +15,7 @@ from jokbo.comparison.recipe import adafactor, adamw, muon, recipe
 from jokbo.comparison.texts import FACTS, TRANSLATIONS
 from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.runtime.files import read_json
-from jokbo.systems.common import Marks, Size, Text, encoded, marks_of
+from jokbo.systems.common import Size, SpecialTokens, Text, encoded, special_tokens_of
 from jokbo.systems.protocol import OneCycle, SystemModule
 from jokbo.training.engine import Batch
 
@@ -31,7 +31,7 @@ class Member:
     own: System
     module: SystemModule
     size: Size
-    marks: Marks
+    special_tokens: SpecialTokens
     train: Text
     validation: Text
     unigram: float  # entropy of token frequencies on the validation text, nats
@@ -41,7 +41,7 @@ class Member:
     def fresh(self, seed: int, *, begins: bool = True) -> nn.Module:
         """Return the untrained network; where it begins with a teacher's layers, only if it `begins`."""
         more = {key: value for key, value in self.size.more.items() if begins or key != "teacher"}
-        return self.module.network(replace(self.size, more=more), self.marks, seed)
+        return self.module.network(replace(self.size, more=more), self.special_tokens, seed)
 
     def training(self, steps: int, *, adam: bool = False) -> Training:
         """Return its pretraining of so many steps by the recipe of all; or, for a probe, the same with Adam."""
@@ -67,7 +67,7 @@ class Member:
 
     def features(self, network: nn.Module, tokens_BT: Tensor) -> Tensor:
         """Return what a classifier reads of each text, [B, D]."""
-        return self.module.features(network, tokens_BT, self.marks)
+        return self.module.features(network, tokens_BT, self.special_tokens)
 
 
 def opened(name: str, settings: Family, data: Path, compute: Compute) -> Member:
@@ -75,11 +75,11 @@ def opened(name: str, settings: Family, data: Path, compute: Compute) -> Member:
     own = settings.systems[name]
     folder = data / own.text
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
-    marks, pairs = marks_of(tokenizer), []
+    special_tokens, pairs = special_tokens_of(tokenizer), []
     if (folder / TRANSLATIONS).exists():
         pairs = encoded(read_json(folder / TRANSLATIONS), tokenizer.backend_tokenizer)
     train, validation = (
-        Text(TokenCorpus.open(folder / split), marks, len(tokenizer), pairs)
+        Text(TokenCorpus.open(folder / split), special_tokens, len(tokenizer), pairs)
         for split in ("train", "validation")
     )
     more = own.more.model_dump(exclude_none=True)
@@ -87,4 +87,4 @@ def opened(name: str, settings: Family, data: Path, compute: Compute) -> Member:
     module = cast(SystemModule, importlib.import_module(f"jokbo.systems.{own.module}"))
     unigram = read_json(data / FACTS)["texts"][own.text]["unigram_entropy"]
     unit = compute.processes * max(compute.micro_batch, 1)
-    return Member(settings, own, module, size, marks, train, validation, unigram, tokenizer, unit)
+    return Member(settings, own, module, size, special_tokens, train, validation, unigram, tokenizer, unit)

@@ -40,7 +40,7 @@ def pretrain(job: Job, member: Member) -> Pretrained:
     """Return the system, trained for as many steps as the budget pays for."""
     own, module = member.own, member.module
     network = member.fresh(member.settings.seed)
-    objective = module.Objective(network, member.marks)
+    objective = module.Objective(network, member.special_tokens)
     # the ramp of a batch that grows is as dear as steps of its mean size
     rows = [member.rows_at(place / 1000) for place in range(1000)]
     mean_rows = sum(rows) / len(rows)

@@ -19,7 +19,7 @@ from transformers import AlbertConfig, AlbertForPreTraining
 
 from jokbo.models.causal import GELU
 from jokbo.systems.bert import halves, pair_rows, windows
-from jokbo.systems.common import Marks, Paper, Size, Text, generator
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, generator
 from jokbo.systems.masking import masked_loss, mean_of_text, replaced, spans
 
 TITLE, YEAR, OBJECTIVE = "ALBERT", 2020, "masked n-grams, sentence order"
@@ -40,7 +40,7 @@ PAPER_SIZES = {  # table 1
 }
 
 
-def network(size: Size, marks: Marks, seed: int) -> AlbertForPreTraining:
+def network(size: Size, special_tokens: SpecialTokens, seed: int) -> AlbertForPreTraining:
     torch.manual_seed(seed)
     return AlbertForPreTraining(
         AlbertConfig(
@@ -55,9 +55,9 @@ def network(size: Size, marks: Marks, seed: int) -> AlbertForPreTraining:
             hidden_act=GELU,
             classifier_dropout_prob=size.dropout,
             max_position_embeddings=size.context,
-            pad_token_id=marks.padding,
-            bos_token_id=marks.cls,
-            eos_token_id=marks.sep,
+            pad_token_id=special_tokens.padding,
+            bos_token_id=special_tokens.cls,
+            eos_token_id=special_tokens.sep,
         )
     )
 
@@ -65,9 +65,9 @@ def network(size: Size, marks: Marks, seed: int) -> AlbertForPreTraining:
 class Objective(nn.Module):
     """The mean loss over masked tokens and the mean loss over pairs, added."""
 
-    def __init__(self, network: AlbertForPreTraining, marks: Marks) -> None:
+    def __init__(self, network: AlbertForPreTraining, special_tokens: SpecialTokens) -> None:
         super().__init__()
-        self.network, self.padding = network, marks.padding
+        self.network, self.padding = network, special_tokens.padding
 
     def forward(
         self,
@@ -97,10 +97,10 @@ def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str
     tokens_BT, segments_BT = pair_rows(text, pairs_B22, context)
     lengths_BK = draw.choice(NGRAMS, (rows, round(0.15 * context)), p=1 / NGRAMS / (1 / NGRAMS).sum())
     found = spans(windows_B2[:, 1] - windows_B2[:, 0], lengths_BK, draw)
-    # the text without its marks is counted through: [CLS] before all of it, the inner [SEP] before B
+    # the text without its special tokens is counted through: [CLS] before all of it, the inner [SEP] before B
     firsts_B1 = pairs_B22[:, :1, 1] - pairs_B22[:, :1, 0]
     places_BK = found.places_BK + 1 + (found.places_BK >= firsts_B1)
-    mask, vocabulary = text.marks.mask, text.vocabulary
+    mask, vocabulary = text.special_tokens.mask, text.vocabulary
     masks = replaced(tokens_BT, places_BK, found.valid_BK, draw, mask=mask, vocabulary=vocabulary)
     return {
         **masks._asdict(),
@@ -109,6 +109,6 @@ def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str
     }
 
 
-def features(network: AlbertForPreTraining, tokens_BT: Tensor, marks: Marks) -> Tensor:
+def features(network: AlbertForPreTraining, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
     """The mean of the states."""
-    return mean_of_text(network.albert, tokens_BT, marks, network.config.max_position_embeddings)
+    return mean_of_text(network.albert, tokens_BT, special_tokens, network.config.max_position_embeddings)

@@ -9,7 +9,7 @@ through one hidden layer of maxout (appendix A.2.2). The scores, as a matrix, sh
 Here there are no pairs of sentences: the network is trained to write the second half of a block of running text from
 the first, given the true words before each (teacher forcing). Two tables of embeddings are kept, as for two languages.
 Beyond that: GRUs are torch's, whose reset gate acts after the recurrent matrix, not before (equal in size and, by
-Chung et al. 2014, in merit); weights start as torch's do; the decoder starts from the end-of-text mark; the paper has
+Chung et al. 2014, in merit); weights start as torch's do; the decoder starts from the end-of-text token; the paper has
 no dropout, here `size.dropout` acts on the embeddings and the maxout layer.
 
 Size: `width` is the GRUs' n = n', the maxout layer has width / 2 units, `more` holds `embedding`; one layer, no heads.
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from jokbo.models.heads import Head
-from jokbo.systems.common import Marks, Paper, Size, Text, exact, in_reverse, mean_state, not_compiled
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, exact, in_reverse, mean_state, not_compiled
 
 TITLE, YEAR, OBJECTIVE = "RNNsearch", 2014, "second half of a block from the first, by soft attention"
 NATS = "loss"
@@ -37,11 +37,11 @@ PAPER_SIZES = {
 
 
 class RNNsearch(nn.Module):
-    def __init__(self, size: Size, marks: Marks) -> None:
+    def __init__(self, size: Size, special_tokens: SpecialTokens) -> None:
         super().__init__()
         self.size = size
         width, embedding = size.width, size.more["embedding"]
-        self.begin = marks.end_of_text
+        self.begin = special_tokens.end_of_text
         self.source = nn.Embedding(size.vocabulary, embedding)
         self.target = nn.Embedding(size.vocabulary, embedding)
         self.ahead, self.back = (nn.GRU(embedding, width, batch_first=True) for _ in range(2))
@@ -93,15 +93,15 @@ class RNNsearch(nn.Module):
         return self.words(self.dropout(maxout_BTD)), weights_BTS
 
 
-def network(size: Size, marks: Marks, seed: int) -> RNNsearch:
+def network(size: Size, special_tokens: SpecialTokens, seed: int) -> RNNsearch:
     torch.manual_seed(seed)
-    return RNNsearch(size, marks)
+    return RNNsearch(size, special_tokens)
 
 
 class Objective(nn.Module):
     """Mean cross-entropy of the target's words."""
 
-    def __init__(self, network: RNNsearch, marks: Marks) -> None:
+    def __init__(self, network: RNNsearch, special_tokens: SpecialTokens) -> None:
         super().__init__()
         self.network = network
 
@@ -121,7 +121,7 @@ def alignment(network: RNNsearch, source_S: Tensor, target_T: Tensor) -> Tensor:
     return network(source_S[None], target_T[None])[1][0]
 
 
-def features(network: RNNsearch, tokens_BT: Tensor, marks: Marks) -> Tensor:
+def features(network: RNNsearch, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
     """Mean annotation of each row, [B, 2 * width]."""
-    real_BT = tokens_BT != marks.padding
+    real_BT = tokens_BT != special_tokens.padding
     return mean_state(network.annotations(tokens_BT, real_BT.sum(dim=1)), real_BT)

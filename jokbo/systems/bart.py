@@ -10,7 +10,7 @@ all of it, is the feature (section 3.1). The network is the Transformer with GEL
 
 Departures: a token stands for a word (the authors mask whole words). The text of the comparison has no sentences:
 they are spans of one document, from random cuts, one in SENTENCE tokens on average. How many tokens are masked or
-deleted the paper does not say: 30%, as in spans. The decoder starts from the end-of-text mark.
+deleted the paper does not say: 30%, as in spans. The decoder starts from the end-of-text token.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from transformers import BartConfig, BartForConditionalGeneration
 
 from jokbo.systems import noise
-from jokbo.systems.common import Marks, Paper, Size, Text, at, generator
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, at, generator
 from jokbo.systems.transformer import shifted
 
 TITLE, YEAR, OBJECTIVE = "BART", 2020, "a text from itself corrupted"
@@ -45,7 +45,7 @@ PAPER_SIZES = {
 }
 
 
-def network(size: Size, marks: Marks, seed: int) -> BartForConditionalGeneration:
+def network(size: Size, special_tokens: SpecialTokens, seed: int) -> BartForConditionalGeneration:
     config = BartConfig(
         vocab_size=size.vocabulary,
         d_model=size.width,
@@ -58,11 +58,11 @@ def network(size: Size, marks: Marks, seed: int) -> BartForConditionalGeneration
         max_position_embeddings=size.context + 1,  # features() has a whole text and the mark that starts it
         dropout=size.dropout,
         attention_dropout=size.dropout,
-        bos_token_id=marks.end_of_text,
-        eos_token_id=marks.end_of_text,
-        decoder_start_token_id=marks.end_of_text,
-        forced_eos_token_id=marks.end_of_text,
-        pad_token_id=marks.padding,
+        bos_token_id=special_tokens.end_of_text,
+        eos_token_id=special_tokens.end_of_text,
+        decoder_start_token_id=special_tokens.end_of_text,
+        forced_eos_token_id=special_tokens.end_of_text,
+        pad_token_id=special_tokens.padding,
     )
     torch.manual_seed(seed)
     return BartForConditionalGeneration(config)
@@ -71,15 +71,15 @@ def network(size: Size, marks: Marks, seed: int) -> BartForConditionalGeneration
 class Objective(nn.Module):
     """Mean cross-entropy of every token of the text, nats."""
 
-    def __init__(self, network: BartForConditionalGeneration, marks: Marks) -> None:
+    def __init__(self, network: BartForConditionalGeneration, special_tokens: SpecialTokens) -> None:
         super().__init__()
-        self.network, self.marks = network, marks
+        self.network, self.special_tokens = network, special_tokens
 
     def forward(self, noised_BN: Tensor, tokens_BT: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         logits_BTV = self.network(
             input_ids=noised_BN,
-            attention_mask=noised_BN != self.marks.padding,
-            decoder_input_ids=shifted(tokens_BT, self.marks.end_of_text),
+            attention_mask=noised_BN != self.special_tokens.padding,
+            decoder_input_ids=shifted(tokens_BT, self.special_tokens.end_of_text),
             use_cache=False,
         ).logits
         return nn.functional.cross_entropy(logits_BTV.float().flatten(0, 1), tokens_BT.flatten()), {}
@@ -89,29 +89,29 @@ def batch(
     text: Text, step: int, rows: int, context: int, seed: int, noises: Collection[str] = DEFAULT
 ) -> dict[str, Tensor]:
     tokens_BT = text.blocks(step, rows, context, seed)
-    noised_BN = corrupt(generator(seed, step, "bart"), tokens_BT.numpy(), noises, text.marks)
+    noised_BN = corrupt(generator(seed, step, "bart"), tokens_BT.numpy(), noises, text.special_tokens)
     return {"noised_BN": torch.from_numpy(noised_BN), "tokens_BT": tokens_BT}
 
 
 def corrupt(
-    rng: np.random.Generator, tokens_BT: np.ndarray, noises: Collection[str], marks: Marks
+    rng: np.random.Generator, tokens_BT: np.ndarray, noises: Collection[str], special_tokens: SpecialTokens
 ) -> np.ndarray:
     """The tokens with each of these of NOISES done to them; padded where spans were infilled, which is done last."""
     if "permutation" in noises:
-        tokens_BT = noise.permute(rng, tokens_BT, sentences(rng, tokens_BT, marks.end_of_text))
+        tokens_BT = noise.permute(rng, tokens_BT, sentences(rng, tokens_BT, special_tokens.end_of_text))
     if "rotation" in noises:
         tokens_BT = noise.rotate(rng, tokens_BT)
     if "deletion" in noises:
         tokens_BT = noise.delete(rng, tokens_BT, SHARE)
     if "masking" in noises:
-        tokens_BT = noise.mask(rng, tokens_BT, SHARE, marks.mask)
+        tokens_BT = noise.mask(rng, tokens_BT, SHARE, special_tokens.mask)
     if "infilling" in noises:
-        tokens_BT = noise.infill(rng, tokens_BT, SHARE, SPAN, marks.mask, marks.padding)
+        tokens_BT = noise.infill(rng, tokens_BT, SHARE, SPAN, special_tokens.mask, special_tokens.padding)
     return tokens_BT
 
 
 def sentences(rng: np.random.Generator, tokens_BT: np.ndarray, end_of_text: int) -> np.ndarray:
-    """For each place the number of its sentence: cut at random, and after each end-of-text mark."""
+    """For each place the number of its sentence: cut at random, and after each end-of-text token."""
     rows, length = tokens_BT.shape
     spans_BT = noise.segments(noise.partition(rng, rows, length, -(-length // SENTENCE)))
     ends_BT = tokens_BT == end_of_text
@@ -119,13 +119,15 @@ def sentences(rng: np.random.Generator, tokens_BT: np.ndarray, end_of_text: int)
     return starts_BT.cumsum(axis=1)
 
 
-def features(network: BartForConditionalGeneration, tokens_BT: Tensor, marks: Marks) -> Tensor:
+def features(
+    network: BartForConditionalGeneration, tokens_BT: Tensor, special_tokens: SpecialTokens
+) -> Tensor:
     tokens_BT = tokens_BT[:, : network.config.max_position_embeddings - 1]
-    real_BT = tokens_BT != marks.padding
+    real_BT = tokens_BT != special_tokens.padding
     states_BSD = network.base_model(
         input_ids=tokens_BT,
         attention_mask=real_BT,
-        decoder_input_ids=nn.functional.pad(tokens_BT, (1, 0), value=marks.end_of_text),
+        decoder_input_ids=nn.functional.pad(tokens_BT, (1, 0), value=special_tokens.end_of_text),
         use_cache=False,
     ).last_hidden_state
     return at(states_BSD, real_BT.sum(dim=1))

@@ -23,7 +23,7 @@ from transformers import BertConfig, BertForPreTraining
 
 from jokbo.data.corpus.batches import sample_indices
 from jokbo.data.corpus.token_corpus import TokenCorpus
-from jokbo.systems.common import Marks, Paper, Size, Text, generator
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, generator
 from jokbo.systems.masking import begin_as_sinusoids, masked, masked_loss, mean_of_text
 
 TITLE, YEAR, OBJECTIVE = "BERT", 2019, "masked tokens (static), next sentence"
@@ -35,7 +35,7 @@ PAPER_SIZES = {
 DUPLICATES = 10
 
 
-def configuration(size: Size, marks: Marks) -> BertConfig:
+def configuration(size: Size, special_tokens: SpecialTokens) -> BertConfig:
     return BertConfig(
         vocab_size=size.vocabulary,
         hidden_size=size.width,
@@ -45,13 +45,13 @@ def configuration(size: Size, marks: Marks) -> BertConfig:
         hidden_dropout_prob=size.dropout,
         attention_probs_dropout_prob=size.dropout,
         max_position_embeddings=size.context,
-        pad_token_id=marks.padding,
+        pad_token_id=special_tokens.padding,
     )
 
 
-def network(size: Size, marks: Marks, seed: int) -> BertForPreTraining:
+def network(size: Size, special_tokens: SpecialTokens, seed: int) -> BertForPreTraining:
     torch.manual_seed(seed)
-    made = BertForPreTraining(configuration(size, marks))
+    made = BertForPreTraining(configuration(size, special_tokens))
     begin_as_sinusoids(made.bert.embeddings.position_embeddings)
     return made
 
@@ -59,9 +59,9 @@ def network(size: Size, marks: Marks, seed: int) -> BertForPreTraining:
 class Objective(nn.Module):
     """The mean loss over masked tokens and the mean loss over pairs, added."""
 
-    def __init__(self, network: BertForPreTraining, marks: Marks) -> None:
+    def __init__(self, network: BertForPreTraining, special_tokens: SpecialTokens) -> None:
         super().__init__()
-        self.network, self.padding = network, marks.padding
+        self.network, self.padding = network, special_tokens.padding
 
     def forward(
         self,
@@ -93,9 +93,9 @@ def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str
     others_B2 = elsewhere(text.corpus, windows_B2, lengths_B, chances_4B[2:])
     pairs_B22[unrelated_B, 1] = others_B2[unrelated_B]
     tokens_BT, segments_BT = pair_rows(text, pairs_B22, context)
-    known = {"mask": text.marks.mask, "vocabulary": text.vocabulary}
+    known = {"mask": text.special_tokens.mask, "vocabulary": text.vocabulary}
     return {
-        **masked(tokens_BT, tokens_BT > text.marks.mask, draw, **known)._asdict(),
+        **masked(tokens_BT, tokens_BT > text.special_tokens.mask, draw, **known)._asdict(),
         "segments_BT": segments_BT,
         "unrelated_B": torch.from_numpy(unrelated_B).long(),
     }
@@ -156,7 +156,7 @@ def numbers_of(corpus: TokenCorpus, places_B: np.ndarray) -> np.ndarray:
 
 
 def texts_of(corpus: TokenCorpus, numbers_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the texts of documents start and end, their end-of-text marks left out."""
+    """Where the texts of documents start and end, their end-of-text tokens left out."""
     return corpus.documents[numbers_B], corpus.documents[numbers_B + 1] - 1
 
 
@@ -180,19 +180,19 @@ def elsewhere(
 
 def pair_rows(text: Text, pairs_B22: np.ndarray, context: int) -> tuple[Tensor, Tensor]:
     """[CLS] A [SEP] B [SEP] and padding, and the segment of each token, 1 for B and its [SEP]: both [B, T]."""
-    tokens_BT = np.full((len(pairs_B22), context), text.marks.padding)
+    tokens_BT = np.full((len(pairs_B22), context), text.special_tokens.padding)
     segments_BT = np.zeros_like(tokens_BT)
-    tokens_BT[:, 0] = text.marks.cls
+    tokens_BT[:, 0] = text.special_tokens.cls
     for row, ((start_a, end_a), (start_b, end_b)) in enumerate(pairs_B22.tolist()):
         middle = 1 + end_a - start_a
         last = middle + 1 + end_b - start_b
         tokens_BT[row, 1:middle] = text.corpus.window(start_a, end_a - start_a)
         tokens_BT[row, middle + 1 : last] = text.corpus.window(start_b, end_b - start_b)
-        tokens_BT[row, middle] = tokens_BT[row, last] = text.marks.sep
+        tokens_BT[row, middle] = tokens_BT[row, last] = text.special_tokens.sep
         segments_BT[row, middle + 1 : last + 1] = 1
     return torch.from_numpy(tokens_BT), torch.from_numpy(segments_BT)
 
 
-def features(network: BertForPreTraining, tokens_BT: Tensor, marks: Marks) -> Tensor:
+def features(network: BertForPreTraining, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
     """The mean of the states."""
-    return mean_of_text(network.bert, tokens_BT, marks, network.config.max_position_embeddings)
+    return mean_of_text(network.bert, tokens_BT, special_tokens, network.config.max_position_embeddings)

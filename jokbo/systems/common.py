@@ -1,4 +1,4 @@
-"""What the systems of the family share: their size, the marks of the tokenizer, the text that they read.
+"""What the systems of the family share: their size, the special tokens of the tokenizer, the text that they read.
 
 What the file of a paper has stands in protocol.py. `save` writes a network of either kind that is told of there; `load`
 opens the plain ones, an Auto class of transformers the others.
@@ -54,7 +54,7 @@ class Paper:
 
 
 @dataclass(frozen=True)
-class Marks:
+class SpecialTokens:
     """Token ids with a meaning of their own. A tokenizer of kind wordpiece has them all."""
 
     end_of_text: int
@@ -66,11 +66,11 @@ class Marks:
     pieces: tuple[str, ...] = ()  # what all tokens are spelled like, by id; ELMo reads it
 
 
-def marks_of(tokenizer: PreTrainedTokenizerBase) -> Marks:
-    """The marks that the tokenizer has; -1 for those that one of bytes has not."""
+def special_tokens_of(tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
+    """The special tokens that the tokenizer has; -1 for those that one of bytes has not."""
     roles = {"unknown": "unk", "cls": "cls", "sep": "sep", "mask": "mask"}
     found = {mark: getattr(tokenizer, f"{role}_token_id") for mark, role in roles.items()}
-    return Marks(
+    return SpecialTokens(
         end_of_text=access.end_of_text(tokenizer),
         padding=access.padding(tokenizer),
         pieces=tuple(tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))),
@@ -80,11 +80,11 @@ def marks_of(tokenizer: PreTrainedTokenizerBase) -> Marks:
 
 @dataclass(frozen=True)
 class Text:
-    """What a system makes its input from: documents, each followed by an end-of-text mark, as one row of tokens; for
+    """What a system makes its input from: documents, each followed by an end-of-text token, as one row of tokens; for
     XLM also pairs of texts that say the same in the corpus' language and in another."""
 
     corpus: TokenCorpus
-    marks: Marks
+    special_tokens: SpecialTokens
     vocabulary: int
     pairs: Sequence[tuple[np.ndarray, np.ndarray]] = ()
 
@@ -96,7 +96,7 @@ class Text:
         return sum((np.bincount(tokens, minlength=self.vocabulary) for tokens in parts), start=none_V)
 
     def blocks(self, step: int, rows: int, length: int, seed: int) -> Tensor:
-        """Full blocks of running text, int64 [rows, length], marks of document ends among them."""
+        """Full blocks of running text, int64 [rows, length], special tokens of document ends among them."""
         tokens_BS = packed_batch(
             self.corpus,
             step,
@@ -104,7 +104,7 @@ class Text:
             context=length - 1,
             seed=seed,
             packing="joined",
-            padding=self.marks.padding,
+            padding=self.special_tokens.padding,
         )
         return torch.from_numpy(tokens_BS)
 
@@ -126,7 +126,7 @@ def next_token_loss(logits_BTV: Tensor, tokens_BS: Tensor) -> Tensor:
 class NextTokenObjective(nn.Module):
     """Mean next-token loss of a network whose `network(tokens_BT)` is logits [B, T, V] of the token after each."""
 
-    def __init__(self, network: nn.Module, marks: Marks) -> None:
+    def __init__(self, network: nn.Module, special_tokens: SpecialTokens) -> None:
         super().__init__()
         self.network = network
 
@@ -203,8 +203,10 @@ def save(network: nn.Module, folder: Path) -> None:
     save_model(network, str(folder / "model.safetensors"))
 
 
-def load(network: Callable[[Size, Marks, int], access.Network], marks: Marks, folder: Path) -> access.Network:
+def load(
+    network: Callable[[Size, SpecialTokens, int], access.Network], special_tokens: SpecialTokens, folder: Path
+) -> access.Network:
     """A plain module that `save` wrote, made anew by its system's `network`."""
-    made = network(Size(**read_json(folder / "size.json")), marks, 0)
+    made = network(Size(**read_json(folder / "size.json")), special_tokens, 0)
     load_model(made, folder / "model.safetensors")
     return made

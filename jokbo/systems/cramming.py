@@ -26,7 +26,7 @@ from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.bert.modeling_bert import eager_attention_forward
 
-from jokbo.systems.common import Marks, Paper, Size, Text, generator, mean_state, sinusoids
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, generator, mean_state, sinusoids
 from jokbo.systems.masking import full_sentences, masked, masked_loss
 
 TITLE, YEAR, OBJECTIVE = "Cramming", 2023, "masked tokens"
@@ -125,9 +125,9 @@ class Crammed(PreTrainedModel):
         return nn.functional.linear(states, self.embedding.weight)
 
 
-def network(size: Size, marks: Marks, seed: int) -> Crammed:
+def network(size: Size, special_tokens: SpecialTokens, seed: int) -> Crammed:
     torch.manual_seed(seed)
-    special: dict[str, Any] = {"pad_token_id": marks.padding}  # which the class does not declare
+    special: dict[str, Any] = {"pad_token_id": special_tokens.padding}  # which the class does not declare
     return Crammed(
         CrammedConfig(
             vocab_size=size.vocabulary,
@@ -144,7 +144,7 @@ def network(size: Size, marks: Marks, seed: int) -> Crammed:
 class Objective(nn.Module):
     """Mean loss of the masked tokens."""
 
-    def __init__(self, network: Crammed, marks: Marks) -> None:
+    def __init__(self, network: Crammed, special_tokens: SpecialTokens) -> None:
         super().__init__()
         self.network = network
 
@@ -156,11 +156,11 @@ class Objective(nn.Module):
 
 
 def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
-    marks = text.marks
+    special_tokens = text.special_tokens
     tokens_BT = full_sentences(text, step, rows, context, seed)
     draw = generator(seed, step, "cramming")
-    known = {"mask": marks.mask, "vocabulary": text.vocabulary}
-    return masked(tokens_BT, tokens_BT > marks.mask, draw, **known)._asdict()
+    known = {"mask": special_tokens.mask, "vocabulary": text.vocabulary}
+    return masked(tokens_BT, tokens_BT > special_tokens.mask, draw, **known)._asdict()
 
 
 def rate(share: float) -> float:
@@ -176,8 +176,8 @@ def rows(share: float, batch: int) -> int:
     return max(1, round(batch * parts / PARTS))
 
 
-def features(network: Crammed, tokens_BT: Tensor, marks: Marks) -> Tensor:
+def features(network: Crammed, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
     """The mean of the states, padding left out."""
     tokens_BT = tokens_BT[:, : network.config.max_position_embeddings]
-    seen_BT = tokens_BT != marks.padding
+    seen_BT = tokens_BT != special_tokens.padding
     return mean_state(network(tokens_BT, seen_BT), seen_BT)

@@ -26,7 +26,7 @@ from transformers import DebertaConfig, DebertaForMaskedLM
 from transformers.models.deberta.modeling_deberta import DebertaLayer, DisentangledSelfAttention
 
 from jokbo.systems import roberta
-from jokbo.systems.common import Marks, Paper, Size
+from jokbo.systems.common import Paper, Size, SpecialTokens
 from jokbo.systems.masking import gathered, mean_of_text, weighted_mean
 
 TITLE, YEAR, OBJECTIVE = "DeBERTa", 2021, "masked tokens"
@@ -174,7 +174,7 @@ def scale(attention: DisentangledSelfAttention) -> float:
     return (3 * attention.attention_head_size) ** -0.5  # three summands: section 3.1
 
 
-def network(size: Size, marks: Marks, seed: int) -> Deberta:
+def network(size: Size, special_tokens: SpecialTokens, seed: int) -> Deberta:
     torch.manual_seed(seed)
     return Deberta(
         DebertaConfig(
@@ -190,7 +190,7 @@ def network(size: Size, marks: Marks, seed: int) -> Deberta:
             relative_attention=True,
             position_biased_input=False,
             pos_att_type=["c2p", "p2c"],
-            pad_token_id=marks.padding,
+            pad_token_id=special_tokens.padding,
             legacy=False,
         )
     )
@@ -202,7 +202,7 @@ batch = roberta.batch  # the paper's way, and the same rows and masks for the sa
 class Objective(nn.Module):
     """Mean loss of the masked tokens."""
 
-    def __init__(self, network: Deberta, marks: Marks) -> None:
+    def __init__(self, network: Deberta, special_tokens: SpecialTokens) -> None:
         super().__init__()
         self.network = network
 
@@ -214,6 +214,6 @@ class Objective(nn.Module):
         return weighted_mean(logits_BKV, targets_BK, weights_BK), {}
 
 
-def features(network: Deberta, tokens_BT: Tensor, marks: Marks) -> Tensor:
+def features(network: Deberta, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
     """The mean of the encoder's last states: the decoder is for pretraining alone, as in the authors' code."""
-    return mean_of_text(network.deberta, tokens_BT, marks, network.config.max_position_embeddings)
+    return mean_of_text(network.deberta, tokens_BT, special_tokens, network.config.max_position_embeddings)

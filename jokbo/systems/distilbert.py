@@ -26,7 +26,7 @@ from jokbo.distillation.targets import divergence
 from jokbo.models.access import moved
 from jokbo.runtime.errors import InputError
 from jokbo.systems import roberta
-from jokbo.systems.common import Marks, Paper, Size
+from jokbo.systems.common import Paper, Size, SpecialTokens
 from jokbo.systems.masking import gathered, mean_of_text, weighted_mean
 
 TITLE, YEAR, OBJECTIVE = "DistilBERT", 2019, "masked tokens, distillation from BERT"
@@ -53,7 +53,7 @@ HEAD_NAMES = {
 }
 
 
-def network(size: Size, marks: Marks, seed: int) -> DistilBertForMaskedLM:
+def network(size: Size, special_tokens: SpecialTokens, seed: int) -> DistilBertForMaskedLM:
     """With `size.more["teacher"]`, the folder of a BERT as wide, a student that begins from it; else a random one."""
     torch.manual_seed(seed)
     own: dict[str, Any] = {"teacher": size.more.get("teacher")}  # which transformers' class does not declare
@@ -67,7 +67,7 @@ def network(size: Size, marks: Marks, seed: int) -> DistilBertForMaskedLM:
             max_position_embeddings=size.context,
             dropout=size.dropout,
             attention_dropout=size.dropout,
-            pad_token_id=marks.padding,
+            pad_token_id=special_tokens.padding,
             **own,
         )
     )
@@ -129,7 +129,7 @@ class Objective(nn.Module):
     The teacher, which the network's configuration names, is no submodule: the engine neither trains nor saves it.
     """
 
-    def __init__(self, network: DistilBertForMaskedLM, marks: Marks) -> None:
+    def __init__(self, network: DistilBertForMaskedLM, special_tokens: SpecialTokens) -> None:
         super().__init__()
         self.network = network
         self._teacher = (teacher_of(network).eval().requires_grad_(False),)
@@ -165,6 +165,6 @@ def soft_targets(mine_BKV: Tensor, theirs_BKV: Tensor, temperature: float = TEMP
     return temperature**2 * divergence(mine_BKV, theirs_BKV, temperature)
 
 
-def features(network: DistilBertForMaskedLM, tokens_BT: Tensor, marks: Marks) -> Tensor:
+def features(network: DistilBertForMaskedLM, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
     """The mean of the states."""
-    return mean_of_text(network.distilbert, tokens_BT, marks, network.config.max_position_embeddings)
+    return mean_of_text(network.distilbert, tokens_BT, special_tokens, network.config.max_position_embeddings)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from transformers import ElectraConfig, ElectraForMaskedLM, ElectraForPreTraining
 
-from jokbo.systems.common import Marks, Paper, Size, Text, generator
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, generator
 from jokbo.systems.masking import (
     begin_as_sinusoids,
     framed,
@@ -63,18 +63,18 @@ class Electra(nn.Module):
         self.generator.save_pretrained(Path(folder) / "generator")
 
 
-def network(size: Size, marks: Marks, seed: int) -> Electra:
+def network(size: Size, special_tokens: SpecialTokens, seed: int) -> Electra:
     """`size.more`: `generator`, its width as a share; `embedding`, the width of embeddings if it is another."""
     torch.manual_seed(seed)
     share = size.more["generator"]
     heads = max(1, round(share * size.heads))  # of the discriminator's size, as in the authors' code
-    small = _configuration(size, marks, heads * size.width // size.heads, heads)
-    reader = ElectraForPreTraining(_configuration(size, marks, size.width, size.heads))
+    small = _configuration(size, special_tokens, heads * size.width // size.heads, heads)
+    reader = ElectraForPreTraining(_configuration(size, special_tokens, size.width, size.heads))
     begin_as_sinusoids(reader.electra.embeddings.position_embeddings)
     return Electra(reader, ElectraForMaskedLM(small))
 
 
-def _configuration(size: Size, marks: Marks, width: int, heads: int) -> ElectraConfig:
+def _configuration(size: Size, special_tokens: SpecialTokens, width: int, heads: int) -> ElectraConfig:
     return ElectraConfig(
         vocab_size=size.vocabulary,
         embedding_size=size.more.get("embedding", size.width),
@@ -85,14 +85,14 @@ def _configuration(size: Size, marks: Marks, width: int, heads: int) -> ElectraC
         hidden_dropout_prob=size.dropout,
         attention_probs_dropout_prob=size.dropout,
         max_position_embeddings=size.context,
-        pad_token_id=marks.padding,
+        pad_token_id=special_tokens.padding,
     )
 
 
 class Objective(nn.Module):
     """The generator's loss and, 50 times, the discriminator's over all tokens."""
 
-    def __init__(self, network: Electra, marks: Marks) -> None:
+    def __init__(self, network: Electra, special_tokens: SpecialTokens) -> None:
         super().__init__()
         self.network = network
 
@@ -134,16 +134,16 @@ def sampled(logits_BKV: Tensor, uniforms_BK: Tensor) -> Tensor:
 
 def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
     """Full rows of running text, [SEP] where a document ends."""
-    marks = text.marks
-    tokens_BT = framed(full_sentences(text, step, rows, context - 2, seed), marks, context)
+    special_tokens = text.special_tokens
+    tokens_BT = framed(full_sentences(text, step, rows, context - 2, seed), special_tokens, context)
     draw = generator(seed, step, "electra")
-    known = {"mask": marks.mask, "vocabulary": text.vocabulary, "kept": KEPT, "random": 0}
-    hidden = masked(tokens_BT, tokens_BT > marks.mask, draw, **known)
+    known = {"mask": special_tokens.mask, "vocabulary": text.vocabulary, "kept": KEPT, "random": 0}
+    hidden = masked(tokens_BT, tokens_BT > special_tokens.mask, draw, **known)
     uniforms_BK = torch.from_numpy(draw.random(hidden.places_BK.shape, dtype="float32"))
     return {**hidden._asdict(), "uniforms_BK": uniforms_BK}
 
 
-def features(network: Electra, tokens_BT: Tensor, marks: Marks) -> Tensor:
+def features(network: Electra, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
     """The mean of the discriminator's states."""
     reader = network.discriminator
-    return mean_of_text(reader.electra, tokens_BT, marks, reader.config.max_position_embeddings)
+    return mean_of_text(reader.electra, tokens_BT, special_tokens, reader.config.max_position_embeddings)

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from jokbo.models.heads import Head
-from jokbo.systems.common import Marks, Paper, Size, Text, in_reverse, mean_state
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, in_reverse, mean_state
 
 TITLE, YEAR, OBJECTIVE = "ELMo", 2018, "next token and token before, by one LSTM each"
 NATS = "loss"
@@ -176,15 +176,15 @@ class BiLM(nn.Module):
         return self.gamma * torch.tensordot(self.mix.softmax(dim=0), layers_JBTD, dims=1)
 
 
-def network(size: Size, marks: Marks, seed: int) -> BiLM:
+def network(size: Size, special_tokens: SpecialTokens, seed: int) -> BiLM:
     torch.manual_seed(seed)
-    return BiLM(size, characters(marks.pieces))
+    return BiLM(size, characters(special_tokens.pieces))
 
 
 class Objective(nn.Module):
     """Mean cross-entropy of both directions."""
 
-    def __init__(self, network: BiLM, marks: Marks) -> None:
+    def __init__(self, network: BiLM, special_tokens: SpecialTokens) -> None:
         super().__init__()
         self.network = network
 
@@ -199,7 +199,7 @@ def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str
     return {"tokens_BT": text.blocks(step, rows, context + 1, seed)}
 
 
-def features(network: BiLM, tokens_BT: Tensor, marks: Marks) -> Tensor:
+def features(network: BiLM, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
     """Mean ELMo vector of each row, [B, 2 * width]. As in the paper, a task trains `mix` and `gamma` of the biLM."""
-    kept_BT = tokens_BT != marks.padding
+    kept_BT = tokens_BT != special_tokens.padding
     return mean_state(network.elmo(tokens_BT, kept_BT.sum(dim=1)), kept_BT)

@@ -23,10 +23,10 @@ import torch
 from torch import Tensor, nn
 
 from jokbo.systems.common import (
-    Marks,
     NextTokenObjective,
     Paper,
     Size,
+    SpecialTokens,
     at_last,
     exact,
     next_token_batch,
@@ -131,7 +131,7 @@ class FastWeights(nn.Module):
         return self.states(tokens_BT) @ self.embedding.weight.T
 
 
-def network(size: Size, marks: Marks, seed: int) -> FastWeights:
+def network(size: Size, special_tokens: SpecialTokens, seed: int) -> FastWeights:
     torch.manual_seed(seed)
     return FastWeights(size)
 
@@ -140,6 +140,6 @@ Objective = NextTokenObjective
 batch = next_token_batch
 
 
-def features(network: FastWeights, tokens_BT: Tensor, marks: Marks) -> Tensor:
+def features(network: FastWeights, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
     """The state at each row's last token, [B, D]: it alone has read the whole row."""
-    return at_last(network.states(tokens_BT), tokens_BT, marks.padding)
+    return at_last(network.states(tokens_BT), tokens_BT, special_tokens.padding)

@@ -2,8 +2,8 @@
 
 New in the paper: one network for all tasks. It is pretrained as a language model on running text (section 3.1,
 equations 1 and 2), and fine-tuned with one linear layer on top (section 3.2), tasks being written as one row of
-tokens with marks between their parts (section 3.3). The network (section 4.1) is the decoder of Vaswani et al. 2017
-without the encoder: layer norm after each residual sum, GELU, learned positions, tied embeddings, weights from
+tokens with special tokens between their parts (section 3.3). The network (section 4.1) is the decoder of Vaswani et al.
+2017 without the encoder: layer norm after each residual sum, GELU, learned positions, tied embeddings, weights from
 N(0, 0.02). jokbo/finetuning/classifier.py has the fine-tuning.
 
 The paper prints no count of parameters: 117M is that of its size in GPT-2's paper (table 2). It reads batches of 64
@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import AutoConfig, PreTrainedModel
 
 from jokbo.models import causal
-from jokbo.systems.common import Marks, Paper, Size, Text, at
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, at
 
 TITLE, YEAR, OBJECTIVE = "GPT", 2018, "next token"
 NATS = "loss"
@@ -26,7 +26,7 @@ PAPER_SIZES = {
 }
 
 
-def network(size: Size, marks: Marks, seed: int) -> PreTrainedModel:
+def network(size: Size, special_tokens: SpecialTokens, seed: int) -> PreTrainedModel:
     config = AutoConfig.for_model(
         "openai-gpt",
         vocab_size=size.vocabulary,
@@ -37,9 +37,9 @@ def network(size: Size, marks: Marks, seed: int) -> PreTrainedModel:
         resid_pdrop=size.dropout,
         embd_pdrop=size.dropout,
         attn_pdrop=size.dropout,
-        bos_token_id=marks.end_of_text,
-        eos_token_id=marks.end_of_text,
-        pad_token_id=marks.padding,
+        bos_token_id=special_tokens.end_of_text,
+        eos_token_id=special_tokens.end_of_text,
+        pad_token_id=special_tokens.padding,
     )
     return causal.build(config, seed=seed)
 
@@ -47,22 +47,24 @@ def network(size: Size, marks: Marks, seed: int) -> PreTrainedModel:
 class Objective(causal.NextToken):
     """L1 (equation 1), as a mean."""
 
-    def __init__(self, network: PreTrainedModel, marks: Marks) -> None:
+    def __init__(self, network: PreTrainedModel, special_tokens: SpecialTokens) -> None:
         super().__init__(network)
 
 
 def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
     tokens_BS = text.blocks(step, rows, context + 1, seed)
-    marks = text.marks
-    return causal.packed_rows(tokens_BS, "joined", end_of_text=marks.end_of_text, padding=marks.padding)
+    special_tokens = text.special_tokens
+    return causal.packed_rows(
+        tokens_BS, "joined", end_of_text=special_tokens.end_of_text, padding=special_tokens.padding
+    )
 
 
-def features(network: PreTrainedModel, tokens_BT: Tensor, marks: Marks) -> Tensor:
-    """The last state at an end-of-text mark put after each row (the extract token of section 3.2; in place of the
+def features(network: PreTrainedModel, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
+    """The last state at an end-of-text token put after each row (the extract token of section 3.2; in place of the
     last token where the row fills the context). Padding comes after it, where causal attention does not look."""
     longest = network.config.max_position_embeddings
-    ends_B = (tokens_BT != marks.padding).sum(dim=1).clamp(max=longest - 1)
-    padded_BT = torch.nn.functional.pad(tokens_BT, (0, 1), value=marks.padding)[:, :longest]
-    ended_BT = padded_BT.scatter(1, ends_B[:, None], marks.end_of_text)
+    ends_B = (tokens_BT != special_tokens.padding).sum(dim=1).clamp(max=longest - 1)
+    padded_BT = torch.nn.functional.pad(tokens_BT, (0, 1), value=special_tokens.padding)[:, :longest]
+    ended_BT = padded_BT.scatter(1, ends_B[:, None], special_tokens.end_of_text)
     states_BTD = network.base_model(input_ids=ended_BT, use_cache=False).last_hidden_state
     return at(states_BTD, ends_B)

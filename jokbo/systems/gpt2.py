@@ -13,7 +13,7 @@ from __future__ import annotations
 from transformers import PreTrainedModel
 
 from jokbo.models import causal
-from jokbo.systems.common import Marks, Paper, Size
+from jokbo.systems.common import Paper, Size, SpecialTokens
 from jokbo.systems.gpt1 import Objective, batch, features
 
 __all__ = ["NATS", "OBJECTIVE", "PAPER_SIZES", "TITLE", "YEAR", "Objective", "batch", "features", "network"]
@@ -35,8 +35,11 @@ PAPER_SIZES = {
 }
 
 
-def network(size: Size, marks: Marks, seed: int) -> PreTrainedModel:
+def network(size: Size, special_tokens: SpecialTokens, seed: int) -> PreTrainedModel:
     config = causal.gpt2(
-        size, vocabulary=size.vocabulary, end_of_text=marks.end_of_text, padding=marks.padding
+        size,
+        vocabulary=size.vocabulary,
+        end_of_text=special_tokens.end_of_text,
+        padding=special_tokens.padding,
     )
     return causal.build(config, seed=seed)

@@ -3,7 +3,7 @@
 New in the paper: few-shot learning without a gradient step, and the scale at which it comes (section 2.1, table 2.1:
 eight sizes of one recipe). The network is GPT-2's, weights' first values too, except that every other layer attends
 over a band of recent tokens only, "similar to the Sparse Transformer" (Child et al. 2019). Rows are packed full with
-documents, end-of-text marks between them, and attention reaches over them all (appendix B).
+documents, end-of-text tokens between them, and attention reaches over them all (appendix B).
 
 From transformers' GPT-Neo, which takes dense and banded layers in turns. Two things differ from the paper: its
 query, key and value projections have no biases (0.02% of the small size); and its scores are not divided by the square
@@ -21,7 +21,7 @@ from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 from transformers.models.gpt_neo.modeling_gpt_neo import GPTNeoBlock
 
 from jokbo.models import causal
-from jokbo.systems.common import Marks, Paper, Size
+from jokbo.systems.common import Paper, Size, SpecialTokens
 from jokbo.systems.gpt1 import Objective, batch, features
 
 __all__ = ["NATS", "OBJECTIVE", "PAPER_SIZES", "TITLE", "YEAR", "Objective", "batch", "features", "network"]
@@ -44,7 +44,7 @@ PAPER_SIZES = {
 KINDS = ("global", "local")  # of attention, in turns
 
 
-def configuration(size: Size, marks: Marks) -> PretrainedConfig:
+def configuration(size: Size, special_tokens: SpecialTokens) -> PretrainedConfig:
     return AutoConfig.for_model(
         "gpt_neo",
         vocab_size=size.vocabulary,
@@ -58,14 +58,14 @@ def configuration(size: Size, marks: Marks) -> PretrainedConfig:
         embed_dropout=size.dropout,
         attention_dropout=size.dropout,
         activation_function=causal.GELU,
-        bos_token_id=marks.end_of_text,
-        eos_token_id=marks.end_of_text,
-        pad_token_id=marks.padding,
+        bos_token_id=special_tokens.end_of_text,
+        eos_token_id=special_tokens.end_of_text,
+        pad_token_id=special_tokens.padding,
     )
 
 
-def network(size: Size, marks: Marks, seed: int) -> PreTrainedModel:
-    built = causal.build(configuration(size, marks), seed=seed)
+def network(size: Size, special_tokens: SpecialTokens, seed: int) -> PreTrainedModel:
+    built = causal.build(configuration(size, special_tokens), seed=seed)
     blocks = built.base_model.h
     assert isinstance(blocks, nn.ModuleList)
     with torch.no_grad():

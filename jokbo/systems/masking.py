@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from jokbo.models.causal import mean_one
-from jokbo.systems.common import Marks, Text, mean_state, sinusoids
+from jokbo.systems.common import SpecialTokens, Text, mean_state, sinusoids
 
 AMPLITUDE = 0.1  # of positions at first: above tokens' 0.02, or attention is as good as blind to them
 
@@ -88,7 +88,7 @@ def replaced(
     """Corrupts the valid ones of these places. Places of one unit, a number below K, fare alike: all masked, all
     random (each by a token of its own) or all kept. Without `units_BK` each fares alone.
 
-    Ordinary tokens are those after `mask`, the last of a WordPiece tokenizer's marks.
+    Ordinary tokens are those after `mask`, the last of a WordPiece tokenizer's special tokens.
     """
     original_BK = np.take_along_axis(tokens_BT.numpy(), places_BK, 1)
     fates_BK = draw.random(places_BK.shape)
@@ -172,23 +172,25 @@ def weighted_mean(logits_BKV: Tensor, targets_BK: Tensor, weights_BK: Tensor) ->
     return (losses_N * weights_BK.flatten()).mean()
 
 
-def framed(tokens_BT: Tensor, marks: Marks, context: int) -> Tensor:
+def framed(tokens_BT: Tensor, special_tokens: SpecialTokens, context: int) -> Tensor:
     """Padded text as encoders read it, [B, T + 2]: [CLS] text [SEP], cut so as to fit the context."""
     tokens_BT = tokens_BT[:, : context - 2]
-    framed_BT = nn.functional.pad(tokens_BT, (1, 1), value=marks.padding)
-    framed_BT[:, 0] = marks.cls
-    ends_B1 = (tokens_BT != marks.padding).sum(dim=1, keepdim=True) + 1
-    return framed_BT.scatter(1, ends_B1, marks.sep)
+    framed_BT = nn.functional.pad(tokens_BT, (1, 1), value=special_tokens.padding)
+    framed_BT[:, 0] = special_tokens.cls
+    ends_B1 = (tokens_BT != special_tokens.padding).sum(dim=1, keepdim=True) + 1
+    return framed_BT.scatter(1, ends_B1, special_tokens.sep)
 
 
-def mean_of_text(trunk: PreTrainedModel, tokens_BT: Tensor, marks: Marks, context: int) -> Tensor:
-    """The mean [B, D] of the last states of each row of padded text, its marks among them.
+def mean_of_text(
+    trunk: PreTrainedModel, tokens_BT: Tensor, special_tokens: SpecialTokens, context: int
+) -> Tensor:
+    """The mean [B, D] of the last states of each row of padded text, its special tokens among them.
 
     The papers classify by the state of [CLS]. The mean is the better vector as long as nothing has taught [CLS] to
     gather a text (Reimers and Gurevych 2019, table 6), least of all where it is only ever context.
     """
-    inputs_BT = framed(tokens_BT, marks, context)
-    real_BT = inputs_BT != marks.padding
+    inputs_BT = framed(tokens_BT, special_tokens, context)
+    real_BT = inputs_BT != special_tokens.padding
     return mean_state(trunk(inputs_BT, attention_mask=real_BT).last_hidden_state, real_BT)
 
 
@@ -203,4 +205,4 @@ def begin_as_sinusoids(positions: nn.Embedding) -> None:
 def full_sentences(text: Text, step: int, rows: int, length: int, seed: int) -> Tensor:
     """Full blocks of running text, int64 [rows, length], [SEP] where a document ends (Liu et al. 2019, section 4.2)."""
     tokens_BT = text.blocks(step, rows, length, seed)
-    return tokens_BT.masked_fill(tokens_BT == text.marks.end_of_text, text.marks.sep)
+    return tokens_BT.masked_fill(tokens_BT == text.special_tokens.end_of_text, text.special_tokens.sep)

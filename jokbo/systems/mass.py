@@ -19,7 +19,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from jokbo.systems import transformer
-from jokbo.systems.common import Marks, Paper, Size, Text, generator
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, generator
 from jokbo.systems.masking import replaced
 
 TITLE, YEAR, OBJECTIVE = "MASS", 2019, "a fragment of half the tokens from the rest"
@@ -43,14 +43,14 @@ features = transformer.features
 class Objective(nn.Module):
     """Mean cross-entropy of the fragment, nats a token."""
 
-    def __init__(self, network: transformer.Transformer, marks: Marks) -> None:
+    def __init__(self, network: transformer.Transformer, special_tokens: SpecialTokens) -> None:
         super().__init__()
-        self.network, self.marks = network, marks
+        self.network, self.special_tokens = network, special_tokens
 
     def forward(
         self, hidden_BT: Tensor, fragment_BK: Tensor, places_BK: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        inputs_BK = transformer.shifted(fragment_BK, self.marks.mask)
+        inputs_BK = transformer.shifted(fragment_BK, self.special_tokens.mask)
         logits_BKV = self.network(hidden_BT, inputs_BK, places_BT=places_BK)
         return nn.functional.cross_entropy(logits_BKV.float().flatten(0, 1), fragment_BK.flatten()), {}
 
@@ -62,6 +62,6 @@ def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str
     length = round(SHARE * context)
     places_BK = rng.integers(context - length + 1, size=(rows, 1)) + np.arange(length)
     hidden_BT, places_BK, fragment_BK, _ = replaced(
-        tokens_BT, places_BK, places_BK >= 0, rng, mask=text.marks.mask, vocabulary=text.vocabulary
+        tokens_BT, places_BK, places_BK >= 0, rng, mask=text.special_tokens.mask, vocabulary=text.vocabulary
     )
     return {"hidden_BT": hidden_BT, "fragment_BK": fragment_BK, "places_BK": places_BK}

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from jokbo.systems.common import Marks, Paper, Size, Text
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text
 from jokbo.training.schedules import Schedule
 
 
@@ -39,12 +39,12 @@ class SystemModule(Protocol):
     PAPER_SIZES: Mapping[str, Paper]
     """Sizes as published, with the parameters that the paper counts."""
 
-    def network(self, size: Size, marks: Marks, seed: int) -> Any:
+    def network(self, size: Size, special_tokens: SpecialTokens, seed: int) -> Any:
         """Return the network with fresh weights, a function of its arguments alone. DistilBERT's begins with the BERT
         in the folder size.more["teacher"], and learns from it, where that is named."""
         ...
 
-    def Objective(self, network: Any, marks: Marks) -> nn.Module:  # noqa: N802: a class
+    def Objective(self, network: Any, special_tokens: SpecialTokens) -> nn.Module:  # noqa: N802: a class
         """Return a module that on a batch, as keywords, gives its mean loss and {metric: scalar}."""
         ...
 
@@ -52,7 +52,7 @@ class SystemModule(Protocol):
         """Return the input of a step, tensors whose first axis is its rows: a function of (seed, step) alone."""
         ...
 
-    def features(self, network: Any, tokens_BT: Tensor, marks: Marks) -> Tensor:
+    def features(self, network: Any, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
         """Return a vector for each row of padded text, [B, D]: what a classifier reads."""
         ...
 

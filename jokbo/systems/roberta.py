@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import RobertaConfig, RobertaForMaskedLM
 
-from jokbo.systems.common import Marks, Paper, Size, Text, generator
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, generator
 from jokbo.systems.masking import (
     begin_as_sinusoids,
     framed,
@@ -34,7 +34,7 @@ PAPER_SIZES = {
 }
 
 
-def network(size: Size, marks: Marks, seed: int) -> RobertaForMaskedLM:
+def network(size: Size, special_tokens: SpecialTokens, seed: int) -> RobertaForMaskedLM:
     torch.manual_seed(seed)
     made = RobertaForMaskedLM(
         RobertaConfig(
@@ -45,12 +45,12 @@ def network(size: Size, marks: Marks, seed: int) -> RobertaForMaskedLM:
             intermediate_size=4 * size.width,
             hidden_dropout_prob=size.dropout,
             attention_probs_dropout_prob=size.dropout,
-            max_position_embeddings=size.context + marks.padding + 1,
+            max_position_embeddings=size.context + special_tokens.padding + 1,
             type_vocab_size=1,
             layer_norm_eps=1e-5,
-            pad_token_id=marks.padding,
-            bos_token_id=marks.cls,
-            eos_token_id=marks.sep,
+            pad_token_id=special_tokens.padding,
+            bos_token_id=special_tokens.cls,
+            eos_token_id=special_tokens.sep,
         )
     )
     begin_as_sinusoids(made.roberta.embeddings.position_embeddings)
@@ -58,7 +58,7 @@ def network(size: Size, marks: Marks, seed: int) -> RobertaForMaskedLM:
 
 
 class Objective(nn.Module):
-    def __init__(self, network: RobertaForMaskedLM, marks: Marks) -> None:
+    def __init__(self, network: RobertaForMaskedLM, special_tokens: SpecialTokens) -> None:
         super().__init__()
         self.network = network
 
@@ -70,14 +70,14 @@ class Objective(nn.Module):
 
 
 def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
-    marks = text.marks
-    tokens_BT = framed(full_sentences(text, step, rows, context - 2, seed), marks, context)
+    special_tokens = text.special_tokens
+    tokens_BT = framed(full_sentences(text, step, rows, context - 2, seed), special_tokens, context)
     draw = generator(seed, step, "roberta")
-    known = {"mask": marks.mask, "vocabulary": text.vocabulary}
-    return masked(tokens_BT, tokens_BT > marks.mask, draw, **known)._asdict()
+    known = {"mask": special_tokens.mask, "vocabulary": text.vocabulary}
+    return masked(tokens_BT, tokens_BT > special_tokens.mask, draw, **known)._asdict()
 
 
-def features(network: RobertaForMaskedLM, tokens_BT: Tensor, marks: Marks) -> Tensor:
+def features(network: RobertaForMaskedLM, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
     """The mean of the states."""
-    context = network.config.max_position_embeddings - marks.padding - 1
-    return mean_of_text(network.roberta, tokens_BT, marks, context)
+    context = network.config.max_position_embeddings - special_tokens.padding - 1
+    return mean_of_text(network.roberta, tokens_BT, special_tokens, context)

@@ -7,7 +7,7 @@ threshold alone 92.3% of IMDB's reviews are told right, where all units give 92.
 not the last hidden state but m = (W x) * (U h), so that each byte has a recurrent matrix of its own. Weights of the
 recurrence are normalised (Salimans and Kingma 2016). Features are the cell states, bounded by tanh (section 3).
 
-A byte-level tokenizer without merges (kind byte_bpe, vocabulary 258: two marks, then all bytes) makes the text.
+A byte-level tokenizer without merges makes the text (kind byte_bpe, vocabulary 258: two special tokens, all bytes).
 Departures: each block starts from zero states, where the paper carried them from block to block of one long text; it
 has no dropout, here `size.dropout` acts on what the output layer reads.
 
@@ -27,10 +27,10 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from jokbo.models.heads import Head
 from jokbo.systems.common import (
-    Marks,
     NextTokenObjective,
     Paper,
     Size,
+    SpecialTokens,
     at_last,
     next_token_batch,
     not_compiled,
@@ -163,7 +163,7 @@ class MultiplicativeLSTM(nn.Module):
         return self.bytes(self.dropout(self.states(tokens_BT)[0]))
 
 
-def network(size: Size, marks: Marks, seed: int) -> MultiplicativeLSTM:
+def network(size: Size, special_tokens: SpecialTokens, seed: int) -> MultiplicativeLSTM:
     torch.manual_seed(seed)
     return MultiplicativeLSTM(size)
 
@@ -172,9 +172,9 @@ Objective = NextTokenObjective
 batch = next_token_batch
 
 
-def features(network: MultiplicativeLSTM, tokens_BT: Tensor, marks: Marks) -> Tensor:
+def features(network: MultiplicativeLSTM, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
     """tanh of the cell states after each row's last byte, [B, D]."""
-    return at_last(network.states(tokens_BT)[1], tokens_BT, marks.padding).tanh()
+    return at_last(network.states(tokens_BT)[1], tokens_BT, special_tokens.padding).tanh()
 
 
 @dataclass(frozen=True)

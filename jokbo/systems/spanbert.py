@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertForMaskedLM
 
 from jokbo.systems import bert
-from jokbo.systems.common import Marks, Paper, Size, Text, generator
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, generator
 from jokbo.systems.masking import (
     begin_as_sinusoids,
     framed,
@@ -70,9 +70,9 @@ class SpanBert(BertForMaskedLM):
         self.post_init()
 
 
-def network(size: Size, marks: Marks, seed: int) -> SpanBert:
+def network(size: Size, special_tokens: SpecialTokens, seed: int) -> SpanBert:
     torch.manual_seed(seed)
-    made = SpanBert(bert.configuration(size, marks))
+    made = SpanBert(bert.configuration(size, special_tokens))
     begin_as_sinusoids(made.bert.embeddings.position_embeddings)
     return made
 
@@ -80,9 +80,9 @@ def network(size: Size, marks: Marks, seed: int) -> SpanBert:
 class Objective(nn.Module):
     """Mean over the masked tokens of both losses' sum (equation 1); both share the output embeddings."""
 
-    def __init__(self, network: SpanBert, marks: Marks) -> None:
+    def __init__(self, network: SpanBert, special_tokens: SpecialTokens) -> None:
         super().__init__()
-        self.network, self.padding = network, marks.padding
+        self.network, self.padding = network, special_tokens.padding
 
     def forward(
         self,
@@ -104,13 +104,13 @@ class Objective(nn.Module):
 
 
 def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
-    marks, room = text.marks, context - 2
+    special_tokens, room = text.special_tokens, context - 2
     draw = generator(seed, step, "spanbert")
     _, windows_B2 = bert.windows(text.corpus, step, rows, room, seed)
-    tokens_BT = np.full((rows, room), marks.padding)
+    tokens_BT = np.full((rows, room), special_tokens.padding)
     for row, (start, end) in enumerate(windows_B2.tolist()):
         tokens_BT[row, : end - start] = text.corpus.window(start, end - start)
-    tokens_BT = framed(torch.from_numpy(tokens_BT), marks, context)
+    tokens_BT = framed(torch.from_numpy(tokens_BT), special_tokens, context)
     lengths_BK = draw.choice(LENGTHS, (rows, round(0.15 * context)), p=CHANCES)
     found = spans(windows_B2[:, 1] - windows_B2[:, 0], lengths_BK, draw)
     masks = replaced(
@@ -118,7 +118,7 @@ def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str
         found.places_BK + 1,  # after [CLS]
         found.valid_BK,
         draw,
-        mask=marks.mask,
+        mask=special_tokens.mask,
         vocabulary=text.vocabulary,
         units_BK=found.units_BK,
     )
@@ -129,6 +129,6 @@ def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str
     }
 
 
-def features(network: SpanBert, tokens_BT: Tensor, marks: Marks) -> Tensor:
+def features(network: SpanBert, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
     """The mean of the states."""
-    return mean_of_text(network.bert, tokens_BT, marks, network.config.max_position_embeddings)
+    return mean_of_text(network.bert, tokens_BT, special_tokens, network.config.max_position_embeddings)

@@ -25,7 +25,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from jokbo.models.causal import mean_one
 from jokbo.systems import noise
-from jokbo.systems.common import Marks, Paper, Size, Text, generator, mean_state
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, generator, mean_state
 from jokbo.systems.transformer import shifted
 
 TITLE, YEAR, OBJECTIVE = "T5", 2020, "hidden spans of 3 from the rest"
@@ -42,8 +42,10 @@ PAPER_SIZES = {
 }
 
 
-def network(size: Size, marks: Marks, seed: int) -> T5ForConditionalGeneration:
-    start: dict[str, Any] = {"decoder_start_token_id": marks.padding}  # which the class does not declare
+def network(size: Size, special_tokens: SpecialTokens, seed: int) -> T5ForConditionalGeneration:
+    start: dict[str, Any] = {
+        "decoder_start_token_id": special_tokens.padding
+    }  # which the class does not declare
     config = T5Config(
         vocab_size=size.vocabulary + SENTINELS,
         d_model=size.width,
@@ -52,8 +54,8 @@ def network(size: Size, marks: Marks, seed: int) -> T5ForConditionalGeneration:
         num_layers=size.layers,
         num_heads=size.heads,
         dropout_rate=size.dropout,
-        eos_token_id=marks.end_of_text,
-        pad_token_id=marks.padding,
+        eos_token_id=special_tokens.end_of_text,
+        pad_token_id=special_tokens.padding,
         **start,
     )
     torch.manual_seed(seed)
@@ -62,33 +64,35 @@ def network(size: Size, marks: Marks, seed: int) -> T5ForConditionalGeneration:
 
 class Objective(nn.Module):
     """Mean cross-entropy of the target's tokens; `weights_BM` have mean 1 over the global batch. The metric `nats`
-    leaves sentinels and end marks out, which are told by where they stand."""
+    leaves sentinels and end tokens out, which are told by where they stand."""
 
-    def __init__(self, network: T5ForConditionalGeneration, marks: Marks) -> None:
+    def __init__(self, network: T5ForConditionalGeneration, special_tokens: SpecialTokens) -> None:
         super().__init__()
-        self.network, self.marks = network, marks
+        self.network, self.special_tokens = network, special_tokens
 
     def forward(
         self, inputs_BN: Tensor, targets_BM: Tensor, weights_BM: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         logits_BMV = self.network(
             input_ids=inputs_BN,
-            attention_mask=inputs_BN != self.marks.padding,
-            decoder_input_ids=shifted(targets_BM, self.marks.padding),
+            attention_mask=inputs_BN != self.special_tokens.padding,
+            decoder_input_ids=shifted(targets_BM, self.special_tokens.padding),
             use_cache=False,
         ).logits
         losses_BM = nn.functional.cross_entropy(
             logits_BMV.float().flatten(0, 1), targets_BM.flatten(), reduction="none"
         ).view(targets_BM.shape)
         sentinels = self.network.config.vocab_size - SENTINELS
-        worded_BM = (weights_BM > 0) & (targets_BM < sentinels) & (targets_BM != self.marks.end_of_text)
+        worded_BM = (
+            (weights_BM > 0) & (targets_BM < sentinels) & (targets_BM != self.special_tokens.end_of_text)
+        )
         nats = (losses_BM * worded_BM).sum() / worded_BM.sum()
         return (losses_BM * weights_BM).mean(), {"nats": nats.detach()}
 
 
-def rows_of(inputs_BN: Tensor, targets_BM: Tensor, marks: Marks) -> dict[str, Tensor]:
+def rows_of(inputs_BN: Tensor, targets_BM: Tensor, special_tokens: SpecialTokens) -> dict[str, Tensor]:
     """A batch of any task of text to text, both sides padded: what the objective takes."""
-    weights_BM = mean_one(targets_BM != marks.padding)
+    weights_BM = mean_one(targets_BM != special_tokens.padding)
     return {"inputs_BN": inputs_BN, "targets_BM": targets_BM, "weights_BM": weights_BM}
 
 
@@ -101,16 +105,16 @@ def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str
         nn.functional.pad(
             torch.from_numpy(noise.to_sentinels(tokens_BT, hidden_BT, text.vocabulary)),
             (0, 1),
-            value=text.marks.end_of_text,
+            value=text.special_tokens.end_of_text,
         )
         for hidden_BT in (masked_BT, ~masked_BT)
     )
-    return rows_of(inputs_BN, targets_BM, text.marks)
+    return rows_of(inputs_BN, targets_BM, text.special_tokens)
 
 
 @cache
 def lengths(context: int) -> tuple[int, int, int]:
-    """How many tokens of text, hidden tokens and spans make inputs, sentinels and end mark too, that fill `context`."""
+    """How many tokens of text, hidden tokens and spans make inputs, with sentinels and end, that fill `context`."""
 
     def counts(length: int) -> tuple[int, int, int]:
         masked = max(1, round(SHARE * length))
@@ -122,7 +126,7 @@ def lengths(context: int) -> tuple[int, int, int]:
     return max(counts(length) for length in range(2, 2 * context) if inputs(*counts(length)) <= context)
 
 
-def features(network: T5ForConditionalGeneration, tokens_BT: Tensor, marks: Marks) -> Tensor:
-    real_BT = tokens_BT != marks.padding
+def features(network: T5ForConditionalGeneration, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
+    real_BT = tokens_BT != special_tokens.padding
     states_BTD = network.encoder(input_ids=tokens_BT, attention_mask=real_BT).last_hidden_state
     return mean_state(states_BTD, real_BT)

@@ -21,7 +21,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from jokbo.systems.common import Marks, Paper, Size, Text, mean_state, sinusoids
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, mean_state, sinusoids
 
 TITLE, YEAR, OBJECTIVE = "Transformer", 2017, "the second half of a text from the first"
 NATS = "nll"
@@ -153,7 +153,7 @@ class Transformer(nn.Module):
         return nn.functional.linear(states_BTD, self.embedding.weight)
 
 
-def network(size: Size, marks: Marks, seed: int) -> Transformer:
+def network(size: Size, special_tokens: SpecialTokens, seed: int) -> Transformer:
     torch.manual_seed(seed)
     return Transformer(size)
 
@@ -166,12 +166,12 @@ def shifted(tokens_BT: Tensor, start: int) -> Tensor:
 class Objective(nn.Module):
     """Cross-entropy with smoothed labels; the metric `nll` is the one without, in nats a token."""
 
-    def __init__(self, network: Transformer, marks: Marks) -> None:
+    def __init__(self, network: Transformer, special_tokens: SpecialTokens) -> None:
         super().__init__()
-        self.network, self.marks = network, marks
+        self.network, self.special_tokens = network, special_tokens
 
     def forward(self, source_BS: Tensor, target_BT: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        logits_BTV = self.network(source_BS, shifted(target_BT, self.marks.end_of_text))
+        logits_BTV = self.network(source_BS, shifted(target_BT, self.special_tokens.end_of_text))
         log_probs_BTV = logits_BTV.float().log_softmax(dim=2)
         nll = -log_probs_BTV.gather(2, target_BT[:, :, None]).mean()
         loss = (1 - SMOOTHING) * nll - SMOOTHING * log_probs_BTV.mean()
@@ -183,9 +183,9 @@ def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str
     return {"source_BS": source_BS, "target_BT": target_BT}
 
 
-def features(network: Transformer, tokens_BT: Tensor, marks: Marks) -> Tensor:
+def features(network: Transformer, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
     tokens_BT = tokens_BT[:, : len(network.positions_CD)]
-    real_BT = tokens_BT != marks.padding
+    real_BT = tokens_BT != special_tokens.padding
     return mean_state(network.encode(tokens_BT, real_BT), real_BT)
 
 

@@ -27,9 +27,9 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from jokbo.systems.common import (
-    Marks,
     Paper,
     Size,
+    SpecialTokens,
     at_last,
     mean_state,
     next_token_batch,
@@ -107,7 +107,7 @@ class AWDLSTM(nn.Module):
         return logits_BTV, states_BTD, dropped_BTD
 
 
-def network(size: Size, marks: Marks, seed: int) -> AWDLSTM:
+def network(size: Size, special_tokens: SpecialTokens, seed: int) -> AWDLSTM:
     torch.manual_seed(seed)
     return AWDLSTM(size)
 
@@ -115,7 +115,7 @@ def network(size: Size, marks: Marks, seed: int) -> AWDLSTM:
 class Objective(nn.Module):
     """Mean next-token loss; in training with the penalties on activations and their changes."""
 
-    def __init__(self, network: AWDLSTM, marks: Marks) -> None:
+    def __init__(self, network: AWDLSTM, special_tokens: SpecialTokens) -> None:
         super().__init__()
         self.network = network
 
@@ -132,11 +132,11 @@ class Objective(nn.Module):
 batch = next_token_batch
 
 
-def features(network: AWDLSTM, tokens_BT: Tensor, marks: Marks) -> Tensor:
+def features(network: AWDLSTM, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
     """Concat pooling (equation 4): each row's last state and the maximum and mean of all, [B, 3 * width]."""
-    kept_BT = tokens_BT != marks.padding
+    kept_BT = tokens_BT != special_tokens.padding
     states_BTD = network.states(tokens_BT)
-    last_BD = at_last(states_BTD, tokens_BT, marks.padding)
+    last_BD = at_last(states_BTD, tokens_BT, special_tokens.padding)
     largest_BD = states_BTD.masked_fill(~kept_BT[..., None], -torch.inf).amax(dim=1)
     return torch.cat([last_BD, largest_BD, mean_state(states_BTD, kept_BT)], dim=-1)
 

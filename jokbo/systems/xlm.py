@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
 
 from jokbo.models import access
-from jokbo.systems.common import Marks, Paper, Size, Text, generator, mean_state
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, generator, mean_state
 from jokbo.systems.masking import begin_as_sinusoids, masked, masked_loss
 
 TITLE, YEAR, OBJECTIVE = "XLM", 2019, "masked tokens, of translations too"
@@ -40,7 +40,7 @@ PAPER_SIZES = {
 }
 
 
-def network(size: Size, marks: Marks, seed: int) -> PreTrainedModel:
+def network(size: Size, special_tokens: SpecialTokens, seed: int) -> PreTrainedModel:
     torch.manual_seed(seed)
     config = AutoConfig.for_model(
         "xlm",
@@ -53,12 +53,12 @@ def network(size: Size, marks: Marks, seed: int) -> PreTrainedModel:
         dropout=size.dropout,
         attention_dropout=size.dropout,
         embed_init_std=size.width**-0.5,
-        bos_token_id=marks.sep,
-        eos_token_id=marks.sep,
-        pad_token_id=marks.padding,
-        unk_index=marks.unknown,
-        mask_index=marks.mask,
-        mask_token_id=marks.mask,
+        bos_token_id=special_tokens.sep,
+        eos_token_id=special_tokens.sep,
+        pad_token_id=special_tokens.padding,
+        unk_index=special_tokens.unknown,
+        mask_index=special_tokens.mask,
+        mask_token_id=special_tokens.mask,
     )
     made = AutoModelForMaskedLM.from_config(config, dtype=torch.float32)
     begin_as_sinusoids(made.base_model.position_embeddings)
@@ -68,7 +68,7 @@ def network(size: Size, marks: Marks, seed: int) -> PreTrainedModel:
 class Objective(nn.Module):
     """Mean cross-entropy of the chosen tokens, of either kind of batch."""
 
-    def __init__(self, network: PreTrainedModel, marks: Marks) -> None:
+    def __init__(self, network: PreTrainedModel, special_tokens: SpecialTokens) -> None:
         super().__init__()
         self.network = network
 
@@ -97,22 +97,22 @@ def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str
         tokens_BT,
         chances(text)[tokens_BT],
         generator(seed, step, "mask"),
-        mask=text.marks.mask,
+        mask=text.special_tokens.mask,
         vocabulary=text.vocabulary,
     )
     return {**row, **found._asdict()}
 
 
 def chances(text: Text) -> Tensor:
-    """How likely each token of the vocabulary is to be predicted, relative to others; marks: never."""
+    """How likely each token of the vocabulary is to be predicted, relative to others; special tokens: never."""
     chances_V = 1 / np.sqrt(np.maximum(text.counts_V, 1))
-    chances_V[: text.marks.mask + 1] = 0  # the last of the marks
+    chances_V[: text.special_tokens.mask + 1] = 0  # the last of the special tokens
     return torch.from_numpy(chances_V)
 
 
 def stream(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
     """Rows of running text in the first language."""
-    tokens_BT = torch.full((rows, context), text.marks.sep)
+    tokens_BT = torch.full((rows, context), text.special_tokens.sep)
     tokens_BT[:, 1:] = text.blocks(step, rows, context - 1, seed)
     return {
         "tokens_BT": tokens_BT,
@@ -126,10 +126,10 @@ def translations(text: Text, step: int, rows: int, context: int, seed: int) -> d
     """Rows of texts and their translations: random pairs, as many as fit; one that is too long alone is cut."""
     draw = generator(seed, step, "pairs")
     order_BM = draw.integers(len(text.pairs), size=(rows, context // 4)).tolist()
-    sep, bounds_B2 = np.array([text.marks.sep]), np.zeros((rows, 2), int)  # where each language ends
-    tokens_BT = np.full((rows, context), text.marks.padding)
+    sep, bounds_B2 = np.array([text.special_tokens.sep]), np.zeros((rows, 2), int)  # where each language ends
+    tokens_BT = np.full((rows, context), text.special_tokens.padding)
     for row, order_M in enumerate(order_BM):
-        chosen, room = [], context - 2  # but for the two marks that begin a language
+        chosen, room = [], context - 2  # but for the two special tokens that begin a language
         for pair in (text.pairs[number] for number in order_M):
             needed = sum(map(len, pair)) + 2
             if chosen and needed > room:
@@ -155,11 +155,11 @@ def translations(text: Text, step: int, rows: int, context: int, seed: int) -> d
     }
 
 
-def features(network: PreTrainedModel, tokens_BT: Tensor, marks: Marks) -> Tensor:
+def features(network: PreTrainedModel, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
     """The mean of the states (masking.mean_of_text says why), of texts in the first language."""
-    rows_BT = nn.functional.pad(tokens_BT, (1, 0), value=marks.sep)
+    rows_BT = nn.functional.pad(tokens_BT, (1, 0), value=special_tokens.sep)
     rows_BT = rows_BT[:, : network.config.max_position_embeddings]
-    real_BT = (rows_BT != marks.padding).long()
+    real_BT = (rows_BT != special_tokens.padding).long()
     states_BTD = network.base_model(
         input_ids=rows_BT, langs=torch.zeros_like(rows_BT), attention_mask=real_BT
     ).last_hidden_state

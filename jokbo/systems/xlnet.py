@@ -12,7 +12,7 @@ what spans have too much is left off, what they have too little is filled up wit
 
 Not here: the memory of Transformer-XL (rows of one batch do not follow on those of the last) and rows of two segments.
 A row is one segment of running text, [SEP] and [CLS] after it as in the paper's input (section 2.5), so that the
-parameters of relative segment encodings (section 2.5) have no effect. Marks are never predicted.
+parameters of relative segment encodings (section 2.5) have no effect. SpecialTokens are never predicted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from jokbo.models.causal import mean_one
-from jokbo.systems.common import Marks, Paper, Size, Text, generator, mean_state
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, generator, mean_state
 from jokbo.systems.masking import weighted_mean
 
 TITLE, YEAR, OBJECTIVE = "XLNet", 2019, "tokens in a random order"
@@ -36,7 +36,7 @@ PAPER_SIZES = {  # base has the size of BERT-base (section 3.4): 117M is transfo
 ONE_IN, LONGEST = 6, 5  # K; tokens of a span
 
 
-def network(size: Size, marks: Marks, seed: int) -> PreTrainedModel:
+def network(size: Size, special_tokens: SpecialTokens, seed: int) -> PreTrainedModel:
     torch.manual_seed(seed)
     config = AutoConfig.for_model(
         "xlnet",
@@ -47,9 +47,9 @@ def network(size: Size, marks: Marks, seed: int) -> PreTrainedModel:
         d_inner=4 * size.width,
         dropout=size.dropout,
         use_mems_eval=False,
-        bos_token_id=marks.end_of_text,
-        eos_token_id=marks.end_of_text,
-        pad_token_id=marks.padding,
+        bos_token_id=special_tokens.end_of_text,
+        eos_token_id=special_tokens.end_of_text,
+        pad_token_id=special_tokens.padding,
     )
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
 
@@ -71,7 +71,7 @@ def predictions(network: PreTrainedModel, tokens_BT: Tensor, ranks_BT: Tensor, p
 class Objective(nn.Module):
     """Equation 5 as a mean over targets."""
 
-    def __init__(self, network: PreTrainedModel, marks: Marks) -> None:
+    def __init__(self, network: PreTrainedModel, special_tokens: SpecialTokens) -> None:
         super().__init__()
         self.network = network
 
@@ -84,9 +84,9 @@ class Objective(nn.Module):
 
 def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
     tokens_BT = text.blocks(step, rows, context - 2, seed)
-    ends_B2 = torch.tensor([text.marks.sep, text.marks.cls]).expand(rows, 2)
+    ends_B2 = torch.tensor([text.special_tokens.sep, text.special_tokens.cls]).expand(rows, 2)
     tokens_BT = torch.cat([tokens_BT, ends_B2], dim=1)
-    eligible_BT = tokens_BT.numpy() > text.marks.mask  # the last of the marks
+    eligible_BT = tokens_BT.numpy() > text.special_tokens.mask  # the last of the special tokens
     return {"tokens_BT": tokens_BT, **order(eligible_BT, generator(seed, step, "order"))}
 
 
@@ -127,12 +127,14 @@ def spans(rows: int, length: int, draw: np.random.Generator) -> np.ndarray:
     return found_BT
 
 
-def features(network: PreTrainedModel, tokens_BT: Tensor, marks: Marks) -> Tensor:
+def features(network: PreTrainedModel, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
     """The mean of the states (masking.mean_of_text says why), of text, [SEP] and [CLS]; relative positions know no end
     of the context."""
-    lengths_B1 = (tokens_BT != marks.padding).sum(dim=1, keepdim=True)
-    rows_BT = nn.functional.pad(tokens_BT, (0, 2), value=marks.padding)
-    rows_BT = rows_BT.scatter(1, lengths_B1, marks.sep).scatter(1, lengths_B1 + 1, marks.cls)
+    lengths_B1 = (tokens_BT != special_tokens.padding).sum(dim=1, keepdim=True)
+    rows_BT = nn.functional.pad(tokens_BT, (0, 2), value=special_tokens.padding)
+    rows_BT = rows_BT.scatter(1, lengths_B1, special_tokens.sep).scatter(
+        1, lengths_B1 + 1, special_tokens.cls
+    )
     real_BT = (torch.arange(rows_BT.shape[1], device=rows_BT.device) <= lengths_B1 + 1).float()
     states_BTD = network.base_model(input_ids=rows_BT, attention_mask=real_BT).last_hidden_state
     return mean_state(states_BTD, real_BT)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from jokbo.comparison import measures
-from jokbo.systems.common import Marks
+from jokbo.systems.common import SpecialTokens
 
 
 def test_plain_attention_keeps_its_weights_and_fused_attention_does_not() -> None:
     """Of 2 layers, 4 heads and 4 bytes a number: softmax's result at least; the rest grows with the length alone."""
-    found = measures.attention_memory(Marks(0, 1, 2, 3, 4, 5))
+    found = measures.attention_memory(SpecialTokens(0, 1, 2, 3, 4, 5))
     squares = [2 * 4 * 4 * length**2 / 1e6 for length in found["length"]]
     for plain, fused, square in zip(found["plain"], found["fused"], squares, strict=True):
         assert plain - fused > 0.9 * square

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from jokbo.systems import bert
-from jokbo.systems.common import Marks, Size, Text, save
+from jokbo.systems.common import Size, SpecialTokens, Text, save
 from tests.systems import running_text
 
 MORE: dict[str, dict[str, Any]] = {  # what a system needs more than a size; all systems are here
@@ -40,7 +40,7 @@ MORE: dict[str, dict[str, Any]] = {  # what a system needs more than a size; all
 }
 NAMES = list(MORE)
 PIECES = tuple(f"##{number:x}책" for number in range(running_text.SIZE.vocabulary))
-MARKS: Marks = replace(running_text.MARKS, pieces=PIECES)
+SPECIAL_TOKENS: SpecialTokens = replace(running_text.SPECIAL_TOKENS, pieces=PIECES)
 
 
 def module_of(name: str) -> ModuleType:
@@ -51,7 +51,7 @@ def size_of(name: str, folder: Path, dropout: float = 0.0) -> Size:
     """`folder` is where DistilBERT's teacher is put."""
     size = replace(running_text.SIZE, dropout=dropout, more=MORE[name])
     if name == "distilbert":
-        save(bert.network(replace(size, more={}), MARKS, 9), folder)
+        save(bert.network(replace(size, more={}), SPECIAL_TOKENS, 9), folder)
         size = replace(size, layers=1, more={"teacher": str(folder)})
     return size
 
@@ -59,4 +59,8 @@ def size_of(name: str, folder: Path, dropout: float = 0.0) -> Size:
 def text() -> Text:
     draw = np.random.default_rng(1)
     words = [running_text.ORDINARY + draw.integers(running_text.WORDS, size=length) for length in range(3, 9)]
-    return replace(running_text.running_text(), marks=MARKS, pairs=[(each, each[::-1]) for each in words])
+    return replace(
+        running_text.running_text(),
+        special_tokens=SPECIAL_TOKENS,
+        pairs=[(each, each[::-1]) for each in words],
+    )

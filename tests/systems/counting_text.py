@@ -10,19 +10,19 @@ from torch import Tensor
 
 from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.systems.common import Text
-from tests.systems.running_text import MARKS, ORDINARY
+from tests.systems.running_text import ORDINARY, SPECIAL_TOKENS
 
 START = 10_000  # far above ORDINARY: a token put in by chance is another's with some small probability only
 
 
 def counting_text(*lengths: int) -> Text:
-    """Documents of so many tokens: token i of the corpus is START + i, but for the marks that end them."""
+    """Documents of so many tokens: token i of the corpus is START + i, but for the special tokens that end them."""
     starts = np.concatenate([[1], 1 + np.cumsum(np.array(lengths) + 1)])
     tokens = START + np.arange(starts[-1])
-    tokens[starts - 1] = MARKS.end_of_text
+    tokens[starts - 1] = SPECIAL_TOKENS.end_of_text
     rows, sources = np.arange(len(lengths)), np.zeros(len(lengths), np.uint16)
     corpus = TokenCorpus("text", (tokens,), [0], starts, rows, sources, ["a"], len(tokens))
-    return Text(corpus, MARKS, START + len(tokens))
+    return Text(corpus, SPECIAL_TOKENS, START + len(tokens))
 
 
 def document_of(text: Text, token: int) -> int:
@@ -39,13 +39,13 @@ def original(batch: dict[str, Tensor]) -> Tensor:
 
 
 def segments(row_T: Tensor) -> list[list[int]]:
-    """What stands between a row's marks, once they are checked: [CLS] A [SEP] (B [SEP]) and padding alone."""
-    tokens = [token for token in row_T.tolist() if token != MARKS.padding]
-    assert (row_T[len(tokens) :] == MARKS.padding).all()
-    assert (tokens[0], tokens[-1]) == (MARKS.cls, MARKS.sep)
+    """What stands between a row's special tokens, once they are checked: [CLS] A [SEP] (B [SEP]) and padding alone."""
+    tokens = [token for token in row_T.tolist() if token != SPECIAL_TOKENS.padding]
+    assert (row_T[len(tokens) :] == SPECIAL_TOKENS.padding).all()
+    assert (tokens[0], tokens[-1]) == (SPECIAL_TOKENS.cls, SPECIAL_TOKENS.sep)
     found: list[list[int]] = [[]]
     for token in tokens[1:-1]:
-        if token == MARKS.sep:
+        if token == SPECIAL_TOKENS.sep:
             found.append([])
         else:
             assert token >= ORDINARY

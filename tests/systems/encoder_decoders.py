@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from jokbo.data.corpus.token_corpus import TokenCorpus
-from jokbo.systems.common import Marks, Size, Text
+from jokbo.systems.common import Size, SpecialTokens, Text
 
-MARKS = Marks(end_of_text=0, padding=1, unknown=2, cls=3, sep=4, mask=5)
+SPECIAL_TOKENS = SpecialTokens(end_of_text=0, padding=1, unknown=2, cls=3, sep=4, mask=5)
 VOCABULARY, CONTEXT = 26, 24
 
 
@@ -30,12 +30,12 @@ def text(documents: int = 300, length: int = 31) -> Text:
     for place in range(1, length):
         told = rng.random(documents) < 0.95
         tokens[told, place] = follower[tokens[told, place - 1]]
-    tokens[:, -1] = MARKS.end_of_text
-    stream = np.concatenate([[MARKS.end_of_text], tokens.ravel()])
+    tokens[:, -1] = SPECIAL_TOKENS.end_of_text
+    stream = np.concatenate([[SPECIAL_TOKENS.end_of_text], tokens.ravel()])
     bounds = 1 + np.arange(documents + 1) * (length + 1)
     rows, sources = np.arange(documents), np.zeros(documents, np.uint16)
     corpus = TokenCorpus("text", (stream,), [0], bounds, rows, sources, ["a"], len(stream))
-    return Text(corpus, MARKS, VOCABULARY)
+    return Text(corpus, SPECIAL_TOKENS, VOCABULARY)
 
 
 def entropy(corpus: TokenCorpus) -> float:
@@ -88,15 +88,15 @@ def check_features(features: Callable[..., Tensor], network: nn.Module, width: i
     """A vector a row, whatever the padding and the rows beside; another for other text, also at its last token."""
     network.eval()
     tokens_BT = torch.randint(6, VOCABULARY, (3, CONTEXT - 4), generator=torch.Generator().manual_seed(0))
-    tokens_BT[1, 9:], tokens_BT[2, 4:] = MARKS.padding, MARKS.padding
-    found_BD = features(network, tokens_BT, MARKS)
+    tokens_BT[1, 9:], tokens_BT[2, 4:] = SPECIAL_TOKENS.padding, SPECIAL_TOKENS.padding
+    found_BD = features(network, tokens_BT, SPECIAL_TOKENS)
     assert found_BD.shape == (3, width)
-    padded_BT = nn.functional.pad(tokens_BT, (0, 4), value=MARKS.padding)
-    torch.testing.assert_close(features(network, padded_BT, MARKS), found_BD, rtol=1e-4, atol=1e-5)
-    alone = features(network, tokens_BT[1:2, :9], MARKS)[0]
+    padded_BT = nn.functional.pad(tokens_BT, (0, 4), value=SPECIAL_TOKENS.padding)
+    torch.testing.assert_close(features(network, padded_BT, SPECIAL_TOKENS), found_BD, rtol=1e-4, atol=1e-5)
+    alone = features(network, tokens_BT[1:2, :9], SPECIAL_TOKENS)[0]
     torch.testing.assert_close(alone, found_BD[1], rtol=1e-4, atol=1e-5)
     changed_BT = tokens_BT.clone()
     changed_BT[1, 8] = 6 + (changed_BT[1, 8] - 5) % (VOCABULARY - 6)
-    again_BD = features(network, changed_BT, MARKS)
+    again_BD = features(network, changed_BT, SPECIAL_TOKENS)
     assert not torch.isclose(again_BD[1], found_BD[1], atol=1e-3).all()
     torch.testing.assert_close(again_BD[2], found_BD[2])

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from jokbo.data.corpus.token_corpus import TokenCorpus
-from jokbo.systems.common import Marks, Size, Text
+from jokbo.systems.common import Size, SpecialTokens, Text
 
-MARKS = Marks(end_of_text=0, padding=1, unknown=2, cls=3, sep=4, mask=5)
+SPECIAL_TOKENS = SpecialTokens(end_of_text=0, padding=1, unknown=2, cls=3, sep=4, mask=5)
 ORDINARY, WORDS = 6, 42  # the first token that is no mark; how many there are
 SIZE = Size(vocabulary=ORDINARY + WORDS, layers=2, width=32, heads=2, context=32)
 
@@ -20,15 +20,15 @@ SIZE = Size(vocabulary=ORDINARY + WORDS, layers=2, width=32, heads=2, context=32
 def running_text(documents: int = 400) -> Text:
     """Documents of 20 to 59 tokens, each but one in ten the one before plus seven."""
     draw = np.random.default_rng(0)
-    pieces = [[MARKS.end_of_text]]
+    pieces = [[SPECIAL_TOKENS.end_of_text]]
     for length in draw.integers(20, 60, documents):
         steps = np.where(draw.random(length) < 0.1, draw.integers(WORDS, size=length), 7)
-        pieces += [ORDINARY + steps.cumsum() % WORDS, [MARKS.end_of_text]]
+        pieces += [ORDINARY + steps.cumsum() % WORDS, [SPECIAL_TOKENS.end_of_text]]
     tokens = np.concatenate(pieces).astype(np.uint16)
-    starts = np.concatenate([[0], np.flatnonzero(tokens == MARKS.end_of_text)[1:]]) + 1
+    starts = np.concatenate([[0], np.flatnonzero(tokens == SPECIAL_TOKENS.end_of_text)[1:]]) + 1
     rows, sources = np.arange(documents), np.zeros(documents, np.uint16)
     corpus = TokenCorpus("text", (tokens,), [0], starts, rows, sources, ["a"], len(tokens))
-    return Text(corpus, MARKS, SIZE.vocabulary)
+    return Text(corpus, SPECIAL_TOKENS, SIZE.vocabulary)
 
 
 def unigram_entropy(tokens: np.ndarray) -> float:
@@ -54,8 +54,8 @@ def trained(
     system: ModuleType, text: Text, steps: int, rate: float = 0.005, batch: Callable | None = None
 ) -> tuple[nn.Module, list[float]]:
     """A network of SIZE after some steps of AdamW, and the loss at each."""
-    network = system.network(SIZE, MARKS, 0)
-    objective = system.Objective(network, MARKS)
+    network = system.network(SIZE, SPECIAL_TOKENS, 0)
+    objective = system.Objective(network, SPECIAL_TOKENS)
     history = training(objective, list(objective.parameters()), batch or system.batch, text, steps, rate)
     return network, [metrics["loss"].item() for metrics in history]
 

@@ -17,16 +17,16 @@ from jokbo.systems import albert, bert, roberta, spanbert
 from jokbo.systems.common import generator
 from tests.systems.counting_text import counting_text, document_of, original, running, segments
 from tests.systems.running_text import (
-    MARKS,
+    SIZE as SMALL,
+)
+from tests.systems.running_text import (
+    SPECIAL_TOKENS,
     random_rows,
     running_text,
     same,
     sharpened,
     trained,
     unigram_entropy,
-)
-from tests.systems.running_text import (
-    SIZE as SMALL,
 )
 
 SIZE = replace(SMALL, more={"embedding": 16})
@@ -98,8 +98,8 @@ def test_masks_are_static_and_of_ten_kinds() -> None:
 def test_the_eligible_are_ordinary_tokens() -> None:
     batch = bert.batch(running_text(), 0, 200, 32, 1)
     assert batch["places_BK"].shape == (200, 5)
-    assert batch["targets_BK"][batch["weights_BK"] > 0].min() > MARKS.mask
-    eligible_B = (original(batch) > MARKS.mask).sum(1)
+    assert batch["targets_BK"][batch["weights_BK"] > 0].min() > SPECIAL_TOKENS.mask
+    eligible_B = (original(batch) > SPECIAL_TOKENS.mask).sum(1)
     expected = torch.from_numpy(np.rint(0.15 * eligible_B.numpy()))
     assert torch.equal((batch["weights_BK"] > 0).sum(1).double(), expected)
 
@@ -114,32 +114,32 @@ def labels_of(batch: dict[str, torch.Tensor]) -> torch.Tensor:
 
 @pytest.mark.parametrize(("system", "pair"), [(bert, "unrelated_B"), (albert, "swapped_B")])
 def test_loss_of_pairs_is_transformers_own(system: ModuleType, pair: str) -> None:
-    network = sharpened(system.network(SIZE, MARKS, 0))
+    network = sharpened(system.network(SIZE, SPECIAL_TOKENS, 0))
     batch = system.batch(running_text(), 0, 60, 32, 1)
-    assert (batch["inputs_BT"] == MARKS.padding).any()
+    assert (batch["inputs_BT"] == SPECIAL_TOKENS.padding).any()
     name = {"unrelated_B": "next_sentence_label", "swapped_B": "sentence_order_label"}[pair]
     expected = network(
         batch["inputs_BT"],
-        attention_mask=batch["inputs_BT"] != MARKS.padding,
+        attention_mask=batch["inputs_BT"] != SPECIAL_TOKENS.padding,
         token_type_ids=batch["segments_BT"],
         labels=labels_of(batch),
         **{name: batch[pair]},
     ).loss
-    found, metrics = system.Objective(network, MARKS)(**batch)
+    found, metrics = system.Objective(network, SPECIAL_TOKENS)(**batch)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(sum(metrics.values()), expected)
 
 
 def test_roberta_loss_is_transformers_own() -> None:
-    network = sharpened(roberta.network(SIZE, MARKS, 0))
+    network = sharpened(roberta.network(SIZE, SPECIAL_TOKENS, 0))
     batch = roberta.batch(running_text(), 0, 12, 32, 1)
-    found, _ = roberta.Objective(network, MARKS)(**batch)
+    found, _ = roberta.Objective(network, SPECIAL_TOKENS)(**batch)
     torch.testing.assert_close(found, network(batch["inputs_BT"], labels=labels_of(batch)).loss)
 
 
 @SYSTEMS
 def test_any_even_split_of_the_rows_adds_up_to_the_same_loss(system: ModuleType) -> None:
-    objective = system.Objective(sharpened(system.network(SIZE, MARKS, 0)), MARKS)
+    objective = system.Objective(sharpened(system.network(SIZE, SPECIAL_TOKENS, 0)), SPECIAL_TOKENS)
     batch = system.batch(running_text(), 0, 12, 32, 1)
     parts = [
         objective(**dict(zip(batch, rows, strict=True)))[0]
@@ -167,22 +167,25 @@ def test_each_copy_of_a_row_has_the_numbers_of_its_own_generator() -> None:
 
 @SYSTEMS
 def test_features_do_not_see_padding(system: ModuleType) -> None:
-    network = sharpened(system.network(SIZE, MARKS, 0))
+    network = sharpened(system.network(SIZE, SPECIAL_TOKENS, 0))
     tokens_BT = random_rows(3, 20)
-    tokens_BT[1, 9:], tokens_BT[2, 1:] = MARKS.padding, MARKS.padding
-    found_BD = system.features(network, tokens_BT, MARKS)
+    tokens_BT[1, 9:], tokens_BT[2, 1:] = SPECIAL_TOKENS.padding, SPECIAL_TOKENS.padding
+    found_BD = system.features(network, tokens_BT, SPECIAL_TOKENS)
     assert found_BD.shape == (3, 32)
-    more_BT = nn.functional.pad(tokens_BT, (0, 9), value=MARKS.padding)
-    torch.testing.assert_close(system.features(network, more_BT, MARKS), found_BD)
+    more_BT = nn.functional.pad(tokens_BT, (0, 9), value=SPECIAL_TOKENS.padding)
+    torch.testing.assert_close(system.features(network, more_BT, SPECIAL_TOKENS), found_BD)
     for row, length, found_D in zip(tokens_BT, (20, 9, 1), found_BD, strict=True):
-        torch.testing.assert_close(system.features(network, row[None, :length], MARKS)[0], found_D)
+        torch.testing.assert_close(system.features(network, row[None, :length], SPECIAL_TOKENS)[0], found_D)
     assert not torch.allclose(found_BD[0], found_BD[1])
-    assert system.features(network, random_rows(2, 40), MARKS).shape == (2, 32)  # longer than the context
+    assert system.features(network, random_rows(2, 40), SPECIAL_TOKENS).shape == (
+        2,
+        32,
+    )  # longer than the context
 
 
 @SYSTEMS
 def test_a_saved_network_opens_with_auto_model(system: ModuleType, tmp_path: Path) -> None:
-    network, tokens_BT = sharpened(system.network(SIZE, MARKS, 0)), random_rows(2, 20)
+    network, tokens_BT = sharpened(system.network(SIZE, SPECIAL_TOKENS, 0)), random_rows(2, 20)
     network.save_pretrained(tmp_path)
     kind = AutoModelForPreTraining if system in (bert, albert) else AutoModelForMaskedLM
     opened = kind.from_pretrained(tmp_path)
@@ -193,17 +196,17 @@ def test_a_saved_network_opens_with_auto_model(system: ModuleType, tmp_path: Pat
 
 @SYSTEMS
 def test_weights_are_a_function_of_the_seed_and_dropout_of_the_size(system: ModuleType) -> None:
-    first, again, other = (system.network(SIZE, MARKS, seed).state_dict() for seed in (0, 0, 1))
+    first, again, other = (system.network(SIZE, SPECIAL_TOKENS, seed).state_dict() for seed in (0, 0, 1))
     assert same(first, again)
     assert not same(first, other)
-    dropping = system.network(replace(SIZE, dropout=0.3), MARKS, 0)
+    dropping = system.network(replace(SIZE, dropout=0.3), SPECIAL_TOKENS, 0)
     assert {module.p for module in dropping.modules() if isinstance(module, nn.Dropout)} == {0.3}
 
 
 @SYSTEMS
 def test_every_weight_is_trained(system: ModuleType) -> None:
-    network = system.network(SIZE, MARKS, 0)
-    system.Objective(network, MARKS)(**system.batch(running_text(), 0, 16, 32, 1))[0].backward()
+    network = system.network(SIZE, SPECIAL_TOKENS, 0)
+    system.Objective(network, SPECIAL_TOKENS)(**system.batch(running_text(), 0, 16, 32, 1))[0].backward()
     without = [name for name, parameter in network.named_parameters() if parameter.grad is None]
     assert without == []
 
@@ -218,7 +221,7 @@ def test_a_short_training_learns_more_than_how_often_each_token_comes(system: Mo
             found.append(metrics.get("masked", loss.detach()).item())
             return loss, metrics
 
-    watched = SimpleNamespace(network=lambda *_: system.network(SIZE, MARKS, 0), Objective=Watched)
+    watched = SimpleNamespace(network=lambda *_: system.network(SIZE, SPECIAL_TOKENS, 0), Objective=Watched)
     trained(watched, text, 100, 0.005, lambda text, step, *_: system.batch(text, step, 48, 32, 0))
     entropy, first, last = unigram_entropy(text.corpus.shards[0]), found[0], np.mean(found[-10:])
     print(f"{system.TITLE}: masked {first:.2f} to {last:.2f}, unigram entropy {entropy:.2f}")

@@ -12,7 +12,7 @@ import torch
 
 from jokbo.systems import common
 from tests.systems import all_systems
-from tests.systems.all_systems import MARKS, MORE, NAMES, module_of, size_of
+from tests.systems.all_systems import MORE, NAMES, SPECIAL_TOKENS, module_of, size_of
 from tests.systems.running_text import SIZE, random_rows, same
 
 SHARED = {"__init__", "common", "gpt", "masking", "noise"}
@@ -33,9 +33,9 @@ def test_every_paper_is_here_and_builds_on_one_other_at_most() -> None:
 def test_a_metric_is_in_nats(name: str, tmp_path: Path) -> None:
     """Untrained, tokens are guessed about as well as by chance."""
     system = module_of(name)
-    network = system.network(size_of(name, tmp_path), MARKS, 0).eval()
+    network = system.network(size_of(name, tmp_path), SPECIAL_TOKENS, 0).eval()
     batch = system.batch(all_systems.text(), 0, 8, SIZE.context, 0)
-    loss, metrics = system.Objective(network, MARKS)(**batch)
+    loss, metrics = system.Objective(network, SPECIAL_TOKENS)(**batch)
     nats = {"loss": loss, **metrics}[system.NATS]
     assert nats.ndim == 0
     vocabulary = SIZE.vocabulary + (100 if name == "t5" else 0)
@@ -45,12 +45,12 @@ def test_a_metric_is_in_nats(name: str, tmp_path: Path) -> None:
 @SYSTEMS
 def test_features_are_a_vector_a_row_in_bf16_too(name: str, tmp_path: Path) -> None:
     system, tokens_BT = module_of(name), random_rows(3, 9)
-    network = system.network(size_of(name, tmp_path), MARKS, 0).eval()
-    features_BD = system.features(network, tokens_BT, MARKS)
+    network = system.network(size_of(name, tmp_path), SPECIAL_TOKENS, 0).eval()
+    features_BD = system.features(network, tokens_BT, SPECIAL_TOKENS)
     assert features_BD.ndim == 2
     assert len(features_BD) == 3
     with torch.autocast("cpu", torch.bfloat16):
-        rounded_BD = system.features(network, tokens_BT, MARKS)
+        rounded_BD = system.features(network, tokens_BT, SPECIAL_TOKENS)
     torch.testing.assert_close(rounded_BD.float(), features_BD, rtol=0.1, atol=0.05)
     rounded_BD.float().square().sum().backward()
     gradients = [weight.grad for weight in network.parameters() if weight.grad is not None]
@@ -61,13 +61,13 @@ def test_features_are_a_vector_a_row_in_bf16_too(name: str, tmp_path: Path) -> N
 @SYSTEMS
 def test_a_saved_network_is_whole(name: str, tmp_path: Path) -> None:
     system = module_of(name)
-    network = system.network(size_of(name, tmp_path / "teacher"), MARKS, 0)
+    network = system.network(size_of(name, tmp_path / "teacher"), SPECIAL_TOKENS, 0)
     common.save(network, tmp_path / name)
     assert (tmp_path / name / "model.safetensors").exists()
     if not hasattr(network, "save_pretrained"):  # transformers opens the others: their own tests
-        opened = common.load(system.network, MARKS, tmp_path / name)
+        opened = common.load(system.network, SPECIAL_TOKENS, tmp_path / name)
         assert same(opened.state_dict(), network.state_dict())
-        assert not same(opened.state_dict(), system.network(network.size, MARKS, 1).state_dict())
+        assert not same(opened.state_dict(), system.network(network.size, SPECIAL_TOKENS, 1).state_dict())
 
 
 def test_sinusoids_are_those_of_the_transformers_paper() -> None:

@@ -11,8 +11,8 @@ from torch import nn
 from jokbo.systems import cramming
 from jokbo.training.engine import prefer_attention
 from tests.systems.running_text import (
-    MARKS,
     SIZE,
+    SPECIAL_TOKENS,
     random_rows,
     running_text,
     same,
@@ -23,11 +23,11 @@ from tests.systems.running_text import (
 
 
 def network() -> cramming.Crammed:
-    return sharpened(cramming.network(SIZE, MARKS, 0))
+    return sharpened(cramming.network(SIZE, SPECIAL_TOKENS, 0))
 
 
 def test_only_norms_have_biases() -> None:
-    model = cramming.network(SIZE, MARKS, 0)
+    model = cramming.network(SIZE, SPECIAL_TOKENS, 0)
     biases = {name for name, _ in model.named_parameters() if name.endswith("bias")}
     assert biases
     assert all("norm" in name for name in biases)
@@ -63,7 +63,7 @@ def test_network_against_plain_products() -> None:
 
 def test_loss_is_that_of_all_logits_however_rows_are_shared_out() -> None:
     model, batch = network(), cramming.batch(running_text(), 0, 6, SIZE.context, 0)
-    objective = cramming.Objective(model, MARKS)
+    objective = cramming.Objective(model, SPECIAL_TOKENS)
     loss, _ = objective(**batch)
     labels_BT = torch.full_like(batch["inputs_BT"], -100)
     kept_BK = torch.where(batch["weights_BK"] > 0, batch["targets_BK"], -100)
@@ -104,7 +104,7 @@ def test_a_saved_network_opens(tmp_path: Path) -> None:
 
 
 def test_weights_are_a_function_of_the_seed() -> None:
-    first, again, other = (cramming.network(SIZE, MARKS, seed).state_dict() for seed in (0, 0, 1))
+    first, again, other = (cramming.network(SIZE, SPECIAL_TOKENS, seed).state_dict() for seed in (0, 0, 1))
     assert same(first, again)
     assert not same(first, other)
     assert first["layers.0.attention.dense.weight"].std().item() == pytest.approx(0.02, rel=0.1)
@@ -113,7 +113,9 @@ def test_weights_are_a_function_of_the_seed() -> None:
 def test_a_short_training() -> None:
     text = running_text()
     model, losses = trained(cramming, text, 150)
-    held, _ = cramming.Objective(model.eval(), MARKS)(**cramming.batch(text, 1000, 64, SIZE.context, 1))
+    held, _ = cramming.Objective(model.eval(), SPECIAL_TOKENS)(
+        **cramming.batch(text, 1000, 64, SIZE.context, 1)
+    )
     assert held < 0.8 * losses[0]
     assert held < 0.9 * unigram_entropy(text.corpus.shards[0])
 
@@ -123,23 +125,23 @@ def test_batch_is_a_function_of_seed_and_step() -> None:
     first = cramming.batch(text, 3, 8, SIZE.context, 5)
     assert same(first, cramming.batch(text, 3, 8, SIZE.context, 5))
     assert not same(first, cramming.batch(text, 4, 8, SIZE.context, 5))
-    assert not (first["inputs_BT"] == MARKS.end_of_text).any()
-    assert (first["inputs_BT"] == MARKS.sep).any()
+    assert not (first["inputs_BT"] == SPECIAL_TOKENS.end_of_text).any()
+    assert (first["inputs_BT"] == SPECIAL_TOKENS.sep).any()
 
 
 def test_corruption_is_berts() -> None:
     batch = cramming.batch(running_text(2000), 0, 300, 128, 0)
     kept_BK = batch["weights_BK"] > 0
     original_BT = batch["inputs_BT"].scatter(1, batch["places_BK"], batch["targets_BK"])
-    assert torch.equal(kept_BK.sum(1), (0.15 * (original_BT > MARKS.mask).sum(1)).round().long())
+    assert torch.equal(kept_BK.sum(1), (0.15 * (original_BT > SPECIAL_TOKENS.mask).sum(1)).round().long())
     new, old = batch["inputs_BT"].gather(1, batch["places_BK"])[kept_BK], batch["targets_BK"][kept_BK]
     error = 4 * (0.8 * 0.2 / len(new)) ** 0.5
-    assert (new == MARKS.mask).float().mean().item() == pytest.approx(0.8, abs=error)
+    assert (new == SPECIAL_TOKENS.mask).float().mean().item() == pytest.approx(0.8, abs=error)
     assert (new == old).float().mean().item() == pytest.approx(0.1 + 0.1 / 42, abs=error)
 
 
 def test_features_are_means_that_do_not_see_padding() -> None:
     model, tokens_BT = network(), random_rows(3, 12)
-    padded_BT = nn.functional.pad(tokens_BT, (0, 9), value=MARKS.padding)
-    found = cramming.features(model, padded_BT, MARKS)
+    padded_BT = nn.functional.pad(tokens_BT, (0, 9), value=SPECIAL_TOKENS.padding)
+    found = cramming.features(model, padded_BT, SPECIAL_TOKENS)
     torch.testing.assert_close(found, model(tokens_BT).mean(1), rtol=1e-4, atol=1e-5)

@@ -13,8 +13,8 @@ from transformers.models.deberta.modeling_deberta import DisentangledSelfAttenti
 
 from jokbo.systems import deberta
 from tests.systems.running_text import (
-    MARKS,
     SIZE,
+    SPECIAL_TOKENS,
     random_rows,
     running_text,
     same,
@@ -25,13 +25,13 @@ from tests.systems.running_text import (
 
 
 def network() -> deberta.Deberta:
-    return sharpened(deberta.network(SIZE, MARKS, 0))
+    return sharpened(deberta.network(SIZE, SPECIAL_TOKENS, 0))
 
 
 @pytest.mark.parametrize(("name", "millions", "by_formula"), [("base", 14, 14.94), ("large", 49, 51.38)])
 def test_what_relative_positions_add(name: str, millions: float, by_formula: float) -> None:
     with torch.device("meta"):
-        built = deberta.network(deberta.PAPER_SIZES[name].size, MARKS, 0)
+        built = deberta.network(deberta.PAPER_SIZES[name].size, SPECIAL_TOKENS, 0)
     added = sum(
         parameter.numel()
         for key, parameter in built.named_parameters()
@@ -62,7 +62,7 @@ def naive_scores(attention: nn.Module, states_TD: Tensor, positions_PD: Tensor, 
 
 @pytest.mark.parametrize("reach", [32, 3])
 def test_disentangled_scores_are_the_triple_sum(reach: int) -> None:
-    model = sharpened(deberta.network(replace(SIZE, context=reach), MARKS, 0))
+    model = sharpened(deberta.network(replace(SIZE, context=reach), SPECIAL_TOKENS, 0))
     attention = model.deberta.encoder.layer[0].attention.self
     positions_PD = model.deberta.encoder.rel_embeddings.weight
     assert len(positions_PD) == 2 * reach
@@ -138,7 +138,7 @@ def test_absolute_positions_enter_in_the_decoder_alone() -> None:
 
 def test_loss_against_a_slow_one_however_rows_are_shared_out() -> None:
     model, batch = network(), deberta.batch(running_text(), 0, 6, SIZE.context, 0)
-    objective = deberta.Objective(model, MARKS)
+    objective = deberta.Objective(model, SPECIAL_TOKENS)
     loss, _ = objective(**batch)
     nats = []
     for row in range(6):
@@ -171,7 +171,9 @@ def test_a_saved_network_opens_with_auto_models(tmp_path: Path) -> None:
 def test_a_short_training() -> None:
     text = running_text()
     model, losses = trained(deberta, text, 120)
-    held, _ = deberta.Objective(model.eval(), MARKS)(**deberta.batch(text, 1000, 64, SIZE.context, 1))
+    held, _ = deberta.Objective(model.eval(), SPECIAL_TOKENS)(
+        **deberta.batch(text, 1000, 64, SIZE.context, 1)
+    )
     assert held < 0.8 * losses[0]
     assert held < 0.9 * unigram_entropy(text.corpus.shards[0])
 
@@ -185,7 +187,9 @@ def test_batch_is_a_function_of_seed_and_step() -> None:
 
 def test_features_do_not_see_padding() -> None:
     model, tokens_BT = network(), random_rows(3, 12)
-    padded_BT = nn.functional.pad(tokens_BT, (0, 9), value=MARKS.padding)
-    found = deberta.features(model, padded_BT, MARKS)
+    padded_BT = nn.functional.pad(tokens_BT, (0, 9), value=SPECIAL_TOKENS.padding)
+    found = deberta.features(model, padded_BT, SPECIAL_TOKENS)
     assert found.shape == (3, SIZE.width)
-    torch.testing.assert_close(found, deberta.features(model, tokens_BT, MARKS), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        found, deberta.features(model, tokens_BT, SPECIAL_TOKENS), rtol=1e-4, atol=1e-5
+    )

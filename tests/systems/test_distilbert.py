@@ -20,9 +20,9 @@ from jokbo.systems import bert, distilbert, roberta
 from jokbo.systems.common import Text, save
 from tests.support import networks
 from tests.systems.running_text import (
-    MARKS,
     ORDINARY,
     SIZE,
+    SPECIAL_TOKENS,
     WORDS,
     random_rows,
     running_text,
@@ -34,13 +34,13 @@ from tests.systems.running_text import (
 
 
 def teacher(folder: Path, layers: int = 4) -> BertForPreTraining:
-    network = sharpened(bert.network(replace(SIZE, layers=layers), MARKS, 0))
+    network = sharpened(bert.network(replace(SIZE, layers=layers), SPECIAL_TOKENS, 0))
     save(network, folder)
     return network
 
 
 def student_of(folder: Path, layers: int = 2) -> DistilBertForMaskedLM:
-    return distilbert.network(replace(SIZE, layers=layers, more={"teacher": str(folder)}), MARKS, 1)
+    return distilbert.network(replace(SIZE, layers=layers, more={"teacher": str(folder)}), SPECIAL_TOKENS, 1)
 
 
 def test_a_student_of_all_layers_is_its_teacher(tmp_path: Path) -> None:
@@ -53,9 +53,9 @@ def test_a_student_of_all_layers_is_its_teacher(tmp_path: Path) -> None:
 def test_a_student_without_a_teacher_or_of_another_width_is_told_so(tmp_path: Path) -> None:
     teacher(tmp_path)
     with pytest.raises(InputError, match="names no `teacher`"):
-        distilbert.Objective(distilbert.network(SIZE, MARKS, 0), MARKS)
+        distilbert.Objective(distilbert.network(SIZE, SPECIAL_TOKENS, 0), SPECIAL_TOKENS)
     with pytest.raises(InputError, match=r"32, 2, 32\), but .* 32, 4, 32\)"):
-        distilbert.network(replace(SIZE, heads=4, more={"teacher": str(tmp_path)}), MARKS, 0)
+        distilbert.network(replace(SIZE, heads=4, more={"teacher": str(tmp_path)}), SPECIAL_TOKENS, 0)
 
 
 def test_a_student_has_every_other_layer(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_student_has_every_other_layer(tmp_path: Path) -> None:
 def test_losses_against_slow_ones_however_rows_are_shared_out(tmp_path: Path) -> None:
     given, batch = teacher(tmp_path), distilbert.batch(running_text(), 0, 6, SIZE.context, 0)
     student = sharpened(student_of(tmp_path))
-    objective = distilbert.Objective(student, MARKS)
+    objective = distilbert.Objective(student, SPECIAL_TOKENS)
     loss, metrics = objective(**batch)
     mine_BTV, theirs_BTV = student(batch["inputs_BT"]).logits, given(batch["inputs_BT"]).prediction_logits
     soft, nats = [], []
@@ -109,7 +109,7 @@ def test_soft_targets_are_those_of_the_distilled_decoder() -> None:
 def test_the_teacher_is_neither_trained_nor_saved(tmp_path: Path) -> None:
     teacher(tmp_path)
     student = student_of(tmp_path)
-    objective = distilbert.Objective(student, MARKS).train()
+    objective = distilbert.Objective(student, SPECIAL_TOKENS).train()
     given = objective._teacher[0]
     assert {id(p) for p in objective.parameters()} == {id(p) for p in student.parameters()}
     assert objective.state_dict().keys() == {f"network.{name}" for name in student.state_dict()}
@@ -136,7 +136,7 @@ def topical_text(documents: int = 400) -> Text:
     starts, rows = np.arange(documents + 1) * 61 + 1, np.arange(documents)
     sources = np.zeros(documents, np.uint16)
     corpus = TokenCorpus("topics", (tokens,), [0], starts, rows, sources, ["a"], len(tokens))
-    return Text(corpus, MARKS, SIZE.vocabulary)
+    return Text(corpus, SPECIAL_TOKENS, SIZE.vocabulary)
 
 
 def test_a_short_training_under_a_trained_teacher(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_short_training_under_a_trained_teacher(tmp_path: Path) -> None:
     given, _ = trained(wordy, text, 100)
     save(given, tmp_path)
     system = SimpleNamespace(
-        network=lambda size, marks, seed: student_of(tmp_path, layers=1),
+        network=lambda size, special_tokens, seed: student_of(tmp_path, layers=1),
         Objective=distilbert.Objective,
         batch=distilbert.batch,
     )
@@ -153,7 +153,7 @@ def test_a_short_training_under_a_trained_teacher(tmp_path: Path) -> None:
     found = []
     for steps in (0, 60):
         student, _ = trained(system, text, steps)
-        found.append(distilbert.Objective(student.eval(), MARKS)(**held)[1])
+        found.append(distilbert.Objective(student.eval(), SPECIAL_TOKENS)(**held)[1])
     before, after = found
     print({name: (round(before[name].item(), 3), round(after[name].item(), 3)) for name in before})
     assert after["soft_targets_loss"] < 0.8 * before["soft_targets_loss"]
@@ -164,7 +164,7 @@ def test_a_short_training_under_a_trained_teacher(tmp_path: Path) -> None:
 class Words(nn.Module):
     """Masked tokens alone, for the teacher."""
 
-    def __init__(self, network: BertForPreTraining, marks: object) -> None:
+    def __init__(self, network: BertForPreTraining, special_tokens: object) -> None:
         super().__init__()
         self.network = network
 
@@ -182,8 +182,10 @@ def test_batch_is_a_function_of_seed_and_step() -> None:
 
 
 def test_features_do_not_see_padding() -> None:
-    student, tokens_BT = sharpened(distilbert.network(SIZE, MARKS, 0)), random_rows(3, 12)
-    padded_BT = nn.functional.pad(tokens_BT, (0, 9), value=MARKS.padding)
-    found = distilbert.features(student, padded_BT, MARKS)
+    student, tokens_BT = sharpened(distilbert.network(SIZE, SPECIAL_TOKENS, 0)), random_rows(3, 12)
+    padded_BT = nn.functional.pad(tokens_BT, (0, 9), value=SPECIAL_TOKENS.padding)
+    found = distilbert.features(student, padded_BT, SPECIAL_TOKENS)
     assert found.shape == (3, SIZE.width)
-    torch.testing.assert_close(found, distilbert.features(student, tokens_BT, MARKS), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        found, distilbert.features(student, tokens_BT, SPECIAL_TOKENS), rtol=1e-4, atol=1e-5
+    )

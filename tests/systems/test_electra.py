@@ -14,8 +14,8 @@ from transformers import AutoModelForMaskedLM, AutoModelForPreTraining
 from jokbo.systems import electra
 from jokbo.systems.common import Text
 from tests.systems.running_text import (
-    MARKS,
     SIZE,
+    SPECIAL_TOKENS,
     random_rows,
     running_text,
     same,
@@ -28,7 +28,7 @@ SMALL = replace(SIZE, more={"generator": 0.5, "embedding": 24})
 
 
 def network() -> electra.Electra:
-    return sharpened(electra.network(SMALL, MARKS, 0))
+    return sharpened(electra.network(SMALL, SPECIAL_TOKENS, 0))
 
 
 def random_batch(rows: int = 6) -> dict[str, torch.Tensor]:
@@ -39,7 +39,7 @@ def random_batch(rows: int = 6) -> dict[str, torch.Tensor]:
 def test_a_generator_is_narrower_by_whole_heads(name: str) -> None:
     size = electra.PAPER_SIZES[name].size
     with torch.device("meta"):
-        small = electra.network(size, MARKS, 0).generator.config
+        small = electra.network(size, SPECIAL_TOKENS, 0).generator.config
     assert small.hidden_size == size.more["generator"] * size.width
     assert small.hidden_size // small.num_attention_heads == size.width // size.heads
 
@@ -65,21 +65,21 @@ def test_the_generator_reads_masks_and_in_15_of_100_places_what_stood_there() ->
     batch = electra.batch(running_text(3000), 0, 512, 128, 0)
     valid_BK = batch["weights_BK"] > 0
     read, stood = batch["inputs_BT"].gather(1, batch["places_BK"])[valid_BK], batch["targets_BK"][valid_BK]
-    left = read != MARKS.mask
+    left = read != SPECIAL_TOKENS.mask
     assert torch.equal(read[left], stood[left])
     assert abs(left.double().mean().item() - 0.15) < 4 * (0.15 * 0.85 / len(left)) ** 0.5
     original_BT = batch["inputs_BT"].scatter(1, batch["places_BK"], batch["targets_BK"])
-    ordinary_B = (original_BT > MARKS.mask).sum(1)
+    ordinary_B = (original_BT > SPECIAL_TOKENS.mask).sum(1)
     assert torch.equal(valid_BK.sum(1), (0.15 * ordinary_B).round().long())
     assert (batch["inputs_BT"] != original_BT).sum() == (~left).sum()
-    assert (original_BT[:, 0] == MARKS.cls).all()
-    assert (original_BT[:, -1] == MARKS.sep).all()
-    assert (original_BT != MARKS.end_of_text).all()
+    assert (original_BT[:, 0] == SPECIAL_TOKENS.cls).all()
+    assert (original_BT[:, -1] == SPECIAL_TOKENS.sep).all()
+    assert (original_BT != SPECIAL_TOKENS.end_of_text).all()
 
 
 def test_loss_against_a_slow_one() -> None:
     model, batch = network(), random_batch(12)
-    loss, metrics = electra.Objective(model, MARKS)(**batch)
+    loss, metrics = electra.Objective(model, SPECIAL_TOKENS)(**batch)
     inputs_BT = batch["inputs_BT"]
     generator_logits_BTV = model.generator(inputs_BT).logits
     original_BT, corrupted_BT = inputs_BT.clone(), inputs_BT.clone()
@@ -108,10 +108,12 @@ def test_a_generator_that_is_always_right_leaves_nothing_to_find() -> None:
     model, batch = network(), random_batch()
     batch["uniforms_BK"] = torch.zeros_like(batch["uniforms_BK"])
     with torch.no_grad():
-        model.generator.generator_lm_head.bias[MARKS.mask + 1] += 1e4
-    target = torch.full_like(batch["targets_BK"], MARKS.mask + 1)
-    assert electra.Objective(model, MARKS)(**{**batch, "targets_BK": target})[1]["replaced"] == 0
-    assert electra.Objective(model, MARKS)(**{**batch, "targets_BK": target + 1})[1]["replaced"] > 0.1
+        model.generator.generator_lm_head.bias[SPECIAL_TOKENS.mask + 1] += 1e4
+    target = torch.full_like(batch["targets_BK"], SPECIAL_TOKENS.mask + 1)
+    assert electra.Objective(model, SPECIAL_TOKENS)(**{**batch, "targets_BK": target})[1]["replaced"] == 0
+    assert (
+        electra.Objective(model, SPECIAL_TOKENS)(**{**batch, "targets_BK": target + 1})[1]["replaced"] > 0.1
+    )
 
 
 def test_gradients_do_not_go_through_samples_and_embeddings_are_shared() -> None:
@@ -119,7 +121,7 @@ def test_gradients_do_not_go_through_samples_and_embeddings_are_shared() -> None
     reader, writer = model.discriminator, model.generator
     assert reader.electra.embeddings is writer.electra.embeddings
     assert writer.generator_lm_head.weight is reader.electra.embeddings.word_embeddings.weight
-    objective = electra.Objective(model, MARKS)
+    objective = electra.Objective(model, SPECIAL_TOKENS)
     objective(**batch)[0].backward()
     with_discriminator = writer.electra.encoder.layer[0].output.dense.weight.grad.clone()
     writer.zero_grad()
@@ -130,7 +132,7 @@ def test_gradients_do_not_go_through_samples_and_embeddings_are_shared() -> None
 
 
 def test_loss_does_not_depend_on_how_rows_are_shared_out() -> None:
-    objective, batch = electra.Objective(network(), MARKS), random_batch()
+    objective, batch = electra.Objective(network(), SPECIAL_TOKENS), random_batch()
     whole, _ = objective(**batch)
     halves = zip(*(value.chunk(2) for value in batch.values()), strict=True)
     parts = [objective(*half)[0] for half in halves]
@@ -150,10 +152,16 @@ def test_both_networks_open_with_auto_models(tmp_path: Path) -> None:
 def short_training(learning: list[nn.Parameter], model: electra.Electra, steps: int) -> tuple[float, float]:
     """On text of six of the words at random: the generator's loss at the end, and the discriminator's
     as a share of the entropy of how many tokens are replaced."""
-    few = np.random.default_rng(0).integers(MARKS.mask + 1, MARKS.mask + 7, 20_000).astype(np.uint16)
-    text = Text(replace(running_text().corpus, shards=(few,), total_tokens=len(few)), MARKS, SIZE.vocabulary)
+    few = (
+        np.random.default_rng(0)
+        .integers(SPECIAL_TOKENS.mask + 1, SPECIAL_TOKENS.mask + 7, 20_000)
+        .astype(np.uint16)
+    )
+    text = Text(
+        replace(running_text().corpus, shards=(few,), total_tokens=len(few)), SPECIAL_TOKENS, SIZE.vocabulary
+    )
     found = []
-    for metrics in training(electra.Objective(model, MARKS), learning, electra.batch, text, steps):
+    for metrics in training(electra.Objective(model, SPECIAL_TOKENS), learning, electra.batch, text, steps):
         share = metrics["replaced"]
         entropy = -(share * share.log() + (1 - share) * (1 - share).log())
         found.append([metrics["generator_loss"], metrics["discriminator_loss"] / entropy])
@@ -162,14 +170,14 @@ def short_training(learning: list[nn.Parameter], model: electra.Electra, steps: 
 
 
 def test_a_short_training_of_both() -> None:
-    model = electra.network(SMALL, MARKS, 0)
+    model = electra.network(SMALL, SPECIAL_TOKENS, 0)
     generator_loss, beside = short_training(list(model.parameters()), model, 60)
     assert generator_loss == pytest.approx(np.log(6), abs=0.1)  # the entropy of the text
     assert beside == pytest.approx(1, abs=0.05)  # words of the right shares at random places cannot be found
 
 
 def test_a_short_training_against_a_generator_that_stays_bad() -> None:
-    model = electra.network(SMALL, MARKS, 0)
+    model = electra.network(SMALL, SPECIAL_TOKENS, 0)
     reader = model.discriminator
     embedded = {id(parameter) for parameter in reader.electra.embeddings.parameters()}
     learning = [parameter for parameter in reader.parameters() if id(parameter) not in embedded]
@@ -180,8 +188,8 @@ def test_a_short_training_against_a_generator_that_stays_bad() -> None:
 
 def test_a_training_learns_more_than_how_often_each_token_comes() -> None:
     """Both networks do, of text in which each token is mostly that before it plus seven."""
-    text, model = running_text(), electra.network(replace(SIZE, more={"generator": 1.0}), MARKS, 0)
-    objective = electra.Objective(model, MARKS)
+    text, model = running_text(), electra.network(replace(SIZE, more={"generator": 1.0}), SPECIAL_TOKENS, 0)
+    objective = electra.Objective(model, SPECIAL_TOKENS)
     history = training(objective, list(model.parameters()), electra.batch, text, 900)
     generator_losses, discriminator_losses = (
         [metrics[name].item() for metrics in history] for name in ("generator_loss", "discriminator_loss")
@@ -203,7 +211,9 @@ def test_batch_is_a_function_of_seed_and_step() -> None:
 
 def test_features_do_not_see_padding() -> None:
     model, tokens_BT = network(), random_rows(3, 12)
-    padded_BT = torch.nn.functional.pad(tokens_BT, (0, 9), value=MARKS.padding)
-    found = electra.features(model, padded_BT, MARKS)
+    padded_BT = torch.nn.functional.pad(tokens_BT, (0, 9), value=SPECIAL_TOKENS.padding)
+    found = electra.features(model, padded_BT, SPECIAL_TOKENS)
     assert found.shape == (3, SIZE.width)
-    torch.testing.assert_close(found, electra.features(model, tokens_BT, MARKS), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        found, electra.features(model, tokens_BT, SPECIAL_TOKENS), rtol=1e-4, atol=1e-5
+    )

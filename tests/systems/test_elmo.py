@@ -11,8 +11,8 @@ from torch import nn
 from jokbo.systems import elmo
 from tests.systems.encoder_decoders import learn
 from tests.systems.running_text import (
-    MARKS,
     SIZE,
+    SPECIAL_TOKENS,
     random_rows,
     running_text,
     same,
@@ -25,7 +25,7 @@ PIECES = ("<|endoftext|>", "<|pad|>", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"#
 
 
 def tiny(seed: int = 0) -> elmo.BiLM:
-    return elmo.network(TINY, replace(MARKS, pieces=PIECES), seed)
+    return elmo.network(TINY, replace(SPECIAL_TOKENS, pieces=PIECES), seed)
 
 
 def test_characters_are_bytes_between_marks() -> None:
@@ -83,7 +83,7 @@ def test_loss_is_the_mean_of_both_directions() -> None:
             ahead.append(-ahead_BTV[0, -1].log_softmax(-1)[row[place + 1]])
             _, back_BTV = network(torch.cat([row[:1], row[place + 1 :]])[None])
             back.append(-back_BTV[0, 0].log_softmax(-1)[row[place]])
-    loss, metrics = elmo.Objective(network, MARKS)(**rows)
+    loss, metrics = elmo.Objective(network, SPECIAL_TOKENS)(**rows)
     ahead, back = torch.stack(ahead).mean(), torch.stack(back).mean()
     torch.testing.assert_close(loss, (ahead + back) / 2)
     torch.testing.assert_close(metrics, {"forward": ahead, "backward": back})
@@ -114,11 +114,11 @@ def test_what_a_task_reads_is_the_mix_of_all_layers() -> None:
 def test_features_are_mean_vectors_whatever_the_padding() -> None:
     network = sharpened(tiny())
     tokens_BT = random_rows(3, 20)
-    tokens_BT[1, 9:], tokens_BT[2, 1:] = MARKS.padding, MARKS.padding
-    found_BD = elmo.features(network, tokens_BT, MARKS)
+    tokens_BT[1, 9:], tokens_BT[2, 1:] = SPECIAL_TOKENS.padding, SPECIAL_TOKENS.padding
+    found_BD = elmo.features(network, tokens_BT, SPECIAL_TOKENS)
     assert found_BD.shape == (3, 64)
-    more_BT = nn.functional.pad(tokens_BT, (0, 12), value=MARKS.padding)
-    torch.testing.assert_close(found_BD, elmo.features(network, more_BT, MARKS))
+    more_BT = nn.functional.pad(tokens_BT, (0, 12), value=SPECIAL_TOKENS.padding)
+    torch.testing.assert_close(found_BD, elmo.features(network, more_BT, SPECIAL_TOKENS))
     for row, length, found_D in zip(tokens_BT, (20, 9, 1), found_BD, strict=True):
         alone_TD = network.elmo(row[None, :length], torch.tensor([length]))[0]
         torch.testing.assert_close(found_D, alone_TD.mean(0))
@@ -147,7 +147,7 @@ def test_weights_are_a_function_of_the_seed() -> None:
 
 def test_a_short_training_learns_more_than_how_often_each_token_comes() -> None:
     text = running_text()
-    objective = elmo.Objective(tiny(), MARKS)
+    objective = elmo.Objective(tiny(), SPECIAL_TOKENS)
     losses = learn(objective, lambda step: elmo.batch(text, step, 16, 32, 0), 50, rate=0.01)
     entropy = unigram_entropy(text.corpus.shards[0])
     print(f"{elmo.TITLE}: {losses[0]:.2f} to {losses[-1]:.2f}, unigram entropy {entropy:.2f}")

@@ -12,8 +12,8 @@ from jokbo.systems import fast_weights
 from jokbo.systems.fast_weights import memory
 from tests.systems.encoder_decoders import learn
 from tests.systems.running_text import (
-    MARKS,
     SIZE,
+    SPECIAL_TOKENS,
     random_rows,
     running_text,
     same,
@@ -25,7 +25,7 @@ RULES = pytest.mark.parametrize("rule", ["delta", "sum"])
 
 
 def tiny(rule: str) -> fast_weights.FastWeights:
-    return fast_weights.network(replace(SIZE, more={"rule": rule, "feed_forward": 64}), MARKS, 0)
+    return fast_weights.network(replace(SIZE, more={"rule": rule, "feed_forward": 64}), SPECIAL_TOKENS, 0)
 
 
 def inputs(length: int, seed: int = 0) -> list[Tensor]:
@@ -116,7 +116,9 @@ def test_loss_is_the_mean_over_all_next_tokens(rule: str) -> None:
         for place in range(32):
             logits_V = network(row[None, : place + 1])[0, -1]
             losses.append(-logits_V.log_softmax(-1)[row[place + 1]])
-    torch.testing.assert_close(fast_weights.Objective(network, MARKS)(**rows)[0], torch.stack(losses).mean())
+    torch.testing.assert_close(
+        fast_weights.Objective(network, SPECIAL_TOKENS)(**rows)[0], torch.stack(losses).mean()
+    )
 
 
 def test_a_batch_is_a_function_of_seed_and_step() -> None:
@@ -130,17 +132,19 @@ def test_a_batch_is_a_function_of_seed_and_step() -> None:
 def test_features_are_the_last_tokens_state_whatever_the_padding(rule: str) -> None:
     network = sharpened(tiny(rule))
     tokens_BT = random_rows(3, 20)
-    tokens_BT[1, 9:], tokens_BT[2, 1:] = MARKS.padding, MARKS.padding
-    found_BD = fast_weights.features(network, tokens_BT, MARKS)
-    more_BT = nn.functional.pad(tokens_BT, (0, 60), value=MARKS.padding)
-    torch.testing.assert_close(found_BD, fast_weights.features(network, more_BT, MARKS))
+    tokens_BT[1, 9:], tokens_BT[2, 1:] = SPECIAL_TOKENS.padding, SPECIAL_TOKENS.padding
+    found_BD = fast_weights.features(network, tokens_BT, SPECIAL_TOKENS)
+    more_BT = nn.functional.pad(tokens_BT, (0, 60), value=SPECIAL_TOKENS.padding)
+    torch.testing.assert_close(found_BD, fast_weights.features(network, more_BT, SPECIAL_TOKENS))
     for row, length, found_D in zip(tokens_BT, (20, 9, 1), found_BD, strict=True):
         torch.testing.assert_close(found_D, network.states(row[None, :length])[0, -1])
 
 
 def test_weights_are_a_function_of_the_seed() -> None:
     size = replace(SIZE, more={"rule": "delta", "feed_forward": 64})
-    first, again, other = (fast_weights.network(size, MARKS, seed).state_dict() for seed in (0, 0, 1))
+    first, again, other = (
+        fast_weights.network(size, SPECIAL_TOKENS, seed).state_dict() for seed in (0, 0, 1)
+    )
     assert same(first, again)
     assert not same(first, other)
 
@@ -154,7 +158,7 @@ def test_memory_is_kept_in_full_precision_under_autocast() -> None:
 
 def test_compiled_it_learns_the_same() -> None:
     """The gradient of the triangular system is not compiled: torch 2.13 fails on its strides."""
-    objective, rows = fast_weights.Objective(tiny("delta"), MARKS), {"tokens_BS": random_rows(4, 33)}
+    objective, rows = fast_weights.Objective(tiny("delta"), SPECIAL_TOKENS), {"tokens_BS": random_rows(4, 33)}
     gradients = []
     for each in (objective, torch.compile(objective, backend="aot_eager")):
         objective.zero_grad()
@@ -166,7 +170,7 @@ def test_compiled_it_learns_the_same() -> None:
 @RULES
 def test_a_short_training_learns_more_than_how_often_each_token_comes(rule: str) -> None:
     text = running_text()
-    objective = fast_weights.Objective(tiny(rule), MARKS)
+    objective = fast_weights.Objective(tiny(rule), SPECIAL_TOKENS)
     losses = learn(objective, lambda step: fast_weights.batch(text, step, 16, 32, 0), 80)
     entropy = unigram_entropy(text.corpus.shards[0])
     print(f"{fast_weights.TITLE}, {rule}: {losses[0]:.2f} to {losses[-1]:.2f}, unigram entropy {entropy:.2f}")

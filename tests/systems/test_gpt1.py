@@ -13,8 +13,8 @@ from transformers import AutoModelForCausalLM
 
 from jokbo.systems import gpt1, gpt2, gpt3
 from tests.systems.running_text import (
-    MARKS,
     SIZE,
+    SPECIAL_TOKENS,
     random_rows,
     running_text,
     same,
@@ -28,7 +28,7 @@ SYSTEMS = pytest.mark.parametrize("system", [gpt1, gpt2, gpt3], ids=["gpt1", "gp
 
 def test_layer_norm_stands_after_each_sum() -> None:
     """So what one block gives the next has mean 0 and variance 1 at every place."""
-    network = sharpened(gpt1.network(SIZE, MARKS, 0))
+    network = sharpened(gpt1.network(SIZE, SPECIAL_TOKENS, 0))
     for states_BTD in network.base_model(random_rows(2, 16), output_hidden_states=True).hidden_states[1:]:
         torch.testing.assert_close(states_BTD.mean(-1), torch.zeros(2, 16), atol=1e-5, rtol=0)
         torch.testing.assert_close(states_BTD.var(-1, correction=0), torch.ones(2, 16), atol=1e-3, rtol=0)
@@ -36,7 +36,7 @@ def test_layer_norm_stands_after_each_sum() -> None:
 
 @SYSTEMS
 def test_a_position_sees_what_is_before_it_alone(system: ModuleType) -> None:
-    network = sharpened(system.network(SIZE, MARKS, 0))
+    network = sharpened(system.network(SIZE, SPECIAL_TOKENS, 0))
     tokens_BT = random_rows(1, 20)
     changed_BT = tokens_BT.clone()
     changed_BT[0, 11] = 6 + (changed_BT[0, 11] - 5) % 42
@@ -47,7 +47,7 @@ def test_a_position_sees_what_is_before_it_alone(system: ModuleType) -> None:
 
 @SYSTEMS
 def test_loss_is_the_mean_over_all_next_tokens(system: ModuleType) -> None:
-    network = sharpened(system.network(SIZE, MARKS, 0))
+    network = sharpened(system.network(SIZE, SPECIAL_TOKENS, 0))
     rows = system.batch(running_text(), 3, 4, 31, 1)
     tokens_BS = rows["tokens_BS"]
     assert tokens_BS.shape == (4, 32)
@@ -56,7 +56,7 @@ def test_loss_is_the_mean_over_all_next_tokens(system: ModuleType) -> None:
         for place in range(31):
             logits_V = network(row[None, : place + 1]).logits[0, -1]
             losses.append(-nn.functional.log_softmax(logits_V, dim=-1)[row[place + 1]])
-    found, _ = system.Objective(network, MARKS)(**rows)
+    found, _ = system.Objective(network, SPECIAL_TOKENS)(**rows)
     torch.testing.assert_close(found, torch.stack(losses).mean())
     torch.testing.assert_close(found, network(input_ids=tokens_BS, labels=tokens_BS).loss)
 
@@ -71,23 +71,25 @@ def test_a_batch_is_a_function_of_seed_and_step() -> None:
 
 @SYSTEMS
 def test_features_are_the_state_at_a_mark_after_the_text(system: ModuleType) -> None:
-    network = sharpened(system.network(SIZE, MARKS, 0))
+    network = sharpened(system.network(SIZE, SPECIAL_TOKENS, 0))
     tokens_BT = random_rows(3, 20)
-    tokens_BT[1, 9:], tokens_BT[2, 1:] = MARKS.padding, MARKS.padding
-    found_BD = system.features(network, tokens_BT, MARKS)
+    tokens_BT[1, 9:], tokens_BT[2, 1:] = SPECIAL_TOKENS.padding, SPECIAL_TOKENS.padding
+    found_BD = system.features(network, tokens_BT, SPECIAL_TOKENS)
     assert found_BD.shape == (3, 32)
-    more_BD = system.features(network, nn.functional.pad(tokens_BT, (0, 12), value=MARKS.padding), MARKS)
+    more_BD = system.features(
+        network, nn.functional.pad(tokens_BT, (0, 12), value=SPECIAL_TOKENS.padding), SPECIAL_TOKENS
+    )
     torch.testing.assert_close(found_BD, more_BD)
     for row, length, found_D in zip(tokens_BT, (20, 9, 1), found_BD, strict=True):
-        alone = torch.cat([row[:length], torch.tensor([MARKS.end_of_text])])
+        alone = torch.cat([row[:length], torch.tensor([SPECIAL_TOKENS.end_of_text])])
         torch.testing.assert_close(found_D, network.base_model(alone[None]).last_hidden_state[0, -1])
-    full_BD = system.features(network, random_rows(2, 32), MARKS)  # as long as the context
+    full_BD = system.features(network, random_rows(2, 32), SPECIAL_TOKENS)  # as long as the context
     assert full_BD.shape == (2, 32)
 
 
 @SYSTEMS
 def test_a_saved_network_opens_with_auto_model(system: ModuleType, tmp_path: Path) -> None:
-    network, tokens_BT = sharpened(system.network(SIZE, MARKS, 0)), random_rows(2, 20)
+    network, tokens_BT = sharpened(system.network(SIZE, SPECIAL_TOKENS, 0)), random_rows(2, 20)
     network.save_pretrained(tmp_path)
     opened = AutoModelForCausalLM.from_pretrained(tmp_path)
     assert type(opened) is type(network)
@@ -96,10 +98,10 @@ def test_a_saved_network_opens_with_auto_model(system: ModuleType, tmp_path: Pat
 
 @SYSTEMS
 def test_weights_are_a_function_of_the_seed_and_dropout_of_the_size(system: ModuleType) -> None:
-    first, again, other = (system.network(SIZE, MARKS, seed).state_dict() for seed in (0, 0, 1))
+    first, again, other = (system.network(SIZE, SPECIAL_TOKENS, seed).state_dict() for seed in (0, 0, 1))
     assert same(first, again)
     assert not same(first, other)
-    dropping = system.network(replace(SIZE, dropout=0.3), MARKS, 0)
+    dropping = system.network(replace(SIZE, dropout=0.3), SPECIAL_TOKENS, 0)
     rates = {module.p for module in dropping.modules() if isinstance(module, nn.Dropout)}
     assert rates == {0.3}
 

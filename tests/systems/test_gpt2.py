@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 
 from jokbo.systems import gpt2
-from tests.systems.running_text import MARKS, SIZE, random_rows, sharpened
+from tests.systems.running_text import SIZE, SPECIAL_TOKENS, random_rows, sharpened
 
 
 def test_residual_projections_start_smaller() -> None:
-    network = gpt2.network(SIZE, MARKS, 0)
+    network = gpt2.network(SIZE, SPECIAL_TOKENS, 0)
     for block in network.base_model.h:
         for residual in (block.attn.c_proj, block.mlp.c_proj):
             assert residual.weight.std().item() == pytest.approx(0.02 / (2 * SIZE.layers) ** 0.5, rel=0.1)
@@ -36,7 +36,7 @@ def written_out(
 def test_fused_attention_is_attention() -> None:
     """Values and gradients of the whole network: torch's fused kernels, transformers' products, and written out."""
     AttentionInterface.register("written_out", written_out)
-    network, tokens_BT = sharpened(gpt2.network(SIZE, MARKS, 0)), random_rows(2, 24)
+    network, tokens_BT = sharpened(gpt2.network(SIZE, SPECIAL_TOKENS, 0)), random_rows(2, 24)
     found = {}
     for kind in ("sdpa", "eager", "written_out"):
         network.set_attn_implementation(kind)

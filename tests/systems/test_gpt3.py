@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from jokbo.models import causal
 from jokbo.systems import gpt2, gpt3
-from tests.systems.running_text import MARKS, SIZE, random_rows, sharpened
+from tests.systems.running_text import SIZE, SPECIAL_TOKENS, random_rows, sharpened
 
 BAND = SIZE.context // 8
 
@@ -19,14 +19,14 @@ BAND = SIZE.context // 8
 def test_parameters_are_twelve_squares_of_the_width_a_layer_and_what_is_linear_in_it(name: str) -> None:
     size = gpt3.PAPER_SIZES[name].size
     with torch.device("meta"):
-        count = gpt3.network(size, MARKS, 0).num_parameters()
+        count = gpt3.network(size, SPECIAL_TOKENS, 0).num_parameters()
     layer = 12 * size.width**2 + 10 * size.width
     assert count == (size.vocabulary + size.context) * size.width + size.layers * layer + 2 * size.width
 
 
 def seen_by_the_last(kinds: list[str]) -> list[int]:
     """How far back the tokens stand of which the last logits of a network with such layers know."""
-    config = gpt3.configuration(replace(SIZE, layers=len(kinds)), MARKS)
+    config = gpt3.configuration(replace(SIZE, layers=len(kinds)), SPECIAL_TOKENS)
     config.attention_types, config.attention_layers = [[[kind], 1] for kind in kinds], kinds
     network = sharpened(causal.build(config, seed=0))
     tokens_T = random_rows(1, SIZE.context)[0]
@@ -44,7 +44,7 @@ def test_a_band_hides_what_is_further_back() -> None:
 
 
 def test_dense_and_banded_layers_take_turns() -> None:
-    network = gpt3.network(replace(SIZE, layers=5), MARKS, 0)
+    network = gpt3.network(replace(SIZE, layers=5), SPECIAL_TOKENS, 0)
     kinds = [block.attn.attention_type for block in network.base_model.h]
     assert kinds == ["global", "local", "global", "local", "global"]
     assert {block.attn.attention.bias[0, 0, -1].sum().item() for block in network.base_model.h[1::2]} == {
@@ -54,10 +54,10 @@ def test_dense_and_banded_layers_take_turns() -> None:
 
 def test_with_dense_layers_alone_it_is_gpt2() -> None:
     """The same function as GPT-2's network with these weights, the query's scale and its missing biases put right."""
-    config = gpt3.configuration(SIZE, MARKS)
+    config = gpt3.configuration(SIZE, SPECIAL_TOKENS)
     config.attention_types, config.attention_layers = [[["global"], SIZE.layers]], ["global"] * SIZE.layers
     ours = sharpened(causal.build(config, seed=0))
-    theirs = gpt2.network(SIZE, MARKS, 0).eval()
+    theirs = gpt2.network(SIZE, SPECIAL_TOKENS, 0).eval()
     weights = ours.state_dict()
     for name in list(weights):
         if name.endswith("q_proj.weight"):
@@ -76,7 +76,7 @@ def test_with_dense_layers_alone_it_is_gpt2() -> None:
 
 
 def test_it_starts_as_gpt2_does() -> None:
-    network = gpt3.network(SIZE, MARKS, 0)
+    network = gpt3.network(SIZE, SPECIAL_TOKENS, 0)
     head = SIZE.width // SIZE.heads
     for block in network.base_model.h:
         attention = block.attn.attention
@@ -87,7 +87,7 @@ def test_it_starts_as_gpt2_does() -> None:
 
 
 def test_a_saved_network_keeps_its_bands(tmp_path) -> None:
-    gpt3.network(SIZE, MARKS, 0).save_pretrained(tmp_path)
+    gpt3.network(SIZE, SPECIAL_TOKENS, 0).save_pretrained(tmp_path)
     opened = AutoModelForCausalLM.from_pretrained(tmp_path)
     assert [block.attn.attention_type for block in opened.base_model.h] == ["global", "local"]
     assert opened.base_model.h[1].attn.attention.bias[0, 0, -1].sum() == BAND

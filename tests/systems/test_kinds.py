@@ -16,7 +16,7 @@ from jokbo.params.systems import KINDS
 from jokbo.systems import protocol
 from jokbo.systems.common import Size
 from tests.systems import all_systems
-from tests.systems.all_systems import MARKS, NAMES, module_of, size_of, text
+from tests.systems.all_systems import NAMES, SPECIAL_TOKENS, module_of, size_of, text
 
 NOT_HERE = {  # what a file reads but the family does not vary
     "mass": {"norm"},  # of the Transformer that it is
@@ -92,7 +92,7 @@ def test_what_a_kind_takes_is_what_its_network_reads(name: str, tmp_path: Path) 
     """The keys of `more`; heads and layers, or 1 where it reads none; revisions, if its class opens it again."""
     own = size_of(name, tmp_path)
     size = NotingSize(**{**vars(own), "more": Noting(own.more)})
-    network = module_of(name).network(size, MARKS, 1)
+    network = module_of(name).network(size, SPECIAL_TOKENS, 1)
     keys = {*KINDS[name].model_fields["more"].annotation.model_fields}
     assert keys == size.more.asked - NOT_HERE.get(name, set())
     for field in ("heads", "layers"):
@@ -102,12 +102,14 @@ def test_what_a_kind_takes_is_what_its_network_reads(name: str, tmp_path: Path) 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_kind_needs_marks_if_its_file_reads_them(name: str, tmp_path: Path) -> None:
-    bare = replace(MARKS, cls=-1, sep=-1, mask=-1, unknown=-1)
+    bare = replace(SPECIAL_TOKENS, cls=-1, sep=-1, mask=-1, unknown=-1)
     module, size = module_of(name), size_of(name, tmp_path)
     network = module.network(size, bare, 1)
 
     def step() -> None:
-        module.Objective(network, bare)(**module.batch(replace(text(), marks=bare), 0, 4, size.context, 1))
+        module.Objective(network, bare)(
+            **module.batch(replace(text(), special_tokens=bare), 0, 4, size.context, 1)
+        )
         module.features(network, torch.full((2, 8), 9), bare)
 
     if KINDS[name].NEEDS_MARKS:
@@ -125,6 +127,6 @@ def test_the_least_that_a_kind_allows_can_be_trained(
     least = replace(all_systems.running_text.SIZE, context=8, width=2, heads=1)
     monkeypatch.setattr(all_systems.running_text, "SIZE", least)
     module, size = module_of(name), size_of(name, tmp_path)
-    objective = module.Objective(module.network(size, MARKS, 1), MARKS)
+    objective = module.Objective(module.network(size, SPECIAL_TOKENS, 1), SPECIAL_TOKENS)
     loss, _ = objective(**module.batch(text(), 0, 4, size.context, 1))
     assert torch.isfinite(loss)

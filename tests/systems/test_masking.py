@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from jokbo.systems import masking
-from jokbo.systems.common import Marks, generator
-from tests.systems.all_systems import MARKS, module_of, size_of
+from jokbo.systems.common import SpecialTokens, generator
+from tests.systems.all_systems import SPECIAL_TOKENS, module_of, size_of
 
 MASK, VOCABULARY = 5, 1000
 KNOWN = {"mask": MASK, "vocabulary": VOCABULARY}
@@ -144,7 +144,7 @@ def test_loss_is_the_mean_over_the_valid_places_however_rows_are_shared_out() ->
 
 @pytest.mark.parametrize("name", ["bert", "electra", "roberta", "spanbert", "xlm"])
 def test_learned_positions_begin_with_neighbours_the_most_alike(name: str, tmp_path: Path) -> None:
-    network = module_of(name).network(size_of(name, tmp_path), MARKS, 0)
+    network = module_of(name).network(size_of(name, tmp_path), SPECIAL_TOKENS, 0)
     tables = [module for path, module in network.named_modules() if path.endswith("position_embeddings")]
     for weight_TD in (table.weight for table in tables):
         assert weight_TD.requires_grad
@@ -154,7 +154,7 @@ def test_learned_positions_begin_with_neighbours_the_most_alike(name: str, tmp_p
 
 
 def test_text_is_framed_behind_its_padding() -> None:
-    marks = Marks(end_of_text=0, padding=1, unknown=2, cls=3, sep=4, mask=5)
+    special_tokens = SpecialTokens(end_of_text=0, padding=1, unknown=2, cls=3, sep=4, mask=5)
     tokens_BT = torch.tensor([[7, 8, 9], [7, 1, 1]])
-    assert masking.framed(tokens_BT, marks, 9).tolist() == [[3, 7, 8, 9, 4], [3, 7, 4, 1, 1]]
-    assert masking.framed(tokens_BT, marks, 4).tolist() == [[3, 7, 8, 4], [3, 7, 4, 1]]
+    assert masking.framed(tokens_BT, special_tokens, 9).tolist() == [[3, 7, 8, 9, 4], [3, 7, 4, 1, 1]]
+    assert masking.framed(tokens_BT, special_tokens, 4).tolist() == [[3, 7, 8, 4], [3, 7, 4, 1]]

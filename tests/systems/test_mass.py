@@ -8,7 +8,7 @@ import torch
 from jokbo.systems import mass
 from tests.systems.encoder_decoders import (
     CONTEXT,
-    MARKS,
+    SPECIAL_TOKENS,
     VOCABULARY,
     check_batches,
     check_features,
@@ -47,39 +47,44 @@ def test_eight_in_ten_hidden_tokens_are_masks() -> None:
         return abs(found.float().mean() - share) < 4 * (share * (1 - share) / len(seen_N)) ** 0.5
 
     chance = 1 / (VOCABULARY - 6)  # that a random token is the true one, where that is no mark
-    marks = (true_N < 6).float().mean()
-    assert near(seen_N == MARKS.mask, 0.8)
-    assert near(seen_N == true_N, 0.1 + 0.1 * chance * float(1 - marks))
+    special_tokens = (true_N < 6).float().mean()
+    assert near(seen_N == SPECIAL_TOKENS.mask, 0.8)
+    assert near(seen_N == true_N, 0.1 + 0.1 * chance * float(1 - special_tokens))
 
 
 def test_loss_is_the_mean_over_the_fragment_at_its_places() -> None:
-    network = mass.network(size(), MARKS, 0)
+    network = mass.network(size(), SPECIAL_TOKENS, 0)
     batch = mass.batch(text(), 0, 3, CONTEXT, 0)
-    loss, _ = mass.Objective(network, MARKS)(**batch)
+    loss, _ = mass.Objective(network, SPECIAL_TOKENS)(**batch)
     total = 0.0
     for hidden, fragment, places in zip(*batch.values(), strict=True):
         memory = network.encode(hidden[None])
-        inputs = torch.tensor([MARKS.mask, *fragment[:-1]])
+        inputs = torch.tensor([SPECIAL_TOKENS.mask, *fragment[:-1]])
         states = network.embedding(inputs) * 32**0.5 + network.positions_CD[places]
         logits = network.decoder(states[None], memory)[0] @ network.embedding.weight.T
         total -= float(logits.log_softmax(1)[range(12), fragment].sum().detach()) / 36
     assert loss.item() == pytest.approx(total, rel=1e-5)
-    moved, _ = mass.Objective(network, MARKS)(**{**batch, "places_BK": (batch["places_BK"] + 1) % CONTEXT})
+    moved, _ = mass.Objective(network, SPECIAL_TOKENS)(
+        **{**batch, "places_BK": (batch["places_BK"] + 1) % CONTEXT}
+    )
     assert moved.item() != pytest.approx(loss.item(), rel=1e-4)
 
 
 def test_batches_and_shares_of_them() -> None:
     check_batches(mass.batch)
-    check_shares(mass.Objective(mass.network(size(), MARKS, 0), MARKS), mass.batch(text(), 0, 8, CONTEXT, 0))
+    check_shares(
+        mass.Objective(mass.network(size(), SPECIAL_TOKENS, 0), SPECIAL_TOKENS),
+        mass.batch(text(), 0, 8, CONTEXT, 0),
+    )
 
 
 def test_features() -> None:
-    check_features(mass.features, mass.network(size(), MARKS, 0), 32)
+    check_features(mass.features, mass.network(size(), SPECIAL_TOKENS, 0), 32)
 
 
 def test_it_learns() -> None:
     source = text()
-    objective = mass.Objective(mass.network(size(), MARKS, 0), MARKS)
+    objective = mass.Objective(mass.network(size(), SPECIAL_TOKENS, 0), SPECIAL_TOKENS)
     losses = learn(objective, lambda step: mass.batch(source, step, 16, CONTEXT, 0), 120)
     assert losses[0] > 2.8
     assert sum(losses[-5:]) / 5 < entropy(source.corpus) / 2

@@ -17,7 +17,7 @@ from jokbo.training import engine
 from jokbo.training.job import Job
 from tests.support.networks import compute, training
 from tests.systems import all_systems
-from tests.systems.all_systems import MARKS, NAMES, module_of, size_of
+from tests.systems.all_systems import NAMES, SPECIAL_TOKENS, module_of, size_of
 from tests.systems.running_text import SIZE
 
 STEPS, STOPPED_IN = 4, 2
@@ -28,7 +28,7 @@ def trained(
 ) -> tuple[list, list[Tensor]]:
     """The metrics of each step and the last weights; the process may be told to stop in a step."""
     system, text = module_of(name), all_systems.text()
-    network = system.network(size_of(name, teacher, dropout=0.2), MARKS, 0)
+    network = system.network(size_of(name, teacher, dropout=0.2), SPECIAL_TOKENS, 0)
     before = [weight.clone() for weight in network.state_dict().values()]
 
     def batch_at(step: int) -> engine.Batch:
@@ -38,7 +38,7 @@ def trained(
         if step == stopped_in:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    objective = system.Objective(network, MARKS)
+    objective = system.Objective(network, SPECIAL_TOKENS)
     history = engine.train(
         objective,
         batch_at,

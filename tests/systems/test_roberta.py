@@ -6,7 +6,7 @@ import torch
 
 from jokbo.systems import roberta
 from tests.systems.counting_text import counting_text, original, running, segments
-from tests.systems.running_text import MARKS, SIZE, random_rows, sharpened
+from tests.systems.running_text import SIZE, SPECIAL_TOKENS, random_rows, sharpened
 
 
 def test_rows_are_full_and_run_on_across_documents() -> None:
@@ -14,15 +14,15 @@ def test_rows_are_full_and_run_on_across_documents() -> None:
     batch = roberta.batch(text, 0, 40, 32, 1)
     crossing = 0
     for row_T in original(batch):
-        assert MARKS.padding not in row_T
-        assert MARKS.end_of_text not in row_T
+        assert SPECIAL_TOKENS.padding not in row_T
+        assert SPECIAL_TOKENS.end_of_text not in row_T
         parts = [part for part in segments(row_T) if part]
         assert all(running(part) for part in parts)
         crossing += len(parts) == 2
         if len(parts) == 2:
             assert parts[1][0] == parts[0][-1] + 2  # the mark between them is a separator
     assert crossing > 20
-    assert batch["targets_BK"].min() > MARKS.mask
+    assert batch["targets_BK"].min() > SPECIAL_TOKENS.mask
 
 
 def test_masks_are_drawn_anew_each_time() -> None:
@@ -40,10 +40,10 @@ def test_masks_are_drawn_anew_each_time() -> None:
 
 
 def test_positions_are_counted_on_from_the_padding() -> None:
-    network, tokens_BT = sharpened(roberta.network(SIZE, MARKS, 0)), random_rows(2, SIZE.context)
+    network, tokens_BT = sharpened(roberta.network(SIZE, SPECIAL_TOKENS, 0)), random_rows(2, SIZE.context)
     table = network.roberta.embeddings.position_embeddings.weight
-    assert len(table) == SIZE.context + MARKS.padding + 1
-    positions_1T = MARKS.padding + 1 + torch.arange(SIZE.context)[None]
+    assert len(table) == SIZE.context + SPECIAL_TOKENS.padding + 1
+    positions_1T = SPECIAL_TOKENS.padding + 1 + torch.arange(SIZE.context)[None]
     torch.testing.assert_close(
         network(tokens_BT).logits, network(tokens_BT, position_ids=positions_1T).logits
     )

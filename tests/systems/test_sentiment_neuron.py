@@ -14,8 +14,8 @@ from jokbo.systems.sentiment_neuron import best_unit
 from tests.support.corpora import trained
 from tests.systems.encoder_decoders import learn
 from tests.systems.running_text import (
-    MARKS,
     SIZE,
+    SPECIAL_TOKENS,
     random_rows,
     running_text,
     same,
@@ -27,7 +27,7 @@ TINY = replace(SIZE, layers=1, more={"embedding": 16})
 
 
 def tiny() -> sentiment_neuron.MultiplicativeLSTM:
-    return sentiment_neuron.network(TINY, MARKS, 0)
+    return sentiment_neuron.network(TINY, SPECIAL_TOKENS, 0)
 
 
 def test_states_are_those_of_the_equations() -> None:
@@ -62,7 +62,7 @@ def test_gradients_of_the_recurrence_are_those_of_differences() -> None:
 
 def test_the_recurrence_in_bf16_is_near_that_in_float32() -> None:
     network, rows = tiny(), {"tokens_BS": random_rows(4, 33)}
-    objective, found = sentiment_neuron.Objective(network, MARKS), []
+    objective, found = sentiment_neuron.Objective(network, SPECIAL_TOKENS), []
     for reduced in (False, True):
         objective.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=reduced):
@@ -90,7 +90,7 @@ def test_loss_is_the_mean_over_all_next_tokens() -> None:
     expected = -torch.stack(
         [shares_BTV[b, t, tokens_BS[b, t + 1]] for b in range(2) for t in range(32)]
     ).mean()
-    torch.testing.assert_close(sentiment_neuron.Objective(network, MARKS)(**rows)[0], expected)
+    torch.testing.assert_close(sentiment_neuron.Objective(network, SPECIAL_TOKENS)(**rows)[0], expected)
 
 
 def test_a_batch_is_a_function_of_seed_and_step() -> None:
@@ -103,10 +103,10 @@ def test_a_batch_is_a_function_of_seed_and_step() -> None:
 def test_features_are_bounded_cell_states_after_the_last_byte_whatever_the_padding() -> None:
     network = tiny().double()
     tokens_BT = random_rows(3, 20)
-    tokens_BT[1, 9:], tokens_BT[2, 1:] = MARKS.padding, MARKS.padding
-    found_BD = sentiment_neuron.features(network, tokens_BT, MARKS)
-    more_BT = nn.functional.pad(tokens_BT, (0, 12), value=MARKS.padding)
-    torch.testing.assert_close(found_BD, sentiment_neuron.features(network, more_BT, MARKS))
+    tokens_BT[1, 9:], tokens_BT[2, 1:] = SPECIAL_TOKENS.padding, SPECIAL_TOKENS.padding
+    found_BD = sentiment_neuron.features(network, tokens_BT, SPECIAL_TOKENS)
+    more_BT = nn.functional.pad(tokens_BT, (0, 12), value=SPECIAL_TOKENS.padding)
+    torch.testing.assert_close(found_BD, sentiment_neuron.features(network, more_BT, SPECIAL_TOKENS))
     for row, length, found_D in zip(tokens_BT, (20, 9, 1), found_BD, strict=True):
         torch.testing.assert_close(found_D, network.states(row[None, :length])[1][0, -1].tanh())
 
@@ -148,7 +148,7 @@ def test_a_planted_unit_is_found_and_does_as_well_on_others(sign: int) -> None:
 
 def test_a_short_training_learns_more_than_how_often_each_token_comes() -> None:
     text = running_text()
-    objective = sentiment_neuron.Objective(tiny(), MARKS)
+    objective = sentiment_neuron.Objective(tiny(), SPECIAL_TOKENS)
     losses = learn(objective, lambda step: sentiment_neuron.batch(text, step, 16, 32, 0), 120, rate=0.01)
     entropy = unigram_entropy(text.corpus.shards[0])
     print(f"{sentiment_neuron.TITLE}: {losses[0]:.2f} to {losses[-1]:.2f}, unigram entropy {entropy:.2f}")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from jokbo.systems.common import Paper
-from tests.systems.all_systems import MARKS, NAMES, module_of
+from tests.systems.all_systems import NAMES, SPECIAL_TOKENS, module_of
 
 NOT_COUNTED: dict[str, Callable[[str, Tensor], bool]] = {  # by the papers: `Paper.counted` says so in words
     "bahdanau": lambda name, _: "bias" in name,
@@ -66,7 +66,7 @@ def rows() -> list[Row]:
 
 def measured(name: str, paper: Paper) -> int:
     with torch.device("meta"):
-        network = module_of(name).network(paper.size, MARKS, 0)
+        network = module_of(name).network(paper.size, SPECIAL_TOKENS, 0)
     left_out = NOT_COUNTED.get(name, lambda *_: False)
     return sum(each.numel() for key, each in network.named_parameters() if not left_out(key, each))
 

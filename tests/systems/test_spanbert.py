@@ -11,7 +11,7 @@ from torch import nn
 
 from jokbo.systems import spanbert
 from tests.systems.counting_text import counting_text, document_of, original, running, segments, span_shares
-from tests.systems.running_text import MARKS, SIZE, running_text, sharpened
+from tests.systems.running_text import SIZE, SPECIAL_TOKENS, running_text, sharpened
 
 
 def test_lengths_are_geometric_and_a_span_fares_as_one() -> None:
@@ -29,7 +29,7 @@ def test_lengths_are_geometric_and_a_span_fares_as_one() -> None:
                 places = [columns[0][token] for token in tokens]
                 assert places == list(range(left + 1, right))
                 counts[len(places)] += 1
-                masks = [bool(new_BK[row, token] == MARKS.mask) for token in tokens]
+                masks = [bool(new_BK[row, token] == SPECIAL_TOKENS.mask) for token in tokens]
                 kept = [bool(new_BK[row, token] == batch["targets_BK"][row, token]) for token in tokens]
                 assert all(masks) or not any(masks)
                 fates["mask" if masks[0] else "kept" if all(kept) else "random"] += 1
@@ -53,13 +53,13 @@ def test_a_row_is_one_segment_of_one_document() -> None:
 
 
 def test_losses_are_those_of_the_paper_token_by_token() -> None:
-    network = sharpened(spanbert.network(SIZE, MARKS, 0))
+    network = sharpened(spanbert.network(SIZE, SPECIAL_TOKENS, 0))
     batch = spanbert.batch(running_text(), 0, 40, 32, 1)
     inputs_BT, original_BT = batch["inputs_BT"], original(batch)
     assert (batch["weights_BK"] == 0).any()
     words, boundaries = [], []
     for row, (row_T, places_K) in enumerate(zip(inputs_BT, batch["places_BK"], strict=True)):
-        text_T = row_T[row_T != MARKS.padding]
+        text_T = row_T[row_T != SPECIAL_TOKENS.padding]
         states_TD = network.bert(text_T[None]).last_hidden_state[0]
         logits_TV = network(text_T[None]).logits[0]
         hidden = set(places_K[batch["weights_BK"][row] > 0].tolist())
@@ -71,7 +71,7 @@ def test_losses_are_those_of_the_paper_token_by_token() -> None:
             beside_D = network.boundary.layers(torch.cat([states_TD[left], states_TD[right], inner_D]))
             words.append(nn.functional.cross_entropy(logits_TV[place], target))
             boundaries.append(nn.functional.cross_entropy(network.cls.predictions.decoder(beside_D), target))
-    found, metrics = spanbert.Objective(network, MARKS)(**batch)
+    found, metrics = spanbert.Objective(network, SPECIAL_TOKENS)(**batch)
     torch.testing.assert_close(metrics["masked"], torch.stack(words).mean())
     torch.testing.assert_close(metrics["boundary"], torch.stack(boundaries).mean())
     torch.testing.assert_close(found, metrics["masked"] + metrics["boundary"])

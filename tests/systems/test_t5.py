@@ -11,7 +11,7 @@ from transformers import AutoModelForSeq2SeqLM, T5ForConditionalGeneration
 from jokbo.systems import t5
 from tests.systems.encoder_decoders import (
     CONTEXT,
-    MARKS,
+    SPECIAL_TOKENS,
     VOCABULARY,
     check_batches,
     check_features,
@@ -24,7 +24,7 @@ from tests.systems.encoder_decoders import (
 
 
 def network() -> T5ForConditionalGeneration:
-    return t5.network(size(), MARKS, 0)
+    return t5.network(size(), SPECIAL_TOKENS, 0)
 
 
 def test_shapes_are_those_of_the_authors_code() -> None:
@@ -51,7 +51,7 @@ def test_inputs_and_targets_put_together_are_the_text() -> None:
     batch = t5.batch(source, 1, 8, context, 0)
     assert (batch["weights_BM"] == 1).all()
     for block, inputs, targets in zip(blocks, batch["inputs_BN"], batch["targets_BM"], strict=True):
-        assert inputs[-1] == targets[-1] == MARKS.end_of_text
+        assert inputs[-1] == targets[-1] == SPECIAL_TOKENS.end_of_text
         hidden: list[list[int]] = []
         for token in targets[:-1].tolist():
             if token >= VOCABULARY:
@@ -70,7 +70,7 @@ def test_inputs_and_targets_put_together_are_the_text() -> None:
 def test_loss_is_transformers_own() -> None:
     ours = network()
     batch = t5.batch(text(), 0, 4, CONTEXT, 0)
-    loss, _ = t5.Objective(ours, MARKS)(**batch)
+    loss, _ = t5.Objective(ours, SPECIAL_TOKENS)(**batch)
     theirs = ours(input_ids=batch["inputs_BN"], labels=batch["targets_BM"]).loss
     torch.testing.assert_close(loss, theirs)
 
@@ -79,20 +79,24 @@ def padded() -> dict[str, torch.Tensor]:
     """Four examples of text to text, some shorter."""
     draw = torch.Generator().manual_seed(0)
     inputs, targets = (torch.randint(6, VOCABULARY, (4, length), generator=draw) for length in (10, 5))
-    inputs[1, 6:], targets[1, 2:], targets[2, 1:] = MARKS.padding, MARKS.padding, MARKS.padding
-    return t5.rows_of(inputs, targets, MARKS)
+    inputs[1, 6:], targets[1, 2:], targets[2, 1:] = (
+        SPECIAL_TOKENS.padding,
+        SPECIAL_TOKENS.padding,
+        SPECIAL_TOKENS.padding,
+    )
+    return t5.rows_of(inputs, targets, SPECIAL_TOKENS)
 
 
 def test_padded_text_to_text_is_as_if_alone() -> None:
     ours, batch = network(), padded()
     total, number = 0.0, 0
     for inputs, targets in zip(batch["inputs_BN"], batch["targets_BM"], strict=True):
-        inputs, targets = (row[None, row != MARKS.padding] for row in (inputs, targets))
+        inputs, targets = (row[None, row != SPECIAL_TOKENS.padding] for row in (inputs, targets))
         total += ours(input_ids=inputs, labels=targets).loss.item() * targets.shape[1]
         number += targets.shape[1]
-    loss, _ = t5.Objective(ours, MARKS)(**batch)
+    loss, _ = t5.Objective(ours, SPECIAL_TOKENS)(**batch)
     assert loss.item() == pytest.approx(total / number, rel=1e-5)
-    check_shares(t5.Objective(ours, MARKS), batch)
+    check_shares(t5.Objective(ours, SPECIAL_TOKENS), batch)
 
 
 def test_a_target_does_not_see_itself_nor_what_follows() -> None:
@@ -119,7 +123,7 @@ def test_a_saved_network_opens_with_auto_model(tmp_path: Path) -> None:
 
 def test_batches_and_shares_of_them() -> None:
     check_batches(t5.batch)
-    check_shares(t5.Objective(network(), MARKS), t5.batch(text(), 0, 8, CONTEXT, 0))
+    check_shares(t5.Objective(network(), SPECIAL_TOKENS), t5.batch(text(), 0, 8, CONTEXT, 0))
 
 
 def test_features() -> None:
@@ -128,7 +132,7 @@ def test_features() -> None:
 
 def test_it_learns() -> None:
     source, context = text(), 60  # a target of one span is half sentinels and end
-    objective = t5.Objective(network(), MARKS)
+    objective = t5.Objective(network(), SPECIAL_TOKENS)
     losses = learn(objective, lambda step: t5.batch(source, step, 16, context, 0), 100)
     assert losses[0] > 2.8
     assert sum(losses[-5:]) / 5 < entropy(source.corpus) - 0.8
@@ -136,7 +140,7 @@ def test_it_learns() -> None:
 
 def test_nats_are_of_the_text_alone() -> None:
     model, batch = network().eval(), t5.batch(text(), 0, 4, CONTEXT, 0)
-    _, metrics = t5.Objective(model, MARKS)(**batch)
+    _, metrics = t5.Objective(model, SPECIAL_TOKENS)(**batch)
     logits_BMV = model(input_ids=batch["inputs_BN"], labels=batch["targets_BM"]).logits
     nats = [
         -logits_V.log_softmax(-1)[target]

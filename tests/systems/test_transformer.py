@@ -10,7 +10,7 @@ from jokbo.systems import transformer
 from jokbo.systems.common import sinusoids
 from tests.systems.encoder_decoders import (
     CONTEXT,
-    MARKS,
+    SPECIAL_TOKENS,
     VOCABULARY,
     check_batches,
     check_features,
@@ -27,7 +27,7 @@ def rows(count: int, length: int, seed: int = 0) -> torch.Tensor:
 
 
 def network(norm: str = "post", seed: int = 0) -> transformer.Transformer:
-    return transformer.network(size(norm=norm), MARKS, seed)
+    return transformer.network(size(norm=norm), SPECIAL_TOKENS, seed)
 
 
 def reference(own: transformer.Stack, norm: str, *, decodes: bool) -> nn.Module:
@@ -89,10 +89,10 @@ def test_embeddings_are_scaled_and_shared() -> None:
 def test_loss_is_cross_entropy_with_smoothed_labels() -> None:
     ours = network()
     batch = {"source_BS": rows(3, 9), "target_BT": rows(3, 5, seed=1)}
-    loss, metrics = transformer.Objective(ours, MARKS)(**batch)
+    loss, metrics = transformer.Objective(ours, SPECIAL_TOKENS)(**batch)
     total, plain = 0.0, 0.0
     for source, target in zip(*batch.values(), strict=True):
-        inputs = torch.tensor([MARKS.end_of_text, *target[:-1]])
+        inputs = torch.tensor([SPECIAL_TOKENS.end_of_text, *target[:-1]])
         logits = ours(source[None], inputs[None])[0]
         for place, token in enumerate(target):
             wanted = torch.full((VOCABULARY,), 0.1 / VOCABULARY)
@@ -129,7 +129,9 @@ def test_gradients_by_depth_at_initialisation() -> None:
         total = torch.zeros(layers)
         for seed in range(6):
             shape = transformer.Size(VOCABULARY, layers, 64, 2, CONTEXT, more={"norm": norm})
-            objective = transformer.Objective(transformer.network(shape, MARKS, seed), MARKS)
+            objective = transformer.Objective(
+                transformer.network(shape, SPECIAL_TOKENS, seed), SPECIAL_TOKENS
+            )
             batch = {"source_BS": rows(16, 12, seed), "target_BT": rows(16, 12, seed + 9)}
             found = transformer.gradient_norms(objective, batch)
             assert [len(values) for values in found.values()] == [layers, layers]
@@ -152,19 +154,19 @@ def test_second_half_from_the_first() -> None:
     batch = transformer.batch(source, 5, 8, CONTEXT, seed=1)
     assert torch.equal(torch.cat([batch["source_BS"], batch["target_BT"]], dim=1), block)
     check_batches(transformer.batch)
-    check_shares(transformer.Objective(network(), MARKS), batch)
+    check_shares(transformer.Objective(network(), SPECIAL_TOKENS), batch)
 
 
 @pytest.mark.parametrize("norm", ["post", "pre"])
 def test_features(norm: str) -> None:
     check_features(transformer.features, network(norm), 32)
-    assert transformer.features(network(norm), rows(2, CONTEXT + 5), MARKS).shape == (2, 32)
+    assert transformer.features(network(norm), rows(2, CONTEXT + 5), SPECIAL_TOKENS).shape == (2, 32)
 
 
 @pytest.mark.parametrize("norm", ["post", "pre"])
 def test_it_learns(norm: str) -> None:
     source = text()
-    objective = transformer.Objective(network(norm), MARKS)
+    objective = transformer.Objective(network(norm), SPECIAL_TOKENS)
     losses = learn(objective, lambda step: transformer.batch(source, step, 16, CONTEXT, 0), 120)
     assert losses[0] > 2.8
     assert sum(losses[-5:]) / 5 < entropy(source.corpus) / 2

@@ -11,8 +11,8 @@ from torch import nn
 from jokbo.systems import ulmfit
 from tests.systems.encoder_decoders import learn
 from tests.systems.running_text import (
-    MARKS,
     SIZE,
+    SPECIAL_TOKENS,
     random_rows,
     running_text,
     same,
@@ -24,7 +24,7 @@ TINY = replace(SIZE, layers=3, more={"hidden": 48})
 
 
 def tiny(dropout: float = 0.0) -> ulmfit.AWDLSTM:
-    return ulmfit.network(replace(TINY, dropout=dropout), MARKS, 0)
+    return ulmfit.network(replace(TINY, dropout=dropout), SPECIAL_TOKENS, 0)
 
 
 def test_weight_drop_is_torchs_lstm_with_some_recurrent_weights_zero() -> None:
@@ -58,7 +58,7 @@ def test_locked_dropout_has_one_mask_for_all_time_steps() -> None:
 
 
 def test_embedding_dropout_takes_whole_words_wherever_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = ulmfit.network(replace(TINY, vocabulary=4000, dropout=0.8), MARKS, 0).train()
+    network = ulmfit.network(replace(TINY, vocabulary=4000, dropout=0.8), SPECIAL_TOKENS, 0).train()
     network.layers = nn.ModuleList([nn.Identity()])
     monkeypatch.setattr(ulmfit, "INPUT", 0)
     words_V = torch.arange(4000)
@@ -85,7 +85,7 @@ def test_loss_is_of_next_tokens_with_penalties_on_states_in_training() -> None:
     states_BTD = network.states(tokens_BS[:, :-1])
     logits_BTV = states_BTD @ network.embedding.weight.T + network.bias
     nats = -logits_BTV.log_softmax(-1).gather(-1, tokens_BS[:, 1:, None]).mean()
-    objective = ulmfit.Objective(network, MARKS)
+    objective = ulmfit.Objective(network, SPECIAL_TOKENS)
     torch.testing.assert_close(objective.eval()(**rows)[0], nats)
     changes = (states_BTD[:, 1:] - states_BTD[:, :-1]).pow(2).mean()
     loss, metrics = objective.train()(**rows)
@@ -112,11 +112,11 @@ def test_a_batch_is_a_function_of_seed_and_step() -> None:
 def test_features_pool_last_maximum_and_mean_whatever_the_padding() -> None:
     network = sharpened(tiny())
     tokens_BT = random_rows(3, 20)
-    tokens_BT[1, 9:], tokens_BT[2, 1:] = MARKS.padding, MARKS.padding
-    found_BM = ulmfit.features(network, tokens_BT, MARKS)
+    tokens_BT[1, 9:], tokens_BT[2, 1:] = SPECIAL_TOKENS.padding, SPECIAL_TOKENS.padding
+    found_BM = ulmfit.features(network, tokens_BT, SPECIAL_TOKENS)
     assert found_BM.shape == (3, 96)
-    more_BT = nn.functional.pad(tokens_BT, (0, 12), value=MARKS.padding)
-    torch.testing.assert_close(found_BM, ulmfit.features(network, more_BT, MARKS))
+    more_BT = nn.functional.pad(tokens_BT, (0, 12), value=SPECIAL_TOKENS.padding)
+    torch.testing.assert_close(found_BM, ulmfit.features(network, more_BT, SPECIAL_TOKENS))
     for row, length, found_M in zip(tokens_BT, (20, 9, 1), found_BM, strict=True):
         states_TD = network.states(row[None, :length])[0]
         expected_M = torch.cat([states_TD[-1], states_TD.max(0).values, states_TD.mean(0)])
@@ -164,14 +164,14 @@ def test_slanted_triangular_rates_are_those_of_equation_3() -> None:
 
 
 def test_weights_are_a_function_of_the_seed() -> None:
-    first, again, other = (ulmfit.network(TINY, MARKS, seed).state_dict() for seed in (0, 0, 1))
+    first, again, other = (ulmfit.network(TINY, SPECIAL_TOKENS, seed).state_dict() for seed in (0, 0, 1))
     assert same(first, again)
     assert not same(first, other)
 
 
 def test_a_short_training_learns_more_than_how_often_each_token_comes() -> None:
     text = running_text()
-    objective = ulmfit.Objective(tiny(dropout=0.04), MARKS).train()
+    objective = ulmfit.Objective(tiny(dropout=0.04), SPECIAL_TOKENS).train()
     losses = learn(objective, lambda step: ulmfit.batch(text, step, 16, 32, 0), 200, rate=0.02)
     entropy = unigram_entropy(text.corpus.shards[0])
     print(f"{ulmfit.TITLE}: {losses[0]:.2f} to {losses[-1]:.2f}, unigram entropy {entropy:.2f}")

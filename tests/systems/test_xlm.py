@@ -15,9 +15,9 @@ from jokbo.systems import xlm
 from jokbo.systems.common import Text, encoded
 from tests.support.corpora import trained as tokenizer_of
 from tests.systems.running_text import (
-    MARKS,
     ORDINARY,
     SIZE,
+    SPECIAL_TOKENS,
     WORDS,
     random_rows,
     running_text,
@@ -49,8 +49,8 @@ def test_pairs_as_tokens() -> None:
 
 def test_all_tokens_but_marks_may_be_predicted() -> None:
     chances_V = xlm.chances(replace(text(), vocabulary=SIZE.vocabulary + 1))  # one that never comes
-    assert (chances_V[: MARKS.mask + 1] == 0).all()
-    assert (chances_V[MARKS.mask + 1 :] > 0).all()
+    assert (chances_V[: SPECIAL_TOKENS.mask + 1] == 0).all()
+    assert (chances_V[SPECIAL_TOKENS.mask + 1 :] > 0).all()
 
 
 def test_rare_tokens_are_predicted_more_often_by_the_square_root() -> None:
@@ -79,9 +79,9 @@ def test_rare_tokens_are_predicted_more_often_by_the_square_root() -> None:
 
 
 def texts(tokens_T: Tensor) -> list[list[int]]:
-    """What stands between marks."""
+    """What stands between special tokens."""
     tokens = tokens_T.numpy()
-    between = np.split(tokens, np.flatnonzero(tokens == MARKS.sep))
+    between = np.split(tokens, np.flatnonzero(tokens == SPECIAL_TOKENS.sep))
     return [part[1:].tolist() for part in between if len(part) > 1]
 
 
@@ -93,13 +93,13 @@ def test_a_row_of_translations() -> None:
     for tokens_T, languages_T, positions_T, real_T in zip(*rows.values(), strict=True):
         length = int(real_T.sum())
         assert real_T[:length].all()
-        assert (tokens_T[length:] == MARKS.padding).all()
+        assert (tokens_T[length:] == SPECIAL_TOKENS.padding).all()
         half = length // 2  # the two languages' texts are equally long here
         firsts, seconds = texts(tokens_T[:half]), texts(tokens_T[half:length])
         assert [known[tuple(first)] for first in firsts] == seconds
         assert languages_T[:length].tolist() == [0] * half + [1] * half
         assert positions_T[:length].tolist() == [*range(half), *range(half)]
-        assert tokens_T[[0, half - 1, half, length - 1]].tolist() == [MARKS.sep] * 4
+        assert tokens_T[[0, half - 1, half, length - 1]].tolist() == [SPECIAL_TOKENS.sep] * 4
         number, filled = number + len(firsts), filled + length
     assert number > 3 * 32  # as many as fit
     assert filled > 0.7 * 32 * 64
@@ -109,7 +109,7 @@ def test_a_pair_too_long_for_a_row_is_cut() -> None:
     first, second = np.arange(50) % WORDS + ORDINARY, np.arange(9) + ORDINARY
     rows = xlm.translations(replace(running_text(), pairs=[(first, second)]), 0, 1, 32, 0)
     assert rows["tokens_BT"][0, 1:16].tolist() == first[:15].tolist()
-    assert rows["tokens_BT"][0, 16:27].tolist() == [MARKS.sep, *second, MARKS.sep]
+    assert rows["tokens_BT"][0, 16:27].tolist() == [SPECIAL_TOKENS.sep, *second, SPECIAL_TOKENS.sep]
     assert rows["real_BT"].sum() == 27
 
 
@@ -118,10 +118,10 @@ def test_a_row_of_text_follows_the_corpus() -> None:
     rows = xlm.batch(held, 4, 8, 32, 0)
     original_BT = rows["inputs_BT"].scatter(1, rows["places_BK"], rows["targets_BK"])
     assert torch.equal(original_BT[:, 1:], held.blocks(2, 8, 31, 0))  # every other step is one of text
-    assert (original_BT[:, 0] == MARKS.sep).all()
+    assert (original_BT[:, 0] == SPECIAL_TOKENS.sep).all()
     assert not rows["languages_BT"].any()
     assert rows["real_BT"].all()
-    assert (rows["targets_BK"][rows["weights_BK"] > 0] > MARKS.mask).all()
+    assert (rows["targets_BK"][rows["weights_BK"] > 0] > SPECIAL_TOKENS.mask).all()
 
 
 def test_a_batch_is_a_function_of_seed_and_step() -> None:
@@ -139,7 +139,7 @@ def test_a_batch_is_a_function_of_seed_and_step() -> None:
 
 
 def tiny() -> nn.Module:
-    return sharpened(xlm.network(SIZE, MARKS, 0))
+    return sharpened(xlm.network(SIZE, SPECIAL_TOKENS, 0))
 
 
 @pytest.mark.parametrize("step", [0, 1])
@@ -158,7 +158,7 @@ def test_loss_is_the_mean_over_the_chosen_tokens(step: int) -> None:
                 target = rows["targets_BK"][row, k]
                 losses.append(-nn.functional.log_softmax(logits_TV[place], dim=-1)[target])
                 labels_BT[row, place] = target
-    found, _ = xlm.Objective(network, MARKS)(**rows)
+    found, _ = xlm.Objective(network, SPECIAL_TOKENS)(**rows)
     torch.testing.assert_close(found, torch.stack(losses).mean())
     theirs = network(
         rows["inputs_BT"],
@@ -172,7 +172,7 @@ def test_loss_is_the_mean_over_the_chosen_tokens(step: int) -> None:
 
 def test_language_and_position_are_part_of_the_input() -> None:
     network, rows = tiny(), xlm.batch(text(), 1, 4, 32, 0)
-    objective = xlm.Objective(network, MARKS)
+    objective = xlm.Objective(network, SPECIAL_TOKENS)
     first, _ = objective(**rows)
     for name, changed in [
         ("languages_BT", 1 - rows["languages_BT"]),
@@ -183,15 +183,20 @@ def test_language_and_position_are_part_of_the_input() -> None:
 
 def test_features_are_the_mean_state_of_a_mark_and_the_text() -> None:
     network, tokens_BT = tiny(), random_rows(3, 16)
-    tokens_BT[1, 9:], tokens_BT[2, 1:] = MARKS.padding, MARKS.padding
-    found_BD = xlm.features(network, tokens_BT, MARKS)
-    more_BD = xlm.features(network, nn.functional.pad(tokens_BT, (0, 9), value=MARKS.padding), MARKS)
+    tokens_BT[1, 9:], tokens_BT[2, 1:] = SPECIAL_TOKENS.padding, SPECIAL_TOKENS.padding
+    found_BD = xlm.features(network, tokens_BT, SPECIAL_TOKENS)
+    more_BD = xlm.features(
+        network, nn.functional.pad(tokens_BT, (0, 9), value=SPECIAL_TOKENS.padding), SPECIAL_TOKENS
+    )
     torch.testing.assert_close(found_BD, more_BD, rtol=1e-4, atol=1e-5)
     for row, length, found_D in zip(tokens_BT, (16, 9, 1), found_BD, strict=True):
-        alone = torch.cat([torch.tensor([MARKS.sep]), row[:length]])[None]
+        alone = torch.cat([torch.tensor([SPECIAL_TOKENS.sep]), row[:length]])[None]
         expected_D = network.base_model(alone, langs=torch.zeros_like(alone)).last_hidden_state[0].mean(0)
         torch.testing.assert_close(found_D, expected_D, rtol=1e-4, atol=1e-5)
-    assert xlm.features(network, random_rows(2, 32), MARKS).shape == (2, 32)  # as long as the context
+    assert xlm.features(network, random_rows(2, 32), SPECIAL_TOKENS).shape == (
+        2,
+        32,
+    )  # as long as the context
 
 
 def test_a_saved_network_opens_with_auto_model(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from transformers import AutoModelForCausalLM
 from jokbo.systems import xlnet
 from jokbo.systems.common import generator
 from tests.systems.running_text import (
-    MARKS,
     SIZE,
+    SPECIAL_TOKENS,
     random_rows,
     running_text,
     same,
@@ -26,7 +26,7 @@ from tests.systems.running_text import (
 
 
 def tiny() -> nn.Module:
-    return sharpened(xlnet.network(SIZE, MARKS, 0))
+    return sharpened(xlnet.network(SIZE, SPECIAL_TOKENS, 0))
 
 
 def other(tokens: Tensor) -> Tensor:
@@ -79,8 +79,8 @@ def test_marks_are_not_predicted_and_rows_of_few_tokens_count_for_less() -> None
     assert (found["ranks_BT"] >= 0).sum(1).tolist() == [5, 8]
     rows = xlnet.batch(running_text(), 0, 16, 32, 0)
     predicted = rows["tokens_BT"].gather(1, rows["places_BK"])[rows["weights_BK"] > 0]
-    assert (predicted > MARKS.mask).all()
-    assert rows["tokens_BT"][:, -2:].tolist() == [[MARKS.sep, MARKS.cls]] * 16
+    assert (predicted > SPECIAL_TOKENS.mask).all()
+    assert rows["tokens_BT"][:, -2:].tolist() == [[SPECIAL_TOKENS.sep, SPECIAL_TOKENS.cls]] * 16
 
 
 def ordered() -> tuple[Tensor, Tensor, Tensor]:
@@ -147,7 +147,7 @@ def test_loss_is_that_of_one_prediction_after_the_other() -> None:
             shown_T = torch.where(later_T, random_rows(1, 24, seed=int(place))[0], tokens_T)
             logits_V = xlnet.predictions(network, shown_T[None], ranks_T[None], place.view(1, 1))[0, 0]
             losses.append(-nn.functional.log_softmax(logits_V, dim=-1)[tokens_T[place]])
-    found, _ = xlnet.Objective(network, MARKS)(**rows)
+    found, _ = xlnet.Objective(network, SPECIAL_TOKENS)(**rows)
     torch.testing.assert_close(found, torch.stack(losses).mean())
     theirs = network(
         input_ids=rows["tokens_BT"],
@@ -170,12 +170,14 @@ def test_a_batch_is_a_function_of_seed_and_step() -> None:
 
 def test_features_are_the_mean_state_of_text_sep_and_cls() -> None:
     network, tokens_BT = tiny(), random_rows(3, 20)
-    tokens_BT[1, 9:], tokens_BT[2, 1:] = MARKS.padding, MARKS.padding
-    found_BD = xlnet.features(network, tokens_BT, MARKS)
-    more_BD = xlnet.features(network, nn.functional.pad(tokens_BT, (0, 12), value=MARKS.padding), MARKS)
+    tokens_BT[1, 9:], tokens_BT[2, 1:] = SPECIAL_TOKENS.padding, SPECIAL_TOKENS.padding
+    found_BD = xlnet.features(network, tokens_BT, SPECIAL_TOKENS)
+    more_BD = xlnet.features(
+        network, nn.functional.pad(tokens_BT, (0, 12), value=SPECIAL_TOKENS.padding), SPECIAL_TOKENS
+    )
     torch.testing.assert_close(found_BD, more_BD, rtol=1e-4, atol=1e-5)
     for row, length, found_D in zip(tokens_BT, (20, 9, 1), found_BD, strict=True):
-        alone = torch.cat([row[:length], torch.tensor([MARKS.sep, MARKS.cls])])
+        alone = torch.cat([row[:length], torch.tensor([SPECIAL_TOKENS.sep, SPECIAL_TOKENS.cls])])
         expected_D = network.base_model(alone[None]).last_hidden_state[0].mean(0)
         torch.testing.assert_close(found_D, expected_D, rtol=1e-4, atol=1e-5)
 

@@ -14,7 +14,7 @@ from jokbo.params import Tokenizer
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.tracking import Run, open_run
 from jokbo.systems import bahdanau
-from jokbo.systems.common import Marks, Size, save
+from jokbo.systems.common import Size, SpecialTokens, save
 from tasks import family_table
 from tasks.frame import paths
 from tasks.frame.records import write_curves, write_metrics
@@ -73,7 +73,7 @@ def project(tmp_path, monkeypatch):
         np.save(corpus / f"{name}.npy", values)
     (corpus / "sources.json").write_text('["imdb"]')
     size = Size(tokenizer.get_vocab_size(), 1, 16, 1, 64, more={"embedding": 8})
-    save(bahdanau.network(size, Marks(0, 1, 2, 3, 4, 5), 0), family_table.LOOKING)
+    save(bahdanau.network(size, SpecialTokens(0, 1, 2, 3, 4, 5), 0), family_table.LOOKING)
 
 
 def test_writes_the_table_the_pages_and_the_artifacts(project) -> None:

@@ -78,8 +78,8 @@ def muons(objective: nn.Module) -> set[str]:
 @pytest.mark.parametrize("name", all_systems.NAMES)
 def test_muon_has_the_hidden_matrices_of_a_system(name: str, tmp_path: Path, record_property) -> None:
     module = all_systems.module_of(name)
-    made = module.network(all_systems.size_of(name, tmp_path / "teacher"), all_systems.MARKS, 1)
-    objective = module.Objective(made, all_systems.MARKS)
+    made = module.network(all_systems.size_of(name, tmp_path / "teacher"), all_systems.SPECIAL_TOKENS, 1)
+    objective = module.Objective(made, all_systems.SPECIAL_TOKENS)
     found, expected, table = muons(objective), set(), {}
     patterns = [each for kind in (EMBEDDINGS, HEADS, BIASES_GAINS_VECTORS) for each in kind.get(name, [])]
     for each, parameter in objective.named_parameters():

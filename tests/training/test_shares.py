@@ -18,7 +18,7 @@ from jokbo.finetuning import classifier
 from jokbo.models import causal, heads
 from tests.support.networks import END, PADDING, network, tokens
 from tests.systems import all_systems
-from tests.systems.all_systems import MARKS, NAMES, module_of, size_of
+from tests.systems.all_systems import NAMES, SPECIAL_TOKENS, module_of, size_of
 from tests.systems.running_text import SIZE
 
 LENGTHS, PROMPT = torch.tensor([12, 3, 9, 4, 12, 12, 2, 5]), 3
@@ -118,5 +118,5 @@ def test_of_every_training_of_the_chain(name: str, shares: int) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_of_every_system(name: str, tmp_path: Path) -> None:
     system = module_of(name)
-    objective = system.Objective(system.network(size_of(name, tmp_path), MARKS, 0), MARKS)
+    objective = system.Objective(system.network(size_of(name, tmp_path), SPECIAL_TOKENS, 0), SPECIAL_TOKENS)
     check(objective, system.batch(all_systems.text(), 0, 8, SIZE.context, 0), 4)
