@@ -44,7 +44,7 @@ class SystemModule(Protocol):
         in the folder size.more["teacher"], and learns from it, where that is named."""
         ...
 
-    def Objective(self, network: Any, special_tokens: SpecialTokens) -> nn.Module:  # noqa: N802 (it is a class)
+    def Objective(self, network: Any, special_tokens: SpecialTokens) -> nn.Module:
         """Return a module that on a batch, as keywords, gives its mean loss and {metric: scalar}."""
         ...
 
