@@ -15,7 +15,7 @@ from tests.systems import all_systems
 from tests.systems.all_systems import MORE, NAMES, SPECIAL_TOKENS, module_of, size_of
 from tests.systems.running_text import SIZE, random_rows, same
 
-SHARED = {"__init__", "common", "gpt", "masking", "noise"}
+SHARED = {"__init__", "common", "masking", "noise", "protocol"}
 SYSTEMS = pytest.mark.parametrize("name", NAMES)
 
 
