@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,9 +29,12 @@ def test_dvc_by_its_path_in_a_shell_without_the_environment(
 
 
 def test_without_any_it_says_so_in_one_line(tmp_path: Path) -> None:
+    launcher = tmp_path / "tasks/python"  # of a checkout that has no .venv
+    launcher.parent.mkdir()
+    shutil.copy(LAUNCHER, launcher)
     # shells between, for what starts it is looked at as DVC is, and that is this test's own Python
     done = subprocess.run(
-        ["sh", "-c", f"sh -c 'sh -c \"sh {LAUNCHER} -m tasks.prepare; exit \\$?\"; exit $?'; exit $?"],
+        ["sh", "-c", f"sh -c 'sh -c \"sh {launcher} -m tasks.prepare; exit \\$?\"; exit $?'; exit $?"],
         cwd=tmp_path,
         env={"PATH": BARE},
         capture_output=True,
