@@ -53,9 +53,9 @@ class Chain:
         self.folders = folders
         self.evaluations = [Evaluation.load(folder / METRICS / "evaluate.json") for folder in folders]
 
-    def metrics(self, stage: str, folder: Path | None = None) -> dict[str, Any]:
-        """Those of a stage, with the first of the seeds unless another's folder is given."""
-        return json.loads(((folder or self.folders[0]) / METRICS / f"{stage}.json").read_text("utf-8"))
+    def metrics(self, stage: str) -> dict[str, Any]:
+        """Return those of a stage, with the first of the seeds."""
+        return json.loads((self.folders[0] / METRICS / f"{stage}.json").read_text("utf-8"))
 
     def made_in(self) -> str:
         """On which machines the runs were made, and when the last one was, as far as they wrote it down."""

@@ -12,6 +12,7 @@ import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
+from benchmarks import picture
 from flows import graph
 from jokbo.params import Family, FamilyParams, Params
 from jokbo.runtime import ancestry
@@ -75,6 +76,12 @@ def test_the_paths_of_a_system_are_its_paper_that_which_it_imports_and_its_teach
     ]
     shared = {path for path in STAGES["family"]["do"]["deps"] if path.startswith("../jokbo/systems/")}
     assert shared == {f"../jokbo/systems/{name}.py" for name in ("common", "masking", "noise", "protocol")}
+
+
+def test_the_picture_shows_every_stage_and_no_arrow_that_the_graph_has_not() -> None:
+    assert set(picture.PLACES) == set(CHAIN)
+    for start, end in (*picture.ROW_ARROWS, *picture.DOWN_ARROWS):
+        assert set(_outs(CHAIN[start])) & set(CHAIN[end]["deps"]), (start, end)
 
 
 def test_what_lists_the_stages_of_the_chain_lists_them_all() -> None:

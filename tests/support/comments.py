@@ -35,19 +35,16 @@ def commented(text: str, root: type[Section] = Params) -> str:
 
 
 def _described(node: Any, model: type[Section]) -> Iterator[tuple[int, str]]:
-    """Line and description of each key that begins a line, in a section and those in it."""
+    """Line and description of each key that begins a line, in a section that is no flow mapping and those in it."""
     for key, value in node.items():
         field = model.model_fields[key]
-        if node.fa.flow_style() is not True:
-            yield node.lc.key(key)[0], field.description or ""
-        if isinstance(value, dict) and not value.fa.flow_style():
-            models = sections_in(field.annotation)
-            if key in model.model_fields and not _is_mapping(field.annotation):
-                yield from _described(value, _fitting(models, value))
-            elif models:
-                for each in value.values():
-                    if not each.fa.flow_style():
-                        yield from _described(each, _fitting(models, each))
+        yield node.lc.key(key)[0], field.description or ""
+        models, inner = sections_in(field.annotation), [value]
+        if models and _is_mapping(field.annotation):  # of names that the user gives
+            inner = list(value.values())
+        for each in inner:
+            if models and isinstance(each, dict) and not each.fa.flow_style():
+                yield from _described(each, _fitting(models, each))
 
 
 def sections_in(annotation: Any) -> list[type[Section]]:
