@@ -38,7 +38,7 @@ def main() -> None:
         "distinct-2",
     )
     print(
-        "judged positive, tokens an answer, prompts won, KL, and distinct-2 as a share of the supervised policy's"
+        "judged positive, tokens a response, prompts won, KL, and distinct-2 as a share of the supervised policy's"
     )
     print(f"{'seed':>5}" + "".join(f"{column:>15}" for column in columns))
     for seed, row in rows.items():

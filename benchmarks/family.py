@@ -83,7 +83,7 @@ def step_times(name: str, settings: FamilyParams, steps: int) -> tuple[float, fl
     objective = member.module.Objective(member.fresh(settings.family.seed), member.special_tokens)
     started = engine.start(
         objective,
-        engine.Means(own.batch, own.precision, training.gradient_clip),
+        engine.StepSettings(own.batch, own.precision, training.gradient_clip),
         member.optimizer(objective) or training.optimizer,
         settings.compute,
     )
@@ -104,7 +104,7 @@ def step_times(name: str, settings: FamilyParams, steps: int) -> tuple[float, fl
     turns = []
     for turn in range(TURNS):
         these = range(turn * steps, (turn + 1) * steps)
-        ahead = seconds(engine.ahead(batch_at, these))
+        ahead = seconds(engine.ahead(batch_at, these, engine.beside_training()))
         start = time.perf_counter()
         batches = list(map(batch_at, these))
         alone = time.perf_counter() - start

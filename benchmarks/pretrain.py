@@ -84,7 +84,7 @@ def bare_step(objective: torch.nn.Module, settings, batch: engine.Batch) -> Call
 
 def engine_step(objective: torch.nn.Module, settings, batch: engine.Batch, compute) -> Callable[[], None]:
     started = engine.start(
-        objective, engine.Means(len(batch["tokens_BS"]), "bf16", 0.0), settings, compute, compiled=True
+        objective, engine.StepSettings(len(batch["tokens_BS"]), "bf16", 0.0), settings, compute, compiled=True
     )
 
     def step() -> None:

@@ -31,7 +31,7 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "judged positive": ("positive", "{:.0%}".format),
     "wins against supervised": ("win_rate", "{:.0%}".format),
     "wins at like length": ("matched_win_rate", "{:.0%}".format),
-    "tokens an answer": ("length", "{:.1f}".format),
+    "tokens a response": ("length", "{:.1f}".format),
     "KL, nats": ("kl", "{:.1f}".format),
     "distinct-2": ("distinct_2", "{:.2f}".format),
 }
@@ -41,8 +41,8 @@ INTRODUCTION = """# Results
 
 Written by `make results` from what was run; not by hand."""
 MEANING = """Perplexity is of the words of people's own continuations, without the end mark. The judge has seen no
-text of any other stage. Wins at like length are over the prompts where both answers have about as many tokens
-(`evaluate.matched_tokens`). KL is from the supervised model, a whole answer. distinct-2 is over equally many word
+text of any other stage. Wins at like length are over the prompts where both responses have about as many tokens
+(`evaluate.matched_tokens`). KL is from the supervised model, a whole response. distinct-2 is over equally many word
 pairs of each model. A pair of figures is the least and the largest over the seeds."""
 
 

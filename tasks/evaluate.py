@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,6 +22,9 @@ from tasks.frame import paths
 from tasks.frame.records import note_few, write_metrics
 from tasks.frame.stage import Stage, run_stage, timing
 
+if TYPE_CHECKING:
+    from jokbo.params import Evaluate
+
 MODELS = {
     "base": paths.BASE,
     "supervised": paths.POLICY,
@@ -31,7 +33,7 @@ MODELS = {
 }
 
 
-def evaluate(stage: Stage) -> None:
+def evaluate(stage: Stage[Evaluate]) -> None:
     params = stage.params
     tokenizer = AutoTokenizer.from_pretrained(paths.POLICY)
     networks = {
@@ -45,7 +47,7 @@ def evaluate(stage: Stage) -> None:
     held_out = Prompts.open(paths.PROMPTS / "test", limit=params.prompts)
     note_few(stage, "prompts", params.prompts, len(held_out))
 
-    rollouts = scoring.answers(networks, held_out, params)
+    rollouts = scoring.responses(networks, held_out, params)
     samples = {name: rollout.texts(tokenizer) for name, rollout in rollouts.items()}
     positive = {name: the_judge.positive(texts) for name, texts in samples.items()}
     lengths = {name: rollout.lengths_B.numpy() for name, rollout in rollouts.items()}
@@ -60,7 +62,7 @@ def evaluate(stage: Stage) -> None:
         prompts = tokenizer.batch_decode(held_out.prompts_NP)
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in _rows(prompts, samples, positive))
         (folder / "samples.jsonl").write_text("".join(lines), "utf-8")
-    write_metrics(stage, asdict(evaluation))
+    write_metrics(stage, evaluation)
     # a speed is this machine's and this moment's: it goes to the records of runs, not into outputs
     speeds = {name: scoring.speeds(networks[name], held_out) for name in ("supervised", "distilled")}
     stage.run.log({f"tokens_per_second/{name}": value for name, value in flat(speeds).items()})
@@ -70,7 +72,7 @@ def evaluate(stage: Stage) -> None:
 def _rows(
     prompts: list[str], samples: Mapping[str, list[str]], positive: Mapping[str, np.ndarray]
 ) -> list[dict[str, Any]]:
-    """A row a prompt: what each model answered, and the judge's probability that the answer is positive."""
+    """A row a prompt: what each model wrote, and the judge's probability that the response is positive."""
     return [
         {"prompt": prompt}
         | {name: texts[i] for name, texts in samples.items()}

@@ -5,100 +5,83 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from datasets import DatasetDict
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-from jokbo.data.corpus.batches import sample_indices
 from jokbo.data.prompts import Prompts
-from jokbo.data.selection import labelled_from
 from jokbo.data.tables import open_splits
 from jokbo.evaluation.baselines import naive_bayes
-from jokbo.evaluation.perplexity import answer_perplexity
-from jokbo.finetuning import classifier
+from jokbo.evaluation.perplexity import response_perplexity
+from jokbo.evaluation.results import Finetuning, PolicyTuning
+from jokbo.finetuning import classifier, continuation
 from jokbo.models import access, causal, heads
 from jokbo.training import engine
 from tasks.frame.paths import BASE, CLASSIFIER, DOCUMENTS, POLICY, PROMPTS
 from tasks.frame.records import note, write_curves, write_metrics
 from tasks.frame.stage import Stage, run_stage
 
-Curve = list[dict[str, float]]
+if TYPE_CHECKING:
+    from jokbo.params import Finetune
+    from jokbo.training.loop import Row
+
+HELD_OUT = ("validation", "test")
 
 
-def finetune(stage: Stage) -> None:
-    documents = open_splits(DOCUMENTS)
+def finetune(stage: Stage[Finetune]) -> None:
     tokenizer = AutoTokenizer.from_pretrained(BASE)
     history, policy = _policy(stage, tokenizer)
-    curves, accuracy = _classifiers(stage, tokenizer, documents)
+    curves, accuracy = _classifiers(stage, tokenizer)
     write_curves(stage, {"policy": history, **curves})
-    write_metrics(stage, {"policy": policy, "classifier": accuracy})
+    write_metrics(stage, Finetuning(policy, accuracy))
 
 
-def _policy(stage: Stage, tokenizer: PreTrainedTokenizerBase) -> tuple[Curve, dict]:
+def _policy(stage: Stage[Finetune], tokenizer: PreTrainedTokenizerBase) -> tuple[list[Row], PolicyTuning]:
     params, seed = stage.params.policy, stage.params.seed
     rows = Prompts.open(PROMPTS / "train", sentences=params.sentences_per_review)
-    held_out, mask_NT = Prompts.open(PROMPTS / "validation"), rows.mask_NT
+    held_out = Prompts.open(PROMPTS / "validation")
     network = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
-    before = answer_perplexity(network, held_out)
-
-    def batch_at(step: int) -> engine.Batch:
-        indices = sample_indices(step, params.training.batch, len(rows), seed, "continuations of reviews")
-        return causal.training_rows(rows.tokens_NS, mask_NT, torch.from_numpy(indices))
-
+    before = response_perplexity(network, held_out)
+    batch_at = continuation.batches(rows.tokens_NS, rows.mask_NT, params.training.batch, seed)
     history = engine.train(causal.NextTokenWhere(network), batch_at, params.training, stage.job("policy"))
     engine.save_network(network, tokenizer, POLICY)
-    after = answer_perplexity(network, held_out)
-    return history, {"sequences": len(rows), "before": before, "after": after}
+    return history, PolicyTuning(len(rows), before, response_perplexity(network, held_out))
 
 
 def _classifiers(
-    stage: Stage, tokenizer: PreTrainedTokenizerBase, documents: DatasetDict
-) -> tuple[dict, dict]:
-    """The same training from the pretrained network and from random weights, beside naive Bayes."""
+    stage: Stage[Finetune], tokenizer: PreTrainedTokenizerBase
+) -> tuple[dict[str, list[Row]], dict[str, dict[str, float]]]:
+    """Return curves and accuracies of the same training from the pretrained network and from random weights.
+
+    Naive Bayes stands beside them.
+    """
     params, seed = stage.params.classifier, stage.params.seed
-    texts, labels, tokens = {}, {}, {}
-    for split in ("train", "validation", "test"):
-        texts[split], labels[split] = labelled_from(documents[split], params.source)
-        tokens[split] = heads.encode(tokenizer, texts[split], params.context)
-    end, padding = access.end_of_text(tokenizer), access.padding(tokenizer)
-    cut = heads.full(tokens["train"], end)
-    note(
-        stage,
-        "classifier.cut",
-        cut,
-        len(texts["train"]),
-        "texts fill finetune.classifier.context: the rest of them is not read",
-    )
-    train_labels_N = torch.tensor(labels["train"])
-
-    def batch_at(step: int) -> engine.Batch:
-        indices = sample_indices(step, params.training.batch, len(train_labels_N), seed, params.source)
-        rows = torch.from_numpy(indices)
-        return classifier.batch(tokens["train"], train_labels_N, rows, padding, end)
-
+    data = classifier.Labelled.of(open_splits(DOCUMENTS), params.source, tokenizer, params.context)
+    truncated = heads.full(data.tokens["train"], access.end_of_text(tokenizer))
+    why = "texts fill finetune.classifier.context: the rest of them is not read"
+    note(stage, "classifier.truncated", truncated, len(data.texts["train"]), why)
+    batch_at = classifier.batches(data, tokenizer, params.training.batch, seed, params.source)
     base = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
-    curves: dict[str, Curve] = {}
+    curves: dict[str, list[Row]] = {}
     accuracy: dict[str, dict[str, float]] = {}
-    for name, trunk in (("classifier", base), ("classifier-scratch", causal.build(base.config, seed=seed))):
-        network = heads.on_trunk(trunk, labels=2, seed=seed)
+    for name, backbone in (
+        ("classifier", base),
+        ("classifier-scratch", causal.build(base.config, seed=seed)),
+    ):
+        network = heads.on_backbone(backbone, labels=2, seed=seed)
         objective = classifier.Classify(network, params.language_model_weight)
         curves[name] = engine.train(objective, batch_at, params.training, stage.job(name))
-        accuracy[name] = {
-            split: _accuracy(heads.outputs(network, tokens[split]).argmax(-1).tolist(), labels[split])
-            for split in ("validation", "test")
+        predicted = {
+            split: heads.outputs(network, data.tokens[split]).argmax(-1).tolist() for split in HELD_OUT
         }
+        accuracy[name] = classifier.accuracies(data, predicted)
         if name == "classifier":
             engine.save_network(network, tokenizer, CLASSIFIER)
-    bayes = naive_bayes(texts["train"], labels["train"])
-    accuracy["naive-bayes"] = {
-        split: _accuracy(bayes.predict(texts[split]).tolist(), labels[split])
-        for split in ("validation", "test")
-    }
+    bayes = naive_bayes(data.texts["train"], data.labels["train"])
+    predicted = {split: bayes.predict(data.texts[split]).tolist() for split in HELD_OUT}
+    accuracy["naive-bayes"] = classifier.accuracies(data, predicted)
     return curves, accuracy
-
-
-def _accuracy(predicted: list[int], labels: list[int]) -> float:
-    return sum(a == b for a, b in zip(predicted, labels, strict=True)) / len(labels)
 
 
 if __name__ == "__main__":

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from jokbo.alignment import ppo as ppo_
 from jokbo.alignment import rollouts
 from jokbo.data.prompts import Prompts
+from jokbo.evaluation.results import Alignment, Change
 from jokbo.runtime.files import whole_directory
 from jokbo.training import engine
 from tasks.frame.paths import ALIGNED, POLICY, PROMPTS, REWARD, ROLLOUTS
 from tasks.frame.records import write_curves, write_metrics
 from tasks.frame.stage import Stage, run_stage
 
+if TYPE_CHECKING:
+    from jokbo.params import Ppo
 
-def ppo(stage: Stage) -> None:
+CHANGES = [field.name for field in fields(Alignment)]
+
+
+def ppo(stage: Stage[Ppo]) -> None:
     params = stage.params
     tokenizer = AutoTokenizer.from_pretrained(POLICY)
     policy, reference = (AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32) for _ in range(2))
@@ -38,8 +47,7 @@ def ppo(stage: Stage) -> None:
         rollouts.gather(kept, ppo_.recorded(params), folder)
     engine.save_network(policy, tokenizer, ALIGNED)
     write_curves(stage, {"ppo": history})
-    shown = ("reward", "kl", "kl_per_token", "entropy", "response_length", "explained_variance")
-    write_metrics(stage, {name: {"first": history[0][name], "last": history[-1][name]} for name in shown})
+    write_metrics(stage, Alignment(**{name: Change(history[0][name], history[-1][name]) for name in CHANGES}))
 
 
 if __name__ == "__main__":

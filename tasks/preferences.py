@@ -1,111 +1,55 @@
-"""Comparisons to learn from: simulated raters over the policy's samples, and people over rated snippets.
+"""Preference pairs to learn from: of simulated raters over the policy's samples, and of people over rated texts.
 
 `python -m tasks.preferences`
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from jokbo.data.prompts import Prompts
 from jokbo.data.tables import open_splits
-from jokbo.evaluation.intervals import by_unit
-from jokbo.models.sampling import sample
-from jokbo.preferences import raters as raters_
-from jokbo.preferences.comparisons import (
-    human_comparisons,
-    rated_snippets,
-    save_comparisons,
-    simulated_comparisons,
-)
+from jokbo.evaluation.results import PreferenceCounts
+from jokbo.preferences import pairs, people, raters, simulated
 from jokbo.runtime.files import whole_directory
 from tasks.frame.paths import DOCUMENTS, POLICY, PREFERENCES, PROMPTS
 from tasks.frame.records import note, note_few, write_metrics
 from tasks.frame.stage import Stage, run_stage
 
+if TYPE_CHECKING:
+    from jokbo.params import Preferences
 
-def preferences(stage: Stage) -> None:
+
+def preferences(stage: Stage[Preferences]) -> None:
     params = stage.params
     documents = open_splits(DOCUMENTS)
+    train, test = (
+        [people.rated(documents[split], source) for source in params.human_sources]
+        for split in ("train", "test")
+    )
+    texts = [text for source in train for text in source.texts]
+    population = raters.fit(texts, [row for source in train for row in source.ratings], seed=params.seed)
+
     tokenizer = AutoTokenizer.from_pretrained(POLICY)
     policy = AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32)
-
-    snippets = {
-        split: {source: rated_snippets(documents[split], source) for source in params.human_sources}
-        for split in ("train", "test")
-    }
-    texts = [text for source_texts, _ in snippets["train"].values() for text in source_texts]
-    ratings = [row for _, source_ratings in snippets["train"].values() for row in source_ratings]
-    raters = raters_.fit(texts, ratings, seed=params.seed)
-
     asked = Prompts.open(PROMPTS / "prompts", limit=params.prompts)
     note_few(stage, "prompts", params.prompts, len(asked))
-    rollout = sample(
-        policy,
-        asked.prompts_NP.repeat_interleave(params.responses_per_prompt, dim=0),
-        response_tokens=asked.response_tokens,
-        temperature=params.temperature,
-        seed=params.seed,
-    )
-    answers, each = rollout.texts(tokenizer), params.responses_per_prompt
-    simulated = simulated_comparisons(
-        rollout.prompts(tokenizer)[::each],
-        [answers[i : i + each] for i in range(0, len(answers), each)],
-        raters,
-        seed=params.seed,
-    )
-    pairs = len(asked) * each * (each - 1) // 2
-    note(
-        stage,
-        "alike",
-        pairs - len(simulated),
-        pairs,
-        "pairs of answers are alike or have an empty one: not compared",
-    )
+    answered = simulated.pairs(policy, tokenizer, asked, population, params)
+    all_pairs = len(asked) * params.responses_per_prompt * (params.responses_per_prompt - 1) // 2
+    why = "pairs of responses are alike or have an empty one: not compared"
+    note(stage, "alike", all_pairs - len(answered), all_pairs, why)
 
-    def human(split: str, pairs: int, minimum_agreement: float) -> list:
-        return [
-            row
-            for source, (source_texts, source_ratings) in snippets[split].items()
-            for row in human_comparisons(
-                source_texts,
-                source_ratings,
-                pairs=pairs // len(params.human_sources),
-                seed=params.seed,
-                minimum_agreement=minimum_agreement,
-                source=source,
-            )
-        ]
-
-    table = {
-        "train": [*simulated, *human("train", params.human_pairs, 0.5)],
-        "test": human("test", params.test_pairs, params.minimum_agreement),
-    }
+    chosen = people.pairs_over(train, pairs=params.human_pairs, seed=params.seed, minimum_agreement=0.5)
+    unseen = people.pairs_over(
+        test, pairs=params.test_pairs, seed=params.seed, minimum_agreement=params.minimum_agreement
+    )
     with whole_directory(PREFERENCES) as folder:
-        save_comparisons(table, folder)
-    test_texts, test_ratings = snippets["test"][params.human_sources[0]]
-    half = len(test_texts) // 2
-    pairs = (test_texts[:half], test_texts[half : 2 * half])
-    votes = raters.compare(*pairs, seed=params.seed, raters=2)
-    differ = {
-        "human": raters_.disagreements(test_ratings[:half], test_ratings[half : 2 * half]),
-        "simulated": votes[:, 0] != votes[:, 1],
-    }
-    write_metrics(
-        stage,
-        {
-            "simulated": len(simulated),
-            "human": len(table["train"]) - len(simulated),
-            "test": len(table["test"]),
-            # two raters of the same held-out pair choose differently: people, and those that stand in for them. No
-            # text is of two pairs
-            "disagreement": {
-                name: by_unit(values, list(zip(*pairs, strict=True)))._asdict()
-                for name, values in differ.items()
-            },
-        },
-    )
+        pairs.save({"train": [*answered, *chosen], "test": unseen}, folder)
+    disagreement = raters.disagreement(population, test[0], seed=params.seed)
+    write_metrics(stage, PreferenceCounts(len(answered), len(chosen), len(unseen), disagreement))
 
 
 if __name__ == "__main__":

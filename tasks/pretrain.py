@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from transformers import AutoTokenizer
 
 from jokbo.data.corpus.batches import efficiency, packed_batch
 from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.evaluation.perplexity import check_length, corpus_perplexity
+from jokbo.evaluation.results import Pretraining
 from jokbo.models import causal
 from jokbo.training import engine
 from tasks.frame.paths import BASE, TOKENIZER, TOKENS
 from tasks.frame.records import note, write_curves, write_metrics
 from tasks.frame.stage import Stage, run_stage
 
+if TYPE_CHECKING:
+    from jokbo.params import Pretrain
 
-def pretrain(stage: Stage) -> None:
+
+def pretrain(stage: Stage[Pretrain]) -> None:
     params = stage.params
     context, batch = params.model.context, params.training.batch
     tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
     corpus = TokenCorpus.open(TOKENS / "train")
-    marks = {"end_of_text": tokenizer.eos_token_id, "padding": tokenizer.pad_token_id}
-    config = causal.configuration(params.model, vocabulary=len(tokenizer), **marks)
+    special_tokens = {"end_of_text": tokenizer.eos_token_id, "padding": tokenizer.pad_token_id}
+    config = causal.configuration(params.model, vocabulary=len(tokenizer), **special_tokens)
     network = causal.build(config, seed=params.seed)
     layout = {"batch": batch, "context": context, "seed": params.seed, "packing": params.packing}
 
     def batch_at(step: int) -> engine.Batch:
         tokens_BS = packed_batch(corpus, step, **layout, padding=tokenizer.pad_token_id)
-        return causal.packed_rows(torch.from_numpy(tokens_BS), params.packing, **marks)
+        return causal.packed_rows(torch.from_numpy(tokens_BS), params.packing, **special_tokens)
 
     batch_at(0)  # a corpus too small for one batch is found before anything is built
     validation = TokenCorpus.open(TOKENS / "validation")
@@ -45,19 +51,17 @@ def pretrain(stage: Stage) -> None:
         )
     history = engine.train(causal.NextToken(network), batch_at, params.training, stage.job())
     engine.save_network(network, tokenizer, BASE)
-    apart = params.packing != "joined"
-    held_out = corpus_perplexity(network, tokenizer, validation, context, apart=apart)
     write_curves(stage, {"pretrain": history})
-    write_metrics(
-        stage,
-        {
-            "parameters": network.num_parameters(),
-            "parameters_without_embeddings": network.num_parameters(exclude_embeddings=True),
-            "tokens": params.training.steps * batch * context,
-            "packing": {"used": params.packing, **found},
-            "validation": held_out,
-        },
+    measured = Pretraining(
+        parameters=network.num_parameters(),
+        parameters_without_embeddings=network.num_parameters(exclude_embeddings=True),
+        tokens=params.training.steps * batch * context,
+        packing={"used": params.packing, **found},
+        validation=corpus_perplexity(
+            network, tokenizer, validation, context, masked=params.packing != "joined"
+        ),
     )
+    write_metrics(stage, measured)
 
 
 if __name__ == "__main__":

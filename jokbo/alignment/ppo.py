@@ -1,11 +1,14 @@
 """PPO from a reward model, with a KL penalty (Ziegler et al. 2019, section 2.2; Schulman et al. 2017).
 
-Read `iterate` from top to bottom: sample answers, score them, charge the policy for its distance from the reference,
+Read `iterate` from top to bottom: sample responses, score them, charge the policy for its distance from the reference,
 estimate advantages, and take several epochs of clipped steps on policy and value. Four networks: the policy and the
 value are DeepSpeed engines; the reference and the reward model are frozen. Dropout is off everywhere: every network
 stays in evaluation mode, so that the first ratio of a rollout is exactly one.
 
-Log-probabilities, KL and entropy are those of the distribution that answers are sampled from (sampling.drawn_from).
+Shapes: B responses of a rollout, N prompts there are, P tokens of a prompt, R of a response at most, S of both,
+V of the vocabulary, D numbers of a state.
+
+Log-probabilities, KL and entropy are those of the distribution that responses are sampled from (sampling.drawn_from).
 """
 
 from __future__ import annotations
@@ -22,23 +25,23 @@ from transformers import PreTrainedModel
 
 from jokbo.alignment import reward as reward_model
 from jokbo.alignment.rollouts import Experience
-from jokbo.alignment.value import ValueLoss, answer_states, answer_values, fit_head
+from jokbo.alignment.value import ValueLoss, fit_head, response_states, response_values
 from jokbo.data.corpus.batches import sample_indices
 from jokbo.models import access
 from jokbo.models.causal import mean_one
-from jokbo.models.sampling import answer_distributions, answer_log_probs, chosen, sample
+from jokbo.models.sampling import chosen, response_distributions, response_log_probs, sample
 from jokbo.training import engine, processes
 from jokbo.training.job import Job
-from jokbo.training.loop import check_finite, check_weights, loop, restored
+from jokbo.training.loop import check_weights, loop, restored
 
 if TYPE_CHECKING:
     from jokbo.params import Compute, Ppo
 
 
 class PolicyLoss(nn.Module):
-    """The clipped surrogate (Schulman et al. 2017, equation 7), a mean over the answer tokens of the minibatch.
+    """The clipped surrogate (Schulman et al. 2017, equation 7), a mean over the response tokens of the minibatch.
 
-    `weights_BR` are zero off the answers and of mean 1 over the minibatch, so that the means of equal parts of it
+    `weights_BR` are zero off the responses and of mean 1 over the minibatch, so that the means of equal parts of it
     have the minibatch's as their mean.
     """
 
@@ -50,7 +53,7 @@ class PolicyLoss(nn.Module):
     def forward(
         self, tokens_BS: Tensor, weights_BR: Tensor, old_log_probs_BR: Tensor, advantages_BR: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        new_BR = answer_log_probs(self.network, tokens_BS, self.prompt_tokens, self.temperature)
+        new_BR = response_log_probs(self.network, tokens_BS, self.prompt_tokens, self.temperature)
         log_ratio_BR = (new_BR - old_log_probs_BR) * (weights_BR > 0)
         ratio_BR = log_ratio_BR.exp()
         clipped_BR = ratio_BR.clamp(1 - self.clip, 1 + self.clip)
@@ -64,12 +67,12 @@ class PolicyLoss(nn.Module):
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """The mean of the values where the mask is true."""
+    """Return the mean of the values where the mask is true."""
     return (values * mask).sum() / mask.sum()
 
 
 def whiten(values: Tensor, mask: Tensor) -> Tensor:
-    """The values with mean 0 and variance 1 over the mask, and 0 elsewhere."""
+    """Return the values with mean 0 and variance 1 over the mask, and 0 elsewhere."""
     mean = masked_mean(values, mask)
     variance = masked_mean((values - mean) ** 2, mask)
     return (values - mean) * torch.rsqrt(variance + 1e-8) * mask
@@ -78,9 +81,11 @@ def whiten(values: Tensor, mask: Tensor) -> Tensor:
 def advantages_and_returns(
     rewards_BR: Tensor, values_BR: Tensor, mask_BR: Tensor, *, discount: float, gae_lambda: float
 ) -> tuple[Tensor, Tensor]:
-    """Generalised advantage estimates and the returns they imply (Schulman et al. 2016, equation 16), both [B, R].
+    """Return generalised advantage estimates and the returns they imply, both [B, R].
 
-    After an answer's last token nothing follows: the value there is 0, ended by itself or cut short alike.
+    Schulman et al. 2016, equation 16.
+
+    After a response's last token nothing follows: the value there is 0, ended by itself or cut short alike.
     """
     values_BR = values_BR * mask_BR
     advantages_BR = torch.zeros_like(rewards_BR)
@@ -108,13 +113,13 @@ class KlController:
 
 @dataclass
 class LengthController:
-    """A reward for length, raised while answers are shorter than the target on average and lowered while they are
+    """A reward for length, raised while responses are shorter than the target on average and lowered while they are
     longer: a multiplier that holds their mean, as beta holds KL.
 
-    Without it answers shrink: a shorter one deviates from the reference in fewer places, so it pays less KL.
+    Without it responses shrink: a shorter one deviates from the reference at fewer positions, so it pays less KL.
     """
 
-    weight: float  # reward of an answer of twice the target's length
+    weight: float  # reward of a response of twice the target's length
     target: float  # tokens
     gain: float
 
@@ -148,7 +153,7 @@ def align(
     for network in (networks.policy, networks.value, networks.reference, networks.reward):
         engine.prefer_attention(network)  # computed alike, policy and reference start at a KL of zero
         access.moved(network, processes.device()).eval()
-    length = begin(networks, prompts_NP, settings)
+    length = initialise_value(networks, prompts_NP, settings)
     engines = start(networks, prompts_NP.shape[1], settings, job.compute)
     state = restored(job, engines)
     kept = state.values
@@ -158,10 +163,9 @@ def align(
     )
 
     def one(iteration: int) -> dict[str, float]:
+        check_weights(job.name, iteration - 1, engines)  # nobody can sample from what is not finite
         inputs = inputs_at(iteration - 1, prompts_NP, settings)
         seen, row = iterate(networks, engines, controllers, *inputs, settings)
-        check_finite(job.name, iteration, row)
-        check_weights(job.name, iteration, engines)  # nobody can sample from what is not
         kept.update(beta=controllers.kl.beta, length_weight=controllers.length.weight)
         if iteration in recorded(settings):
             record(iteration, seen)
@@ -178,7 +182,7 @@ def recorded(settings: Ppo) -> list[int]:
 
 
 def inputs_at(iteration: int, prompts_NP: Tensor, settings: Ppo) -> tuple[Tensor, int]:
-    """The prompts [B, P] of an iteration, and the seed of what is drawn in it."""
+    """Return the prompts [B, P] of an iteration, and the seed of what is sampled in it."""
     indices = sample_indices(iteration, settings.rollout_batch, len(prompts_NP), settings.seed, "prompts")
     seed = int(np.random.SeedSequence([settings.seed, iteration]).generate_state(1)[0])
     return prompts_NP[torch.from_numpy(indices)], seed
@@ -190,59 +194,63 @@ class Networks:
     value: PreTrainedModel
     reference: PreTrainedModel
     reward: PreTrainedModel
-    answer_tokens: int  # of an answer at most, its end of text among them
-    rows: int  # sequences that one of them reads at once: compute.micro_batch, or the minibatch
+    response_tokens: int  # of a response at most, its end of text among them
+    micro_batch: int  # sequences that one of them reads at once: compute.micro_batch, or the minibatch
 
 
 def start(
     networks: Networks, prompt_tokens: int, settings: Ppo, compute: Compute
 ) -> dict[str, deepspeed.DeepSpeedEngine]:
-    """Engines that train the policy and the value."""
-    means = engine.Means(settings.minibatch, settings.precision, settings.gradient_clip)
+    """Return the engines that train the policy and the value."""
+    step = engine.StepSettings(settings.minibatch, settings.precision, settings.gradient_clip)
     policy = PolicyLoss(networks.policy, settings.clip, prompt_tokens, settings.temperature)
     value = ValueLoss(networks.value, settings.value_clip, prompt_tokens)
     return {
-        "policy": engine.start(policy, means, settings.policy_optimizer, compute),
-        "value": engine.start(value, means, settings.value_optimizer, compute),
+        "policy": engine.start(policy, step, settings.policy_optimizer, compute),
+        "value": engine.start(value, step, settings.value_optimizer, compute),
     }
 
 
-def explore(networks: Networks, prompts_BP: Tensor, seed: int, settings: Ppo) -> Experience:
-    """Answers of the policy to the prompts, read by all networks in the precision of the engines: old and new
-    probabilities must be computed alike."""
+def collect(networks: Networks, prompts_BP: Tensor, seed: int, settings: Ppo) -> Experience:
+    """Return responses of the policy to the prompts, and what every network says of them.
+
+    All is computed in the precision of the engines: old and new probabilities must be computed alike.
+    """
     policy, start = networks.policy, prompts_BP.shape[1]
     rollout = sample(
         policy,
         prompts_BP,
-        response_tokens=networks.answer_tokens,
+        response_tokens=networks.response_tokens,
         temperature=settings.temperature,
         seed=seed,
     )
     read: list[tuple[Tensor, ...]] = []
-    for tokens_BS in rollout.tokens_BS.to(policy.device).split(networks.rows):
+    for tokens_BS in rollout.tokens_BS.to(policy.device).split(networks.micro_batch):
         with torch.no_grad(), processes.autocast(settings.precision):
-            log_probs_BRV = answer_distributions(policy, tokens_BS, start, settings.temperature)
-            reference_BR = answer_log_probs(networks.reference, tokens_BS, start, settings.temperature)
-            values_BR = answer_values(networks.value, tokens_BS, start)
+            log_probs_BRV = response_distributions(policy, tokens_BS, start, settings.temperature)
+            reference_BR = response_log_probs(networks.reference, tokens_BS, start, settings.temperature)
+            values_BR = response_values(networks.value, tokens_BS, start)
         old_BR = chosen(log_probs_BRV, tokens_BS)
         entropy_BR = -(log_probs_BRV.exp() * log_probs_BRV).sum(-1)
         read.append((old_BR, old_BR - reference_BR, entropy_BR, values_BR))
     old_BR, ratio_BR, entropy_BR, values_BR = (torch.cat(part).cpu() for part in zip(*read, strict=True))
     end, padding = policy.config.eos_token_id, policy.config.pad_token_id
-    scores_B = reward_model.rewards(networks.reward, reward_model.closed(rollout.tokens_BS, end, padding))
+    scores_B = reward_model.rewards(
+        networks.reward, reward_model.with_end_of_text(rollout.tokens_BS, end, padding)
+    )
     scores_B = scores_B - settings.unfinished_penalty * ~rollout.ended_B(end)
     return Experience(rollout, scores_B, old_BR, ratio_BR * rollout.mask_BR, entropy_BR, values_BR)
 
 
-def begin(networks: Networks, prompts_NP: Tensor, settings: Ppo) -> float:
-    """Fits the value's head to what the policy's answers earn before anything moves; returns their mean length, tokens.
+def initialise_value(networks: Networks, prompts_NP: Tensor, settings: Ppo) -> float:
+    """Fit the value's head to the rewards of the policy's responses; return their mean length, tokens.
 
-    The prompts are those that would come after the last iteration.
+    It is done before anything moves, with the prompts that would come after the last iteration.
     """
     start, read = prompts_NP.shape[1], []
     for rollout in range(settings.value_rollouts):
         inputs = inputs_at(settings.iterations + rollout, prompts_NP, settings)
-        seen = explore(networks, *inputs, settings)
+        seen = collect(networks, *inputs, settings)
         mask_BR, lengths_B = seen.rollout.mask_BR, seen.rollout.lengths_B
         rewards_BR = at_last(seen.scores_B, mask_BR)
         earned_BR = advantages_and_returns(
@@ -250,8 +258,8 @@ def begin(networks: Networks, prompts_NP: Tensor, settings: Ppo) -> float:
         )[1]
         with torch.no_grad(), processes.autocast(settings.precision):
             states = [
-                answer_states(networks.value, tokens_BS, start).float().cpu()
-                for tokens_BS in seen.rollout.tokens_BS.to(networks.value.device).split(networks.rows)
+                response_states(networks.value, tokens_BS, start).float().cpu()
+                for tokens_BS in seen.rollout.tokens_BS.to(networks.value.device).split(networks.micro_batch)
             ]
         read.append((torch.cat(states), earned_BR, mask_BR, lengths_B.double()))
     states_BRD, earned_BR, mask_BR, lengths_B = (torch.cat(part) for part in zip(*read, strict=True))
@@ -271,10 +279,10 @@ def iterate(
 
     `seed` fixes what is sampled and the order of minibatches.
     """
-    seen = explore(networks, prompts_BP, seed, settings)
+    seen = collect(networks, prompts_BP, seed, settings)
     rollout, values_BR = seen.rollout, seen.values_BR
     mask_BR, lengths_B = rollout.mask_BR, rollout.lengths_B
-    # the reward of a token is what it costs to leave the reference there; the answer's score comes with its last
+    # the reward of a token is what it costs to leave the reference there; the response's score comes with its last
     rewards_BR = at_last(seen.scores_B + controllers.length.rewards(lengths_B), mask_BR)
     rewards_BR = rewards_BR - controllers.kl.beta * seen.kl_BR
     advantages_BR, returns_BR = advantages_and_returns(
@@ -286,9 +294,9 @@ def iterate(
         "value": {"old_values_BR": values_BR, "returns_BR": returns_BR},
     }
     steps: list[dict[str, float]] = []
-    generator = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     for _ in range(settings.epochs):
-        for rows in torch.randperm(len(mask_BR), generator=generator).split(settings.minibatch):
+        for rows in torch.randperm(len(mask_BR), generator=rng).split(settings.minibatch):
             shared = {"tokens_BS": rollout.tokens_BS[rows], "weights_BR": mean_one(mask_BR[rows])}
             step = {}
             for name, own in batches.items():
@@ -318,7 +326,7 @@ def iterate(
 
 
 def at_last(scores_B: Tensor, mask_BR: Tensor) -> Tensor:
-    """Rewards [B, R] that are zero but at each answer's last token, where its score is."""
+    """Return rewards [B, R] that are zero but at each response's last token, where its score is."""
     rewards_BR = torch.zeros(mask_BR.shape)
     rewards_BR[torch.arange(len(scores_B)), mask_BR.sum(1) - 1] = scores_B
     return rewards_BR

@@ -1,30 +1,66 @@
-"""The reward model: a scalar head on the supervised policy's trunk, fitted to comparisons.
+"""The reward model: a scalar head on the supervised policy's backbone, fitted to comparisons.
 
 P(a is preferred to b) = sigmoid(r(a) - r(b)) (Bradley and Terry 1952; Stiennon et al. 2020, section 3.4), and the
 loss is -log of it in its stable form, softplus(r(b) - r(a)). Rewards are then normalised to mean 0 and standard
 deviation 1 over the supervised policy's samples (Ziegler et al. 2019, section 2.1); the two numbers stand in the
 model's config.json as `reward_mean` and `reward_std`.
+
+Shapes: N or B sequences, S tokens of a sequence.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from jokbo.data.corpus.batches import sample_indices
 from jokbo.models import access, heads
+
+if TYPE_CHECKING:
+    from jokbo.data.tables import Row
 
 
 def on_policy(policy: PreTrainedModel, *, seed: int) -> PreTrainedModel:
-    """A reward model with the policy's trunk and a head drawn from N(0, 1 / (width + 1)) (Stiennon et al. 2020)."""
-    model = heads.on_trunk(policy, labels=1, seed=seed)
+    """Return a reward model: the policy's backbone, and a head drawn from N(0, 1 / (hidden size + 1)) (Stiennon et al.
+    2020)."""
+    model = heads.on_backbone(policy, labels=1, seed=seed)
     score = access.score(model)
     nn.init.normal_(score.weight, std=(score.in_features + 1) ** -0.5)
     return model
 
 
+def encode(tokenizer: PreTrainedTokenizerBase, rows: Iterable[Row], context: int) -> tuple[Tensor, Tensor]:
+    """Return the preferred and the rejected sequences, prompt and response, int64 [N, context] each."""
+    preferred, rejected = [], []
+    for row in rows:
+        preferred.append(row["prompt"] + row["responses"][row["choice"]])
+        rejected.append(row["prompt"] + row["responses"][1 - row["choice"]])
+    return heads.encode(tokenizer, preferred, context), heads.encode(tokenizer, rejected, context)
+
+
+def batches(
+    sides: tuple[Tensor, Tensor], network: PreTrainedModel, batch_size: int, seed: int
+) -> Callable[[int], dict[str, Tensor]]:
+    """Return the batch of each step as `Compare` takes it. `sides`: preferred and rejected sequences, [N, S] each."""
+    preferred_NS, rejected_NS = sides
+    padding, end = network.config.pad_token_id, network.config.eos_token_id
+
+    def batch_at(step: int) -> dict[str, Tensor]:
+        indices = sample_indices(step, batch_size, len(preferred_NS), seed, "data/preferences")
+        rows = torch.from_numpy(indices)
+        both_NS = heads.trimmed(torch.cat([preferred_NS[rows], rejected_NS[rows]]), padding, end)
+        preferred_BS, rejected_BS = both_NS.chunk(2)
+        return {"preferred_BS": preferred_BS, "rejected_BS": rejected_BS}
+
+    return batch_at
+
+
 class Compare(nn.Module):
-    """Bradley-Terry loss, nats a comparison, of preferred against rejected answers."""
+    """Bradley-Terry loss, nats a preference pair, of preferred against rejected responses."""
 
     def __init__(self, network: PreTrainedModel) -> None:
         super().__init__()
@@ -41,23 +77,23 @@ class Compare(nn.Module):
 
 
 def normalise(model: PreTrainedModel, samples_NS: Tensor) -> None:
-    """Makes `rewards` have mean 0 and standard deviation 1 over these samples."""
+    """Make `rewards` have mean 0 and standard deviation 1 over these samples."""
     raw_N = heads.outputs(model, samples_NS).squeeze(-1).double()
     model.config.reward_mean = raw_N.mean().item()
     model.config.reward_std = raw_N.std().item()
 
 
 def rewards(model: PreTrainedModel, tokens_NS: Tensor) -> Tensor:
-    """Normalised reward, fp32 [N], of each row: prompt, answer, end of text, padding."""
+    """Return the normalised reward, fp32 [N], of each sequence: prompt, response, end of text, padding."""
     raw_N = heads.outputs(model, tokens_NS).squeeze(-1)
     return (raw_N - model.config.reward_mean) / model.config.reward_std
 
 
-def closed(tokens_NS: Tensor, end_of_text: int, padding: int) -> Tensor:
-    """Sequences [N, S + 1] as the reward model reads them: an answer that was cut short gets an end of text too."""
-    closed_NS = torch.cat([tokens_NS, torch.full((len(tokens_NS), 1), padding)], dim=1)
-    last_N = heads.last_tokens(closed_NS, padding)
-    rows = torch.arange(len(closed_NS))
-    unfinished = closed_NS[rows, last_N] != end_of_text
-    closed_NS[rows[unfinished], last_N[unfinished] + 1] = end_of_text
-    return closed_NS
+def with_end_of_text(tokens_NS: Tensor, end_of_text: int, padding: int) -> Tensor:
+    """Return the sequences, [N, S + 1], as the reward model reads them: a truncated response gets an end of text."""
+    ended_NS = torch.cat([tokens_NS, torch.full((len(tokens_NS), 1), padding)], dim=1)
+    last_N = heads.last_tokens(ended_NS, padding)
+    rows = torch.arange(len(ended_NS))
+    unfinished = ended_NS[rows, last_N] != end_of_text
+    ended_NS[rows[unfinished], last_N[unfinished] + 1] = end_of_text
+    return ended_NS

@@ -1,8 +1,8 @@
-"""Rollouts as records: what PPO's policy said, and what every network said of it, a row an answer.
+"""Rollouts as records: what PPO's policy said, and what every network said of it, a row a response.
 
 They are an output of the stage `ppo`, to be read, filtered and labelled. A run records each iteration in a folder
 beside its checkpoints. An iteration that is done again after a stop is recorded again, with the same bytes.
-Shapes: B answers, R tokens of an answer at most.
+Shapes: B responses, R tokens of a response at most.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ SCHEMA = pa.schema(
     [
         ("iteration", pa.int64()),  # the first is 1
         ("prompt", pa.string()),
-        ("answer", pa.string()),
+        ("response", pa.string()),
         ("ended", pa.bool_()),  # by itself, not by the limit of tokens
-        ("reward", pa.float32()),  # the reward model's, less what an answer without an end pays
-        ("kl", pa.float32()),  # nats, of the whole answer: the log ratio of policy and reference
-        ("tokens", _TOKENS),  # of the answer, its end of text among them; the lists below are as long
+        ("reward", pa.float32()),  # the reward model's, less what a response without an end pays
+        ("kl", pa.float32()),  # nats, of the whole response: the log ratio of policy and reference
+        ("tokens", _TOKENS),  # of the response, its end of text among them; the lists below are as long
         ("log_probs", _NATS),  # of the policy that said it
         ("reference_log_probs", _NATS),
         ("values", _NATS),  # what was still to come, by the value network, before each token
@@ -45,25 +45,25 @@ class Experience:
     """A rollout and what the networks say of it, on the CPU."""
 
     rollout: Rollout
-    scores_B: Tensor  # the reward model's, less what an answer without an end pays
+    scores_B: Tensor  # the reward model's, less what a response without an end pays
     old_BR: Tensor  # log-probabilities of the tokens
-    kl_BR: Tensor  # their log ratios to the reference; 0 off the answers
+    kl_BR: Tensor  # their log ratios to the reference; 0 off the responses
     entropy_BR: Tensor  # of what the tokens were drawn from, nats
     values_BR: Tensor
 
 
 def records(iteration: int, seen: Experience, tokenizer: PreTrainedTokenizerBase) -> Iterator[dict[str, Any]]:
-    """Yield a row of SCHEMA for each answer."""
+    """Yield a row of SCHEMA for each response."""
     rollout = seen.rollout
     texts = zip(rollout.prompts(tokenizer), rollout.texts(tokenizer), strict=True)
     ended = rollout.ended_B(end_of_text(tokenizer)).tolist()
-    for row, ((prompt, answer), length) in enumerate(zip(texts, rollout.lengths_B.tolist(), strict=True)):
+    for row, ((prompt, response), length) in enumerate(zip(texts, rollout.lengths_B.tolist(), strict=True)):
         old_R, kl_R = seen.old_BR[row, :length], seen.kl_BR[row, :length]
         start = rollout.prompt_tokens
         yield {
             "iteration": iteration,
             "prompt": prompt,
-            "answer": answer,
+            "response": response,
             "ended": ended[row],
             "reward": seen.scores_B[row].item(),
             "kl": kl_R.sum().item(),
@@ -88,7 +88,7 @@ def gather(folder: Path, iterations: list[int], path: Path) -> None:
 
 
 def shown(seen: Experience, tokenizer: PreTrainedTokenizerBase, count: int = 8) -> str:
-    """Return the first answers of a rollout to be read by people: reward, prompt | answer."""
-    prompts, answers = seen.rollout.prompts(tokenizer), seen.rollout.texts(tokenizer)
-    rows = zip(seen.scores_B.tolist(), prompts, answers, strict=True)
+    """Return the first responses of a rollout to be read by people: reward, prompt | response."""
+    prompts, responses = seen.rollout.prompts(tokenizer), seen.rollout.texts(tokenizer)
+    rows = zip(seen.scores_B.tolist(), prompts, responses, strict=True)
     return "\n".join(f"{score:+.2f}  {prompt} |{text}" for score, prompt, text in list(rows)[:count]) + "\n"

@@ -1,7 +1,9 @@
-"""The value network of PPO: what reward is still to come, read off the state before each token of an answer.
+"""The value network of PPO: what reward is still to come, read off the state before each token of a response.
 
 It starts as the reward model (Ouyang et al. 2022, appendix C.4). But that model's head has only ever read whole
-answers, in units of its own: as a value it is worse than none. So `fit_head` makes it anew before the policy moves.
+responses, in units of its own: as a value it is worse than none. So `fit_head` makes it anew before the policy moves.
+
+Shapes: B responses, S tokens with the prompt, R of a response at most, D numbers of a state, N tokens of all responses.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ FOLDS = 5
 class ValueLoss(nn.Module):
     """Squared error of the value, clipped about the value at sampling time as the policy's ratio is about one.
 
-    A mean over the answer tokens of the minibatch, by weights as those of PolicyLoss.
+    A mean over the response tokens of the minibatch, by weights as those of PolicyLoss.
     """
 
     def __init__(self, network: PreTrainedModel, clip: float, prompt_tokens: int) -> None:
@@ -32,32 +34,32 @@ class ValueLoss(nn.Module):
     def forward(
         self, tokens_BS: Tensor, weights_BR: Tensor, old_values_BR: Tensor, returns_BR: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        values_BR = answer_values(self.network, tokens_BS, self.prompt_tokens)
+        values_BR = response_values(self.network, tokens_BS, self.prompt_tokens)
         near_BR = old_values_BR + (values_BR - old_values_BR).clamp(-self.clip, self.clip)
         error_BR = torch.maximum((values_BR - returns_BR) ** 2, (near_BR - returns_BR) ** 2)
         return 0.5 * (error_BR * weights_BR).mean(), {}
 
 
-def answer_states(network: PreTrainedModel, tokens_BS: Tensor, prompt_tokens: int) -> Tensor:
-    """The state [B, R, D] before each answer token: what the token is chosen from, not the token."""
+def response_states(network: PreTrainedModel, tokens_BS: Tensor, prompt_tokens: int) -> Tensor:
+    """Return the state [B, R, D] before each response token: what the token is chosen from, not the token."""
     hidden_BTD = network.base_model(input_ids=tokens_BS[:, :-1], use_cache=False).last_hidden_state
     return hidden_BTD[:, prompt_tokens - 1 :]
 
 
-def answer_values(network: PreTrainedModel, tokens_BS: Tensor, prompt_tokens: int) -> Tensor:
-    """The value [B, R] of the state before each answer token."""
-    return access.score(network)(answer_states(network, tokens_BS, prompt_tokens)).squeeze(-1).float()
+def response_values(network: PreTrainedModel, tokens_BS: Tensor, prompt_tokens: int) -> Tensor:
+    """Return the value [B, R] of the state before each response token."""
+    return access.score(network)(response_states(network, tokens_BS, prompt_tokens)).squeeze(-1).float()
 
 
 @torch.no_grad()
 def fit_head(network: PreTrainedModel, states_BRD: Tensor, returns_BR: Tensor, mask_BR: Tensor) -> None:
-    """Makes the head the linear map from states to returns that least squares find, over the answers' tokens.
+    """Make the head the linear map from states to returns that least squares find over the responses' tokens.
 
-    The penalty on its weights is the one that foretells answers best that it was not fitted to. So a head that knows
-    nothing of other answers ends as one of zeros, whose explained variance is 0.
+    The penalty on its weights is the one that predicts responses best that it was not fitted to. So a head that knows
+    nothing of other responses ends as one of zeros, whose explained variance is 0.
     """
     states_ND, returns_N = (values[mask_BR].double().numpy() for values in (states_BRD, returns_BR))
-    answer_N = torch.arange(len(mask_BR))[:, None].expand_as(mask_BR)[mask_BR].numpy()
-    folds = GroupKFold(min(FOLDS, len(mask_BR))).split(states_ND, groups=answer_N)
+    response_N = torch.arange(len(mask_BR))[:, None].expand_as(mask_BR)[mask_BR].numpy()
+    folds = GroupKFold(min(FOLDS, len(mask_BR))).split(states_ND, groups=response_N)
     ridge = RidgeCV(PENALTIES, fit_intercept=False, cv=list(folds)).fit(states_ND, returns_N)
     access.score(network).weight.copy_(torch.from_numpy(ridge.coef_)[None])

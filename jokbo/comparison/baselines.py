@@ -113,7 +113,7 @@ def from_scratch(
     def fitted(task: Task, learning_rate: float, seed: int) -> Classifier:
         classifier = fresh(seed)
         training = of_search(settings, settings.precision, learning_rate)
-        fine_tune(classifier, task, training, seed, compute, engine.Own(compiled=False))
+        fine_tune(classifier, task, training, seed, compute, engine.Overrides(compiled=False))
         return classifier
 
     found = search(

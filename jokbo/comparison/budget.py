@@ -98,7 +98,7 @@ def seconds_of(
             batches.__getitem__,
             settings.model_copy(update={"steps": steps, "warmup_steps": 0}),
             Job("time a step", seed=0, compute=compute, run=Run(), checkpoints=None),
-            engine.Own(optimizer_of(copied), compiled=False),
+            engine.Overrides(optimizer_of(copied), compiled=False),
             after_step=lambda step: ends.append(time.perf_counter()),
         )
     making = statistics.median(end - start for start, end in pairwise(made[FIRST_STEPS - 1 :]))

@@ -57,7 +57,7 @@ def warmups(job: Job, member: Member, steps: int) -> dict[str, dict[str, float]]
     for key, warms_up in (("with_warmup", True), ("without_warmup", False)):
         objective = member.module.Objective(member.fresh(member.settings.seed), member.special_tokens)
         training = member.training(steps, adam=True)
-        own = engine.Own(schedule=schedule_of(member, training, warms_up=warms_up), compiled=False)
+        own = engine.Overrides(schedule=schedule_of(member, training, warms_up=warms_up), compiled=False)
         trained(job.part(key), member, objective, training, own)
         found[key] = {"nats": held_out(member, objective)}
     return found

@@ -58,7 +58,7 @@ def _searched(
         if own.finetune == "gradual":
             its = cast(Gradual, member.module).gradual(network, classifier.head, learning_rate, sought.steps)
         training = of_search(member.settings, own.precision, learning_rate)
-        fine_tune(classifier, task, training, seed, job.compute, engine.Own(*its, compiled=False))
+        fine_tune(classifier, task, training, seed, job.compute, engine.Overrides(*its, compiled=False))
         return classifier
 
     return search(

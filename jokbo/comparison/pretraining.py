@@ -84,7 +84,7 @@ def trained(
     member: Member,
     objective: nn.Module,
     settings: Training,
-    own: engine.Own,
+    own: engine.Overrides,
     after_step: Callable[[int], None] | None = None,
 ) -> list[Row]:
     """Train the objective in place, with the batches of the system; return the curve."""
@@ -153,7 +153,9 @@ def _timed(job: Job, member: Member, objective: nn.Module, steps: int) -> tuple[
 
     training = member.training(steps)
     schedule = schedule_of(member, training)
-    own = engine.Own(member.optimizer(objective), schedule, compiled=False)  # small networks, for a minute
+    own = engine.Overrides(
+        member.optimizer(objective), schedule, compiled=False
+    )  # small networks, for a minute
     history = trained(job.part("pretrain"), member, objective, training, own, after_step=count)
     found = read_json(known, f"remove {job.folder}, and it is trained again")
     return history, found["seconds"] * steps / max(found["steps"], 1)

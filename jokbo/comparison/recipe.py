@@ -46,7 +46,7 @@ def of_search(settings: Family | FamilyBaselines, precision: Precision, learning
 
 
 def fine_tune(
-    classifier: Classifier, task: Task, training: Training, seed: int, compute: Compute, own: engine.Own
+    classifier: Classifier, task: Task, training: Training, seed: int, compute: Compute, own: engine.Overrides
 ) -> None:
     """Train a classifier in place. It is a matter of seconds: nothing is saved or logged on the way."""
     name = f"{task.name} {training.optimizer.adam_learning_rate:g} {seed}"

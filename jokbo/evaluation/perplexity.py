@@ -1,14 +1,19 @@
-"""How well a language model predicts held-out text."""
+"""How well a language model predicts held-out text.
+
+Shapes: N sequences, S tokens of a sequence, T targets (S - 1).
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from jokbo.evaluation.results import CorpusPerplexity, Perplexity
 from jokbo.models import access
 from jokbo.models.causal import document_positions, token_losses
 from jokbo.runtime.errors import InputError
@@ -22,7 +27,10 @@ ROWS = 32  # sequences a forward pass
 
 @torch.no_grad()
 def losses(network: PreTrainedModel, tokens_NS: Tensor, *, end_of_text: int | None = None) -> Tensor:
-    """Nats [N, S-1] of each token but the first of each row; with `end_of_text`, given its own document alone."""
+    """Return the nats [N, T] of each token but the first of each sequence.
+
+    With `end_of_text`, each is given its own document alone.
+    """
     network.eval()
     parts = []
     for rows in tokens_NS.to(network.device).split(ROWS):
@@ -32,7 +40,7 @@ def losses(network: PreTrainedModel, tokens_NS: Tensor, *, end_of_text: int | No
 
 
 def check_length(corpus: TokenCorpus, context: int) -> None:
-    """Raises InputError if the corpus has no block of context + 1 tokens, so that nothing can be measured on it."""
+    """Raise InputError if the corpus has no block of context + 1 tokens, so that nothing can be measured on it."""
     if corpus.total_tokens <= context:
         raise InputError(
             f"the held-out text has {corpus.total_tokens:,} tokens, and one block takes pretrain.model.context + 1, "
@@ -47,43 +55,41 @@ def corpus_perplexity(
     context: int,
     *,
     windows: int = 512,
-    apart: bool = False,
-) -> dict[str, float | None]:
-    """Nats a token, perplexity and bits per byte of language over the first `windows` blocks of context + 1 tokens of a
-    corpus; and `end_nats`, what an end-of-text mark costs, which is no language and comes the oftener the shorter texts
-    are. Null where there is no mark.
+    masked: bool = False,
+) -> CorpusPerplexity:
+    """Return how well the first `windows` blocks of context + 1 tokens of a corpus are predicted.
 
-    apart: each token given its own document alone, for a network that was trained so.
+    Ends of text stand apart: they come the oftener the shorter texts are. masked: each token is given its own document
+    alone, for a network that was trained so.
     """
     count = min(windows, (corpus.total_tokens - 1) // context)
     blocks = [torch.from_numpy(corpus.window(i * context, context + 1)) for i in range(count)]
     tokens_NS = torch.stack(blocks)
     end = access.end_of_text(tokenizer)
-    nats_NT = losses(network, tokens_NS, end_of_text=end if apart else None).double()
+    nats_NT = losses(network, tokens_NS, end_of_text=end if masked else None).double()
     ends_NT = tokens_NS[:, 1:] == end
     # the bytes that the predicted tokens stand for
     text = tokenizer.decode(tokens_NS[:, 1:].flatten(), skip_special_tokens=True)
     assert isinstance(text, str)  # of one row of tokens, not of several
-    return {
-        "nats_per_token": nats_NT[~ends_NT].mean().item(),
-        **_language_and_end(nats_NT, ~ends_NT, ends_NT),
-        "bits_per_byte": nats_NT[~ends_NT].sum().item() / math.log(2) / len(text.encode()),
-    }
+    return CorpusPerplexity(
+        **asdict(_language_and_end(nats_NT, ~ends_NT, ends_NT)),
+        nats_per_token=nats_NT[~ends_NT].mean().item(),
+        bits_per_byte=nats_NT[~ends_NT].sum().item() / math.log(2) / len(text.encode()),
+    )
 
 
-def answer_perplexity(network: PreTrainedModel, answers: Prompts) -> dict[str, float | None]:
-    """How well people's answers are predicted: `perplexity` of their tokens, all weighing the same, and `end_nats`.
+def response_perplexity(network: PreTrainedModel, responses: Prompts) -> Perplexity:
+    """Return how well people's responses are predicted, all tokens weighing the same.
 
-    The two are apart since a network that never learned to end an answer would else look a worse one at words: the
-    end is one target of some twenty, and may cost it more than all others together.
+    Ends of text stand apart, since a network that never learned to end a response would look worse at words: the end
+    is one target of some twenty, and may cost it more than all others together.
     """
-    nats_NT = losses(network, answers.tokens_NS).double()
-    return _language_and_end(nats_NT, answers.mask_NT & ~answers.ends_NT, answers.ends_NT)
+    nats_NT = losses(network, responses.tokens_NS).double()
+    return _language_and_end(nats_NT, responses.mask_NT & ~responses.ends_NT, responses.ends_NT)
 
 
-def _language_and_end(nats_NT: Tensor, words_NT: Tensor, ends_NT: Tensor) -> dict[str, float | None]:
-    """`perplexity` of language, and `end_nats`, the mean nats of an end of text where there is any."""
-    return {
-        "perplexity": math.exp(nats_NT[words_NT].mean().item()),
-        "end_nats": nats_NT[ends_NT].mean().item() if ends_NT.any() else None,
-    }
+def _language_and_end(nats_NT: Tensor, words_NT: Tensor, ends_NT: Tensor) -> Perplexity:
+    return Perplexity(
+        perplexity=math.exp(nats_NT[words_NT].mean().item()),
+        end_nats=nats_NT[ends_NT].mean().item() if ends_NT.any() else None,
+    )

@@ -1,10 +1,15 @@
-"""What `evaluate` found, as it crosses to the report: saved and loaded as one JSON file."""
+"""What stages measured, as it crosses to other stages: each record is saved and loaded as one JSON file.
+
+A stage writes its record to metrics/NAME.json; `evaluate` writes its own to data/evaluation too.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, ClassVar, Self
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -14,6 +19,135 @@ from jokbo.runtime.files import read_json
 Estimated = dict[str, int | float]  # an intervals.Estimate, by field
 
 
+class Record:
+    """What a stage measured. STAGE is the one that writes it."""
+
+    STAGE: ClassVar[str]
+
+    def save(self, path: Path) -> None:
+        """Write the record as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n")  # pyright: ignore[reportArgumentType]
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Return what a file holds. InputError if it is not there, or holds something else."""
+        remedy = f"run the stage {cls.STAGE}"
+        try:
+            return TypeAdapter(cls).validate_python(read_json(path, remedy))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise InputError(f"{path}: {where}: {first['msg']}: {remedy}") from error
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """How well a model predicts held-out text: its language, and where it ends, which is no language."""
+
+    perplexity: float  # of tokens other than the end of text
+    end_nats: float | None  # of an end of text; None if the text has none
+
+
+@dataclass(frozen=True)
+class CorpusPerplexity(Perplexity):
+    nats_per_token: float
+    bits_per_byte: float
+
+
+@dataclass(frozen=True)
+class Pretraining(Record):
+    """The base model."""
+
+    STAGE = "pretrain"
+    parameters: int
+    parameters_without_embeddings: int
+    tokens: int  # that it was trained on, each time that it was read
+    packing: Mapping[
+        str, Any
+    ]  # `used`, and of each kind what share of the batches is filled and of the corpus kept
+    validation: CorpusPerplexity
+
+
+@dataclass(frozen=True)
+class PolicyTuning:
+    """Of the supervised policy: perplexity of people's responses before and after."""
+
+    sequences: int
+    before: Perplexity
+    after: Perplexity
+
+
+@dataclass(frozen=True)
+class Finetuning(Record):
+    """The supervised policy, and accuracies of classifiers."""
+
+    STAGE = "finetune"
+    policy: PolicyTuning
+    classifier: Mapping[str, Mapping[str, float]]  # by classifier, naive-bayes among them, and split
+
+
+@dataclass(frozen=True)
+class Distillation(Record):
+    """Both networks of a distillation on people's responses."""
+
+    STAGE = "distill"
+    parameters: int  # of the student
+    teacher: Perplexity
+    student: Perplexity
+
+
+@dataclass(frozen=True)
+class PreferenceCounts(Record):
+    """How many preference pairs there are, and how often two raters of a pair of texts disagree."""
+
+    STAGE = "preferences"
+    simulated: int
+    human: int  # of the training split; those of the test split are people's too
+    test: int
+    disagreement: Mapping[str, Estimated]  # of people (`human`) and of simulated raters
+
+
+@dataclass(frozen=True)
+class PreferenceScore:
+    """A reward model on people's preference pairs that it has not seen. Estimates go by text, which pairs share."""
+
+    comparisons: int
+    texts: int
+    accuracy: Estimated
+    accuracy_by_source: Mapping[str, Estimated]
+    calibration_error: Estimated
+    calibration: Sequence[Mapping[str, int | float]]  # rows of calibration.Bin
+
+
+@dataclass(frozen=True)
+class RewardModel(Record):
+    """How well the reward model tells what people prefer."""
+
+    STAGE = "reward"
+    human: PreferenceScore
+
+
+@dataclass(frozen=True)
+class Change:
+    """A number in the first iteration of a training, and in the last."""
+
+    first: float
+    last: float
+
+
+@dataclass(frozen=True)
+class Alignment(Record):
+    """How far PPO moved the policy: each is a mean over an iteration's responses."""
+
+    STAGE = "ppo"
+    reward: Change
+    kl: Change  # nats a response, from the supervised model
+    kl_per_token: Change
+    entropy: Change  # nats a token
+    response_length: Change  # tokens
+    explained_variance: Change  # share of the returns' variance
+
+
 @dataclass(frozen=True)
 class Scores:
     """One model on the held-out prompts. What compares it with the supervised model is None of that one itself.
@@ -21,15 +155,15 @@ class Scores:
     _low and _high are a share's 95% interval over prompts.
     """
 
-    perplexity: float  # of the tokens of people's answers
-    end_nats: float | None  # of the end of text of people's answers; None if none has one
-    kl: float  # nats an answer, from the supervised model
+    perplexity: float  # of the tokens of people's responses
+    end_nats: float | None  # of the end of text of people's responses; None if none has one
+    kl: float  # nats a response, from the supervised model
     kl_per_token: float
     reward: float
     distinct_1: float | None
     distinct_2: float | None
-    length: float  # tokens an answer
-    positive: float  # share of answers that the judge finds positive
+    length: float  # tokens a response
+    positive: float  # share of responses that the judge finds positive
     positive_low: float
     positive_high: float
     win_rate: float | None  # by the judge's score, against the supervised model, ties half
@@ -38,39 +172,24 @@ class Scores:
     matched_win_rate: float | None  # the same of the matched prompts
     matched_win_rate_low: float | None
     matched_win_rate_high: float | None
-    matched: int | None  # prompts where both answers are of like length
+    matched: int | None  # prompts where both responses are of like length
 
 
 @dataclass(frozen=True)
-class Student:
+class Student(Perplexity):
     """Teacher or student of the distillation."""
 
     parameters: int  # without embeddings
-    perplexity: float
-    end_nats: float | None
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Record):
     """Every model on the same prompts, and how far the judge can be believed."""
 
+    STAGE = "evaluate"
     prompts: int
-    matched_tokens: int  # by which two answers of like length differ at most
+    matched_tokens: int  # by which two responses of like length differ at most
     ngrams: dict[str, int]  # how many were compared: distinct_1, distinct_2
     systems: dict[str, Scores]  # base, supervised, distilled, aligned
     student: dict[str, Student]  # teacher, student
     judge: dict[str, Estimated]  # right on reviews, sentences, rotten_tomatoes; by review
-
-    def save(self, path: Path) -> None:
-        path.write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n")
-
-    @classmethod
-    def load(cls, path: Path) -> Evaluation:
-        """Return what a file holds. InputError if it is not there, or holds something else."""
-        remedy = "run the stage evaluate"
-        try:
-            return TypeAdapter(cls).validate_python(read_json(path, remedy))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise InputError(f"{path}: {where}: {first['msg']}: {remedy}") from error

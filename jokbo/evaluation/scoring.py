@@ -1,9 +1,10 @@
-"""Models side by side: what they answer to the same held-out prompts, and how that is scored."""
+"""Models side by side: what they write after the same held-out prompts, and how that is scored."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,12 +12,12 @@ import torch
 from datasets import DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from jokbo.alignment.reward import closed, rewards
+from jokbo.alignment.reward import rewards, with_end_of_text
 from jokbo.data.prompts import Prompts
 from jokbo.data.selection import labelled_from
 from jokbo.evaluation import intervals, judge
 from jokbo.evaluation.diversity import Distinct, distinct_n
-from jokbo.evaluation.perplexity import answer_perplexity
+from jokbo.evaluation.perplexity import response_perplexity
 from jokbo.evaluation.results import Estimated, Evaluation, Scores, Student
 from jokbo.models import access
 from jokbo.models.sampling import Rollout, sample, sequence_kl
@@ -28,8 +29,8 @@ SUPERVISED, DISTILLED = "supervised", "distilled"  # names of two of the models
 Networks = Mapping[str, PreTrainedModel]
 
 
-def answers(networks: Networks, held_out: Prompts, settings: Evaluate) -> dict[str, Rollout]:
-    """Return every model's answers to the prompts."""
+def responses(networks: Networks, held_out: Prompts, settings: Evaluate) -> dict[str, Rollout]:
+    """Return every model's responses to the prompts."""
     return {
         name: sample(
             network,
@@ -56,10 +57,10 @@ def scored(
         rollout = rollouts[name]
         kl_B = sequence_kl(network, networks[SUPERVISED], rollout).double()
         found[name] = {
-            **answer_perplexity(network, held_out),
+            **asdict(response_perplexity(network, held_out)),
             "kl": kl_B.mean().item(),
             "kl_per_token": (kl_B.sum() / rollout.mask_BR.sum()).item(),
-            "reward": rewards(reward_model, closed(rollout.tokens_BS, end, padding)).mean().item(),
+            "reward": rewards(reward_model, with_end_of_text(rollout.tokens_BS, end, padding)).mean().item(),
             "length": rollout.lengths_B.double().mean().item(),
         }
     return found
@@ -68,9 +69,11 @@ def scored(
 def judged(
     positive: Mapping[str, np.ndarray], lengths: Mapping[str, np.ndarray], settings: Evaluate
 ) -> dict[str, dict[str, Any]]:
-    """Return of each model, with intervals over prompts, how often the judge finds its answers positive, and more
-    positive than the supervised model's; the latter also of those `matched` prompts where the two answers are about as
-    long."""
+    """Return what the judge says of each model, with intervals over prompts.
+
+    That is how often its responses are positive, and how often more positive than the supervised model's: over all
+    prompts, and over the `matched` ones, whose two responses are about as long.
+    """
     bootstrap = {"samples": settings.bootstrap, "seed": settings.seed}
     theirs = positive[SUPERVISED]
     found: dict[str, dict[str, Any]] = {}
@@ -107,9 +110,9 @@ def evaluation(
     systems = {name: Scores(**own, **_shares(distinct, name)) for name, own in scores.items()}
     students = {
         who: Student(
-            networks[name].num_parameters(exclude_embeddings=True),
             systems[name].perplexity,
             systems[name].end_nats,
+            networks[name].num_parameters(exclude_embeddings=True),
         )
         for who, name in (("teacher", SUPERVISED), ("student", DISTILLED))
     }
@@ -125,12 +128,12 @@ def trust_in(the_judge: judge.Judge, documents: DatasetDict) -> dict[str, Estima
     """Return how far the judge can be believed: on whole held-out reviews, on their sentences, on another set's
     sentences. The sentences of one review stand or fall together."""
     texts, labels = labelled_from(documents["test"], "imdb")
-    pieces = [
-        (piece, label, review)
+    sentences = [
+        (sentence, label, review)
         for review, (text, label) in enumerate(zip(texts, labels, strict=True))
-        for piece in judge.sentences(text, 2)
+        for sentence in judge.sentences(text, 2)
     ]
-    short, their_labels, reviews = zip(*pieces, strict=True)
+    short, their_labels, reviews = zip(*sentences, strict=True)
     other, other_labels = labelled_from(documents["test"], "rotten_tomatoes")
     found: dict[str, Estimated] = {}
     for name, some, some_labels, units in (
@@ -144,21 +147,21 @@ def trust_in(the_judge: judge.Judge, documents: DatasetDict) -> dict[str, Estima
 
 
 def speeds(network: PreTrainedModel, held_out: Prompts, rows: int = 64, repeats: int = 4) -> dict[str, float]:
-    """Return tokens a second, the best of a few: of reading whole sequences, and of writing answers token by token."""
+    """Return tokens a second, the best of a few: reading whole sequences, and writing responses token by token."""
     tokens_BS, prompts_BP = held_out.tokens_NS[:rows].to(network.device), held_out.prompts_NP[:rows]
-    answer = tokens_BS.shape[1] - prompts_BP.shape[1]
+    response = tokens_BS.shape[1] - prompts_BP.shape[1]
 
     def reading() -> None:
         with torch.no_grad():
             network(input_ids=tokens_BS, use_cache=False)
 
     def writing() -> None:
-        options = {"min_new_tokens": answer, "max_new_tokens": answer, "do_sample": False}
+        options = {"min_new_tokens": response, "max_new_tokens": response, "do_sample": False}
         access.continued(network, prompts_BP.to(network.device), **options)
 
     return {
         "reading": tokens_BS.numel() / min(_seconds(reading) for _ in range(repeats)),
-        "writing": rows * answer / min(_seconds(writing) for _ in range(repeats)),
+        "writing": rows * response / min(_seconds(writing) for _ in range(repeats)),
     }
 
 

@@ -1,18 +1,30 @@
 """GPT-1's way to a classifier (Radford et al. 2018, section 3.2).
 
-A text becomes `text, end-of-text`; the state at the end-of-text mark, the paper's extract token, goes through one
-linear layer. The loss is L3 = L2 + lambda L1 (equation 5): that of the label, and that of the language model.
+A text becomes `text, end of text`. The state at the end of text, the paper's extract token, goes through one linear
+layer. The loss is L3 = L2 + lambda L1 (equation 5): that of the label, and that of the language model.
+
+Shapes: N texts, B of a batch, S tokens, T targets (S - 1), D numbers of a state, C classes, V of the vocabulary.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from jokbo.data.corpus.batches import sample_indices
+from jokbo.data.selection import labelled_from
 from jokbo.models import access
 from jokbo.models.causal import mean_one, some_targets
-from jokbo.models.heads import last_tokens, states_and_outputs, trimmed
+from jokbo.models.heads import encode, last_tokens, states_and_outputs, trimmed
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+    from transformers import PreTrainedTokenizerBase
 
 
 class Classify(nn.Module):
@@ -44,10 +56,50 @@ class Classify(nn.Module):
         }
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """Labelled texts by split: as people read them, and as tokens, int64 [N, S], of `heads.encode`."""
+
+    texts: Mapping[str, list[str]]
+    labels: Mapping[str, list[int]]
+    tokens: Mapping[str, Tensor]
+
+    @classmethod
+    def of(
+        cls, documents: DatasetDict, source: str, tokenizer: PreTrainedTokenizerBase, context: int
+    ) -> Labelled:
+        """Return the labelled texts of one source."""
+        texts, labels, tokens = {}, {}, {}
+        for split in ("train", "validation", "test"):
+            texts[split], labels[split] = labelled_from(documents[split], source)
+            tokens[split] = encode(tokenizer, texts[split], context)
+        return cls(texts, labels, tokens)
+
+
+def batches(
+    data: Labelled, tokenizer: PreTrainedTokenizerBase, batch_size: int, seed: int, source: str
+) -> Callable[[int], dict[str, Tensor]]:
+    """Return the batch of each step, of training texts, as `Classify` takes it."""
+    tokens_NS, labels_N = data.tokens["train"], torch.tensor(data.labels["train"])
+    end, padding = access.end_of_text(tokenizer), access.padding(tokenizer)
+
+    def batch_at(step: int) -> dict[str, Tensor]:
+        indices_B = sample_indices(step, batch_size, len(labels_N), seed, source)
+        return batch(tokens_NS, labels_N, torch.from_numpy(indices_B), padding, end)
+
+    return batch_at
+
+
+def accuracies(data: Labelled, predicted: Mapping[str, Sequence[int]]) -> dict[str, float]:
+    """Return by split the share of texts whose predicted label is theirs."""
+    pairs = {split: list(zip(some, data.labels[split], strict=True)) for split, some in predicted.items()}
+    return {split: sum(a == b for a, b in found) / len(found) for split, found in pairs.items()}
+
+
 def batch(
     tokens_NS: Tensor, labels_N: Tensor, indices_B: Tensor, padding: int, end_of_text: int | None = None
 ) -> dict[str, Tensor]:
-    """The rows that the indices name, as `Classify` takes them."""
+    """Return the texts that the indices name as `Classify` takes them."""
     tokens_BS = trimmed(tokens_NS[indices_B], padding, end_of_text)
     last_B = last_tokens(tokens_BS, padding, end_of_text)
     weights_BT = mean_one(torch.arange(1, tokens_BS.shape[1]) <= last_B[:, None])

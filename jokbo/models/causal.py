@@ -2,6 +2,9 @@
 
 The network is transformers' own: `gpt2` (Radford et al. 2019: learned positions, layer norm, GELU) or `llama`
 (Touvron et al. 2023: rotary positions, RMSNorm, SwiGLU), so that a saved model opens with `AutoModel`.
+
+Shapes: B sequences of a batch, S tokens of each, T inputs or targets (S - 1), N chosen targets, V of the vocabulary,
+D numbers of a state.
 """
 
 from __future__ import annotations
@@ -47,7 +50,7 @@ class Sizes(Protocol):
 
 
 def configuration(model: Model, *, vocabulary: int, end_of_text: int, padding: int) -> PretrainedConfig:
-    """transformers' configuration of the network that the settings describe."""
+    """Return transformers' configuration of the network that the settings describe."""
     made = gpt2 if model.architecture == "gpt2" else llama
     return made(model, vocabulary=vocabulary, end_of_text=end_of_text, padding=padding)
 
@@ -64,10 +67,7 @@ def gpt2(model: Sizes, *, vocabulary: int, end_of_text: int, padding: int) -> Pr
         embd_pdrop=model.dropout,
         attn_pdrop=model.dropout,
         activation_function=GELU,
-        vocab_size=vocabulary,
-        bos_token_id=end_of_text,
-        eos_token_id=end_of_text,
-        pad_token_id=padding,
+        **_tokens(vocabulary, end_of_text, padding),
     )
 
 
@@ -82,11 +82,13 @@ def llama(model: Sizes, *, vocabulary: int, end_of_text: int, padding: int) -> P
         max_position_embeddings=model.context,
         attention_dropout=model.dropout,
         tie_word_embeddings=True,
-        vocab_size=vocabulary,
-        bos_token_id=end_of_text,
-        eos_token_id=end_of_text,
-        pad_token_id=padding,
+        **_tokens(vocabulary, end_of_text, padding),
     )
+
+
+def _tokens(vocabulary: int, end_of_text: int, padding: int) -> dict[str, int]:
+    ends = {"bos_token_id": end_of_text, "eos_token_id": end_of_text}
+    return {"vocab_size": vocabulary, **ends, "pad_token_id": padding}
 
 
 def _intermediate(width: int) -> int:
@@ -97,28 +99,30 @@ def _intermediate(width: int) -> int:
 
 
 def build(config: PretrainedConfig, *, seed: int) -> PreTrainedModel:
-    """A network with fresh weights, a function of the configuration and the seed alone."""
+    """Return a network with fresh weights, a function of the configuration and the seed alone."""
     torch.manual_seed(seed)
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
 
 
 def document_positions(tokens_BT: Tensor, end_of_text: int) -> Tensor:
-    """The position of each input in its document, int64 [B, T], by which documents in one row are kept apart.
+    """Return the position of each input in its document, int64 [B, T]: it separates the documents of one row.
 
     transformers takes a position that does not follow on the one before for the start of another document, to which
     attention does not reach across (the document mask of Llama 3, Dubey et al. 2024, section 3.2).
-    An end-of-text mark is a target of the document that it ends and, as an input, position 0 of the one after: so each
-    document is predicted whole, from the mark and itself alone, and no target is lost. A document cut by the row's
-    start begins anew there, at 0.
+    An end of text is a target of the document that it ends and, as an input, position 0 of the one after. So each
+    document is predicted whole, from the end of text and itself alone, and no target is lost. A document that the row's
+    start cuts begins anew there, at 0.
     """
-    places_T = torch.arange(tokens_BT.shape[1], device=tokens_BT.device)
-    starts_BT = torch.where(tokens_BT == end_of_text, places_T, 0).cummax(dim=1).values
-    return places_T - starts_BT
+    positions_T = torch.arange(tokens_BT.shape[1], device=tokens_BT.device)
+    starts_BT = torch.where(tokens_BT == end_of_text, positions_T, 0).cummax(dim=1).values
+    return positions_T - starts_BT
 
 
 def token_losses(network: PreTrainedModel, tokens_BS: Tensor, positions_BT: Tensor | None = None) -> Tensor:
-    """Cross-entropy [B, S-1] in nats of each token given those before it, or (with `document_positions` of the
-    inputs) those before it in its document."""
+    """Return the cross-entropy [B, T], nats, of each token given those before it.
+
+    With `document_positions` of the inputs, given those before it in its document.
+    """
     logits_BTV = network(input_ids=tokens_BS[:, :-1], position_ids=positions_BT, use_cache=False).logits
     targets_BT = tokens_BS[:, 1:]
     return nn.functional.cross_entropy(
@@ -151,22 +155,27 @@ class NextTokenWhere(NextToken):
 
 
 def some_targets(weights_BT: Tensor, multiple: int = 128) -> Tensor:
-    """Places [N], in the flattened [B * T], of all targets of some weight, and of others up to a multiple: kernels
-    are made for a shape, so that a new N each step would cost more than it saves."""
+    """Return the indices [N], in the flattened [B * T], of all targets of some weight, and of others up to a multiple.
+
+    Kernels are made for a shape, so that a new N each step would cost more than it saves.
+    """
     count = int((weights_BT > 0).sum())
     order = torch.argsort((weights_BT == 0).flatten().int(), stable=True)
     return order[: -(-count // multiple) * multiple]
 
 
 def logits_at(network: PreTrainedModel, tokens_BS: Tensor, chosen_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits [N, V] of the chosen targets, fp32, and the last hidden states [N, D] that they come from."""
+    """Return logits [N, V] of the chosen targets, fp32, and the last hidden states [N, D] that they come from."""
     states_BTD = network.base_model(input_ids=tokens_BS[:, :-1], use_cache=False).last_hidden_state
     states_ND = states_BTD.flatten(0, 1)[chosen_N]
     return access.language_head(network)(states_ND).float(), states_ND.float()
 
 
 def mean_one(mask_BT: Tensor) -> Tensor:
-    """A mask of targets as weights of mean 1 over the global batch: any even share of rows then adds up right."""
+    """Return a mask of targets as weights of mean 1 over the global batch.
+
+    Any even share of its sequences then adds up right.
+    """
     mask_BT = mask_BT.float()
     return mask_BT / mask_BT.mean()
 
@@ -174,7 +183,7 @@ def mean_one(mask_BT: Tensor) -> Tensor:
 def packed_rows(
     tokens_BS: Tensor, packing: Literal["joined", "masked", "padded"], *, end_of_text: int, padding: int
 ) -> dict[str, Tensor]:
-    """A batch of `packed_batch` as `NextToken` takes it.
+    """Return a batch of `packed_batch` as `NextToken` takes it.
 
     joined: as GPT-2 and GPT-3 (Brown et al. 2020, appendix B), attention reaches over all documents of a row;
     masked: over one (document_positions); padded: one document a row, as for BERT, and padding is no target. It needs
@@ -189,5 +198,5 @@ def packed_rows(
 
 
 def training_rows(tokens_NS: Tensor, mask_NT: Tensor, indices_B: Tensor) -> dict[str, Tensor]:
-    """The rows that the indices name, as `NextTokenWhere` and its like take them."""
+    """Return the sequences that the indices name as `NextTokenWhere` and its like take them."""
     return {"tokens_BS": tokens_NS[indices_B], "weights_BT": mean_one(mask_NT[indices_B])}

@@ -21,8 +21,8 @@ class Head(nn.Linear):
     """
 
 
-def on_trunk(network: PreTrainedModel, *, labels: int, seed: int) -> PreTrainedModel:
-    """A network with a copy of this one's trunk and a fresh linear layer of `labels` outputs."""
+def on_backbone(network: PreTrainedModel, *, labels: int, seed: int) -> PreTrainedModel:
+    """Return a network with a copy of this one's backbone and a fresh linear layer of `labels` outputs."""
     torch.manual_seed(seed)
     config = network.config.__class__.from_dict({**network.config.to_dict(), "num_labels": labels})
     classifier = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
@@ -31,7 +31,7 @@ def on_trunk(network: PreTrainedModel, *, labels: int, seed: int) -> PreTrainedM
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str], context: int) -> Tensor:
-    """Texts as int64 [N, context]: the first context - 1 tokens, the end of text, padding."""
+    """Return texts as int64 [N, context]: the first context - 1 tokens, the end of text, padding."""
     rows = torch.full((len(texts), context), access.padding(tokenizer))
     end = access.end_of_text(tokenizer)
     for row, ids in zip(rows, tokenizer(texts, add_special_tokens=False)["input_ids"], strict=True):
@@ -41,23 +41,26 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str], context: int) -
 
 
 def full(tokens_NS: Tensor, end_of_text: int) -> int:
-    """How many rows of `encode` have no room left, so that the rest of their texts, if there is any, is not read."""
+    """Return how many rows of `encode` have no room left: the rest of their texts, if there is any, is not read."""
     return int((tokens_NS[:, -1] == end_of_text).sum())
 
 
 def last_tokens(tokens_BS: Tensor, padding: int, end_of_text: int | None = None) -> Tensor:
-    """Position [B] of the last token of each row that is not padding, or of its end of text where that is the same."""
+    """Return the position [B] of each row's last token that is not padding.
+
+    Where padding is the end of text, it is the position of the first of them.
+    """
     real_B = (tokens_BS != padding).sum(dim=1)
     return real_B.clamp(max=tokens_BS.shape[1] - 1) if padding == end_of_text else real_B - 1
 
 
 def trimmed(tokens_BS: Tensor, padding: int, end_of_text: int | None = None) -> Tensor:
-    """The rows without the columns at the end in which every one of them has padding."""
+    """Return the rows without the columns at the end in which every one of them has padding."""
     return tokens_BS[:, : int(last_tokens(tokens_BS, padding, end_of_text).max()) + 1]
 
 
 def states_and_outputs(network: PreTrainedModel, tokens_BS: Tensor) -> tuple[Tensor, Tensor]:
-    """Hidden states [B, S, D] and what the linear layer makes of the last one of each row [B, labels].
+    """Return hidden states [B, S, D] and what the linear layer makes of the last one of each row [B, labels].
 
     Padding stands on the right, where no real token sees it, so no attention mask is needed.
     """
@@ -68,7 +71,7 @@ def states_and_outputs(network: PreTrainedModel, tokens_BS: Tensor) -> tuple[Ten
 
 
 def outputs(network: PreTrainedModel, tokens_NS: Tensor, *, rows: int = 64) -> Tensor:
-    """What the linear layer says of each row, fp32 [N, labels]."""
+    """Return what the linear layer says of each row, fp32 [N, labels]."""
     network.eval()
 
     def read(tokens_BS: Tensor) -> Tensor:
@@ -85,7 +88,7 @@ def by_length(
     rows: int,
     end_of_text: int | None = None,
 ) -> Tensor:
-    """What `read(tokens_BS)` gives for each row, [N, ...] on the CPU. Rows of like length go together, cut
+    """Return what `read(tokens_BS)` gives for each row, [N, ...] on the CPU. Rows of like length go together, cut
     to the longest of them."""
     order = torch.argsort(last_tokens(tokens_NS, padding, end_of_text), stable=True)
     parts = [read(trimmed(tokens_NS[some], padding, end_of_text)).cpu() for some in order.split(rows)]

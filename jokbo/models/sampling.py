@@ -1,6 +1,6 @@
-"""Answers sampled from a policy, and how likely each of their tokens was where it was drawn.
+"""Responses sampled from a policy, and how likely each of their tokens was where it was drawn.
 
-`drawn_from` alone says what answers are sampled from. So whatever is made of log-probabilities (PPO's ratio, KL,
+`drawn_from` alone says what responses are sampled from. So whatever is made of log-probabilities (PPO's ratio, KL,
 entropy) is of that distribution, at any temperature and for any network.
 """
 
@@ -17,15 +17,15 @@ from jokbo.models import access
 ROWS = 128  # prompts sampled at once
 NEVER = torch.finfo(
     torch.float32
-).min  # a logit: finite, so that differences at padded places are numbers too
+).min  # a logit: finite, so that differences at padded positions are numbers too
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """B prompts of P tokens, each with an answer of up to R: what comes after an answer's end is padding."""
+    """B prompts of P tokens, each with a response of up to R: what comes after a response's end is padding."""
 
     tokens_BS: Tensor  # int64 [B, P + R]
-    mask_BR: Tensor  # bool [B, R]: the answer's tokens, its end of text among them
+    mask_BR: Tensor  # bool [B, R]: the response's tokens, its end of text among them
     prompt_tokens: int
     temperature: float  # at which it was sampled
 
@@ -34,11 +34,11 @@ class Rollout:
         return self.mask_BR.sum(1)
 
     def ended_B(self, end_of_text: int) -> Tensor:
-        """Which answers came to their end by themselves."""
+        """Return which responses came to their end by themselves."""
         return (self.tokens_BS[:, self.prompt_tokens :] == end_of_text).any(1)
 
     def texts(self, tokenizer: PreTrainedTokenizerBase) -> list[str]:
-        """The answers without prompts and marks."""
+        """Return the responses without prompts and special tokens."""
         return tokenizer.batch_decode(self.tokens_BS[:, self.prompt_tokens :], skip_special_tokens=True)
 
     def prompts(self, tokenizer: PreTrainedTokenizerBase) -> list[str]:
@@ -46,9 +46,9 @@ class Rollout:
 
 
 def drawn_from(logits: Tensor, config: PretrainedConfig, temperature: float) -> Tensor:
-    """Logits, fp32 [..., V], of what an answer's token is drawn from, given those of the network.
+    """Return logits, fp32 [..., V], of what a response's token is drawn from, given those of the network.
 
-    They are divided by the temperature. Padding is never drawn, as it would pass for the end of the answer, unless it
+    They are divided by the temperature. Padding is never drawn, as it would pass for the end of the response, unless it
     is the end of text itself.
     """
     logits = logits.float() / temperature
@@ -62,7 +62,7 @@ def drawn_from(logits: Tensor, config: PretrainedConfig, temperature: float) -> 
 def sample(
     policy: PreTrainedModel, prompts_BP: Tensor, *, response_tokens: int, temperature: float, seed: int
 ) -> Rollout:
-    """An answer to each prompt, a function of the policy, the prompts, the temperature and the seed alone.
+    """Return a response to each prompt, a function of the policy, the prompts, the temperature and the seed alone.
 
     The global random state is left as it was found.
     """
@@ -73,74 +73,78 @@ def sample(
             _continued(policy, rows, response_tokens, temperature).cpu()
             for rows in prompts_BP.to(policy.device).split(ROWS)
         ]
-    answers_BR = torch.cat(parts)
+    responses_BR = torch.cat(parts)
     return Rollout(
-        torch.cat([prompts_BP.cpu(), answers_BR], dim=1),
-        up_to_end(answers_BR, policy.config.eos_token_id),
+        torch.cat([prompts_BP.cpu(), responses_BR], dim=1),
+        up_to_end(responses_BR, policy.config.eos_token_id),
         prompts_BP.shape[1],
         temperature,
     )
 
 
 def _continued(policy: PreTrainedModel, tokens_BT: Tensor, count: int, temperature: float) -> Tensor:
-    """Answers [B, count]. Not by `generate`, which would change the distribution by whatever penalties and cuts the
-    model's generation_config.json asks for."""
+    """Return responses [B, count].
+
+    Not by `generate`: it would change the distribution by the penalties and cuts of the model's generation_config.json.
+    """
     end, padding = policy.config.eos_token_id, policy.config.pad_token_id
-    answers_BR = torch.full((len(tokens_BT), count), padding, device=tokens_BT.device)
+    responses_BR = torch.full((len(tokens_BT), count), padding, device=tokens_BT.device)
     going_B = torch.ones(len(tokens_BT), dtype=torch.bool, device=tokens_BT.device)
     cache = None
-    for place in range(count):
+    for position in range(count):
         output = policy(input_ids=tokens_BT, past_key_values=cache, use_cache=True, logits_to_keep=1)
         cache = output.past_key_values
         shares_BV = drawn_from(output.logits[:, -1], policy.config, temperature).softmax(-1)
         tokens_BT = torch.multinomial(shares_BV, 1)
-        answers_BR[going_B, place] = tokens_BT[going_B, 0]
+        responses_BR[going_B, position] = tokens_BT[going_B, 0]
         going_B = going_B & (tokens_BT[:, 0] != end)
         if not going_B.any():
             break
-    return answers_BR
+    return responses_BR
 
 
-def up_to_end(answers_BR: Tensor, end_of_text: int) -> Tensor:
+def up_to_end(responses_BR: Tensor, end_of_text: int) -> Tensor:
     """Bool [B, R]: the tokens up to and with the first end of text. What follows it is padding, whatever its number."""
-    ends_BR = (answers_BR == end_of_text).int()
+    ends_BR = (responses_BR == end_of_text).int()
     return ends_BR.cumsum(1) - ends_BR == 0
 
 
-def answer_distributions(
+def response_distributions(
     policy: PreTrainedModel, tokens_BS: Tensor, prompt_tokens: int, temperature: float
 ) -> Tensor:
-    """log p of every token at each place of the answer given all before it, as it is drawn there, nats, fp32
-    [B, R, V]."""
+    """Return log p of every token at each position of the response, given all before it: nats, fp32 [B, R, V].
+
+    The distribution is the one that tokens are drawn from.
+    """
     states_BTD = policy.base_model(input_ids=tokens_BS[:, :-1], use_cache=False).last_hidden_state
     logits_BRV = access.language_head(policy)(states_BTD[:, prompt_tokens - 1 :])
     return drawn_from(logits_BRV, policy.config, temperature).log_softmax(-1)
 
 
 def chosen(log_probs_BRV: Tensor, tokens_BS: Tensor) -> Tensor:
-    """Of distributions over an answer's tokens, what they gave the tokens that stand there, [B, R]."""
-    answers_BR = tokens_BS[:, -log_probs_BRV.shape[1] :]
-    return log_probs_BRV.gather(-1, answers_BR[..., None]).squeeze(-1)
+    """Return what distributions over a response's tokens gave the tokens that stand there, [B, R]."""
+    responses_BR = tokens_BS[:, -log_probs_BRV.shape[1] :]
+    return log_probs_BRV.gather(-1, responses_BR[..., None]).squeeze(-1)
 
 
-def answer_log_probs(
+def response_log_probs(
     policy: PreTrainedModel, tokens_BS: Tensor, prompt_tokens: int, temperature: float
 ) -> Tensor:
-    """log p of each answer token given all before it, as it is drawn, nats, [B, R]."""
-    return chosen(answer_distributions(policy, tokens_BS, prompt_tokens, temperature), tokens_BS)
+    """Return log p of each response token given all before it, as it is drawn, nats, [B, R]."""
+    return chosen(response_distributions(policy, tokens_BS, prompt_tokens, temperature), tokens_BS)
 
 
 @torch.no_grad()
 def sequence_kl(policy: PreTrainedModel, reference: PreTrainedModel, rollout: Rollout) -> Tensor:
-    """An unbiased estimate of KL(policy || reference) over answers, nats [B]: the log ratio of what was sampled.
+    """Return an unbiased estimate of KL(policy || reference) over responses, nats [B].
 
-    Of both networks the distribution at the rollout's temperature counts.
+    It is the log ratio of what was sampled. Of both networks the distribution at the rollout's temperature counts.
     """
     ratio_BR = 0.0
     for network, sign in ((policy, 1.0), (reference, -1.0)):
         network.eval()
         parts = [
-            answer_log_probs(
+            response_log_probs(
                 network, rows.to(network.device), rollout.prompt_tokens, rollout.temperature
             ).cpu()
             for rows in rollout.tokens_BS.split(ROWS)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -26,7 +27,12 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
 
+from jokbo.evaluation.intervals import by_unit
 from jokbo.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from jokbo.evaluation.results import Estimated
+    from jokbo.preferences.people import Rated
 
 SCALE = np.arange(-4, 5)  # the ratings a person could give
 FOLDS = 5
@@ -58,14 +64,14 @@ class Raters:
     def compare(
         self, first: Sequence[str], second: Sequence[str], *, seed: int, raters: int = 1
     ) -> np.ndarray:
-        """Which text of each pair each rater prefers: (pairs, raters) of 0 (first) or 1 (second).
+        """Return which text of each pair each rater prefers: [P, raters] of 0 (first) or 1 (second).
 
         A rater draws a rating for either text and takes the higher; equal ratings are settled by a fair coin,
         as a person does who must choose. Row i is a function of the texts, `seed`, `raters` and i alone.
         """
         if len(first) != len(second):
             raise InputError(
-                f"comparisons: {len(first)} first texts but {len(second)} second ones; give pairs"
+                f"preference pairs: {len(first)} first texts but {len(second)} second ones; give pairs"
             )
         uniform_PR3 = np.random.default_rng(seed).random((len(first), raters, 3))
         ratings = []
@@ -78,7 +84,7 @@ class Raters:
 
 
 def fit(texts: Sequence[str], ratings: Sequence[Sequence[int]], *, seed: int) -> Raters:
-    """Raters that rate as the people did who gave `ratings[i]` to `texts[i]`.
+    """Return raters that rate as the people did who gave `ratings[i]` to `texts[i]`.
 
     `seed` shuffles the folds of the cross-validation.
     Raises InputError for too few texts, or a text with fewer than two ratings or one off the scale -4..4.
@@ -106,7 +112,7 @@ def fit(texts: Sequence[str], ratings: Sequence[Sequence[int]], *, seed: int) ->
 
 
 def disagreements(first: Sequence[Sequence[int]], second: Sequence[Sequence[int]]) -> np.ndarray:
-    """How often two people choose differently between the two texts of each pair, from their single ratings: (pairs,).
+    """Return how often two people choose differently between the two texts of each pair, [P], from single ratings.
 
     `first[i]` and `second[i]` are the ratings of the two texts of pair i. A choice is one rating of either
     text, the higher wins, a tie is settled by a fair coin; the two choices share no rating, so the estimate
@@ -126,6 +132,23 @@ def disagreements(first: Sequence[Sequence[int]], second: Sequence[Sequence[int]
         rows, columns = chosen_AB.shape
         rates.append(2 * (chosen_AB.mean() - both / (rows * columns * (rows - 1) * (columns - 1))))
     return np.array(rates)
+
+
+def disagreement(raters: Raters, rated: Rated, *, seed: int) -> dict[str, Estimated]:
+    """Return how often two raters of the same pair of texts choose differently: people, and simulated ones.
+
+    The first half of the texts is paired with the second, so no text is of two pairs. Simulated raters must not be more
+    of one mind than the people that they stand in for.
+    """
+    half = len(rated.texts) // 2
+    pairs = (rated.texts[:half], rated.texts[half : 2 * half])
+    votes_PR = raters.compare(*pairs, seed=seed, raters=2)
+    differ = {
+        "human": disagreements(rated.ratings[:half], rated.ratings[half : 2 * half]),
+        "simulated": votes_PR[:, 0] != votes_PR[:, 1],
+    }
+    units = list(zip(*pairs, strict=True))
+    return {name: by_unit(values, units)._asdict() for name, values in differ.items()}
 
 
 def _histograms(ratings: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ from rich.tree import Tree
 from jokbo.runtime import environment
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import write_text
+from jokbo.runtime.secrets import hidden_in
 from jokbo.runtime.tracking import flat
 
 SUFFIX = ".ancestry.json"  # of the file beside a model's folder
@@ -75,7 +76,7 @@ def made(model: Path, *, stage: str, key: str, params: Mapping[str, Any], deps: 
     parents = {path: weights_of(Path(path)) for path in sorted(deps) if any(_weight_files(Path(path)))}
     code = {path: hash for path, hash in sorted(deps.items()) if is_code(path)}
     data = {path: hash for path, hash in sorted(deps.items()) if path not in code and path not in parents}
-    return Record(stage, key, weights_of(model), params, data, code, parents, [])
+    return Record(stage, key, weights_of(model), hidden_in(params), data, code, parents, [])
 
 
 def is_code(path: str) -> bool:

@@ -19,6 +19,7 @@ from jokbo.runtime.files import refusal
 from jokbo.runtime.mlflow_runs import KEY, SUPERSEDED, find_run
 from jokbo.runtime.mlflow_store import EXPERIMENT, local_store, say
 from jokbo.runtime.outbox import Outbox
+from jokbo.runtime.secrets import hidden_in
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -116,7 +117,7 @@ def open_run(
     made_in = made_in or [environment.collect()]
     outbox = Outbox(tracking_uri, state, name, key, resumed)
     outbox.put(
-        {"params": {param: str(value) for param, value in flat(params).items()}},
+        {"params": {param: str(value) for param, value in flat(hidden_in(params)).items()}},
         {"tags": {**tags, **environment.tags(made_in[-1])}},
     )
     run = Run(outbox)

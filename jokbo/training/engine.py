@@ -27,7 +27,7 @@ from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import whole_directory
 from jokbo.training import checkpoints, processes
 from jokbo.training.job import Job
-from jokbo.training.loop import Row, check_finite, loop, restored, trained
+from jokbo.training.loop import Row, loop, restored, trained
 from jokbo.training.optimizers import optimizer_for
 from jokbo.training.schedules import Schedule, trapezoid
 
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from jokbo.params import Compute, Optimizer, Training
 
 Batch = dict[str, Tensor]
-LOT_BYTES = 2**21  # of batches that are made at a time
+LOT_BYTES = 2**21  # of batches that are made in one go
 COMPILE_FROM_STEPS = 500  # below this a compilation, some 20 s on two cores, costs more than it saves
 
 
 @dataclass(frozen=True)
-class Own:
-    """What a training brings of its own, each in the place of what its settings name; None: theirs."""
+class Overrides:
+    """What a training brings itself in place of what its settings name. None: what they name."""
 
     optimizer: torch.optim.Optimizer | None = None
     schedule: Schedule | None = None
@@ -53,7 +53,7 @@ def train(
     batch_at: Callable[[int], Batch],
     settings: Training,
     job: Job,
-    own: Own = Own(),
+    own: Overrides = Overrides(),
     after_step: Callable[[int], None] | None = None,
 ) -> list[dict[str, float]]:
     """Train `objective` in place for `settings.steps` steps; return the row of metrics of each step.
@@ -69,7 +69,7 @@ def train(
     torch.manual_seed(job.seed + processes.rank())  # dropout differs between ranks, and is restored with them
     engine = start(
         objective,
-        Means(settings.batch, settings.precision, settings.gradient_clip),
+        StepSettings(settings.batch, settings.precision, settings.gradient_clip),
         own.optimizer or settings.optimizer,
         job.compute,
         own.schedule or trapezoid(settings),
@@ -78,13 +78,12 @@ def train(
     engines = {"model": engine}
     state = restored(job, engines)
     objective.train()
-    with closing(ahead(batch_at, range(state.done, settings.steps))) as batches:
+    with closing(ahead(batch_at, range(state.done, settings.steps), beside_training())) as batches:
 
         def one(step: int) -> Row:
             batch = next(batches)
             _fit_to(engine, len(next(iter(batch.values()))), job.compute.micro_batch)
             row = update(engine, batch)
-            check_finite(job.name, step, row)
             if after_step:
                 after_step(step)
             return row
@@ -95,27 +94,23 @@ def train(
     return history
 
 
-def ahead(
-    batch_at: Callable[[int], Batch], steps: range, *, beside: bool | None = None
-) -> Generator[Batch, None, None]:
-    """The batch of each step, made before it is asked for. What `batch_at` raises comes at its step.
+def ahead(batch_at: Callable[[int], Batch], steps: range, beside: bool) -> Generator[Batch, None, None]:
+    """Yield the batch of each step, made before it is asked for. What `batch_at` raises comes at its step.
 
     Small batches are made many at a time, as caches are shared with the training: one before each step cost twice as
-    much. At most two such lots are held, or two batches where they are large. They are made `beside` the training, in
-    a thread, or in its pauses; the rule is `beside_training`.
+    much. At most twice LOT_BYTES are held, or two batches where they are large. They are made `beside` the training,
+    in a thread, or in its pauses.
     """
-    if beside is None:
-        beside = beside_training()
     maker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
-    asked, coming, lot = (maker.submit(batch_at, step) for step in steps), deque(), 2
+    waiting, coming, count = (maker.submit(batch_at, step) for step in steps), deque(), 2
     try:
         for _ in steps:
-            if len(coming) <= lot:
-                coming.extend(islice(asked, lot))
+            if len(coming) <= count:
+                coming.extend(islice(waiting, count))
                 if not beside:
                     wait(coming)
             batch = coming.popleft().result()
-            lot = max(1, LOT_BYTES // sum(value.nbytes for value in batch.values()))
+            count = max(1, LOT_BYTES // sum(value.nbytes for value in batch.values()))
             yield batch
     finally:
         maker.shutdown(cancel_futures=True)
@@ -128,17 +123,17 @@ def beside_training() -> bool:
 
 
 @dataclass(frozen=True)
-class Means:
-    """By what a step goes: rows of the global batch, fp32 or bf16, and the norm to clip gradients at (0: none)."""
+class StepSettings:
+    """What one step of an engine goes by."""
 
-    batch: int
-    precision: str
-    gradient_clip: float
+    batch: int  # sequences of the global batch
+    precision: str  # fp32 or bf16
+    gradient_clip: float  # the norm that gradients are clipped at; 0: none
 
 
 def start(
     objective: nn.Module,
-    means: Means,
+    settings: StepSettings,
     optimizer: Optimizer | torch.optim.Optimizer,
     compute: Compute,
     schedule: Schedule | None = None,
@@ -149,7 +144,7 @@ def start(
 
     Raises InputError if ranks and micro-batches cannot share the batch.
     """
-    _check_share(means.batch, compute.micro_batch)
+    _check_share(settings.batch, compute.micro_batch)
     for module in objective.modules():
         if isinstance(module, PreTrainedModel):
             prefer_attention(module)
@@ -162,16 +157,16 @@ def start(
         optimizer=optimizer,
         lr_scheduler=schedule,  # pyright: ignore[reportArgumentType]  # the name there is of torch before 2.0
         config={
-            "train_batch_size": means.batch,
-            "train_micro_batch_size_per_gpu": compute.micro_batch or means.batch // processes.world(),
-            "gradient_clipping": means.gradient_clip,
+            "train_batch_size": settings.batch,
+            "train_micro_batch_size_per_gpu": compute.micro_batch or settings.batch // processes.world(),
+            "gradient_clipping": settings.gradient_clip,
             # ZeRO 3 needs whole gradients for Muon
             "zero_optimization": {
                 "stage": compute.zero_stage,
                 "reduce_scatter": not isinstance(optimizer, MuonWithAuxAdam),
             },
             "zero_allow_untested_optimizer": True,
-            "torch_autocast": {"enabled": means.precision == "bf16", "dtype": "bfloat16"},
+            "torch_autocast": {"enabled": settings.precision == "bf16", "dtype": "bfloat16"},
             "steps_per_print": 10**9,
         },
     )

@@ -17,7 +17,6 @@ from jokbo.runtime import ancestry
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import writing
 from jokbo.runtime.regular import check_all_regular
-from jokbo.runtime.secrets import hidden_in
 from jokbo.runtime.tracking import flat
 from tasks import CHANGED
 from tasks.frame import lockfile
@@ -128,9 +127,7 @@ def _identity(entry: Mapping[str, Any]) -> Identity:
     return Identity(
         key=_get_cache_hash(dict(entry), key=True),
         params={
-            name: hidden_in(value)  # MLflow and the records of models get them
-            for section in entry.get("params", {}).values()
-            for name, value in section.items()
+            name: value for section in entry.get("params", {}).values() for name, value in section.items()
         },
         deps={dep["path"]: dep["md5"] for dep in entry.get("deps", [])},
         outs=tuple(out["path"] for out in entry.get("outs", [])),

@@ -11,8 +11,9 @@ import json
 import math
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jokbo.runtime.errors import MUCH, InputError
 from jokbo.runtime.files import whole_file, write_text
@@ -20,12 +21,18 @@ from jokbo.runtime.tracking import flat
 from tasks.frame.paths import METRICS, PLOTS
 from tasks.frame.stage import Stage, leads
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
-def write_metrics(stage: Stage, metrics: dict[str, Any]) -> None:
-    """Writes metrics/NAME.json, numbers by name (nested where that reads better). Raises InputError of one that is no
-    number: JSON has neither NaN nor infinity."""
+
+def write_metrics(stage: Stage[Any], record: DataclassInstance | dict[str, Any]) -> None:
+    """Write metrics/NAME.json, and its numbers to MLflow.
+
+    Raises InputError if one is not finite: JSON has neither NaN nor infinity.
+    """
     if not leads():
         return
+    metrics = asdict(record) if is_dataclass(record) else record
     numbers = {name: value for name, value in flat(metrics).items() if isinstance(value, (int, float))}
     for name, value in numbers.items():
         if not math.isfinite(value):
@@ -37,8 +44,8 @@ def write_metrics(stage: Stage, metrics: dict[str, Any]) -> None:
     stage.run.log(numbers)
 
 
-def write_curves(stage: Stage, curves: dict[str, list[dict[str, float]]]) -> None:
-    """Writes plots/NAME.csv: a row a step of each training, whose name stands in the column `part`."""
+def write_curves(stage: Stage[Any], curves: dict[str, list[dict[str, float]]]) -> None:
+    """Write plots/NAME.csv: a row a step of each training, whose name stands in the column `part`."""
     if not leads():
         return
     columns = dict.fromkeys(column for rows in curves.values() for row in rows for column in row)
@@ -49,25 +56,25 @@ def write_curves(stage: Stage, curves: dict[str, list[dict[str, float]]]) -> Non
             writer.writerows({"part": part, **row} for row in rows)
 
 
-def say(stage: Stage, lines: Iterable[str]) -> None:
+def say(stage: Stage[Any], lines: Iterable[str]) -> None:
     """Print the lines to stderr, each with the stage before it."""
     for line in lines:
         if leads():
             print(f"jokbo: {stage.name}: {line}", file=sys.stderr, flush=True)
 
 
-def note(stage: Stage, name: str, left_out: int, whole: int, what: str) -> None:
+def note(stage: Stage[Any], name: str, left_out: int, whole: int, what: str) -> None:
     """Log how many were left out as left_out/NAME, and say so if it is much; `what` says of what and why."""
     stage.run.log({f"left_out/{name}": left_out})
     if left_out > MUCH * whole:
         say(stage, [f"{left_out:,} of {whole:,} {what} ({left_out / whole:.0%})"])
 
 
-def note_few(stage: Stage, what: str, asked: int, found: int) -> None:
+def note_few(stage: Stage[Any], what: str, asked: int, found: int) -> None:
     """Say so if fewer are there than are asked for."""
     if found < asked:
         say(stage, [f"{asked:,} {what} are asked for, and there are {found:,}"])
 
 
-def _file(folder: Path, stage: Stage, suffix: str) -> Path:
+def _file(folder: Path, stage: Stage[Any], suffix: str) -> Path:
     return folder / f"{stage.name.replace('@', '/')}.{suffix}"

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from jokbo.runtime import ancestry, environment, launcher, tracking
 from jokbo.runtime.errors import InputError
@@ -38,23 +38,35 @@ WRITTEN = [f":(top,exclude,glob)**/{path}" for path in (LOCK, KEPT_TABLE, PROFIL
 PARENT_RUN, FLOW_RUN = "JOKBO_PARENT_RUN", "JOKBO_FLOW_RUN"  # set by a flow: its MLflow run, its Prefect run
 
 
+Section = TypeVar("Section", covariant=True)
+
+
+class Seeded(Protocol):
+    """A section of params.yaml with a seed."""
+
+    @property
+    def seed(self) -> int: ...
+
+
 @dataclass(frozen=True)
-class Stage:
+class Stage(Generic[Section]):
+    """What a stage's body is told of itself."""
+
     name: str
-    params: Any  # its section of params.yaml, if there is one
+    params: Section  # its section of params.yaml; None if it has none
     compute: Compute
     key: str  # DVC's identity of what is about to run
     run: tracking.Run  # says nothing on ranks above 0
     checkpoints: Path  # of this identity alone; made by whoever saves the first one
 
-    def job(self, part: str | None = None) -> Job:
+    def job(self: Stage[Seeded], part: str | None = None) -> Job:
         """Return what a training of this stage is told. A stage of several trainings names each."""
         whole = Job(self.name, self.params.seed, self.compute, self.run, self.checkpoints)
         return whole.part(part) if part else whole
 
 
 def run_stage(
-    name: str, body: Callable[[Stage], None], *, parallel: bool = False, section: str | None = None
+    name: str, body: Callable[[Stage[Any]], None], *, parallel: bool = False, section: str | None = None
 ) -> None:
     """Run `body` as stage `name` and exit: 0; 2 with one line for bad input; 143 when told to stop.
 
@@ -108,7 +120,7 @@ def timing(name: str) -> Path:
     return state() / "timings" / f"{name}.json"
 
 
-def _begin(name: str, body: Callable[[Stage], None], own: Any, compute: Compute, parallel: bool) -> None:
+def _begin(name: str, body: Callable[[Stage[Any]], None], own: Any, compute: Compute, parallel: bool) -> None:
     with _alone(name, STATE / "locks" / name), ExitStack() as stack:
         identity = identify(name)
         check_loaded(identity)
@@ -123,7 +135,7 @@ def _begin(name: str, body: Callable[[Stage], None], own: Any, compute: Compute,
 
 def _work(
     name: str,
-    body: Callable[[Stage], None],
+    body: Callable[[Stage[Any]], None],
     own: Any,
     compute: Compute,
     identity: Identity | None = None,
@@ -133,7 +145,7 @@ def _work(
         check_loaded(identity)
     checkpoints = checkpoint_folder(name, identity.key)
 
-    def stage(run: tracking.Run) -> Stage:
+    def stage(run: tracking.Run) -> Stage[Any]:
         return Stage(name, own, compute, identity.key, run, checkpoints)
 
     if not leads():

@@ -1,4 +1,4 @@
-"""PPO: each formula against its definition, and the whole on a task whose answer is known."""
+"""PPO: each formula against its definition, and the whole on a task whose response is known."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from jokbo.alignment import ppo
 from jokbo.alignment import reward as rewards_
 from jokbo.models import causal
-from jokbo.models.sampling import answer_log_probs, sample
+from jokbo.models.sampling import response_log_probs, sample
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.tracking import Run
 from jokbo.training import engine, processes
@@ -54,7 +54,7 @@ def ppo_settings(**changes: object) -> SimpleNamespace:
 @settings(max_examples=30)
 @given(st.integers(0, 2**31), st.floats(0.5, 1.0), st.floats(0.0, 1.0))
 def test_advantages_are_discounted_sums_of_errors(seed: int, discount: float, gae_lambda: float) -> None:
-    """Equation 16 of Schulman et al. 2016 as the double sum it is, over answers of different lengths."""
+    """Equation 16 of Schulman et al. 2016 as the double sum it is, over responses of different lengths."""
     generator = torch.Generator().manual_seed(seed)
     rewards, values = torch.randn(2, 3, 5, generator=generator)
     lengths = [1, 3, 5]
@@ -99,7 +99,7 @@ def test_the_clipped_losses_from_their_definitions() -> None:
     rollout = sample(policy, tokens(6, PROMPT), response_tokens=ANSWER, temperature=1.0, seed=1)
     mask = rollout.mask_BR
     with torch.no_grad():
-        now = answer_log_probs(policy, rollout.tokens_BS, PROMPT, 1.0)
+        now = response_log_probs(policy, rollout.tokens_BS, PROMPT, 1.0)
     old, advantages = now + 0.3 * torch.randn_like(now), torch.randn_like(now)
     weights = causal.mean_one(mask)
     loss, metrics = ppo.PolicyLoss(policy, 0.2, PROMPT, 1.0)(rollout.tokens_BS, weights, old, advantages)
@@ -115,7 +115,7 @@ def test_the_clipped_losses_from_their_definitions() -> None:
 
     value = rewards_.on_policy(policy, seed=0).eval()
     with torch.no_grad():
-        predicted = ppo.answer_values(value, rollout.tokens_BS, PROMPT)
+        predicted = ppo.response_values(value, rollout.tokens_BS, PROMPT)
     before, returns = predicted + torch.randn_like(now), torch.randn_like(now)
     loss, _ = ppo.ValueLoss(value, 0.2, PROMPT)(rollout.tokens_BS, weights, before, returns)
     triples = zip(predicted[mask].tolist(), before[mask].tolist(), returns[mask].tolist(), strict=True)
@@ -128,13 +128,13 @@ def test_a_value_does_not_see_the_token_it_is_the_value_before() -> None:
     one = tokens(1, PROMPT + ANSWER)
     other = one.clone()
     other[0, PROMPT + 2] = (other[0, PROMPT + 2] + 1) % 50 + 2
-    before, after = (ppo.answer_values(value, rows, PROMPT)[0] for rows in (one, other))
+    before, after = (ppo.response_values(value, rows, PROMPT)[0] for rows in (one, other))
     torch.testing.assert_close(before[:3], after[:3])
     assert not torch.allclose(before[3:], after[3:])
 
 
 def speaker() -> PreTrainedModel:
-    """A network that comes to the end of some of its answers."""
+    """A network that comes to the end of some of its responses."""
     made = network().eval()
     with torch.no_grad():
         states_BTD = made.base_model(input_ids=tokens(16, 8)).last_hidden_state
@@ -220,7 +220,7 @@ def weights_of(module: torch.nn.Module) -> torch.Tensor:
 
 @pytest.mark.parametrize("micro_batch", [1, 4])
 def test_micro_batches_change_neither_the_steps_nor_what_is_learned(micro_batch: int) -> None:
-    """4 optimizer steps in 2 epochs of 16 answers of unequal length, and the same numbers, to rounding."""
+    """4 optimizer steps in 2 epochs of 16 responses of unequal length, and the same numbers, to rounding."""
     (whole, own, engines), (parts, others, split) = (
         iterate(ppo_settings(), micro_batch=micro) for micro in (0, micro_batch)
     )
@@ -240,12 +240,12 @@ def test_a_micro_batch_that_does_not_divide_the_minibatch_is_told_before_anythin
 
 
 def test_the_value_starts_no_worse_than_none(tmp_path: Path) -> None:
-    """At the first iteration, of answers that its head was not fitted to."""
+    """At the first iteration, of responses that its head was not fitted to."""
     history, _ = align(tmp_path, Run(), iterations=1, value_rollouts=8)
     assert history[0]["explained_variance"] > -0.05
 
 
-def test_the_reward_for_length_rises_while_answers_are_too_short_and_falls_while_too_long() -> None:
+def test_the_reward_for_length_rises_while_responses_are_too_short_and_falls_while_too_long() -> None:
     controller = ppo.LengthController(weight=0.0, target=20.0, gain=0.5)
     controller.update(15.0)
     assert controller.weight == pytest.approx(0.125)
@@ -256,8 +256,8 @@ def test_the_reward_for_length_rises_while_answers_are_too_short_and_falls_while
     assert controller.weight == pytest.approx(0.0)
 
 
-def test_answers_keep_their_length_though_short_ones_earn_more(tmp_path: Path) -> None:
-    """An answer without an end pays, so that without the reward for length answers would end ever earlier."""
+def test_responses_keep_their_length_though_short_ones_earn_more(tmp_path: Path) -> None:
+    """A response without an end pays, so that without the reward for length responses would end ever earlier."""
     shared = {"iterations": 25, "unfinished_penalty": 3.0, "kl_coefficient": 0.02, "kl_gain": 0.0}
     free, _ = align(tmp_path / "free", Run(), **shared)
     held, _ = align(tmp_path / "held", Run(), **shared, length_gain=5.0)

@@ -43,9 +43,9 @@ def test_rewards_over_the_samples_have_mean_0_and_deviation_1_also_once_saved(tm
     assert opened.config.num_labels == 1
 
 
-def test_an_answer_cut_short_is_closed_and_an_ended_one_left() -> None:
+def test_an_response_cut_short_is_closed_and_an_ended_one_left() -> None:
     rows = torch.tensor([[5, 6, 7, 8], [5, 6, END, PADDING], [5, 6, 7, END]])
-    closed = reward.closed(rows, END, PADDING)
+    closed = reward.with_end_of_text(rows, END, PADDING)
     assert closed.tolist() == [
         [5, 6, 7, 8, END],
         [5, 6, END, PADDING, PADDING],

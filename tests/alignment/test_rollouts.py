@@ -1,4 +1,4 @@
-"""Rollouts as records: what was said and what every network said of it, one row an answer."""
+"""Rollouts as records: what was said and what every network said of it, one row a response."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from datasets import load_from_disk
 
 from jokbo.alignment import rollouts
 from jokbo.alignment.rollouts import Experience
-from jokbo.models.sampling import answer_log_probs, sample
+from jokbo.models.sampling import response_log_probs, sample
 from tests.support.networks import END, network, tokens
 
 PROMPT, ANSWER = 3, 6
@@ -29,14 +29,14 @@ def seen(seed: int = 1) -> Experience:
     rollout = sample(policy, tokens(3, PROMPT), response_tokens=ANSWER, temperature=1.0, seed=seed)
     with torch.no_grad():
         old_BR, theirs_BR = (
-            answer_log_probs(each.eval(), rollout.tokens_BS, PROMPT, 1.0) for each in (policy, reference)
+            response_log_probs(each.eval(), rollout.tokens_BS, PROMPT, 1.0) for each in (policy, reference)
         )
     kl_BR = (old_BR - theirs_BR) * rollout.mask_BR
     values_BR = torch.arange(3.0 * ANSWER).view(3, ANSWER)
     return Experience(rollout, torch.tensor([0.5, -1.0, 2.0]), old_BR, kl_BR, old_BR, values_BR)
 
 
-def test_a_row_holds_its_answer_and_what_each_network_said_of_its_tokens() -> None:
+def test_a_row_holds_its_response_and_what_each_network_said_of_its_tokens() -> None:
     made = seen()
     rows = list(rollouts.records(5, made, Tokenizer()))
     for row, length, tokens_S in zip(
@@ -57,10 +57,10 @@ def test_iterations_become_one_table_and_one_done_again_stands_there_once(tmp_pa
     rollouts.gather(tmp_path / "kept", [2, 4], tmp_path / "all")
     table = load_from_disk(str(tmp_path / "all"))
     assert table["iteration"] == [2, 2, 2, 4, 4, 4]
-    assert table["answer"][3:] == [row["answer"] for row in rollouts.records(4, seen(2), Tokenizer())]
+    assert table["response"][3:] == [row["response"] for row in rollouts.records(4, seen(2), Tokenizer())]
 
 
-def test_samples_are_shown_with_reward_prompt_and_answer() -> None:
+def test_samples_are_shown_with_reward_prompt_and_response() -> None:
     lines = rollouts.shown(seen(), Tokenizer(), count=2).splitlines()
     assert len(lines) == 2
     assert re.match(r"^\+0\.50  [\d ]+ \|", lines[0])

@@ -1,18 +1,18 @@
-"""The value's head is fitted to what answers earn, and to nothing where there is nothing to find."""
+"""The value's head is fitted to what responses earn, and to nothing where there is nothing to find."""
 
 from __future__ import annotations
 
 import torch
 
 from jokbo.alignment import reward as rewards_
-from jokbo.alignment.value import answer_states, answer_values, fit_head
+from jokbo.alignment.value import fit_head, response_states, response_values
 from tests.support.networks import network, tokens
 
 PROMPT, ANSWER, ROWS = 4, 8, 48
 
 
 def drawn(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows of tokens, and which of their last ones are an answer's: answers of different lengths."""
+    """Rows of tokens, and which of their last ones are a response's: responses of different lengths."""
     lengths_B = torch.randint(1, ANSWER + 1, (ROWS,), generator=torch.Generator().manual_seed(seed))
     return tokens(ROWS, PROMPT + ANSWER, seed=seed), torch.arange(ANSWER) < lengths_B[:, None]
 
@@ -22,21 +22,21 @@ def explained(values: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor) -
 
 
 @torch.no_grad()
-def test_it_finds_a_linear_map_of_the_states_and_foretells_other_answers() -> None:
+def test_it_finds_a_linear_map_of_the_states_and_foretells_other_responses() -> None:
     value = rewards_.on_policy(network(), seed=0).eval()
     wanted = torch.randn(16, generator=torch.Generator().manual_seed(3))
     (fitted, mask), (other, their_mask) = drawn(1), drawn(2)
-    states = answer_states(value, fitted, PROMPT)
+    states = response_states(value, fitted, PROMPT)
     fit_head(value, states, states @ wanted + torch.randn(mask.shape) * 0.1, mask)
-    returns = answer_states(value, other, PROMPT) @ wanted
-    assert explained(answer_values(value, other, PROMPT), returns, their_mask) > 0.95
+    returns = response_states(value, other, PROMPT) @ wanted
+    assert explained(response_values(value, other, PROMPT), returns, their_mask) > 0.95
 
 
 @torch.no_grad()
 def test_of_returns_that_nobody_can_foretell_it_claims_next_to_nothing() -> None:
     value = rewards_.on_policy(network(), seed=0).eval()
     (fitted, mask), (other, their_mask) = drawn(1), drawn(2)
-    by_answer = torch.randn(ROWS, 1, generator=torch.Generator().manual_seed(4)).expand(mask.shape)
-    fit_head(value, answer_states(value, fitted, PROMPT), by_answer, mask)
+    by_response = torch.randn(ROWS, 1, generator=torch.Generator().manual_seed(4)).expand(mask.shape)
+    fit_head(value, response_states(value, fitted, PROMPT), by_response, mask)
     returns = torch.randn(ROWS, 1, generator=torch.Generator().manual_seed(5)).expand(mask.shape)
-    assert explained(answer_values(value, other, PROMPT), returns, their_mask) > -0.1
+    assert explained(response_values(value, other, PROMPT), returns, their_mask) > -0.1

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from jokbo.data.prompts import Prompts
-from jokbo.evaluation.perplexity import answer_perplexity, check_length, corpus_perplexity
+from jokbo.evaluation.perplexity import check_length, corpus_perplexity, response_perplexity
 from jokbo.runtime.errors import InputError
 from tests.support.networks import END, PADDING, network, tokens
 
 PROMPT = 4
 
 
-def answers(padding: int = PADDING) -> Prompts:
+def responses(padding: int = PADDING) -> Prompts:
     tokens_NS = tokens(6, 12)
     lengths = [2, 3, 5, 8, 8, 4]
     for row, length in zip(tokens_NS, lengths, strict=True):
@@ -26,17 +26,17 @@ def answers(padding: int = PADDING) -> Prompts:
 
 
 @pytest.mark.parametrize("padding", [PADDING, END])
-def test_of_answers_words_and_end_are_apart(padding: int) -> None:
-    net, held_out = network().eval(), answers(padding)
+def test_of_responses_words_and_end_are_apart(padding: int) -> None:
+    net, held_out = network().eval(), responses(padding)
     words, ends = [], []
     for row, length in zip(held_out.tokens_NS, held_out.lengths_N.tolist(), strict=True):
         log_probs = net(row[None]).logits[0].log_softmax(-1)
         nats = [-log_probs[place - 1, row[place]].item() for place in range(PROMPT, PROMPT + length)]
         words += nats[:-1]
         ends.append(nats[-1])
-    found = answer_perplexity(net, held_out)
-    assert found["perplexity"] == pytest.approx(np.exp(np.mean(words)), rel=1e-4)
-    assert found["end_nats"] == pytest.approx(np.mean(ends), rel=1e-4)
+    found = response_perplexity(net, held_out)
+    assert found.perplexity == pytest.approx(np.exp(np.mean(words)), rel=1e-4)
+    assert found.end_nats == pytest.approx(np.mean(ends), rel=1e-4)
 
 
 class Decoder:
@@ -73,7 +73,7 @@ def test_of_a_corpus_too(ends: bool) -> None:
     )
     mark = row[1:] == END
     found = corpus_perplexity(net, Decoder(), corpus, 20)
-    assert found["nats_per_token"] == pytest.approx(nats[~mark].mean().item(), rel=1e-4)
-    assert found["perplexity"] == pytest.approx(nats[~mark].mean().exp().item(), rel=1e-4)
-    assert found["bits_per_byte"] == pytest.approx(nats[~mark].mean().item() / np.log(2) / 2, rel=1e-4)
-    assert found["end_nats"] == (pytest.approx(nats[mark].mean().item(), rel=1e-4) if ends else None)
+    assert found.nats_per_token == pytest.approx(nats[~mark].mean().item(), rel=1e-4)
+    assert found.perplexity == pytest.approx(nats[~mark].mean().exp().item(), rel=1e-4)
+    assert found.bits_per_byte == pytest.approx(nats[~mark].mean().item() / np.log(2) / 2, rel=1e-4)
+    assert found.end_nats == (pytest.approx(nats[mark].mean().item(), rel=1e-4) if ends else None)

@@ -21,14 +21,14 @@ def rows() -> torch.Tensor:
 
 @pytest.mark.parametrize("architecture", ["gpt2", "llama"])
 def test_outputs_are_those_of_transformers(architecture: str) -> None:
-    model = heads.on_trunk(network(architecture), labels=3, seed=0).eval()
+    model = heads.on_backbone(network(architecture), labels=3, seed=0).eval()
     expected = model(input_ids=rows(), attention_mask=rows() != PADDING).logits
     torch.testing.assert_close(heads.outputs(model, rows()), expected)
 
 
 def test_the_trunk_is_a_copy() -> None:
     base = network()
-    model = heads.on_trunk(base, labels=2, seed=0)
+    model = heads.on_backbone(base, labels=2, seed=0)
     for name, value in model.base_model.state_dict().items():
         assert torch.equal(value, base.base_model.state_dict()[name])
     with torch.no_grad():
@@ -39,7 +39,7 @@ def test_the_trunk_is_a_copy() -> None:
 def test_l3_is_the_label_loss_plus_lambda_times_the_language_model_loss() -> None:
     """Equations 3 to 5 of the paper, a token and a text at a time."""
     base = network()
-    model = heads.on_trunk(base, labels=2, seed=0).eval()
+    model = heads.on_backbone(base, labels=2, seed=0).eval()
     labels = torch.tensor([0, 1, 1])
     batch = classifier.batch(rows(), labels, torch.arange(3), PADDING)
     loss, parts = classifier.Classify(model, 0.5)(**batch)

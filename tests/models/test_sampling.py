@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from jokbo.models.sampling import Rollout, answer_log_probs, sample, sequence_kl, up_to_end
+from jokbo.models.sampling import Rollout, response_log_probs, sample, sequence_kl, up_to_end
 from tests.support.networks import END, PADDING, network, tokens
 
 PROMPT, ANSWER = 4, 8
@@ -18,7 +18,7 @@ def draw(seed: int = 1, rows: int = 64, **changes: float) -> Rollout:
     return sample(network(), tokens(1, PROMPT).repeat(rows, 1), seed=seed, **settings)
 
 
-def test_an_answer_is_masked_to_its_end_and_padded_after_it() -> None:
+def test_an_response_is_masked_to_its_end_and_padded_after_it() -> None:
     rollout = draw(rows=256)
     assert rollout.tokens_BS.shape == (256, PROMPT + ANSWER)
     ended = rollout.ended_B(END)
@@ -51,7 +51,7 @@ def test_first_tokens_are_drawn_with_the_policys_probabilities_at_the_temperatur
 
 def test_log_probs_a_token_at_a_time() -> None:
     policy, rollout = network().eval(), draw(rows=3)
-    log_probs_BR = answer_log_probs(policy, rollout.tokens_BS, PROMPT, 1.0)
+    log_probs_BR = response_log_probs(policy, rollout.tokens_BS, PROMPT, 1.0)
     for b in range(3):
         for r in range(ANSWER):
             seen = rollout.tokens_BS[b : b + 1, : PROMPT + r]
@@ -65,7 +65,7 @@ def test_log_probs_a_token_at_a_time() -> None:
 
 
 def test_kl_is_zero_from_oneself_and_estimates_it_from_another() -> None:
-    """For answers of one token the divergence is a sum over the vocabulary."""
+    """For responses of one token the divergence is a sum over the vocabulary."""
     policy, other = network(seed=0).eval(), network(seed=7).eval()
     rollout = draw(rows=8192, response_tokens=1)
     assert sequence_kl(policy, policy, rollout).abs().max() < 1e-4
@@ -79,10 +79,10 @@ def test_kl_is_zero_from_oneself_and_estimates_it_from_another() -> None:
     assert abs(estimate - expected) < 5 * spread / 8192**0.5
 
 
-def every_answer(
+def every_response(
     policy: PreTrainedModel, prompt: Tensor, temperature: float, count: int
 ) -> tuple[Tensor, Tensor]:
-    """All answers of `count` tokens to one prompt and their probabilities, a token at a time from the logits."""
+    """All responses of `count` tokens to one prompt and their probabilities, a token at a time from the logits."""
     rows, log_p_N = prompt, torch.zeros(1)
     ended_N = torch.zeros(1, dtype=torch.bool)
     end, padding = policy.config.eos_token_id, policy.config.pad_token_id
@@ -108,18 +108,18 @@ def every_answer(
 @pytest.mark.parametrize("padding", [PADDING, END])
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 1.7])
 @torch.no_grad()
-def test_kl_of_answers_is_that_of_all_answers_there_are(temperature: float, padding: int) -> None:
-    """Two tokens, at a temperature, padding not drawn or the end of text itself: the sum over every answer."""
+def test_kl_of_responses_is_that_of_all_responses_there_are(temperature: float, padding: int) -> None:
+    """Two tokens, at a temperature, padding not drawn or the end of text itself: the sum over every response."""
     policy, other = network(seed=0).eval(), network(seed=7).eval()
     for each in (policy, other):
         each.config.pad_token_id = padding
-        each.get_output_embeddings().weight[END] += 1.0  # some answers end
-    answers_NR, log_p_N = every_answer(policy, tokens(1, PROMPT), temperature, 2)
-    same_NR, log_q_N = every_answer(other, tokens(1, PROMPT), temperature, 2)
-    assert torch.equal(answers_NR, same_NR)
+        each.get_output_embeddings().weight[END] += 1.0  # some responses end
+    responses_NR, log_p_N = every_response(policy, tokens(1, PROMPT), temperature, 2)
+    same_NR, log_q_N = every_response(other, tokens(1, PROMPT), temperature, 2)
+    assert torch.equal(responses_NR, same_NR)
     assert log_p_N.exp().sum().item() == pytest.approx(1, abs=1e-5)
-    rows_NS = torch.cat([tokens(1, PROMPT).repeat(len(answers_NR), 1), answers_NR], dim=1)
-    told_NR = answer_log_probs(policy, rows_NS, PROMPT, temperature) * up_to_end(answers_NR, END)
+    rows_NS = torch.cat([tokens(1, PROMPT).repeat(len(responses_NR), 1), responses_NR], dim=1)
+    told_NR = response_log_probs(policy, rows_NS, PROMPT, temperature) * up_to_end(responses_NR, END)
     torch.testing.assert_close(told_NR.sum(1), log_p_N, rtol=1e-4, atol=1e-4)
     gaps_N = log_p_N - log_q_N
     expected = (log_p_N.exp() * gaps_N).sum()
@@ -130,11 +130,11 @@ def test_kl_of_answers_is_that_of_all_answers_there_are(temperature: float, padd
     assert 0 < rollout.ended_B(END).sum() < 4096
     estimate = sequence_kl(policy, other, rollout).mean()
     assert abs(estimate - expected) < 4 * spread / 4096**0.5
-    shares = (rollout.tokens_BS[:, None, PROMPT:] == answers_NR).all(-1).float().mean(0)
+    shares = (rollout.tokens_BS[:, None, PROMPT:] == responses_NR).all(-1).float().mean(0)
     assert (shares - log_p_N.exp()).abs().max() < 4 * 0.5 / 4096**0.5
 
 
-def test_an_answer_ends_at_its_first_end_of_text_where_that_is_padding_too() -> None:
+def test_an_response_ends_at_its_first_end_of_text_where_that_is_padding_too() -> None:
     policy = network()
     policy.config.pad_token_id = END
     with torch.no_grad():

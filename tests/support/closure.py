@@ -32,6 +32,7 @@ EXEMPT = (
             "environment",
             "errors",
             "interruption",
+            "launcher",
             "mlflow_runs",
             "mlflow_store",
             "outbox",

@@ -44,7 +44,7 @@ def trained(
         batch_at,
         training(STEPS, precision="bf16"),
         Job(name, 1, compute(), Run(), folder),
-        engine.Own(adafactor(0.03, objective) if name == "t5" else None),
+        engine.Overrides(adafactor(0.03, objective) if name == "t5" else None),
         stop,
     )
     weights = list(network.state_dict().values())

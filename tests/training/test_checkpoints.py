@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 def start(seed: int = 0):
     processes.join()
     model = causal.NextToken(network(seed=seed))
-    return engine.start(model, engine.Means(4, "fp32", 0.0), optimizer(), compute())
+    return engine.start(model, engine.StepSettings(4, "fp32", 0.0), optimizer(), compute())
 
 
 def weights(started) -> list[torch.Tensor]:
@@ -255,7 +255,9 @@ def test_what_deepspeed_cannot_read_is_one_line(tmp_path: Path) -> None:
     checkpoints.save(tmp_path, 1, {"model": start()}, {})
     other = network(layers=1)
     processes.join()
-    smaller = engine.start(causal.NextToken(other), engine.Means(4, "fp32", 0.0), optimizer(), compute())
+    smaller = engine.start(
+        causal.NextToken(other), engine.StepSettings(4, "fp32", 0.0), optimizer(), compute()
+    )
     with pytest.raises(
         InputError, match=r"step-00000001: cannot be gone on with .*torch \S+, deepspeed"
     ) as told:

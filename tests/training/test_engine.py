@@ -49,7 +49,7 @@ def train(
         batches,
         settings or training(STEPS),
         Job("test", 1, compute(**changes), Run(), folder),
-        engine.Own(**(own or {})),
+        engine.Overrides(**(own or {})),
         after_step,
     )
     return history, list(model.state_dict().values())

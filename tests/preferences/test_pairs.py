@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from datasets import Dataset, load_from_disk
 
-from jokbo.preferences import comparisons as preferences
-from jokbo.preferences import raters
+from jokbo.preferences import pairs, people, raters
+from jokbo.preferences import simulated as simulated_raters
 from jokbo.runtime.errors import InputError
 
 
@@ -31,8 +31,8 @@ def simulated():
 
 
 def human(snippets, **changes):
-    settings = {"pairs": 100, "seed": 3, "minimum_agreement": 0.5, "source": "films"} | changes
-    return preferences.human_comparisons(*snippets, **settings)
+    settings = {"pairs": 100, "seed": 3, "minimum_agreement": 0.5} | changes
+    return people.pairs_of(people.Rated("films", *snippets), **settings)
 
 
 def test_choice_and_agreement_are_those_of_all_rating_pairs(snippets):
@@ -87,15 +87,15 @@ def test_rated_snippets_are_those_of_one_source():
         {"text": "c", "sources": ["films"], "ratings": None},
     ]
     documents = Dataset.from_list(rows)
-    assert preferences.rated_snippets(documents, "films") == (["a"], [[1, 2]])
+    assert people.rated(documents, "films") == people.Rated("films", ["a"], [[1, 2]])
     with pytest.raises(InputError, match="'imbd' has no rated texts here; sources are films, imdb, tweets"):
-        preferences.rated_snippets(documents, "imbd")
+        people.rated(documents, "imbd")
 
 
 def test_simulated_raters_prefer_what_people_would(simulated):
     prompts = [f"prompt {i}" for i in range(50)]
     responses = [["a great film", "a dreadful film", " ", "a great film "] for _ in prompts]
-    rows = preferences.simulated_comparisons(prompts, responses, simulated, seed=0)
+    rows = simulated_raters.pairs_of(prompts, responses, simulated, seed=0)
     assert len(rows) == 100  # of six pairs three have the empty response and one is of equal texts
     assert np.mean(["great" in row["responses"][row["choice"]] for row in rows]) > 0.9
     assert {row["kind"] for row in rows} == {"simulated"}
@@ -104,16 +104,14 @@ def test_simulated_raters_prefer_what_people_would(simulated):
 
 def test_nothing_to_compare_is_said(simulated):
     with pytest.raises(InputError, match="no prompt has two different responses"):
-        preferences.simulated_comparisons(["p"], [["same", "same"]], simulated, seed=0)
+        simulated_raters.pairs_of(["p"], [["same", "same"]], simulated, seed=0)
 
 
 def test_same_rows_make_the_same_bytes(snippets, simulated, tmp_path: Path):
-    rows = preferences.simulated_comparisons(["p"], [["a great film", "a poor film"]], simulated, seed=0)
+    rows = simulated_raters.pairs_of(["p"], [["a great film", "a poor film"]], simulated, seed=0)
     digests = []
     for name in ("one", "two"):
-        preferences.save_comparisons(
-            {"train": [*rows, *human(snippets)], "test": human(snippets)}, tmp_path / name
-        )
+        pairs.save({"train": [*rows, *human(snippets)], "test": human(snippets)}, tmp_path / name)
         files = sorted(path for path in (tmp_path / name).rglob("*") if path.is_file())
         digests.append(
             {str(f.relative_to(tmp_path / name)): hashlib.md5(f.read_bytes()).hexdigest() for f in files}
@@ -121,24 +119,24 @@ def test_same_rows_make_the_same_bytes(snippets, simulated, tmp_path: Path):
     assert digests[0] == digests[1]
     loaded = load_from_disk(str(tmp_path / "one"))
     assert loaded["train"].to_list() == [*rows, *human(snippets)]
-    assert loaded["test"].features == preferences.FEATURES
+    assert loaded["test"].features == pairs.FEATURES
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"choice": 2}, "comparison 1: choice is 2"),
-        ({"choice": -1}, "comparison 1: choice is -1"),
-        ({"choice": None}, "comparison 1: choice is None"),
-        ({"responses": ["only"], "choice": 0}, r"comparison 1: 1 response\(s\)"),
-        ({"responses": ["a", " \n"]}, "comparison 1: response 1 is"),
-        ({"responses": ["a", None]}, "comparison 1: response 1 is None"),
-        ({"kind": "robot"}, "comparison 1: kind is 'robot'"),
-        ({"agreement": 1.2}, "comparison 1: agreement is 1.2"),
-        ({"note": "x"}, r"comparison 1: missing \[\], unknown \['note'\]"),
+        ({"choice": 2}, "preference pair 1: choice is 2"),
+        ({"choice": -1}, "preference pair 1: choice is -1"),
+        ({"choice": None}, "preference pair 1: choice is None"),
+        ({"responses": ["only"], "choice": 0}, r"preference pair 1: 1 response\(s\)"),
+        ({"responses": ["a", " \n"]}, "preference pair 1: response 1 is"),
+        ({"responses": ["a", None]}, "preference pair 1: response 1 is None"),
+        ({"kind": "robot"}, "preference pair 1: kind is 'robot'"),
+        ({"agreement": 1.2}, "preference pair 1: agreement is 1.2"),
+        ({"note": "x"}, r"preference pair 1: missing \[\], unknown \['note'\]"),
     ],
 )
 def test_bad_rows_are_named(snippets, change, message):
     good = human(snippets, pairs=1)[0]
     with pytest.raises(InputError, match=message):
-        preferences.comparison_table([good, good | change])
+        pairs.table_of([good, good | change])

@@ -1,0 +1,45 @@
+"""How well a reward model agrees with what people prefer."""
+
+from __future__ import annotations
+
+import torch
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from jokbo.alignment.reward import encode
+from jokbo.data.tables import rows_of
+from jokbo.evaluation.calibration import error_by_unit, reliability
+from jokbo.evaluation.intervals import by_unit
+from jokbo.evaluation.results import PreferenceScore
+from jokbo.models import heads
+
+
+def with_people(
+    network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Dataset, context: int
+) -> PreferenceScore:
+    """Return accuracy, over all and by source, and calibration on preference pairs of people.
+
+    A text is of several pairs, so what is known of any figure goes by the number of texts.
+    """
+    raw = [heads.outputs(network, side).squeeze(-1) for side in encode(tokenizer, rows_of(rows), context)]
+    margins = raw[0] - raw[1]
+    right = (margins > 0).tolist()
+    texts = [tuple(row["prompt"] + response for response in row["responses"]) for row in rows_of(rows)]
+    by_source: dict[str, list[int]] = {}
+    for i, source in enumerate(rows["labeller"]):
+        by_source.setdefault(source, []).append(i)
+    # which of the two stands first must not be known beforehand: the choice's own index decides it
+    first_wins = [choice == 0 for choice in rows["choice"]]
+    signed = torch.where(torch.tensor(first_wins), margins, -margins)
+    forecasts = (torch.sigmoid(signed).tolist(), first_wins, texts)
+    return PreferenceScore(
+        comparisons=len(right),
+        texts=len({text for pair in texts for text in pair}),
+        accuracy=by_unit(right, texts)._asdict(),
+        accuracy_by_source={
+            name: by_unit([right[i] for i in own], [texts[i] for i in own])._asdict()
+            for name, own in by_source.items()
+        },
+        calibration_error=error_by_unit(*forecasts)._asdict(),
+        calibration=[row._asdict() for row in reliability(*forecasts)],
+    )
