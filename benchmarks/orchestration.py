@@ -34,14 +34,14 @@ def measure(folder: Path) -> None:
 
 
 def _timed() -> float:
-    """Seconds that `python -m flows.pipeline` takes here, from start to exit."""
+    """Return the seconds that `python -m flows.pipeline` takes here, from start to exit."""
     start = time.monotonic()
     subprocess.run([sys.executable, "-m", "flows.pipeline"], check=True)
     return time.monotonic() - start
 
 
 def _print(total: float | None = None) -> None:
-    """The stages that the last pipeline ran, their own seconds (start of the process, and work), and what is left."""
+    """Print the stages that the last pipeline ran, the seconds of their start and of their work, and what is left."""
     client = MlflowClient(tracking.local_store(state()))
     experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
     assert experiment is not None  # a pipeline has run
@@ -66,7 +66,7 @@ def _print(total: float | None = None) -> None:
 
 
 def _start(name: str) -> float:
-    """Seconds that a process takes to import a stage's module now, as it must with no orchestration at all."""
+    """Return the seconds that a process takes to import a stage's module, as it must without any orchestration."""
     began = time.monotonic()
     subprocess.run([sys.executable, "-c", f"import tasks.{name}"], check=True)
     return time.monotonic() - began

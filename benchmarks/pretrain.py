@@ -96,7 +96,7 @@ def engine_step(objective: torch.nn.Module, settings, batch: engine.Batch, compu
 
 
 def timed(step: Callable[[], object], steps: int) -> float:
-    """Seconds a step."""
+    """Return seconds a step."""
     synchronize()
     began = time.perf_counter()
     for _ in range(steps):
@@ -106,13 +106,13 @@ def timed(step: Callable[[], object], steps: int) -> float:
 
 
 def synchronize() -> None:
-    """Waits for a GPU to finish what it was given; a CPU has."""
+    """Wait for a GPU to finish what it was given; a CPU has."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
 def matrix_product_peak(device: torch.device, n: int = 2048) -> float:
-    """FLOP/s of the best of a few square bf16 products."""
+    """Return FLOP/s of the best of a few square bf16 products."""
     a, b = (torch.randn(n, n, device=device, dtype=torch.bfloat16) for _ in range(2))
     return 2 * n**3 / min(timed(lambda: torch.mm(a, b), 5) for _ in range(5))
 

@@ -58,7 +58,7 @@ class Chain:
         return json.loads((self.folders[0] / METRICS / f"{stage}.json").read_text("utf-8"))
 
     def made_in(self) -> str:
-        """On which machines the runs were made, and when the last one was, as far as they wrote it down."""
+        """Return on which machines the runs were made, and when the last one was, as far as they wrote it down."""
         files = {folder.name: Path(f"{folder / ALIGNED}{ancestry.SUFFIX}") for folder in self.folders}
         there = {name: file for name, file in files.items() if file.is_file()}
         machines = {}
@@ -74,7 +74,7 @@ class Chain:
         return f"Measured on {'; '.join(said)}."
 
     def headline(self) -> str:
-        """The four models."""
+        """Return the four models."""
         return _markdown(["model", *COLUMNS], [[name, *self._row(name)] for name in SYSTEMS])
 
     def _row(self, name: str) -> Iterator[str]:
@@ -82,14 +82,14 @@ class Chain:
             yield _range([getattr(found.systems[name], key) for found in self.evaluations], shown)
 
     def samples(self) -> str:
-        """The first prompts of the first seed, as supervised and aligned model go on."""
+        """Return the first prompts of the first seed, as supervised and aligned model go on."""
         with (self.folders[0] / EVALUATION / "samples.jsonl").open(encoding="utf-8") as file:
             rows = [json.loads(next(file)) for _ in range(SAMPLES)]
         keys = ("prompt", "supervised", "aligned")
         return _markdown(["prompt", "before", "after"], [[row[key] for key in keys] for row in rows])
 
     def more(self) -> str:
-        """What else the run with the first seed says of itself."""
+        """Return what else the run with the first seed says of itself."""
         base, reward = self.metrics("pretrain"), self.metrics("reward")["human"]
         differ, classifier = (
             self.metrics("preferences")["disagreement"],
@@ -125,7 +125,7 @@ class Chain:
 
 
 def compared() -> str:
-    """The comparison of the systems, and its claims, from family/table.json."""
+    """Return the comparison of the systems, and its claims, from family/table.json."""
     systems, _, claims = comparison.tables(json.loads(KEPT_TABLE.read_text("utf-8")))
     parts = [
         f"{each.caption}.\n\n{each.markdown(texts).strip()}" for each, texts in ((systems, 3), (claims, 5))
@@ -134,7 +134,7 @@ def compared() -> str:
 
 
 def profiles() -> str:
-    """The base model of each profile on held-out text."""
+    """Return the base model of each profile on held-out text."""
     rows = []
     for path in sorted(PROFILES.glob("*.json")):
         found = json.loads(path.read_text("utf-8"))["pretrain"]["validation"]

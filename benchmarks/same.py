@@ -18,7 +18,7 @@ WEIGHTS = "models/**/*.safetensors"
 
 
 def weights(project: Path) -> dict[str, str]:
-    """The sha256 of each file of weights, by its path in the project."""
+    """Return the sha256 of each file of weights, by its path in the project."""
     found = {}
     for path in sorted(project.glob(WEIGHTS)):
         with path.open("rb") as file:

@@ -49,7 +49,7 @@ def run(seed: int) -> None:
 
 
 def figures(seed: int) -> dict[str, Any]:
-    """Every number that the stages of this seed's run wrote: stage.name -> value."""
+    """Return every number that the stages of this seed's run wrote: stage.name -> value."""
     read = {stage: json.loads((_folder(seed) / METRICS / f"{stage}.json").read_text()) for stage in SHOWN}
     return {name: value for name, value in flat(read).items() if isinstance(value, int | float)}
 

@@ -72,7 +72,7 @@ def evaluate(stage: Stage[Evaluate]) -> None:
 def _rows(
     prompts: list[str], samples: Mapping[str, list[str]], positive: Mapping[str, np.ndarray]
 ) -> list[dict[str, Any]]:
-    """A row a prompt: what each model wrote, and the judge's probability that the response is positive."""
+    """Return a row a prompt: what each model wrote, and the judge's probability that the response is positive."""
     return [
         {"prompt": prompt}
         | {name: texts[i] for name, texts in samples.items()}

@@ -25,7 +25,7 @@ LAYERS = {"gpt2": "h", "llama": "layers"}
 
 
 def student_of(teacher: PreTrainedModel, layers: int) -> PreTrainedModel:
-    """A network of `layers` layers with the teacher's embeddings, last norm and evenly spaced layers of it."""
+    """Return a network of `layers` layers with the teacher's embeddings, last norm and evenly spaced layers of it."""
     kind = teacher.config.model_type
     config = teacher.config.__class__.from_dict(
         {**teacher.config.to_dict(), DEPTH[kind]: layers, "layer_types": None}

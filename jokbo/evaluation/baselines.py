@@ -23,7 +23,7 @@ REACH = 3  # words after a negation, of which it turns the sign (Hutto and Gilbe
 
 
 def naive_bayes(texts: Sequence[str], labels: Sequence[int]) -> Pipeline:
-    """Multinomial naive Bayes on which words and word pairs a text has (Wang and Manning 2012, section 2.1).
+    """Return multinomial naive Bayes on which words and word pairs a text has (Wang and Manning 2012, section 2.1).
 
     A word counts once a text. Returns a scikit-learn classifier: `predict(texts)`, `predict_proba(texts)`.
     Raises InputError where fewer than two labels occur.
@@ -39,7 +39,7 @@ def tfidf(
     validation_texts: Sequence[str],
     validation_labels: Sequence[int],
 ) -> Pipeline:
-    """Logistic regression on tf-idf of words and word pairs, 1 + log(count) for a count.
+    """Return logistic regression on tf-idf of words and word pairs, 1 + log(count) for a count.
 
     Of INVERSE_PENALTIES the one that is right most often on the validation texts; of equals the simplest.
     Raises InputError where fewer than two labels occur.
@@ -55,14 +55,18 @@ def tfidf(
 
 
 def by_rules(lexicon: Mapping[str, float], texts: Sequence[str], majority: int) -> np.ndarray:
-    """Labels, int64 [N]: 1 where a text's valence is above zero, 0 where it is below, `majority` where it is zero."""
+    """Return labels, int64 [N]: 1 where a text's valence is above zero, 0 where it is below, `majority` where it is
+    zero.
+    """
     valences_N = np.array([valence(lexicon, text) for text in texts])
     return np.where(valences_N == 0, majority, valences_N > 0).astype(np.int64)
 
 
 def valence(lexicon: Mapping[str, float], text: str) -> float:
-    """The sum of the valences of a text's words. Of a word among the REACH after a negation the sign is turned; the
-    negation itself has none."""
+    """Return the sum of the valences of a text's words.
+
+    Of a word among the REACH after a negation the sign is turned; the negation itself has none.
+    """
     total, turned = 0.0, 0
     for word in _words(lexicon, text):
         if NEGATION.fullmatch(word):
@@ -74,7 +78,7 @@ def valence(lexicon: Mapping[str, float], text: str) -> float:
 
 
 def _words(lexicon: Mapping[str, float], text: str) -> Iterator[str]:
-    """What stands between white space, whole if the lexicon has it (`:)` is no word otherwise), else its words."""
+    """Yield the words of a text, and whole what the lexicon has between white space, such as `:)`."""
     for piece in text.lower().replace("\u2019", "'").split():
         if piece in lexicon:
             yield piece

@@ -28,8 +28,7 @@ def reliability(
     *,
     bins: int = 10,
 ) -> list[Bin]:
-    """Reliability table of a yes-or-no forecast (Guo et al. 2017, section 2); bins that hold nothing are left
-    out.
+    """Return the reliability table of a yes-or-no forecast (Guo et al. 2017, section 2), without empty bins.
 
     `probabilities[i]` is the forecast of `outcomes[i]` being 1: for two responses, that the second is
     preferred. The forecast's confidence is that of the likelier side, so bins share out 0.5 to 1 equally. A
@@ -66,8 +65,8 @@ def error_by_unit(
     *,
     bins: int = 10,
 ) -> intervals.Estimate:
-    """The expected calibration error (Guo et al. 2017, equation 3) with its interval by unit, each bin's too much or
-    too little taken as known.
+    """Return the expected calibration error (Guo et al. 2017, equation 3) with its interval by unit, each bin's too
+    much or too little taken as known.
 
     Chance alone makes the error of a calibrated forecast larger than 0, the more so the fewer forecasts there are.
     """
@@ -81,7 +80,7 @@ def error_by_unit(
 def _binned(
     probabilities: Sequence[float], outcomes: Sequence[int], bins: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each forecast its confidence, whether it was right, and the number of its bin."""
+    """Return each forecast's confidence, whether it was right, and the number of its bin."""
     probability_N, outcome_N = np.asarray(probabilities, dtype=float), np.asarray(outcomes)
     if len(probability_N) != len(outcome_N) or not len(probability_N):
         raise InputError(f"calibration: {len(probability_N)} forecasts of {len(outcome_N)} outcomes")

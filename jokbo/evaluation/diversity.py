@@ -19,7 +19,7 @@ class Distinct(NamedTuple):
 
 
 def distinct_n(texts: Mapping[str, Sequence[str]], n: int) -> Distinct:
-    """Distinct n-grams as a share of all (Li et al. 2016, section 5.2), of equally many n-grams of every system.
+    """Return the distinct n-grams as a share of all, of equally many n-grams of every model (Li et al. 2016, section 5.2).
 
     The share falls as a sample grows, so whoever says more would seem to repeat more. Of each system as many n-grams
     count as the one with the fewest has, and the share is its mean over all ways to draw them (rarefaction: Hurlbert
@@ -34,7 +34,7 @@ def distinct_n(texts: Mapping[str, Sequence[str]], n: int) -> Distinct:
 
 
 def _counted(texts: Sequence[str], n: int) -> np.ndarray:
-    """How often each n-gram comes, int64 [K]."""
+    """Return how often each n-gram comes, int64 [K]."""
     found = Counter(
         tuple(words[start : start + n])
         for words in (WORD.findall(text.lower()) for text in texts)
@@ -44,7 +44,9 @@ def _counted(texts: Sequence[str], n: int) -> np.ndarray:
 
 
 def _expected(count_K: np.ndarray, drawn: int) -> float:
-    """How many different n-grams are among `drawn` of all, on average: each but for the chance of none of its own."""
+    """Return how many different n-grams are among `drawn` of all, on average: each but for the chance of none of its
+    own.
+    """
     total = count_K.sum()
     often_K = count_K[total - count_K < drawn]  # some of these are in every draw
     rare_K = total - count_K[total - count_K >= drawn]

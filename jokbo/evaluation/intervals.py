@@ -29,7 +29,7 @@ class Estimate(NamedTuple):
 
 
 def mean(values: ArrayLike, *, samples: int, seed: int, confidence: float = 0.95) -> Interval:
-    """Mean of independent values with the percentile bootstrap's interval (Efron and Tibshirani 1993, 13.3).
+    """Return the mean of independent values with the percentile bootstrap's interval (Efron and Tibshirani 1993, 13.3).
 
     `samples` is the number of resamples. Raises InputError for fewer than two values.
     """
@@ -51,7 +51,7 @@ def mean(values: ArrayLike, *, samples: int, seed: int, confidence: float = 0.95
 def win_rate(
     ours: ArrayLike, theirs: ArrayLike, *, samples: int, seed: int, confidence: float = 0.95
 ) -> Interval:
-    """Share of prompts on which `ours[i]` beats `theirs[i]`, a tie counting half, with its interval.
+    """Return the share of prompts on which `ours[i]` beats `theirs[i]`, a tie counting half, with its interval.
 
     Both scores of a prompt are resampled together: the bootstrap is a paired one, over prompts.
     """
@@ -65,7 +65,7 @@ def win_rate(
 
 
 def by_unit(values: ArrayLike, units: Sequence[Sequence[Hashable]], *, confidence: float = 0.95) -> Estimate:
-    """Mean of values that are no independent ones: two of them that share a unit may err together.
+    """Return the mean of values that are no independent ones: two of them that share a unit may err together.
 
     `units[i]` names all that value i is of: a sentence's review, or both texts of a comparison. The variance is the sum
     of the products of all deviations that share a unit, each pair of values once (Aronow, Samii and Assenova 2015,

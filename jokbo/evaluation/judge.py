@@ -31,12 +31,12 @@ class Judge:
     model: Pipeline
 
     def positive(self, texts: Sequence[str]) -> np.ndarray:
-        """Probability that each text is positive: (texts,)."""
+        """Return the probability that each text is positive: (texts,)."""
         return self.model.predict_proba(list(texts))[:, 1]
 
 
 def fit(texts: Sequence[str], labels: Sequence[int]) -> Judge:
-    """A judge trained on texts labelled 0 (negative) or 1 (positive).
+    """Return a judge trained on texts labelled 0 (negative) or 1 (positive).
 
     Raises InputError where one of the labels never occurs.
     """
@@ -57,12 +57,12 @@ def fit(texts: Sequence[str], labels: Sequence[int]) -> Judge:
 
 
 def sentences(text: str, together: int = 1) -> list[str]:
-    """Runs of `together` sentences of a text, without those of fewer than five words."""
+    """Return runs of `together` sentences of a text, without those of fewer than five words."""
     parts = SENTENCE_END.split(text.strip())
     runs = [" ".join(parts[start : start + together]) for start in range(0, len(parts), together)]
     return [run for run in runs if len(run.split()) >= SENTENCE_WORDS]
 
 
 def right(judge: Judge, texts: Sequence[str], labels: Sequence[int]) -> np.ndarray:
-    """Which texts the judge puts on the side of their label: bool (texts,)."""
+    """Return which texts the judge puts on the side of their label: bool (texts,)."""
     return (judge.positive(texts) > 0.5) == np.asarray(labels, dtype=bool)

@@ -92,8 +92,11 @@ def _tokens(vocabulary: int, end_of_text: int, padding: int) -> dict[str, int]:
 
 
 def _intermediate(width: int) -> int:
-    """SwiGLU has three matrices where GELU has two: 8/3 of the width keeps their size (Shazeer 2020, section 2),
-    rounded up to a multiple of 256 as LLaMA's are, or of the width where that is less."""
+    """Return the inner size of SwiGLU: 8/3 of the hidden size, which keeps the size of GELU's two matrices.
+
+    Shazeer 2020, section 2. It is rounded up to a multiple of 256, as LLaMA's are, or of the hidden size where that is
+    less.
+    """
     multiple = min(256, width)
     return -(-8 * width // 3 // multiple) * multiple
 

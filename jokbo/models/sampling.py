@@ -104,7 +104,10 @@ def _continued(policy: PreTrainedModel, tokens_BT: Tensor, count: int, temperatu
 
 
 def up_to_end(responses_BR: Tensor, end_of_text: int) -> Tensor:
-    """Bool [B, R]: the tokens up to and with the first end of text. What follows it is padding, whatever its number."""
+    """Return bool [B, R]: the tokens up to and with the first end of text.
+
+    What follows it is padding, whatever its number.
+    """
     ends_BR = (responses_BR == end_of_text).int()
     return ends_BR.cumsum(1) - ends_BR == 0
 

@@ -53,11 +53,11 @@ class Raters:
     histogram_LR: np.ndarray  # share of single ratings at each level, over SCALE
 
     def expected(self, texts: Sequence[str]) -> np.ndarray:
-        """Mean rating, -4 to 4, that the population gives each text: (texts,)."""
+        """Return the mean rating, -4 to 4, that the population gives each text: (texts,)."""
         return np.interp(self.model.predict(list(texts)), self.predicted_Q, self.human_Q)
 
     def distribution(self, expected_N: np.ndarray) -> np.ndarray:
-        """Chance of each rating of SCALE about given expected ratings: (texts, 9), rows sum to 1."""
+        """Return the chance of each rating of SCALE about given expected ratings: (texts, 9), rows sum to 1."""
         columns = [np.interp(expected_N, self.level_L, share_L) for share_L in self.histogram_LR.T]
         return np.stack(columns, axis=-1)
 

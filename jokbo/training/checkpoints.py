@@ -68,7 +68,7 @@ class PlainCheckpointEngine(CheckpointEngine):
 def save(
     folder: Path, step: int, engines: Mapping[str, deepspeed.DeepSpeedEngine], state: dict[str, Any]
 ) -> Path:
-    """Writes the checkpoint of `step` (the number of steps done) and keeps the newest KEEP.
+    """Write the checkpoint of `step` (the number of steps done) and keep the newest KEEP.
 
     `state` is what the loop needs besides, as JSON. Every rank calls this. Raises InputError when the disk takes
     no more: what was written of the new checkpoint is gone then, and those before it are as they were.
@@ -111,7 +111,7 @@ def save(
 
 
 def restore(folder: Path, engines: Mapping[str, deepspeed.DeepSpeedEngine]) -> tuple[int, dict[str, Any]]:
-    """Puts the newest whole checkpoint into the engines. Returns its step and state, (0, {}) where there is none.
+    """Put the newest whole checkpoint into the engines. Returns its step and state, (0, {}) where there is none.
 
     Raises InputError of one that these ranks and this ZeRO stage cannot go on with; says what of it is dropped.
     """
@@ -141,7 +141,7 @@ def restore(folder: Path, engines: Mapping[str, deepspeed.DeepSpeedEngine]) -> t
 
 
 def _writer(engines: Mapping[str, deepspeed.DeepSpeedEngine]) -> dict[str, Any]:
-    """What this process and its fellows would write on a checkpoint about themselves."""
+    """Return what this process and its fellows would write on a checkpoint about themselves."""
     (zero_stage,) = {engine.zero_optimization_stage() for engine in engines.values()}
     return {
         "processes": processes.world(),
@@ -152,7 +152,7 @@ def _writer(engines: Mapping[str, deepspeed.DeepSpeedEngine]) -> dict[str, Any]:
 
 
 def _guessed_writer(source: Path, engines: Mapping[str, deepspeed.DeepSpeedEngine]) -> dict[str, Any]:
-    """The same of a checkpoint that does not say it, by its files."""
+    """Return what a checkpoint that does not say it was written by, judged by its files."""
     stage, engine = 0, next(iter(engines))
     for path in sorted((source / engine).glob("*zero_pp_rank_0_*optim_states.pt")):
         stage = int(PlainCheckpointEngine().load(str(path))["optimizer_state_dict"]["zero_stage"])
@@ -209,7 +209,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _seal(partial: Path, target: Path) -> None:
-    """Manifest, then everything to the disk, then the rename that makes it a checkpoint."""
+    """Write the manifest, bring everything to the disk, and rename the folder, which makes it a checkpoint."""
     manifest = {str(path.relative_to(partial)): _digest(path) for path in _files(partial)}
     (partial / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
     for path in [*_files(partial), partial / MANIFEST, partial]:
@@ -228,7 +228,7 @@ def _sync(path: Path) -> None:
 
 
 def _damage(folder: Path) -> str | None:
-    """What is wrong with a checkpoint, or None."""
+    """Return what is wrong with a checkpoint, or None."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
     except (OSError, ValueError):

@@ -117,8 +117,9 @@ def ahead(batch_at: Callable[[int], Batch], steps: range, beside: bool) -> Gener
 
 
 def beside_training() -> bool:
-    """Whether batches are made while the training goes on: not on a CPU, where no processor is idle for it, and it
-    cost more than making them in the training's pauses."""
+    """Return whether batches are made while the training goes on: not on a CPU, where no processor is idle for it, and
+    it cost more than making them in the training's pauses.
+    """
     return processes.accelerator().device_name() != "cpu"
 
 
@@ -178,21 +179,23 @@ def start(
 
 
 def prefer_attention(network: PreTrainedModel) -> None:
-    """On a CPU, attention as plain products: going backward through torch's fused kernel for CPUs took ten times as
-    long as forward, a fifth of a whole training step."""
+    """Compute attention as plain products on a CPU.
+
+    Going backward through torch's fused kernel for CPUs took ten times as long as forward, a fifth of a whole step.
+    """
     if processes.accelerator().device_name() == "cpu":
         network.set_attn_implementation("eager")
 
 
 def can_compile() -> bool:
-    """torch.compile needs a C++ compiler where it makes code for the CPU."""
+    """Return whether torch.compile can work: for a CPU it needs a C++ compiler."""
     return processes.accelerator().device_name() != "cpu" or bool(
         shutil.which("g++") or shutil.which("clang++")
     )
 
 
 def update(engine: deepspeed.DeepSpeedEngine, batch: Batch) -> dict[str, float]:
-    """One optimizer step on this rank's rows of the global batch; the metrics' means over all ranks."""
+    """Do one optimizer step on this rank's share of the global batch; return the metrics' means over all ranks."""
     engine.tput_timer.start()
     mine = processes.share_of(batch)
     parts: list[dict[str, Tensor]] = []
@@ -236,8 +239,10 @@ def update(engine: deepspeed.DeepSpeedEngine, batch: Batch) -> dict[str, float]:
 
 
 def _fit_to(engine: deepspeed.DeepSpeedEngine, rows: int, micro_batch: int) -> None:
-    """Takes a global batch of so many rows: in more micro-batches, or whole where there are none. Raises InputError if
-    ranks and micro-batches cannot share them."""
+    """Take a global batch of so many rows: in more micro-batches, or whole where there are none.
+
+    Raises InputError if ranks and micro-batches cannot share them.
+    """
     _check_share(rows, micro_batch)
     if micro_batch:
         engine.set_train_batch_size(rows)
@@ -255,7 +260,7 @@ def _check_share(rows: int, micro_batch: int) -> None:
 
 
 def _gather(engine: deepspeed.DeepSpeedEngine, objective: nn.Module) -> None:
-    """After ZeRO 3, gives every rank the whole parameters back as plain ones."""
+    """Give every rank the whole parameters back as plain ones, after ZeRO 3."""
     if engine.zero_optimization_stage() < 3:
         return
     whole: dict[str, Tensor] = {}
@@ -267,7 +272,7 @@ def _gather(engine: deepspeed.DeepSpeedEngine, objective: nn.Module) -> None:
 
 
 def save_network(network: PreTrainedModel, tokenizer: Any, folder: Path) -> None:
-    """Writes a model that `AutoModel` and `AutoTokenizer` open: safetensors, configuration, tokenizer. Rank 0 only."""
+    """Write a model that `AutoModel` and `AutoTokenizer` open: safetensors, configuration, tokenizer. Rank 0 only."""
     if processes.rank() == 0:
         with whole_directory(folder) as whole:
             network.save_pretrained(whole)

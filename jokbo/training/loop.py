@@ -82,8 +82,11 @@ class _Saver:
         self.saved_at = time.monotonic()
 
     def step_done(self, state: State, *, last: bool, stopping: bool) -> None:
-        """Called by every rank after each step. Raises Interrupted, once saved, if any rank was told to stop, and
-        InputError instead of saving weights that are not finite."""
+        """Save if it is due, or before a stop. Every rank calls it after each step.
+
+        Raises Interrupted, once saved, if any rank was told to stop, and InputError instead of saving weights that are
+        not finite.
+        """
         folder = self.job.checkpoints
         stopping = processes.any_rank(stopping)
         due = processes.any_rank(time.monotonic() - self.saved_at >= self.job.compute.checkpoint_seconds)
@@ -99,7 +102,7 @@ class _Saver:
             raise Interrupted(f"{saved}: run again to go on from there")
 
     def check_no_stop(self, stop: Stop) -> None:
-        """Raises Interrupted if any rank was told to stop after the last step."""
+        """Raise Interrupted if any rank was told to stop after the last step."""
         if processes.any_rank(stop.requested):
             raise Interrupted(f"{self.job.name} is trained: run again to go on from there")
 
@@ -111,14 +114,14 @@ def trained(engine: DeepSpeedEngine) -> nn.Module:
 
 
 def check_finite(name: str, step: int, row: Row) -> None:
-    """Raises InputError if a loss or the gradient of this step of the training is not a finite number."""
+    """Raise InputError if a loss or the gradient of this step of the training is not a finite number."""
     for key, value in row.items():
         if (key.endswith("loss") or key == "gradient_norm") and not math.isfinite(value):
             raise _diverged(name, f"{key} is {value} at step {step}")
 
 
 def check_weights(name: str, step: int, engines: Engines) -> None:
-    """Raises InputError if this step has left a weight that is not a finite number, which no loss before it tells."""
+    """Raise InputError if this step has left a weight that is not a finite number, which no loss before it tells."""
     # under ZeRO 3 those that this rank holds
     mine = (
         getattr(parameter, "ds_tensor", parameter)

@@ -25,15 +25,16 @@ plain_update = original_muon.muon_update
 
 
 def flat_update(grad: Tensor, momentum: Tensor, *more: Any, **named: Any) -> Tensor:
-    """Muon's update of a weight of more axes than two, as the matrix of its first by all others: a kernel's filters
-    (Jordan et al. 2024), the heads of XLNet. DeepSpeed would take three axes for a batch of matrices."""
+    """Return Muon's update of a weight of more axes than two, as the matrix of its first by all others: a kernel's
+    filters (Jordan et al. 2024), the heads of XLNet. DeepSpeed would take three axes for a batch of matrices.
+    """
     if grad.ndim == 2:
         return plain_update(grad, momentum, *more, **named)
     return plain_update(grad.flatten(1), momentum.view(len(momentum), -1), *more, **named).view_as(grad)
 
 
 def optimizer_for(objective: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
-    """AdamW, or Muon on the hidden matrices with AdamW on all else."""
+    """Return AdamW, or Muon on the hidden matrices with AdamW on all else."""
     adam = {"betas": tuple(settings.betas), "fused": True}
     if settings.name == "adamw":
         return torch.optim.AdamW(
@@ -70,7 +71,7 @@ def optimizer_for(objective: nn.Module, settings: Optimizer) -> torch.optim.Opti
 
 
 def hidden_matrices(objective: nn.Module) -> set[int]:
-    """The ids of the parameters that map one hidden space to another: Muon's (Jordan et al. 2024).
+    """Return the ids of the parameters that map one hidden space to another: Muon's (Jordan et al. 2024).
 
     Those are the weights of linear, recurrent and convolutional layers. Not among them are embeddings of tokens,
     positions and kinds, what is tied to one, heads (their classes and tokens are no hidden space), gains and biases,
@@ -93,8 +94,9 @@ def hidden_matrices(objective: nn.Module) -> set[int]:
 
 
 def heads(objective: nn.Module) -> Iterator[nn.Module]:
-    """The layers that map hidden states to classes, tokens or scores: those that say so, and in a network of
-    transformers what comes after its base model and maps neither to its hidden states nor to its embeddings."""
+    """Yield the layers that map hidden states to classes, tokens or scores: those that say so, and in a network of
+    transformers what comes after its base model and maps neither to its hidden states nor to its embeddings.
+    """
     for module in objective.modules():
         if isinstance(module, Head):
             yield module

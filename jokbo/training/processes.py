@@ -17,7 +17,7 @@ from jokbo.runtime import launcher
 
 
 def join() -> None:
-    """Joins the other ranks of this training; alone, makes a group of one. No port is open but on loopback."""
+    """Join the other ranks of this training; alone, make a group of one. No port is open but on loopback."""
     if dist.is_initialized():
         return
     _keep_memory()
@@ -48,8 +48,9 @@ def join() -> None:
 
 
 def _keep_memory() -> None:
-    """Has glibc keep what a step frees for the next one: asking the kernel anew costs a page fault for each 4 kB,
-    some 100,000 a step here."""
+    """Have glibc keep what a step frees for the next one: asking the kernel anew costs a page fault for each 4 kB, some
+    100,000 a step here.
+    """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
         libc.mallopt(mmap_threshold, 2**30)
@@ -77,7 +78,7 @@ def device() -> torch.device:
 
 
 def autocast(precision: str) -> torch.autocast:
-    """Computing outside of an engine in the precision that the engine trains in."""
+    """Return the context in which what is computed outside of an engine has the engine's precision."""
     return torch.autocast(device().type, torch.bfloat16, enabled=precision == "bf16")
 
 
@@ -90,17 +91,17 @@ def world() -> int:
 
 
 def share_of(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """This rank's rows of a global batch."""
+    """Return this rank's rows of a global batch."""
     return {key: value.chunk(world())[rank()] for key, value in batch.items()}
 
 
 def any_rank(flag: bool) -> bool:
-    """Whether the flag is raised on any rank: all of them then take the same branch."""
+    """Return whether the flag is raised on any rank: all of them then take the same branch."""
     return bool(largest(float(flag)))
 
 
 def largest(value: float) -> float:
-    """The largest of all ranks' values, on each of them."""
+    """Return the largest of all ranks' values, on each of them."""
     if world() == 1:
         return value
     values = torch.tensor(value, dtype=torch.float64, device=device())
@@ -109,6 +110,6 @@ def largest(value: float) -> float:
 
 
 def meet() -> None:
-    """Waits for all ranks."""
+    """Wait for all ranks."""
     if world() > 1:
         dist.barrier()

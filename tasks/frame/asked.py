@@ -36,7 +36,7 @@ CHAIN = (
 
 
 def check(settings: Params | FamilyParams, stages: Collection[str], stale: Collection[str]) -> None:
-    """Raises InputError for what the stages ask of the data and cannot have, as far as that can be known now.
+    """Raise InputError for what the stages ask of the data and cannot have, as far as that can be known now.
 
     stale: stages whose outputs are not those of params.yaml, so that what they left says nothing.
     """
@@ -50,7 +50,7 @@ def check(settings: Params | FamilyParams, stages: Collection[str], stale: Colle
 
 
 def check_before(name: str, settings: Params | FamilyParams) -> None:
-    """What stage `name`, which is about to begin, and those of the chain that are to run after it ask of the data."""
+    """Check what stage `name`, about to begin, and those that are to run after it ask of the data."""
     if name in ("fetch", "report"):
         return
     later = CHAIN[CHAIN.index(name) :] if name in CHAIN else ()
@@ -60,7 +60,7 @@ def check_before(name: str, settings: Params | FamilyParams) -> None:
 
 
 def wanted_stages() -> set[str]:
-    """The stages that are to run: of the flow, or of the `dvc repro` above this process; none where nobody is."""
+    """Return the stages that are to run: those of the flow, or of the `dvc repro` above this process, if there is one."""
     if STAGES in os.environ:
         return set(os.environ[STAGES].split(","))
     for parent in psutil.Process().parents():
@@ -78,7 +78,7 @@ def wanted_stages() -> set[str]:
 
 
 def raw_sources(raw: Path) -> set[str]:
-    """The sources of which there are raw rows, in the folder that `fetch` left."""
+    """Return the sources of which there are raw rows, in the folder that `fetch` left."""
     found: set[str] = set()
     for folder in (path for path in raw.iterdir() if path.is_dir()):
         for file in folder.glob("*.arrow"):

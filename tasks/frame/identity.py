@@ -43,7 +43,7 @@ class Identity:
 
 
 def identify(name: str) -> Identity:
-    """The identity of stage `name` of ./dvc.yaml as it stands now. InputError if an input is missing."""
+    """Return the identity of stage `name` of ./dvc.yaml as it stands now. InputError if an input is missing."""
     from dvc.exceptions import DvcException
     from dvc.stage.serialize import to_single_stage_lockfile
 
@@ -65,7 +65,10 @@ def identify(name: str) -> Identity:
 
 
 def check_loaded(identity: Identity) -> None:
-    """InputError if code or parameters were edited since this process started: it may have read them before that."""
+    """Raise InputError if code or parameters were edited since this process started.
+
+    It may have read them before that.
+    """
     for path in ("params.yaml", *identity.deps):
         if edited := _edited(path):
             raise InputError(f"{edited} was edited while the stage started: run it again")
@@ -82,7 +85,7 @@ def _edited(dependency: str) -> str | None:
 
 
 def check_unchanged(name: str, identity: Identity) -> None:
-    """InputError, naming what differs, if the identity of stage `name` is no longer this one.
+    """Raise InputError, naming what differs, if the identity of stage `name` is no longer this one.
 
     DVC would record the new identity for what the old one made: it looks at inputs when a stage's command has ended.
     """
@@ -99,7 +102,7 @@ def check_unchanged(name: str, identity: Identity) -> None:
 
 
 def committed() -> dict[str, Identity]:
-    """What dvc.lock says of each stage: the identity with which it last ran to its end."""
+    """Return what dvc.lock says of each stage: the identity with which it last ran to its end."""
     with project():
         entries = lockfile.parsed(lockfile.LOCK.read_text("utf-8")) if lockfile.LOCK.exists() else {}
     assert entries is not None  # what was half written is mended
@@ -108,7 +111,9 @@ def committed() -> dict[str, Identity]:
 
 @contextmanager
 def project(folder: Path = Path(), *, wait: bool = True) -> Iterator[Repo]:
-    """The project of a folder, as DVC sees it, while no other process of DVC writes there: dvc.lock takes it a second.
+    """Yield the project of a folder, as DVC sees it, while no other process of DVC writes there.
+
+    Reading dvc.lock takes a second.
 
     What a killed one left half written is mended first. Without `wait`, DVC's LockError after some seconds.
     """

@@ -48,7 +48,7 @@ def settle(folder: Path = Path()) -> None:
 
 
 def parsed(text: str) -> dict[str, Any] | None:
-    """The stages in the text of a dvc.lock; None if it is not whole."""
+    """Return the stages in the text of a dvc.lock; None if it is not whole."""
     from dvc.dvcfile import Lockfile
     from dvc.exceptions import DvcException
     from dvc.utils.serialize import parse_yaml

@@ -40,5 +40,5 @@ PLOTS = Path("plots")
 
 
 def search_path() -> str:
-    """PATH with this python's folder in front: where DVC finds the `python` of a stage's command."""
+    """Return PATH with this python's folder in front: where DVC finds the `python` of a stage's command."""
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])

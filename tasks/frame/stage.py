@@ -105,18 +105,19 @@ def run_stage(
 
 
 def leads() -> bool:
-    """Whether this process speaks for its stage: of several ranks, the first."""
+    """Return whether this process speaks for its stage: of several ranks, the first."""
     return launcher.rank() == 0
 
 
 def state() -> Path:
-    """Checkpoints and the local store: the root's, for every project of it, also in the copy that `dvc exp run --temp`
-    works in."""
+    """Return checkpoints and the local store: the root's, for every project of it, also in the copy that `dvc exp run
+    --temp` works in.
+    """
     return projects.root(Path(os.path.relpath(os.environ.get("DVC_ROOT", ".")))) / STATE
 
 
 def timing(name: str) -> Path:
-    """The record of the last run of a stage that came to its end: key, seconds, MLflow run."""
+    """Return the record of the last run of a stage that came to its end: key, seconds, MLflow run."""
     return state() / "timings" / f"{name}.json"
 
 
@@ -255,7 +256,7 @@ def _tags(name: str, identity: Identity) -> dict[str, str]:
 
 
 def _version() -> dict[str, str]:
-    """The commit, and whether anything differs from it; or that they are unknown, and why."""
+    """Return the commit, and whether anything differs from it; or that they are unknown, and why."""
     try:
         if not _git("ls-files", "--", "dvc.yaml"):
             raise LookupError("this project is in no commit")
@@ -268,7 +269,7 @@ def _version() -> dict[str, str]:
 
 
 def _git(*arguments: str) -> str:
-    """What git says. LookupError, with the first line of why, if it can't say."""
+    """Return what git says. LookupError, with the first line of why, if it can't say."""
     try:
         result = subprocess.run(["git", *arguments], capture_output=True, text=True, errors="replace")
     except OSError as error:

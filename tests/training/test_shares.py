@@ -59,15 +59,15 @@ def labelled() -> dict[str, Tensor]:
     return classifier.batch(rows(), torch.tensor([0, 1] * 4), torch.arange(8), PADDING, END)
 
 
-def answers() -> tuple[dict[str, Tensor], Tensor]:
+def responses() -> tuple[dict[str, Tensor], Tensor]:
     mask_BR = torch.arange(PROMPT, 12) < (LENGTHS + PROMPT).clamp(max=12)[:, None]
     return {"tokens_BS": tokens(8, 12), "weights_BR": causal.mean_one(mask_BR)}, torch.randn(8, 12 - PROMPT)
 
 
 def policy() -> tuple[nn.Module, dict[str, Tensor]]:
-    batch, drawn = answers()
+    batch, drawn = responses()
     with torch.no_grad():
-        now = ppo.answer_log_probs(network().eval(), batch["tokens_BS"], PROMPT, 0.7)
+        now = ppo.response_log_probs(network().eval(), batch["tokens_BS"], PROMPT, 0.7)
     old = now + 0.3 * torch.randn_like(now)
     return ppo.PolicyLoss(network(), 0.2, PROMPT, 0.7), batch | {
         "old_log_probs_BR": old,
@@ -76,7 +76,7 @@ def policy() -> tuple[nn.Module, dict[str, Tensor]]:
 
 
 def value() -> tuple[nn.Module, dict[str, Tensor]]:
-    batch, drawn = answers()
+    batch, drawn = responses()
     own = {"old_values_BR": drawn, "returns_BR": torch.randn_like(drawn)}
     return ppo.ValueLoss(rewards_.on_policy(network(), seed=0), 0.2, PROMPT), batch | own
 
@@ -88,7 +88,7 @@ OBJECTIVES: dict[str, Callable[[], tuple[nn.Module, dict[str, Tensor]]]] = {
     ),
     "policy": lambda: (causal.NextTokenWhere(network()), continuations()),
     "classifier": lambda: (
-        classifier.Classify(heads.on_trunk(network(), labels=2, seed=0), 0.5),
+        classifier.Classify(heads.on_backbone(network(), labels=2, seed=0), 0.5),
         labelled(),
     ),
     "distill": lambda: (
