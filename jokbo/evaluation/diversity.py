@@ -19,7 +19,7 @@ class Distinct(NamedTuple):
 
 
 def distinct_n(texts: Mapping[str, Sequence[str]], n: int) -> Distinct:
-    """Return the distinct n-grams as a share of all, of equally many n-grams of every model (Li et al. 2016, section 5.2).
+    """Return the share of distinct n-grams among equally many n-grams of every model (Li et al. 2016, section 5.2).
 
     The share falls as a sample grows, so whoever says more would seem to repeat more. Of each system as many n-grams
     count as the one with the fewest has, and the share is its mean over all ways to draw them (rarefaction: Hurlbert

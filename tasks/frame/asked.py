@@ -60,7 +60,7 @@ def check_before(name: str, settings: Params | FamilyParams) -> None:
 
 
 def wanted_stages() -> set[str]:
-    """Return the stages that are to run: those of the flow, or of the `dvc repro` above this process, if there is one."""
+    """Return the stages that are to run: those of the flow, or of the `dvc repro` above this process."""
     if STAGES in os.environ:
         return set(os.environ[STAGES].split(","))
     for parent in psutil.Process().parents():
