@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from jokbo.data.prompts import Prompts
 from jokbo.data.tables import open_splits, open_table
 from jokbo.evaluation import judge, scoring
+from jokbo.models import access
 from jokbo.runtime.files import whole_directory, write_text
 from jokbo.runtime.tracking import flat
 from tasks.frame import paths
@@ -37,12 +38,13 @@ def evaluate(stage: Stage[Evaluate]) -> None:
     params = stage.params
     tokenizer = AutoTokenizer.from_pretrained(paths.POLICY)
     networks = {
-        name: AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
+        name: access.accelerated(AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)).eval()
         for name, path in MODELS.items()
     }
     set_aside = open_table(paths.JUDGE_TEXTS)
     the_judge = judge.fit(set_aside["text"], set_aside["label"])
     reward_model = AutoModelForSequenceClassification.from_pretrained(paths.REWARD, dtype=torch.float32)
+    access.accelerated(reward_model)
     # one prompt a text: prompts are independent
     held_out = Prompts.open(paths.PROMPTS / "test", limit=params.prompts)
     note_few(stage, "prompts", params.prompts, len(held_out))

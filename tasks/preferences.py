@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from jokbo.data.prompts import Prompts
 from jokbo.data.tables import open_splits
 from jokbo.evaluation.results import PreferenceCounts
+from jokbo.models import access
 from jokbo.preferences import pairs, people, raters, simulated
 from jokbo.runtime.files import whole_directory
 from tasks.frame.paths import DOCUMENTS, POLICY, PREFERENCES, PROMPTS
@@ -34,7 +35,7 @@ def preferences(stage: Stage[Preferences]) -> None:
     population = raters.fit(texts, [row for source in train for row in source.ratings], seed=params.seed)
 
     tokenizer = AutoTokenizer.from_pretrained(POLICY)
-    policy = AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32)
+    policy = access.accelerated(AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32))
     asked = Prompts.open(PROMPTS / "prompts", limit=params.prompts)
     note_few(stage, "prompts", params.prompts, len(asked))
     answered = simulated.pairs(policy, tokenizer, asked, population, params)

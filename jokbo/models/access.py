@@ -17,6 +17,11 @@ def moved(network: Network, device: torch.device) -> Network:
     return network.to(device)
 
 
+def accelerated(network: Network) -> Network:
+    """Return the network itself, with its weights on the accelerator if there is one."""
+    return moved(network, torch.accelerator.current_accelerator() or torch.device("cpu"))
+
+
 def embeddings(network: PreTrainedModel) -> Tensor:
     """Return the weights [V, D] by which tokens become states."""
     weights_VD = network.get_input_embeddings().weight
