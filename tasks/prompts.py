@@ -23,7 +23,7 @@ def prompts(stage: Stage) -> None:
         for split in SPLITS:
             found = prompts_.cut(tokenizer, texts_from(documents[split], params.sources), params)
             prompts_.save(found, folder / split)
-            without = found.without(params.sentences_per_review)
+            without = found.without(params.prompts_per_text)
             what = f"texts of {split} give no prompt: no sentence drawn of theirs is long enough and ends within reach"
             note(stage, f"without_prompt/{split}", without, found.texts, what)
             metrics[split] = {"texts": found.texts, "without": without, "prompts": len(found.rows)}

@@ -61,7 +61,7 @@ def cut(tokenizer: PreTrainedTokenizerBase, texts: list[str], settings: Settings
     owners: list[tuple[int, int]] = []  # of each start its text, and which draw of it
     for number, text in enumerate(texts):
         begins = [0, *(match.end() for match in SENTENCE_END.finditer(text) if match.end() < len(text))]
-        drawn = rng.permutation(len(begins))[: settings.sentences_per_review].tolist()
+        drawn = rng.permutation(len(begins))[: settings.prompts_per_text].tolist()
         for draw, i in sorted(enumerate(drawn), key=lambda pair: pair[1]):
             starts.append(
                 text[begins[i] :].lstrip()[: 12 * (settings.prompt_tokens + settings.response_tokens)]
@@ -84,7 +84,7 @@ def cut(tokenizer: PreTrainedTokenizerBase, texts: list[str], settings: Settings
         )
     draws = np.array([row["draw"] for row in rows])
     orders = []
-    for sentences in range(1, settings.sentences_per_review + 1):
+    for sentences in range(1, settings.prompts_per_text + 1):
         among = np.flatnonzero(draws < sentences)
         orders.append(among[copy.deepcopy(rng).permutation(len(among))])
     return Cut(rows, orders, len(texts))
@@ -141,7 +141,7 @@ class Prompts:
         placed = sorted((place, row) for row, place in enumerate(table[name]) if place is not None)
         if not placed:
             raise InputError(
-                f"{path}: no text gives a prompt in {sentences} sentences: raise sentences_per_review"
+                f"{path}: no text gives a prompt in {sentences} sentences: raise prompts_per_text"
             )
         every = table["tokens"]
         rows = [every[row] for _, row in placed[:limit]]

@@ -110,29 +110,29 @@ class Params(Section):
     FILE: ClassVar[str] = "params.yaml"
 
     compute: Compute
-    """How stages run, not what they make: no stage depends on it."""
+    """How stages run; it does not change what they make, so no stage depends on it."""
     fetch: Fetch
     """Where texts come from."""
     prepare: Prepare
-    """How texts are cleaned, chosen and split."""
+    """How texts are cleaned, selected and split."""
     tokenize: Tokenize
     """The tokenizer and the corpus."""
     prompts: Prompts
-    """What the policy is asked: the beginning of a sentence, to be gone on with as its author did."""
+    """The prompts: beginnings of sentences, which the policy continues."""
     pretrain: Pretrain
-    """The base model: next-token prediction."""
+    """The base model, trained to predict the next token."""
     finetune: Finetune
-    """The supervised policy, and a classifier."""
+    """The supervised policy and a classifier, both from the base model."""
     distill: Distill
-    """A smaller student of the policy."""
+    """A smaller student of the supervised policy."""
     preferences: Preferences
-    """Pairs of answers, and which one is preferred."""
+    """Pairs of responses, and which one is preferred."""
     reward: Reward
-    """The reward model, fitted to those pairs."""
+    """The reward model, trained on those pairs."""
     ppo: Ppo
-    """The aligned policy: PPO against the reward model."""
+    """The aligned model: PPO with the reward model."""
     evaluate: Evaluate
-    """What the four models are measured on."""
+    """How the four models are measured."""
 
     @model_validator(mode="after")
     def fits_together(self) -> Params:
@@ -153,11 +153,11 @@ class Params(Section):
                 f"reward.context is {self.reward.context}: it must be above {spoken} (prompt, response and the end "
                 f"of text) and at most pretrain.model.context, which is {context}"
             )
-        most = self.prompts.sentences_per_review
-        for name, asked in self._sentences():
-            if asked > most:
+        most = self.prompts.prompts_per_text
+        for name, found in self._prompts_per_text():
+            if found > most:
                 raise ValueError(
-                    f"{name} is {asked}: it must be at most prompts.sentences_per_review, which is {most}"
+                    f"{name} is {found}: it must be at most prompts.prompts_per_text, which is {most}"
                 )
         if self.distill.layers > self.pretrain.model.layers:
             raise ValueError(
@@ -167,11 +167,11 @@ class Params(Section):
         self.compute.check_batches(self._batches())
         return self
 
-    def _sentences(self) -> list[tuple[str, int]]:
+    def _prompts_per_text(self) -> list[tuple[str, int]]:
         return [
-            ("finetune.policy.sentences_per_review", self.finetune.policy.sentences_per_review),
-            ("distill.sentences_per_review", self.distill.sentences_per_review),
-            ("ppo.sentences_per_review", self.ppo.sentences_per_review),
+            ("finetune.policy.prompts_per_text", self.finetune.policy.prompts_per_text),
+            ("distill.prompts_per_text", self.distill.prompts_per_text),
+            ("ppo.prompts_per_text", self.ppo.prompts_per_text),
         ]
 
     def _batches(self) -> list[tuple[str, int]]:

@@ -145,7 +145,7 @@ def _finetune(settings: Params, counted: Counted) -> Iterator[str]:
         counted,
         settings,
         "train",
-        policy.sentences_per_review,
+        policy.prompts_per_text,
         "finetune.policy.training.batch",
         policy.training.batch,
     )
@@ -166,7 +166,7 @@ def _finetune(settings: Params, counted: Counted) -> Iterator[str]:
 def _distill(settings: Params, counted: Counted) -> Iterator[str]:
     own = settings.distill
     yield from _too_few(
-        counted, settings, "train", own.sentences_per_review, "distill.training.batch", own.training.batch
+        counted, settings, "train", own.prompts_per_text, "distill.training.batch", own.training.batch
     )
 
 
@@ -201,7 +201,7 @@ def _reward(settings: Params, counted: Counted) -> Iterator[str]:
 def _ppo(settings: Params, counted: Counted) -> Iterator[str]:
     own = settings.ppo
     yield from _too_few(
-        counted, settings, "prompts", own.sentences_per_review, "ppo.rollout_batch", own.rollout_batch
+        counted, settings, "prompts", own.prompts_per_text, "ppo.rollout_batch", own.rollout_batch
     )
 
 

