@@ -20,7 +20,7 @@ def distill(stage: Stage) -> None:
     params = stage.params
     tokenizer = AutoTokenizer.from_pretrained(POLICY)
     teacher = AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32)
-    rows = Prompts.open(PROMPTS / "train", sentences=params.prompts_per_text)
+    rows = Prompts.open(PROMPTS / "train", prompts_per_text=params.prompts_per_text)
     held_out = Prompts.open(PROMPTS / "validation")
     real_NT = rows.real_NT  # the teacher has something to say of prompts too
     student = distil.student_of(teacher, params.layers)

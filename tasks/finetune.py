@@ -36,7 +36,7 @@ def finetune(stage: Stage) -> None:
 
 def _policy(stage: Stage, tokenizer: PreTrainedTokenizerBase) -> tuple[Curve, dict]:
     params, seed = stage.params.policy, stage.params.seed
-    rows = Prompts.open(PROMPTS / "train", sentences=params.prompts_per_text)
+    rows = Prompts.open(PROMPTS / "train", prompts_per_text=params.prompts_per_text)
     held_out, mask_NT = Prompts.open(PROMPTS / "validation"), rows.mask_NT
     network = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
     before = answer_perplexity(network, held_out)

@@ -23,7 +23,7 @@ def ppo(stage: Stage) -> None:
     value, reward = (
         AutoModelForSequenceClassification.from_pretrained(REWARD, dtype=torch.float32) for _ in range(2)
     )
-    asked = Prompts.open(PROMPTS / "prompts", sentences=params.prompts_per_text)
+    asked = Prompts.open(PROMPTS / "prompts", prompts_per_text=params.prompts_per_text)
     networks = ppo_.Networks(
         policy, value, reference, reward, asked.response_tokens, stage.compute.micro_batch or params.minibatch
     )
