@@ -1,4 +1,4 @@
-"""Get the raw data sets, pinned. `python -m tasks.fetch`"""
+"""Fetch the raw data sets, which are pinned by hash or commit. `python -m tasks.fetch`"""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def fetch(stage: Stage) -> None:
             metrics[f"rows/{name}"] = write_shards(read.taken(found), raw / name, RAW_SCHEMA)
             metrics[f"too_long/{name}"] = read.left_out[TOO_LONG]
             metrics[f"files_passed_over/{name}"] = read.files()
-            for origin, rows in read.sources.items():
-                metrics[f"rows_of/{origin}"] = metrics.get(f"rows_of/{origin}", 0) + rows
+            for source_name, rows in read.sources.items():
+                metrics[f"rows_of/{source_name}"] = metrics.get(f"rows_of/{source_name}", 0) + rows
             about[name] = hidden_in(source.model_dump()) | {
                 "document": DOCUMENT[reader_of(source)],
                 "rows": dict(read.sources),
                 "left_out": dict(read.left_out),
-                "places": read.places,
+                "places": read.locations,
             }
             if line := read.line():
                 print(f"jokbo: fetch.sources.{name}: {line}", file=sys.stderr, flush=True)

@@ -42,6 +42,6 @@ def check(counts: Counts, share: float) -> None:
         if reason.startswith(FAILED) and (failed == rows or failed > max(FEW, share * rows)):
             step, (_, _, example, *_) = reason.removeprefix(FAILED), counts.examples[reason][0]
             raise InputError(
-                f"the step {step} failed on {failed:,} of {rows:,} documents, such as {example}: mend the step or "
+                f"the step {step} failed on {failed:,} of {rows:,} documents, such as {example}: correct the step or "
                 f"take it out; if the documents are at fault, raise prepare.maximum_failed, which is {share:g}"
             )
