@@ -1,4 +1,4 @@
-"""The sections of the chain from a base model to an aligned one, and how they are computed."""
+"""The sections of the chain after the data: from the base model to the evaluation, and how they are computed."""
 
 from __future__ import annotations
 
