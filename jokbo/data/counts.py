@@ -13,40 +13,44 @@ from pydantic import TypeAdapter, ValidationError
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import read_json
 
+Numbers = dict[str, int]  # by name
+
 
 @dataclass(frozen=True)
 class SourceCounts:
     """The rows of one source, and the documents that they became."""
 
-    rows: int  # raw rows
-    documents: int = 0  # documents that stayed
+    rows: int
+    documents: int = 0  # that stayed
     words: int = 0  # of the documents that stayed
     bytes: int = 0  # of the documents that stayed, in UTF-8
     repeated: int = 0  # rows with a text that the source had before
     conflicting_labels: int = 0  # documents whose rows have both labels
-    dropped: dict[str, int] = field(default_factory=dict)  # rows and documents, by reason
-    languages: dict[str, int] = field(default_factory=dict)  # documents that stayed, by language
-    masked: dict[str, int] = field(default_factory=dict)  # personal data, by kind
+    dropped: Numbers = field(default_factory=dict)  # rows and documents, by reason
+    languages: Numbers = field(default_factory=dict)  # documents that stayed, by language
+    masked: Numbers = field(default_factory=dict)  # personal data, by kind
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What `prepare` counted: saved beside the documents, read by `tokenize` and by the checks of later stages."""
+    """What `prepare` counted. It is saved beside the documents; `tokenize` and the checks of later stages read it.
 
-    sources: dict[str, SourceCounts] = field(default_factory=dict)
-    splits: dict[str, dict[str, int]] = field(default_factory=dict)  # documents, by split and source; `all`
-    # documents by split, source and what people said of them: label `0` or `1`, `rated` by several, `rated_once`
-    labelled: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
-    tables: dict[str, dict[str, int]] = field(
-        default_factory=dict
-    )  # rows, by entry of fetch.sources and source
+    splits: documents by split and source, and `all` of a split. labelled: documents by split, source, and what people
+    said of them: label `0` or `1`, `rated` by several, `rated_once`. tables: rows by entry of fetch.sources and source.
+    examples: by reason, texts that were left out, each after a rank and its source. about: what `fetch` wrote of each
+    entry of fetch.sources.
+    """
+
     merged: int = 0  # rows with the very text of another
     in_several_sources: int = 0  # documents
-    conflicting_labels: int = 0  # documents
+    conflicting_labels: int = 0  # documents whose rows have both labels
     near_duplicates: int = 0  # documents
-    # documents that were left out, by reason: rank, source, and one or more texts
+    sources: dict[str, SourceCounts] = field(default_factory=dict)
+    splits: dict[str, Numbers] = field(default_factory=dict)
+    labelled: dict[str, dict[str, Numbers]] = field(default_factory=dict)
+    tables: dict[str, Numbers] = field(default_factory=dict)
     examples: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
-    about: dict[str, dict[str, Any]] = field(default_factory=dict)  # what `fetch` wrote of each entry
+    about: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, tree: Mapping[str, Any]) -> Counts:
@@ -54,6 +58,7 @@ class Counts:
         return TypeAdapter(cls).validate_python(tree)
 
     def save(self, path: Path) -> None:
+        """Write the counts as JSON, as `load` reads them."""
         path.write_text(json.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n")
 
     @classmethod
@@ -103,5 +108,5 @@ class Tokenized:
     vocabulary: int  # tokens of the tokenizer
     sources: dict[str, MixedCounts]
     languages: dict[str, TokenCounts]
-    unused: dict[str, int]  # training documents that are in no source of the mix, by source
+    unused: Numbers  # training documents that are in no source of the mix, by source
     held_out: dict[str, dict[str, float]]  # the tokenizer on held-out text, by language (tokenizer.measure)
