@@ -11,7 +11,7 @@ from jokbo.runtime.errors import InputError
 
 
 def doubled(fails: str, item: int, path: Path) -> dict[str, int]:
-    """Writes twice the item; leaves a trace of each call."""
+    """Write twice the item, and leave a trace of each call."""
     with open(path.parent / "calls", "a") as calls:
         calls.write(f"{item}\n")
     path.write_text(str(2 * item))

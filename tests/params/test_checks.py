@@ -46,12 +46,12 @@ def counted(raw: Path, work: Path, chain: Params) -> Counts:
 
 
 def settings(**changes: Any) -> Params:
-    """The miniature's, with values at keys such as prompts__sources."""
+    """Return the miniature's parameters, with values at keys such as prompts__sources."""
     return Params.model_validate(changed(miniature.params(), changes))
 
 
 def of_family(**changes: Any) -> FamilyParams:
-    """The comparison's, with values at keys such as family_text__mix."""
+    """Return the comparison's parameters, with values at keys such as family_text__mix."""
     tree = params.family.with_defaults(params.read(ROOT / "family/params.yaml"))
     return FamilyParams.model_validate({**changed(tree, changes), "compute": settings().compute})
 
@@ -68,7 +68,7 @@ def changed(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def given(changes: dict[str, Any]) -> Params | FamilyParams:
-    """The parameters in which these keys are."""
+    """Return the parameters in which these keys are."""
     return (of_family if next(iter(changes)).startswith("family") else settings)(**changes)
 
 
@@ -256,7 +256,7 @@ def test_dvc_repro_is_held_to_what_it_was_asked_for(project: Project) -> None:
 
 @pytest.fixture
 def prepared(raw: Path, counts: Counts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with raw rows and what was counted of them."""
+    """Return the current folder, with raw rows and their counts in it."""
     monkeypatch.chdir(tmp_path)
     RAW.parent.mkdir()
     RAW.symlink_to(raw)

@@ -17,7 +17,7 @@ SHIPPED = Path(__file__).parents[2] / "params.yaml"
 
 
 def sections(section: type[Section]) -> list[type[Section]]:
-    """A section, and those that stand in it."""
+    """Return a section and those in it."""
     inner = [
         each for field in section.model_fields.values() for each in comments.sections_in(field.annotation)
     ]

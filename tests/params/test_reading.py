@@ -13,7 +13,7 @@ SHIPPED = Path(__file__).parents[2] / "params.yaml"
 
 
 def _multiplied(levels: int) -> str:
-    """A file of a few kB that says nine to the power of `levels`."""
+    """Return a file of a few kB that stands for nine to the power of `levels` values."""
     lines = ["b0: &b0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"b{i}: &b{i} [{', '.join([f'*b{i - 1}'] * 9)}]" for i in range(1, levels)]
     return "\n".join(lines)

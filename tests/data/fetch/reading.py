@@ -28,14 +28,14 @@ def parquet(*texts):
 
 
 def read(name, source, maximum=1_000_000):
-    """The rows; None for a text that is too long."""
+    """Return the rows, with None for a text that is too long."""
     found = read_source(name, source, DOWNLOADS, maximum)
     rows = [None if isinstance(row, LeftOut) and row.reason == "too long" else row for row in found]
     return [row for row in rows if not isinstance(row, LeftOut)]
 
 
 def read_all(source):
-    """The texts, and the line that says what was left out."""
+    """Return the texts, and the line that says what was left out."""
     read = Read()
     return [row["text"] for row in read.taken(read_source("mine", source, DOWNLOADS, 1000))], read.line()
 

@@ -32,7 +32,7 @@ class Served(str):
 
 @pytest.fixture
 def server(tmp_path):
-    """URL of a server of this machine, of the files below tmp_path/served."""
+    """Yield the URL of a server of this machine that serves the files below tmp_path/served."""
 
     class Handler(SimpleHTTPRequestHandler):
         def log_message(self, *arguments):

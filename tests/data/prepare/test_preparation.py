@@ -46,7 +46,7 @@ def row(text: str, source: str = "long", label: int | None = None) -> dict:
 
 
 def corpus() -> dict[str, list[dict]]:
-    """Rows of two tables: long texts and short ones, twins within and across them, near-twins, things to drop."""
+    """Return rows of two tables: long and short texts, twins in and across tables, near-twins, rows to drop."""
     rng = random.Random(5)
     long = [row(review(rng), label=i % 2) for i in range(120)]
     near = [
@@ -178,7 +178,7 @@ def test_a_step_that_fails_on_many_texts_is_at_fault_itself(tmp_path: Path, brok
 
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> str:
-    """A word on which telling the language fails: no real text is known on which a step does."""
+    """Return a word on which telling the language fails: no real text is known on which a step fails."""
     identify = preparation.language.identify
 
     def fails(texts: list[str], **options: object) -> list[str]:
