@@ -15,7 +15,7 @@ from jokbo.data import shards
 from jokbo.data.outputs import shard_files
 from jokbo.data.tables import open_splits
 from jokbo.runtime.errors import about
-from jokbo.runtime.files import whole_directory
+from jokbo.runtime.files import atomic_write_folder
 from tasks.frame.paths import FAMILY_DATA, FAMILY_DOCUMENTS
 from tasks.frame.records import write_metrics
 from tasks.frame.stage import Stage, run_stage, state
@@ -31,7 +31,7 @@ def family_text(stage: Stage) -> None:
     files = {split: shard_files(FAMILY_DOCUMENTS.resolve() / split) for split in ("train", "validation")}
     with shards.processes(stage.compute.workers) as parallel_map:
         texts = encoded_texts(settings, files, pairs, stage.checkpoints, parallel_map)
-    with whole_directory(FAMILY_DATA) as folder:
+    with atomic_write_folder(FAMILY_DATA) as folder:
         counts: dict[str, Any] = {"translations": len(pairs), "lexicon": len(words)}
         counts["texts"] = {name: lay_out(text, settings, folder / name) for name, text in texts.items()}
         counts["tasks"] = {

@@ -10,7 +10,7 @@ from jokbo.data.fetch.formats import DOCUMENT, RAW_SCHEMA
 from jokbo.data.fetch.left_out import TOO_LONG, Read
 from jokbo.data.fetch.sources import read_source, reader_of
 from jokbo.data.outputs import write_shards
-from jokbo.runtime.files import whole_directory
+from jokbo.runtime.files import atomic_write_folder
 from jokbo.runtime.secrets import hidden_in
 from tasks.frame.paths import RAW
 from tasks.frame.records import write_metrics
@@ -20,7 +20,7 @@ from tasks.frame.stage import Stage, run_stage, state
 def fetch(stage: Stage) -> None:
     about: dict[str, dict[str, Any]] = {}
     metrics: dict[str, int] = {}
-    with whole_directory(RAW) as raw:
+    with atomic_write_folder(RAW) as raw:
         for name, source in stage.params.sources.items():
             read = Read()
             found = read_source(name, source, state() / "downloads", stage.params.maximum_bytes)

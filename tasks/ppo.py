@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from jokbo.alignment import ppo as ppo_
 from jokbo.alignment import rollouts
 from jokbo.data.prompts import Prompts
-from jokbo.runtime.files import whole_directory
+from jokbo.runtime.files import atomic_write_folder
 from jokbo.training import engine
 from tasks.frame.paths import ALIGNED, POLICY, PROMPTS, REWARD, ROLLOUTS
 from tasks.frame.records import write_curves, write_metrics
@@ -34,7 +34,7 @@ def ppo(stage: Stage) -> None:
         stage.run.text(rollouts.shown(seen, tokenizer), f"samples/iteration-{iteration:05d}.txt")
 
     history = ppo_.align(networks, asked.prompts_NP, params, stage.job(), record)
-    with whole_directory(ROLLOUTS) as folder:
+    with atomic_write_folder(ROLLOUTS) as folder:
         rollouts.gather(kept, ppo_.recorded(params), folder)
     engine.save_network(policy, tokenizer, ALIGNED)
     write_curves(stage, {"ppo": history})

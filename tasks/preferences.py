@@ -19,7 +19,7 @@ from jokbo.preferences.comparisons import (
     save_comparisons,
     simulated_comparisons,
 )
-from jokbo.runtime.files import whole_directory
+from jokbo.runtime.files import atomic_write_folder
 from tasks.frame.paths import DOCUMENTS, POLICY, PREFERENCES, PROMPTS
 from tasks.frame.records import note, note_few, write_metrics
 from tasks.frame.stage import Stage, run_stage
@@ -82,7 +82,7 @@ def preferences(stage: Stage) -> None:
         "train": [*simulated, *human("train", params.human_pairs, 0.5)],
         "test": human("test", params.test_pairs, params.minimum_agreement),
     }
-    with whole_directory(PREFERENCES) as folder:
+    with atomic_write_folder(PREFERENCES) as folder:
         save_comparisons(table, folder)
     test_texts, test_ratings = snippets["test"][params.human_sources[0]]
     half = len(test_texts) // 2

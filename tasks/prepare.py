@@ -13,7 +13,7 @@ from jokbo.data.exclusions import of_preparation
 from jokbo.data.outputs import assemble
 from jokbo.data.prepare import preparation
 from jokbo.data.prepare.documents import DOCUMENT_SCHEMA
-from jokbo.runtime.files import read_json, whole_directory
+from jokbo.runtime.files import atomic_write_folder, read_json
 from tasks.frame.paths import COUNTS, DOCUMENTS, JUDGE_TEXTS, RAW
 from tasks.frame.records import say, write_metrics
 from tasks.frame.stage import Stage, run_stage
@@ -26,7 +26,7 @@ def prepare(stage: Stage) -> None:
     with shards.processes(stage.compute.workers) as parallel_map:
         splits, counts = work(stage.params, stage.checkpoints, parallel_map)
     counts = replace(counts, about=read_json(RAW / "sources.json"))
-    with whole_directory(DOCUMENTS) as documents, whole_directory(JUDGE_TEXTS) as judge:
+    with atomic_write_folder(DOCUMENTS) as documents, atomic_write_folder(JUDGE_TEXTS) as judge:
         assemble(splits.pop("judge"), judge, DOCUMENT_SCHEMA)
         for split, files in splits.items():
             assemble(files, documents / split, DOCUMENT_SCHEMA)

@@ -7,7 +7,7 @@ from transformers import AutoTokenizer
 from jokbo.data.prompts import save, save_shape, selected
 from jokbo.data.selection import texts_from
 from jokbo.data.tables import open_splits
-from jokbo.runtime.files import whole_directory
+from jokbo.runtime.files import atomic_write_folder
 from tasks.frame.paths import DOCUMENTS, PROMPTS, TOKENIZER
 from tasks.frame.records import note, write_metrics
 from tasks.frame.stage import Stage, run_stage
@@ -19,7 +19,7 @@ def prompts(stage: Stage) -> None:
     params = stage.params
     documents, tokenizer = open_splits(DOCUMENTS), AutoTokenizer.from_pretrained(TOKENIZER)
     metrics = {}
-    with whole_directory(PROMPTS) as folder:
+    with atomic_write_folder(PROMPTS) as folder:
         for split in SPLITS:
             selection = selected(tokenizer, texts_from(documents[split], params.sources), params)
             save(selection, folder / split)

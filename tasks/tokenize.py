@@ -17,7 +17,7 @@ from jokbo.data.exclusions import of_tokens
 from jokbo.data.outputs import shard_files
 from jokbo.reporting import data_card
 from jokbo.runtime.errors import about
-from jokbo.runtime.files import whole_directory, write_text
+from jokbo.runtime.files import atomic_write_folder, write_text
 from tasks.frame.paths import COUNTS, DATA_CARD, DATA_CARD_PAGE, DOCUMENTS, TOKENIZER, TOKENS
 from tasks.frame.records import say, write_metrics
 from tasks.frame.stage import Stage, run_stage
@@ -30,7 +30,7 @@ def tokenize(stage: Stage) -> None:
     settings = stage.params
     with shards.processes(stage.compute.workers) as parallel_map:
         encoded, learned = work(settings, stage.checkpoints, parallel_map)
-    with whole_directory(TOKENIZER) as folder, whole_directory(TOKENS) as tokens:
+    with atomic_write_folder(TOKENIZER) as folder, atomic_write_folder(TOKENS) as tokens:
         shutil.copytree(learned, folder, dirs_exist_ok=True)
         laid = corpora.lay_out(encoded, learned, settings.mix, tokens, settings.shard_tokens)
     held_out = corpora.some_texts(shard_files(DOCUMENTS / "validation"), mixing.source_names(settings.mix))

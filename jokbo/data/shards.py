@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jokbo.runtime.files import read_json, remembered, write_text, writing
+from jokbo.runtime.files import read_if_there, read_json, write_text, writing
 from jokbo.runtime.launcher import cores
 from jokbo.runtime.progress import progress
 
@@ -38,7 +38,7 @@ def run(
     with writing(results_folder):
         results_folder.mkdir(parents=True, exist_ok=True)
         missing = [
-            item for item in items.items() if remembered(_counts_file(results_folder, item[0])) is None
+            item for item in items.items() if read_if_there(_counts_file(results_folder, item[0])) is None
         ]
         results = parallel_map(partial(_once, work, results_folder), missing)
         for _ in progress(results, step, total=len(missing)):

@@ -18,12 +18,12 @@ from jokbo.data.prepare.language import _detector
 from jokbo.params import FamilyParams, Params, checks
 from jokbo.params.data import LANGUAGES
 from jokbo.runtime.errors import InputError
-from tasks.frame import asked
+from tasks.frame import checks as frame_checks
 from tasks.frame.paths import COUNTS, DOCUMENTS, RAW
 from tests.conftest import ROOT, Project
 from tests.support import miniature
 
-STAGES = asked.CHAIN
+STAGES = frame_checks.CHAIN
 
 
 @pytest.fixture(scope="module")
@@ -267,22 +267,22 @@ def prepared(raw: Path, counts: Counts, tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_stage_looks_at_what_those_after_it_ask(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = settings(finetune__classifier__source="nosuch")
-    monkeypatch.setenv(asked.STAGES, ",".join([*STAGES, "report"]))
+    monkeypatch.setenv(frame_checks.STAGES, ",".join([*STAGES, "report"]))
     for stage in ("prepare", "tokenize", "pretrain", "finetune"):
         with pytest.raises(InputError, match="nosuch"):
-            asked.check_before(stage, wrong)
-    asked.check_before("distill", wrong)
-    asked.check_before("fetch", wrong)
-    monkeypatch.setenv(asked.STAGES, "fetch,prepare,tokenize,pretrain")
-    asked.check_before("prepare", wrong)
-    asked.check_before("pretrain", wrong)
+            frame_checks.check_before(stage, wrong)
+    frame_checks.check_before("distill", wrong)
+    frame_checks.check_before("fetch", wrong)
+    monkeypatch.setenv(frame_checks.STAGES, "fetch,prepare,tokenize,pretrain")
+    frame_checks.check_before("prepare", wrong)
+    frame_checks.check_before("pretrain", wrong)
 
 
 def test_what_is_stale_says_nothing(prepared: Path) -> None:
     wrong = settings(finetune__classifier__source="nosuch")
-    asked.check(wrong, STAGES, ["fetch", "prepare"])
+    frame_checks.check(wrong, STAGES, ["fetch", "prepare"])
     with pytest.raises(InputError, match="nosuch"):
-        asked.check(wrong, STAGES, ["prepare"])
+        frame_checks.check(wrong, STAGES, ["prepare"])
     Counts(sources={"nosuch": SourceCounts(rows=0)}).save(DOCUMENTS / COUNTS)
     with pytest.raises(InputError, match="there is no source nosuch"):
-        asked.check(wrong, STAGES, ["prepare"])
+        frame_checks.check(wrong, STAGES, ["prepare"])

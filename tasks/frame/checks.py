@@ -1,7 +1,7 @@
-"""What is about to run, held against the data that are there: params.checks with the paths of the project.
+"""Checks of what is about to run against the data that are there: jokbo.params.checks with the paths of the project.
 
-Before a stage of the chain begins, all that this one and those after it ask is looked at: a name that `evaluate` cannot
-find stops the chain before `tokenize`.
+Before a stage of the chain begins, the needs of this stage and of those after it are checked. So a name that `evaluate`
+cannot find stops the chain before `tokenize`.
 """
 
 from __future__ import annotations
