@@ -65,7 +65,10 @@ def selected(tokenizer: PreTrainedTokenizerBase, texts: list[str], settings: Set
     Raises InputError if no text has a sentence that is long enough and ends within reach.
     """
     rng = np.random.default_rng(settings.seed)
-    longest = settings.prompt_tokens + settings.response_tokens
+    longest, end_of_text = (
+        settings.prompt_tokens + settings.response_tokens,
+        cast(int, tokenizer.eos_token_id),
+    )
     passages: list[tuple[str, int, int]] = []  # from the start of a sentence; its text, and its rank
     for index, text in enumerate(texts):
         begins = [0, *(match.end() for match in SENTENCE_END.finditer(text) if match.end() < len(text))]
@@ -80,7 +83,7 @@ def selected(tokenizer: PreTrainedTokenizerBase, texts: list[str], settings: Set
         ends = {match.end() for match in SENTENCE_END.finditer(passage) if match.end() < len(passage)}
         reach = range(settings.prompt_tokens, min(len(ids), longest - 1))
         if (end := max((i for i in reach if offsets[i][1] in ends), default=None)) is not None:
-            rows.append(Row([*ids[: end + 1], tokenizer.eos_token_id], index, rank))
+            rows.append(Row([*ids[: end + 1], end_of_text], index, rank))
     if not rows:
         raise InputError(
             f"no text has a sentence that goes on for more than {settings.prompt_tokens} tokens and ends within "
