@@ -164,20 +164,22 @@ def ours(settings: params.Params, corpus: Path, tokenizer: Path, folder: Path) -
     rows = read_source(SOURCE, source, folder, settings.fetch.maximum_bytes)
     write_shards((row for row in rows if isinstance(row, dict)), folder / "raw", RAW_SCHEMA)
     times.append(time.perf_counter())
-    with shards.processes(WORKERS) as spread:
-        splits, facts = preparation.prepare({SOURCE: folder / "raw"}, wanted, folder / "prepared", spread)
+    with shards.processes(WORKERS) as parallel_map:
+        splits, counts = preparation.prepare(
+            {SOURCE: folder / "raw"}, wanted, folder / "prepared", parallel_map
+        )
         times.append(time.perf_counter())
-        encoded = packing.encode("encode", splits["train"], tokenizer, [SOURCE], folder, spread)
+        encoded = packing.encode("encode", splits["train"], tokenizer, [SOURCE], folder, parallel_map)
         end = Tokenizer.from_file(str(tokenizer)).token_to_id(END_OF_TEXT)
         assert end is not None  # the tokenizer is one of ours
         laid = packing.lay_out(encoded, {SOURCE: 1.0}, end, folder / "tokens", settings.tokenize.shard_tokens)
     times.append(time.perf_counter())
-    counted = facts["sources"][SOURCE]
-    dropped = sum(count for why, count in counted["dropped"].items() if why != "near_duplicate")
+    counted = counts.sources[SOURCE]
+    dropped = sum(count for why, count in counted.dropped.items() if why != "near_duplicate")
     phases = ("read", "prepare", "tokenize")
     return {
         "seconds": {phase: end - begin for phase, begin, end in zip(phases, times, times[1:], strict=False)},
-        "filtered": counted["rows"] - dropped,
+        "filtered": counted.rows - dropped,
         "kept": laid["documents"],
         "tokens": laid["tokens"] - 1,  # the stream begins with a mark that is no document's
     }

@@ -16,11 +16,11 @@ from tokenizers import Tokenizer
 
 from jokbo import params
 from jokbo.data.corpus import mixing
+from jokbo.data.corpus.corpora import some_texts
 from jokbo.data.corpus.tokenizer import measure, train_tokenizer
 from jokbo.data.fetch.sources import download
 from jokbo.data.outputs import shard_files
 from tasks.frame.paths import DOCUMENTS, STATE
-from tasks.tokenize import some_texts
 
 REQUIREMENT = "anthropic==0.38.0"
 SHA256 = "2c8117b53da7051d8ab65f4e8e05925bd53c53380183115802ace77bde14d4eb"

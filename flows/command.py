@@ -22,7 +22,7 @@ from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import refusal
 from jokbo.runtime.interruption import STOPPED, hold_lifeline
 from jokbo.runtime.secrets import hidden
-from tasks.frame import asked, projects
+from tasks.frame import checks, projects
 from tasks.frame.paths import STATE
 
 
@@ -38,7 +38,7 @@ def bring(run: Callable[[], State], until: str | None = None, folder: Path = Pat
         with alone():
             found = graph.read(until, folder)
         for asking in (chain, settings):
-            asked.check(asking, found.stale, found.stale)
+            checks.check(asking, found.stale, found.stale)
         if not found.stale and not own_server():
             summary(dict.fromkeys(found.needs, "Cached"))
             print("Nothing to do, so no Prefect server was started.")

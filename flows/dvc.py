@@ -18,7 +18,7 @@ from dvc.fs import LocalFileSystem
 from dvc.utils.serialize import _common, _yaml
 
 from jokbo.runtime.errors import InputError
-from jokbo.runtime.files import refusal, whole_file
+from jokbo.runtime.files import atomic_write_file, refusal
 from tasks.frame import projects
 from tasks.frame.identity import project
 
@@ -30,7 +30,7 @@ def whole(path: Any, data: Any, dumper: Any, fs: Any = None, **more: Any) -> Non
     if fs is not None and not isinstance(fs, LocalFileSystem):
         IN_PLACE(path, data, dumper, fs=fs, **more)
         return
-    with whole_file(Path(path)) as file:
+    with atomic_write_file(Path(path)) as file:
         dumper(data, file, **more)
 
 

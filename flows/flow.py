@@ -32,9 +32,9 @@ from flows.server import leave_if_gone
 from flows.supervise import follow, sweep
 from jokbo.runtime import tracking
 from jokbo.runtime.errors import InputError
-from jokbo.runtime.files import remembered, writing
+from jokbo.runtime.files import read_if_there, writing
 from jokbo.runtime.secrets import hidden
-from tasks.frame import asked, projects
+from tasks.frame import checks, projects
 from tasks.frame.paths import STATE, search_path
 from tasks.frame.stage import FLOW_RUN, PARENT_RUN, state, timing
 
@@ -204,7 +204,7 @@ def _pipeline(timeout_hours: float, until: str | None, settings: dict[str, str],
         id, store = str(flow_run.id), tracking.local_store(state())
         tags = {"stage": "pipeline", "flow.run": id}
         with tracking.open_run("pipeline", id, params={}, tags=tags, tracking_uri=store) as parent:
-            told = {FLOW_RUN: id, PARENT_RUN: parent.id, asked.STAGES: ",".join(found.needs)}
+            told = {FLOW_RUN: id, PARENT_RUN: parent.id, checks.STAGES: ",".join(found.needs)}
             states = _run_all(found, timeout_hours, {**settings, **told})
             summary({name: state.name or state.type.name for name, state in states.items()})
             _all_completed(states)
@@ -243,7 +243,7 @@ def summary(states: dict[str, str]) -> None:
 
 def _ended(name: str) -> dict[str, Any] | None:
     """The record of the stage's last run that came to its end."""
-    record = remembered(timing(name))
+    record = read_if_there(timing(name))
     return record and {**record, "at": timing(name).stat().st_mtime_ns}
 
 

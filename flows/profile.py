@@ -25,7 +25,7 @@ from jokbo import params
 from jokbo.data.fetch.sources import LOCAL
 from jokbo.runtime import tracking
 from jokbo.runtime.errors import InputError
-from jokbo.runtime.files import whole_file, write_text
+from jokbo.runtime.files import atomic_write_file, write_text
 from jokbo.runtime.regular import check_all_regular
 from tasks.frame.paths import METRICS, PROFILES, STATE
 from tasks.frame.stage import state
@@ -73,7 +73,7 @@ def lay_out(folder: Path, own: dict[str, Any]) -> None:
 
 
 def _lay_out(folder: Path, own: dict[str, Any]) -> None:
-    with whole_file(folder / "params.yaml") as file:
+    with atomic_write_file(folder / "params.yaml") as file:
         YAML().dump(own, file)
     for path in map(Path, CODE):
         target = folder / path

@@ -39,8 +39,8 @@ def shard(call: Callable[[Any], None], item: Any) -> None:
     call(item)
 
 
-def spread(call: Callable[[Any], None], items: Iterable[Any]) -> Iterator[None]:
-    """As `map`, wherever the tasks of the flow run."""
+def parallel_map(call: Callable[[Any], None], items: Iterable[Any]) -> Iterator[None]:
+    """Return what `map` returns; the calls are made where the tasks of the flow run."""
     return (future.result() for future in shard.map(unmapped(call), list(items)))
 
 
@@ -51,7 +51,7 @@ def ahead(name: str) -> State:
         identity = identify(name)
         check_loaded(identity)
         folder = checkpoint_folder(name, identity.key).resolve()
-        STAGES[name](getattr(params.load(), name), folder, spread)
+        STAGES[name](getattr(params.load(), name), folder, parallel_map)
         try:
             check_unchanged(name, identity)
         except InputError:

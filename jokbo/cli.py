@@ -143,7 +143,7 @@ def at_step(
     its source, which of the sequence's tokens are its own, and its first words.
     """
     from jokbo import params
-    from jokbo.data.corpus.batches import documents_at
+    from jokbo.data.corpus.batches import Layout, documents_at
     from jokbo.data.corpus.token_corpus import TokenCorpus
 
     settings = params.load().pretrain
@@ -152,14 +152,8 @@ def at_step(
             f"step {step}: it must be from 1 to pretrain.training.steps, {settings.training.steps}"
         )
     try:
-        sequences = documents_at(
-            TokenCorpus.open(TOKENS),
-            step - 1,
-            batch=settings.training.batch,
-            context=settings.model.context,
-            seed=settings.seed,
-            packing=settings.packing,
-        )
+        layout = Layout(settings.training.batch, settings.model.context, settings.seed, settings.packing)
+        sequences = documents_at(TokenCorpus.open(TOKENS), step - 1, layout)
         _add_first_words(sequences)
     except (ValueError, LookupError) as error:
         raise InputError(

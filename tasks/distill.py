@@ -25,7 +25,7 @@ def distill(stage: Stage[Distill]) -> None:
     params = stage.params
     tokenizer = AutoTokenizer.from_pretrained(POLICY)
     teacher = AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32)
-    rows = Prompts.open(PROMPTS / "train", sentences=params.sentences_per_review)
+    rows = Prompts.open(PROMPTS / "train", prompts_per_text=params.prompts_per_text)
     held_out = Prompts.open(PROMPTS / "validation")
     student = distil.student_of(teacher, params.layers)
     # the teacher has something to say of prompts too: every token is a target

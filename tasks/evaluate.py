@@ -17,7 +17,7 @@ from jokbo.data.prompts import Prompts
 from jokbo.data.tables import open_splits, open_table
 from jokbo.evaluation import judge, scoring
 from jokbo.models import access
-from jokbo.runtime.files import whole_directory, write_text
+from jokbo.runtime.files import atomic_write_folder, write_text
 from jokbo.runtime.tracking import flat
 from tasks.frame import paths
 from tasks.frame.records import note_few, write_metrics
@@ -59,7 +59,7 @@ def evaluate(stage: Stage[Evaluate]) -> None:
     trust = scoring.trust_in(the_judge, open_splits(paths.DOCUMENTS))
     evaluation = scoring.evaluation(networks, samples, scores, trust, held_out, params)
 
-    with whole_directory(paths.EVALUATION) as folder:
+    with atomic_write_folder(paths.EVALUATION) as folder:
         evaluation.save(folder / "evaluation.json")
         prompts = tokenizer.batch_decode(held_out.prompts_NP)
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in _rows(prompts, samples, positive))

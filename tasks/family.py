@@ -15,7 +15,7 @@ from jokbo.comparison.member import Member, opened
 from jokbo.comparison.pretraining import Pretrained, pretrain, revisions
 from jokbo.comparison.search import tasks_in
 from jokbo.comparison.texts import TASKS
-from jokbo.runtime.files import whole_directory
+from jokbo.runtime.files import atomic_write_folder
 from jokbo.systems.common import save
 from tasks.frame.paths import FAMILY_DATA, FAMILY_MODELS
 from tasks.frame.records import write_curves, write_metrics
@@ -41,7 +41,7 @@ def family(stage: Stage) -> None:
 
 
 def _save(stage: Stage, name: str, member: Member, made: Pretrained) -> None:
-    with whole_directory(FAMILY_MODELS / name) as whole:
+    with atomic_write_folder(FAMILY_MODELS / name) as whole:
         save(made.network, whole)
         member.tokenizer.save_pretrained(whole)
         if member.own.revisions:

@@ -39,7 +39,7 @@ def finetune(stage: Stage[Finetune]) -> None:
 
 def _policy(stage: Stage[Finetune], tokenizer: PreTrainedTokenizerBase) -> tuple[list[Row], PolicyTuning]:
     params, seed = stage.params.policy, stage.params.seed
-    rows = Prompts.open(PROMPTS / "train", sentences=params.sentences_per_review)
+    rows = Prompts.open(PROMPTS / "train", prompts_per_text=params.prompts_per_text)
     held_out = Prompts.open(PROMPTS / "validation")
     network = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
     before = response_perplexity(network, held_out)

@@ -12,7 +12,7 @@ from jokbo.alignment import ppo as ppo_
 from jokbo.alignment import rollouts
 from jokbo.data.prompts import Prompts
 from jokbo.evaluation.results import Alignment, Change
-from jokbo.runtime.files import whole_directory
+from jokbo.runtime.files import atomic_write_folder
 from jokbo.training import engine
 from tasks.frame.paths import ALIGNED, POLICY, PROMPTS, REWARD, ROLLOUTS
 from tasks.frame.records import write_curves, write_metrics
@@ -32,7 +32,7 @@ def ppo(stage: Stage[Ppo]) -> None:
     value, reward = (
         AutoModelForSequenceClassification.from_pretrained(REWARD, dtype=torch.float32) for _ in range(2)
     )
-    asked = Prompts.open(PROMPTS / "prompts", sentences=params.sentences_per_review)
+    asked = Prompts.open(PROMPTS / "prompts", prompts_per_text=params.prompts_per_text)
     networks = ppo_.Networks(
         policy, value, reference, reward, asked.response_tokens, stage.compute.micro_batch or params.minibatch
     )
@@ -43,7 +43,7 @@ def ppo(stage: Stage[Ppo]) -> None:
         stage.run.text(rollouts.shown(seen, tokenizer), f"samples/iteration-{iteration:05d}.txt")
 
     history = ppo_.align(networks, asked.prompts_NP, params, stage.job(), record)
-    with whole_directory(ROLLOUTS) as folder:
+    with atomic_write_folder(ROLLOUTS) as folder:
         rollouts.gather(kept, ppo_.recorded(params), folder)
     engine.save_network(policy, tokenizer, ALIGNED)
     write_curves(stage, {"ppo": history})

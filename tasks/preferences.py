@@ -15,7 +15,7 @@ from jokbo.data.tables import open_splits
 from jokbo.evaluation.results import PreferenceCounts
 from jokbo.models import access
 from jokbo.preferences import pairs, people, raters, simulated
-from jokbo.runtime.files import whole_directory
+from jokbo.runtime.files import atomic_write_folder
 from tasks.frame.paths import DOCUMENTS, POLICY, PREFERENCES, PROMPTS
 from tasks.frame.records import note, note_few, write_metrics
 from tasks.frame.stage import Stage, run_stage
@@ -47,7 +47,7 @@ def preferences(stage: Stage[Preferences]) -> None:
     unseen = people.pairs_over(
         test, pairs=params.test_pairs, seed=params.seed, minimum_agreement=params.minimum_agreement
     )
-    with whole_directory(PREFERENCES) as folder:
+    with atomic_write_folder(PREFERENCES) as folder:
         pairs.save({"train": [*answered, *chosen], "test": unseen}, folder)
     disagreement = raters.disagreement(population, test[0], seed=params.seed)
     write_metrics(stage, PreferenceCounts(len(answered), len(chosen), len(unseen), disagreement))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import AutoTokenizer
 
-from jokbo.data.corpus.batches import efficiency, packed_batch
+from jokbo.data.corpus.batches import Layout, efficiency, packed_batch
 from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.evaluation.perplexity import check_length, corpus_perplexity
 from jokbo.evaluation.results import Pretraining
@@ -29,10 +29,10 @@ def pretrain(stage: Stage[Pretrain]) -> None:
     special_tokens = {"end_of_text": tokenizer.eos_token_id, "padding": tokenizer.pad_token_id}
     config = causal.configuration(params.model, vocabulary=len(tokenizer), **special_tokens)
     network = causal.build(config, seed=params.seed)
-    layout = {"batch": batch, "context": context, "seed": params.seed, "packing": params.packing}
+    layout = Layout(batch, context, params.seed, params.packing)
 
     def batch_at(step: int) -> engine.Batch:
-        tokens_BS = packed_batch(corpus, step, **layout, padding=tokenizer.pad_token_id)
+        tokens_BS = packed_batch(corpus, step, layout, tokenizer.pad_token_id)
         return causal.packed_rows(torch.from_numpy(tokens_BS), params.packing, **special_tokens)
 
     batch_at(0)  # a corpus too small for one batch is found before anything is built

@@ -10,7 +10,7 @@ from jokbo.evaluation.results import Evaluation
 from jokbo.reporting.publish import publish, read, read_curves, read_json
 from jokbo.reporting.report import Findings, charts, render, tables
 from jokbo.runtime import ancestry
-from jokbo.runtime.files import remembered
+from jokbo.runtime.files import read_if_there
 from tasks.frame.paths import ALIGNED, DATA_CARD, EVALUATION, METRICS, PLOTS, PROFILES, REPORT
 from tasks.frame.records import write_metrics
 from tasks.frame.stage import Stage, run_stage, timing
@@ -53,7 +53,7 @@ def read_findings() -> Findings:
         curves=curves,
         ancestry=ancestry.records_in(ALIGNED.parent),
         aligned=ancestry.Record.load(ALIGNED).weights,
-        timings={name: found["seconds"] for name, path in timings.items() if (found := remembered(path))},
+        timings={name: found["seconds"] for name, path in timings.items() if (found := read_if_there(path))},
         speeds=_json(speeds) if speeds.is_file() else {},
         card=_json(DATA_CARD),
         profiles={path.stem: _json(path) for path in sorted(PROFILES.glob("*.json"))},

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast, set_seed
 
 from jokbo import ui
-from jokbo.data.corpus.batches import packed_batch
+from jokbo.data.corpus.batches import Layout, packed_batch
 from jokbo.data.corpus.packing import lay_out
 from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.data.corpus.tokenizer import save_tokenizer
@@ -193,9 +193,8 @@ def test_documents_at_a_step_are_those_of_its_batch(packed_project: Path, packin
     assert result.returncode == 0, result.stderr
     sequences = json.loads(result.stdout)["sequences"]
     corpus = TokenCorpus.open(packed_project / "data/tokens/train")
-    layout = {"batch": 4, "context": 90, "seed": 1, "packing": packing, "padding": 1}
     tokenizer = AutoTokenizer.from_pretrained(packed_project / "data/tokenizer")
-    batch = packed_batch(corpus, step - 1, **layout)
+    batch = packed_batch(corpus, step - 1, Layout(4, 90, 1, packing), padding=1)
     assert len(sequences) == len(batch) == 4
     for sequence, tokens in zip(sequences, batch, strict=True):
         pieces = tokenizer.decode(tokens).replace("<|pad|>", "").split("<|endoftext|>")

@@ -17,7 +17,7 @@ from flows import graph
 from jokbo.params import Family, FamilyParams, Params
 from jokbo.runtime import ancestry
 from tasks import report
-from tasks.frame import asked, paths, projects
+from tasks.frame import checks, paths, projects
 from tests.support import closure
 
 ROOT = Path(__file__).parent.parent
@@ -85,7 +85,7 @@ def test_the_picture_shows_every_stage_and_no_arrow_that_the_graph_has_not() -> 
 
 
 def test_what_lists_the_stages_of_the_chain_lists_them_all() -> None:
-    assert [*asked.CHAIN, "report"] == list(CHAIN)
+    assert [*checks.CHAIN, "report"] == list(CHAIN)
     assert {*report.STAGES, "report"} == set(CHAIN)
 
 

@@ -40,23 +40,23 @@ def steps_for(
     tokens: float,
     flops: float,
     timed: Callable[[], float],
-    remembered: Path,
+    read_if_there: Path,
 ) -> int:
     """The number of steps, at least 1, that the budget pays for.
 
     `tokens` and `flops` are those of a step; `timed()` measures its seconds on this rank, of which those of the slowest
-    are kept in the file `remembered`.
+    are kept in the file `read_if_there`.
     """
     if budget.by == "tokens":
         return max(1, round(budget.amount / tokens))
     if budget.by == "flops":
         return max(1, round(budget.amount / flops))
-    if files.remembered(remembered) is None:
+    if files.read_if_there(read_if_there) is None:
         seconds = processes.largest(timed())  # before any rank can have written the file
         if processes.rank() == 0:
-            files.write_text(remembered, json.dumps({"seconds_a_step": seconds}))
+            files.write_text(read_if_there, json.dumps({"seconds_a_step": seconds}))
         processes.meet()
-    return max(1, round(budget.amount / files.read_json(remembered)["seconds_a_step"]))
+    return max(1, round(budget.amount / files.read_json(read_if_there)["seconds_a_step"]))
 
 
 def flops_of(objective: nn.Module, batch: Batch) -> int:

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from jokbo.comparison import budget
 from jokbo.comparison.member import Member
-from jokbo.runtime.files import read_json, remembered, write_text
+from jokbo.runtime.files import read_if_there, read_json, write_text
 from jokbo.systems.common import save
 from jokbo.systems.protocol import Noam, OneCycle
 from jokbo.training import engine, processes
@@ -60,7 +60,7 @@ def pretrain(job: Job, member: Member) -> Pretrained:
         tokens=mean_rows * own.context,
         flops=flops,
         timed=timed,
-        remembered=job.folder / "budget.json",
+        read_if_there=job.folder / "budget.json",
     )
     before = held_out(member, objective)
     history, seconds = _timed(job, member, objective, steps)
@@ -136,7 +136,7 @@ def _timed(job: Job, member: Member, objective: nn.Module, steps: int) -> tuple[
     """The curve, and the seconds that its steps took, also of a run that went on with one: what a start costs, and
     steps that a kill made it do again, are no part of them."""
     known, last = job.folder / "seconds.json", None
-    spent = remembered(known) or {"steps": 0, "seconds": 0.0}
+    spent = read_if_there(known) or {"steps": 0, "seconds": 0.0}
 
     def count(step: int) -> None:
         nonlocal last

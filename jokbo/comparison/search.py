@@ -25,7 +25,7 @@ from jokbo.data.corpus.batches import epoch_order, sample_indices
 from jokbo.data.tables import open_splits
 from jokbo.models import access
 from jokbo.models.heads import Head, by_length, last_tokens, trimmed
-from jokbo.runtime.files import remembered, write_text
+from jokbo.runtime.files import read_if_there, write_text
 from jokbo.training.processes import any_rank, autocast, device, rank
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def search(
 
         def measured(rate: float, seed: int, task: Task = task) -> dict[str, float]:
             path = done / f"{task.name}-{rate:g}-{seed}.json"
-            figures = known.get(path) or remembered(path)
+            figures = known.get(path) or read_if_there(path)
             if any_rank(figures is None):
                 classifier = fitted(task, rate, seed)
                 figures = {split: accuracy(classifier, task, split, precision) for split in SPLITS[1:]}

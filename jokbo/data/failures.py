@@ -1,16 +1,17 @@
-"""A document that a step cannot take is left out, counted and named; a step that takes too few is itself at fault."""
+"""A document that a step fails on is left out, counted and named. A step that fails on too many is at fault itself."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar
 
+from jokbo.data.counts import Counts
 from jokbo.runtime.errors import InputError
 
 Result = TypeVar("Result")
 FAILED = "failed_"  # before a step's name: why a document was left out
-FEW = 10  # so many documents, be they most of a small corpus, are their own fault and not the step's
+FEW = 10  # documents; so few are at fault themselves, even if they are most of a small corpus
 
 
 class Failed(Exception):
@@ -22,7 +23,7 @@ class Failed(Exception):
 
 
 def tried(step: str, work: Callable[..., Result], *given: Any) -> Result:
-    """What `work` returns. Raises Failed for whatever it raises but MemoryError, which is no document's fault."""
+    """Return what `work` returns. Raises Failed for what it raises, but for MemoryError: no document is at fault."""
     try:
         return work(*given)
     except MemoryError:
@@ -31,20 +32,16 @@ def tried(step: str, work: Callable[..., Result], *given: Any) -> Result:
         raise Failed(step, error) from error
 
 
-def check(facts: Mapping[str, Any], share: float) -> None:
-    """Raises InputError if a step failed on every document, or on more than FEW and more than `share` of them.
-
-    facts: of each source its `rows`, and the `dropped` ones by reason; and `examples` by reason.
-    """
-    sources = facts.get("sources", {}).values()
-    rows = sum(found["rows"] for found in sources)
+def check(counts: Counts, share: float) -> None:
+    """Raise InputError if a step failed on all documents, or on more than FEW and more than `share` of them."""
+    rows = sum(found.rows for found in counts.sources.values())
     reasons: Counter[str] = Counter()
-    for found in sources:
-        reasons.update(found.get("dropped", {}))
+    for found in counts.sources.values():
+        reasons.update(found.dropped)
     for reason, failed in reasons.items():
         if reason.startswith(FAILED) and (failed == rows or failed > max(FEW, share * rows)):
-            step, (_, _, what, *_) = reason.removeprefix(FAILED), facts["examples"][reason][0]
+            step, (_, _, example, *_) = reason.removeprefix(FAILED), counts.examples[reason][0]
             raise InputError(
-                f"the step {step} failed on {failed:,} of {rows:,} documents, such as {what}: mend or take out the "
-                f"step, or, if it is the documents, raise prepare.maximum_failed, which is {share:g}"
+                f"the step {step} failed on {failed:,} of {rows:,} documents, such as {example}: correct the step or "
+                f"take it out; if the documents are at fault, raise prepare.maximum_failed, which is {share:g}"
             )

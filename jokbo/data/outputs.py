@@ -1,4 +1,4 @@
-"""Tables whose files are the same bytes every time."""
+"""Writing and reading tables whose files have the same bytes every time."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ BATCH_ROWS = 1000
 def write_shards(
     rows: Iterable[Mapping[str, Any]], path: Path, schema: pa.Schema, *, shard_bytes: int = 16 * MEBIBYTE
 ) -> int:
-    """Stream rows into a new folder of Arrow files that `load_from_disk` opens. Returns how many there were.
+    """Stream rows into a new folder of Arrow files that `load_from_disk` opens. Returns how many rows there were.
 
-    A file ends with the batch that brings it to `shard_bytes`; of no rows there is one file. The bytes are a
-    function of the rows and the schema alone.
+    A file ends with the batch that brings it to `shard_bytes`. Without rows there is one file. The bytes are a function
+    of the rows and the schema alone.
     """
     path.mkdir(parents=True, exist_ok=True)
     batches = _batches(rows, schema)
@@ -44,13 +44,13 @@ def write_shards(
 
 
 def shard_files(path: Path) -> list[Path]:
-    """The Arrow files of a folder that `load_from_disk` opens, in the order of their rows."""
+    """Return the Arrow files of a folder that `load_from_disk` opens, in the order of their rows."""
     state = json.loads((path / "state.json").read_text())
     return [path / file["filename"] for file in state["_data_files"]]
 
 
 def read_batches(file: Path) -> Iterator[pa.RecordBatch]:
-    """The record batches of one Arrow file, each read when its turn comes."""
+    """Yield the record batches of one Arrow file, each read only when it is needed."""
     with file.open("rb") as source, pa.ipc.open_stream(source) as reader:
         yield from reader
 
@@ -58,35 +58,38 @@ def read_batches(file: Path) -> Iterator[pa.RecordBatch]:
 def assemble(files: Sequence[Path], path: Path, schema: pa.Schema) -> None:
     """Make a new folder of finished Arrow files, all of this schema, that `load_from_disk` opens.
 
-    The files stay where they are too (hard links, or copies where the disks differ), so that whoever is
-    stopped half-way can do it again.
+    The files also stay where they are, as hard links, or as copies if the disks differ. So a process that is stopped
+    half-way can do it again.
     """
     if not files:
         write_shards((), path, schema)
         return
     path.mkdir(parents=True, exist_ok=True)
-    placed = [path / _file_name(number) for number in range(len(files))]
-    for file, place in zip(files, placed, strict=True):
+    targets = [path / _file_name(number) for number in range(len(files))]
+    for file, target in zip(files, targets, strict=True):
         try:
-            os.link(file, place)
+            os.link(file, target)
         except OSError:
-            shutil.copyfile(file, place)
-    _describe(path, placed, schema)
+            shutil.copyfile(file, target)
+    _describe(path, targets, schema)
 
 
 def save_tables(tables: Mapping[str, pa.Table], path: Path) -> None:
     """Write tables, one a split, as a `datasets.DatasetDict` that `load_from_disk` opens."""
     splits = DatasetDict({name: _dataset(table) for name, table in tables.items()})
-    splits.save_to_disk(path, num_shards=dict.fromkeys(tables, 1))  # else an empty one could not be read
+    splits.save_to_disk(path, num_shards=dict.fromkeys(tables, 1))  # else an empty table could not be read
 
 
 def _dataset(table: pa.Table) -> Dataset:
-    """The table in one chunk: chunks are an accident of how it was built, and would show in the file."""
+    """Return the table in one chunk: chunks depend on how it was built, and would show in the file."""
     return Dataset(table.combine_chunks())
 
 
 def a_few(items: Iterable[T], size_of: Callable[[T], int], most: int) -> Iterator[list[T]]:
-    """The items in lists of at most `most`, and of about a MiB by `size_of`: an item that crosses it ends its list."""
+    """Yield the items in lists of at most `most` items, and of about a MiB by `size_of`.
+
+    The item with which a list reaches a MiB is its last.
+    """
     held: list[T] = []
     size = 0
     for item in items:
@@ -113,8 +116,8 @@ def _file_name(number: int) -> str:
 
 
 def _describe(path: Path, files: Sequence[Path], schema: pa.Schema) -> None:
-    """The two files by which `datasets` knows a folder; its own writer would need the whole table."""
-    content = xxhash.xxh3_64()  # two tables of one fingerprint would share what `datasets` keeps of its work
+    """Write the two files by which `datasets` knows a folder; its own writer would need the whole table."""
+    content = xxhash.xxh3_64()  # two tables of one fingerprint would share the cache of `datasets`
     for file in files:
         with file.open("rb") as stream:
             content.update(hashlib.file_digest(stream, xxhash.xxh3_64).digest())

@@ -1,10 +1,10 @@
-"""What the policy is asked: prompts cut from documents, each with the answer that its author gave.
+"""Prompts taken from documents, each with the response that its author gave.
 
-A prompt is the first tokens of a sentence somewhere in a text; its answer goes on to the last end of a sentence
-within reach, and then the end of text. So a policy trained on them ends its answers where people end theirs.
+A prompt is the first tokens of a sentence somewhere in a text. Its response goes on to the last end of a sentence
+within reach, and then the end of text. So a policy trained on them ends its responses where people end sentences.
 
-The stage `prompts` cuts them once (`cut`, `save`); the stages after it read them (`Prompts.open`).
-Shapes: N prompts, P tokens of a prompt, R of an answer at most, S = P + R, T = S - 1 targets.
+The stage `prompts` makes them once (`selected`, `save`); the stages after it read them (`Prompts.open`).
+Shape letters: N prompts, P tokens of a prompt, R tokens of a response at most, S = P + R, T = S - 1 targets.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -32,88 +32,96 @@ if TYPE_CHECKING:
 
     from jokbo.params import Prompts as Settings
 
+CHARACTERS = 12  # of a token at most, nearly always: so many are tokenized for each token that is wanted
 SENTENCE_END = re.compile(r"[.!?]+[\"')\]]*(?=\s)|\Z")
-SHAPE = "shape.json"  # beside the splits: what they have in common
+SHAPE = "shape.json"  # beside the splits: lengths and padding, which are the same in all of them
 
 
 @dataclass(frozen=True)
-class Cut:
-    """The sequences of one split. Of each text as many sentences are drawn as the settings say, in an order."""
+class Row:
+    """One sequence of a split."""
 
-    rows: list[
-        dict[str, Any]
-    ]  # `tokens`; `text`, its number in the split; `draw`, which sentence drawn of it
-    orders: list[np.ndarray]  # orders[k - 1]: rows of the first k draws of each text, shuffled
+    tokens: list[int]  # prompt, response and end of text
+    text: int  # index of its text in the split
+    rank: int  # of the sentences of its text, in the order in which they were chosen
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The sequences of one split. Each text gives the first prompts_per_text sentences of an order of chance."""
+
+    rows: list[Row]
+    orders: list[np.ndarray]  # orders[k - 1]: indices of the rows of rank below k, shuffled
     texts: int
 
-    def without(self, sentences: int) -> int:
-        """Return how many texts gave no sequence in so many draws."""
-        return self.texts - len({row["text"] for row in self.rows if row["draw"] < sentences})
+    def without(self, prompts_per_text: int) -> int:
+        """Return how many texts give no prompt if each gives at most so many."""
+        return self.texts - len({row.text for row in self.rows if row.rank < prompts_per_text})
 
 
-def cut(tokenizer: PreTrainedTokenizerBase, texts: list[str], settings: Settings) -> Cut:
-    """Return the sequences of the texts: which sentences, and in which order, is a function of the seed.
+def selected(tokenizer: PreTrainedTokenizerBase, texts: list[str], settings: Settings) -> Selection:
+    """Return the sequences of the texts. Which sentences, and in which order, is a function of the seed.
 
     Raises InputError if no text has a sentence that is long enough and ends within reach.
     """
     rng = np.random.default_rng(settings.seed)
-    starts: list[str] = []
-    owners: list[tuple[int, int]] = []  # of each start its text, and which draw of it
-    for number, text in enumerate(texts):
+    longest, end_of_text = (
+        settings.prompt_tokens + settings.response_tokens,
+        cast(int, tokenizer.eos_token_id),
+    )
+    passages: list[tuple[str, int, int]] = []  # from the start of a sentence; its text, and its rank
+    for index, text in enumerate(texts):
         begins = [0, *(match.end() for match in SENTENCE_END.finditer(text) if match.end() < len(text))]
-        drawn = rng.permutation(len(begins))[: settings.sentences_per_review].tolist()
-        for draw, i in sorted(enumerate(drawn), key=lambda pair: pair[1]):
-            starts.append(
-                text[begins[i] :].lstrip()[: 12 * (settings.prompt_tokens + settings.response_tokens)]
-            )
-            owners.append((number, draw))
-    encodings = tokenizer(starts, add_special_tokens=False, return_offsets_mapping=True)
+        chosen = rng.permutation(len(begins))[: settings.prompts_per_text].tolist()
+        for rank, i in sorted(enumerate(chosen), key=lambda pair: pair[1]):
+            passages.append((text[begins[i] :].lstrip()[: CHARACTERS * longest], index, rank))
+    starts = [passage for passage, _, _ in passages]
+    encodings = cast(Any, tokenizer(starts, add_special_tokens=False, return_offsets_mapping=True))
     rows = []
     tokens = zip(encodings["input_ids"], encodings["offset_mapping"], strict=True)
-    for text, (number, draw), (ids, offsets) in zip(starts, owners, tokens, strict=True):
-        ends = {match.end() for match in SENTENCE_END.finditer(text) if match.end() < len(text)}
-        reach = range(
-            settings.prompt_tokens, min(len(ids), settings.prompt_tokens + settings.response_tokens - 1)
-        )
+    for (passage, index, rank), (ids, offsets) in zip(passages, tokens, strict=True):
+        ends = {match.end() for match in SENTENCE_END.finditer(passage) if match.end() < len(passage)}
+        reach = range(settings.prompt_tokens, min(len(ids), longest - 1))
         if (end := max((i for i in reach if offsets[i][1] in ends), default=None)) is not None:
-            rows.append({"tokens": [*ids[: end + 1], tokenizer.eos_token_id], "text": number, "draw": draw})
+            rows.append(Row([*ids[: end + 1], end_of_text], index, rank))
     if not rows:
         raise InputError(
-            f"no text holds a sentence that goes on for more than {settings.prompt_tokens} tokens and ends within "
-            f"{settings.prompt_tokens + settings.response_tokens}: shorten prompts.prompt_tokens or add longer texts"
+            f"no text has a sentence that goes on for more than {settings.prompt_tokens} tokens and ends within "
+            f"{longest}: lower prompts.prompt_tokens or add longer texts"
         )
-    draws = np.array([row["draw"] for row in rows])
+    ranks = np.array([row.rank for row in rows])
     orders = []
-    for sentences in range(1, settings.sentences_per_review + 1):
-        among = np.flatnonzero(draws < sentences)
+    for most in range(1, settings.prompts_per_text + 1):
+        among = np.flatnonzero(ranks < most)
         orders.append(among[copy.deepcopy(rng).permutation(len(among))])
-    return Cut(rows, orders, len(texts))
+    return Selection(rows, orders, len(texts))
 
 
-def save(found: Cut, path: Path) -> None:
+def save(selection: Selection, path: Path) -> None:
     """Write one split as a table that `load_from_disk` opens.
 
-    A row has its `tokens`, prompt, answer and end of text, and its `text` and `draw`; `place_K` is where it comes among
-    those of at most K sentences a text, and null if it is none of them.
+    Columns: `tokens` (prompt, response and end of text); `text`, the index of its text; `draw`, the rank of its
+    sentence; and `place_K`, its position in the order of those of at most K sentences a text, null if it is not one.
     """
-    places = {}
-    for sentences, order in enumerate(found.orders, start=1):
-        place: list[int | None] = [None] * len(found.rows)
-        for rank, row in enumerate(order.tolist()):
-            place[row] = rank
-        places[f"place_{sentences}"] = place
+    positions = {}
+    for most, order in enumerate(selection.orders, start=1):
+        position: list[int | None] = [None] * len(selection.rows)
+        for i, row in enumerate(order.tolist()):
+            position[row] = i
+        positions[f"place_{most}"] = position
     fields = [("tokens", pa.list_(pa.int32())), ("text", pa.int64()), ("draw", pa.int64())]
-    schema = pa.schema([*fields, *((name, pa.int64()) for name in places)])
+    schema = pa.schema([*fields, *((name, pa.int64()) for name in positions)])
 
     def rows() -> Iterator[dict[str, Any]]:
-        for number, row in enumerate(found.rows):
-            yield row | {name: place[number] for name, place in places.items()}
+        for i, row in enumerate(selection.rows):
+            columns = {"tokens": row.tokens, "text": row.text, "draw": row.rank}
+            yield columns | {name: position[i] for name, position in positions.items()}
 
     write_shards(rows(), path, schema)
 
 
 def save_shape(settings: Settings, padding: int, path: Path) -> None:
-    """Write what all splits in a folder have in common: tokens of a prompt, and of an answer at most; the padding."""
+    """Write what all splits of a folder share: tokens of a prompt, most tokens of a response, and the padding token."""
     shape = {
         "prompt_tokens": settings.prompt_tokens,
         "response_tokens": settings.response_tokens,
@@ -124,27 +132,28 @@ def save_shape(settings: Settings, padding: int, path: Path) -> None:
 
 @dataclass(frozen=True)
 class Prompts:
-    """N sequences of P prompt tokens and up to R answer tokens, the end of text among them, padded to P + R."""
+    """N sequences of P prompt tokens and up to R response tokens, the end of text among them, padded to P + R."""
 
     tokens_NS: Tensor  # int64 [N, P + R]
-    lengths_N: Tensor  # int64 [N]: answer tokens, at least 2
+    lengths_N: Tensor  # int64 [N]: tokens of the response, at least 2
     prompt_tokens: int
 
     @classmethod
-    def open(cls, path: Path, *, sentences: int = 1, limit: int | None = None) -> Prompts:
-        """Return those of a split, at most so many sentences of a text, in the order in which they are to be used.
+    def open(cls, path: Path, *, prompts_per_text: int = 1, limit: int | None = None) -> Prompts:
+        """Return the prompts of a split, at most so many of a text, in the order in which they are to be used.
 
-        `limit`: the first so many. Raises InputError if there is none.
+        limit: only the first so many. Raises InputError if there is none.
         """
         shape = read_json(path.parent / SHAPE, "run the stage prompts")
-        table, name = open_table(path), f"place_{sentences}"
-        placed = sorted((place, row) for row, place in enumerate(table[name]) if place is not None)
-        if not placed:
-            raise InputError(
-                f"{path}: no text gives a prompt in {sentences} sentences: raise sentences_per_review"
-            )
+        table, column = open_table(path), f"place_{prompts_per_text}"
+        ordered = sorted(
+            (position, row) for row, position in enumerate(table[column]) if position is not None
+        )
+        if not ordered:
+            tried = f"the first {prompts_per_text} sentences of each text that were tried"
+            raise InputError(f"{path}: no prompt is among {tried}: raise prompts_per_text")
         every = table["tokens"]
-        rows = [every[row] for _, row in placed[:limit]]
+        rows = [every[row] for _, row in ordered[:limit]]
         length = shape["prompt_tokens"] + shape["response_tokens"]
         padded = [row + [shape["padding"]] * (length - len(row)) for row in rows]
         lengths = [len(row) - shape["prompt_tokens"] for row in rows]
@@ -155,26 +164,27 @@ class Prompts:
 
     @property
     def response_tokens(self) -> int:
-        """Return the tokens that an answer may have, its end of text among them."""
+        """Return the most tokens of a response, its end of text among them."""
         return self.tokens_NS.shape[1] - self.prompt_tokens
 
     @property
     def prompts_NP(self) -> Tensor:
+        """Return the prompts alone: int64 [N, P]."""
         return self.tokens_NS[:, : self.prompt_tokens]
 
     @property
     def real_NT(self) -> Tensor:
-        """Bool [N, P + R - 1]: which targets (tokens but the first) are no padding."""
+        """Return which targets (tokens but the first) are no padding: bool [N, T]."""
         return self._positions_T < (self.prompt_tokens + self.lengths_N)[:, None]
 
     @property
     def mask_NT(self) -> Tensor:
-        """Bool [N, P + R - 1]: which targets are of the answer, its end of text among them."""
+        """Return which targets are of the response, its end of text among them: bool [N, T]."""
         return self.real_NT & (self._positions_T >= self.prompt_tokens)
 
     @property
     def ends_NT(self) -> Tensor:
-        """Bool [N, P + R - 1]: which targets are the answer's end of text."""
+        """Return which targets are the response's end of text: bool [N, T]."""
         return self._positions_T == (self.prompt_tokens + self.lengths_N - 1)[:, None]
 
     @property

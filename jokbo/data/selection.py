@@ -1,4 +1,4 @@
-"""Which documents of a prepared data set a stage works on."""
+"""The documents of a prepared data set that a stage works on."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from jokbo.runtime.errors import InputError
 
 
 def texts_from(documents: Dataset, sources: Sequence[str]) -> list[str]:
-    """The texts of the documents that stand in at least one of the sources, in the data set's order.
+    """Return the texts of the documents that are in at least one of the sources, in the data set's order.
 
     Raises InputError for a source from which there is no document.
     """
     check_sources(documents, sources)
     wanted = set(sources)
     pairs = zip(documents["text"], documents["sources"], strict=True)
-    return [text for text, origins in pairs if wanted.intersection(origins)]
+    return [text for text, own in pairs if wanted.intersection(own)]
 
 
 def labelled_from(
     documents: Dataset, *sources: str, neutral: float | None = None
 ) -> tuple[list[str], list[int]]:
-    """Texts and labels of the labelled documents of any of the sources, in the data set's order.
+    """Return texts and labels of the labelled documents of any of the sources, in the data set's order.
 
-    neutral: with a number, labels are made of ratings: 1 where their mean is above it, 0 where it is below minus it;
-    documents between are left out. Raises InputError if no document is left.
+    neutral: if it is given, labels are made from ratings: 1 if their mean is above it, 0 if it is below minus it.
+    Documents between are left out. Raises InputError if no document is left.
     """
     if neutral is None:
         labels: Iterable[int | None] = documents["label"]
@@ -34,7 +34,7 @@ def labelled_from(
         labels = (_sign(ratings, neutral) for ratings in documents["ratings"])
     wanted = set(sources)
     rows = zip(documents["text"], documents["sources"], labels, strict=True)
-    pairs = [(text, label) for text, origins, label in rows if wanted & set(origins) and label is not None]
+    pairs = [(text, label) for text, own, label in rows if wanted & set(own) and label is not None]
     if not pairs:
         what = "a label" if neutral is None else f"ratings with a mean beyond {neutral:g} of 0"
         raise InputError(f"no document of {', '.join(sources)} has {what}: name a source that has")
@@ -42,14 +42,14 @@ def labelled_from(
 
 
 def check_sources(documents: Dataset, sources: Sequence[str]) -> None:
-    """Raises InputError for a source from which there is no document."""
-    held = set().union(*documents["sources"])
-    if missing := set(sources) - held:
-        has = ", ".join(sorted(held)) or "nothing"
+    """Raise InputError for a source from which there is no document."""
+    present = set().union(*documents["sources"])
+    if missing := set(sources) - present:
+        has = ", ".join(sorted(present)) or "nothing"
         raise InputError(f"no document is from {', '.join(sorted(missing))}: there are those from {has}")
 
 
 def _sign(ratings: Sequence[int] | None, neutral: float) -> int | None:
-    """1 or 0 for a mean above or below 0 by more than `neutral`; None for one between, and for no ratings."""
+    """Return 1 or 0 for a mean that is above or below 0 by more than `neutral`, and None else."""
     mean = sum(ratings) / len(ratings) if ratings else 0.0
     return int(mean > 0) if abs(mean) > neutral else None

@@ -1,7 +1,7 @@
-"""Work cut into shards: every result is written once and whole, and found again by whoever starts anew.
+"""Work divided into shards: each result is written once and whole, and found again by a process that starts anew.
 
-A step calls one function on each of its items. Where the calls are made is up to `spread`, which is called as `map`
-is: the builtin, the processes of this machine, or a cluster that sees the same folder.
+A step calls one function on each of its items. Where the calls are made is up to `parallel_map`, which is called as
+`map` is: it is the builtin, the processes of this machine, or a cluster that sees the same folder.
 """
 
 from __future__ import annotations
@@ -18,56 +18,58 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jokbo.runtime.files import read_json, remembered, write_text, writing
+from jokbo.runtime.files import read_if_there, read_json, write_text, writing
 from jokbo.runtime.launcher import cores
 from jokbo.runtime.progress import progress
 
-Facts = dict[str, Any]  # what a call found out, as JSON holds it
-Work = Callable[[Any, Path], Facts]  # an item, and the file or folder to write its result at
-Spread = Callable[..., Iterator[Any]]
+Counted = dict[str, Any]  # what a call counted, as JSON holds it
+Work = Callable[[Any, Path], Counted]  # takes an item, and the file or folder to write its result at
+ParallelMap = Callable[..., Iterator[Any]]
 
 
 def run(
-    step: str, work: Work, items: Mapping[str, Any], folder: Path, spread: Spread = map
-) -> dict[str, Facts]:
-    """Results of `work` on each item, at FOLDER/STEP/NAME; returns the facts of each, in the items' order.
+    step: str, work: Work, items: Mapping[str, Any], folder: Path, parallel_map: ParallelMap = map
+) -> dict[str, Counted]:
+    """Return what `work` counted on each item, in the items' order. Its results are at FOLDER/STEP/NAME.
 
-    An item whose facts are there (FOLDER/STEP/NAME.json, written after the result) is not worked on again.
+    An item is not worked on again if its counts are there: FOLDER/STEP/NAME.json is written after the result.
     """
-    place = folder / step
-    with writing(place):
-        place.mkdir(parents=True, exist_ok=True)
-        missing = [item for item in items.items() if remembered(_facts(place, item[0])) is None]
-        results = spread(partial(_once, work, place), missing)
+    results_folder = folder / step
+    with writing(results_folder):
+        results_folder.mkdir(parents=True, exist_ok=True)
+        missing = [
+            item for item in items.items() if read_if_there(_counts_file(results_folder, item[0])) is None
+        ]
+        results = parallel_map(partial(_once, work, results_folder), missing)
         for _ in progress(results, step, total=len(missing)):
             pass
-    return {name: read_json(_facts(place, name)) for name in items}
+    return {name: read_json(_counts_file(results_folder, name)) for name in items}
 
 
-def _once(work: Work, place: Path, named: tuple[str, Any]) -> None:
+def _once(work: Work, folder: Path, named: tuple[str, Any]) -> None:
     name, item = named
-    begun = place / f".{name}.{uuid.uuid4().hex}"  # a cluster may start an item twice
+    begun = folder / f".{name}.{uuid.uuid4().hex}"  # a cluster may start an item twice
     try:
-        facts = work(item, begun)
+        counts = work(item, begun)
         if begun.exists():
-            if (place / name).is_dir():
-                shutil.rmtree(place / name)
-            os.replace(begun, place / name)
+            if (folder / name).is_dir():
+                shutil.rmtree(folder / name)
+            os.replace(begun, folder / name)
         written = begun.with_suffix(".json")
-        write_text(written, json.dumps(facts))
-        os.replace(written, _facts(place, name))
+        write_text(written, json.dumps(counts))
+        os.replace(written, _counts_file(folder, name))
     finally:
         shutil.rmtree(begun, ignore_errors=True)
         begun.unlink(missing_ok=True)
 
 
-def _facts(place: Path, name: str) -> Path:
-    return place / f"{name}.json"
+def _counts_file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.json"
 
 
 @contextmanager
-def processes(count: int) -> Iterator[Spread]:
-    """A `spread` over `count` processes of this machine, 0 for one a core; results come in the items' order."""
+def processes(count: int) -> Iterator[ParallelMap]:
+    """Yield a map over `count` processes of this machine (0: one a core); results come in the items' order."""
     count = count or cores()
     if count == 1:
         yield map
@@ -83,5 +85,5 @@ def processes(count: int) -> Iterator[Spread]:
 
 
 def _one_thread() -> None:
-    """Processes share the cores: none takes more than one of them."""
+    """Keep each process to one thread, for the processes share the cores."""
     os.environ |= {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

@@ -1,4 +1,4 @@
-"""Tables as they are opened again: one, or several as the splits of a data set."""
+"""Opening tables: one, or several as the splits of a data set."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ def open_splits(path: Path) -> DatasetDict:
 
 
 def rows_of(table: Dataset | IterableDataset) -> Iterator[Row]:
-    """Return the rows, a dict of its columns each: a row of `datasets` is typed as whatever a batch may be."""
+    """Return the rows, each a dict of its columns. The type that `datasets` gives them is wider than that."""
     return cast(Iterator[Row], iter(table))

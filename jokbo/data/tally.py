@@ -1,4 +1,4 @@
-"""What a step counted and some examples of it, and how those of many shards become one."""
+"""Counts and examples that a step collects, and how those of many shards become one."""
 
 from __future__ import annotations
 
@@ -15,26 +15,30 @@ Example = tuple[str, ...]  # its rank, its source, and one or more texts
 class Tally:
     """Counts under paths of names, and of each reason the examples of the lowest rank.
 
-    shown: makes of a text what may be shown of it; it is asked about examples alone.
+    preview: returns what may be shown of a text. It is called on the texts of examples only.
     """
 
-    def __init__(self, shown: Callable[[str], str] = str) -> None:
-        self._shown = shown
+    def __init__(self, preview: Callable[[str], str] = str) -> None:
+        self._preview = preview
         self._counts: Counter[tuple[str, ...]] = Counter()
         self._examples: dict[str, list[Example]] = defaultdict(list)
 
     def add(self, *path: str, count: int = 1) -> None:
+        """Add to the count under a path of names."""
         self._counts[path] += count
 
     def example(self, reason: str, rank: bytes, source: str, *texts: str) -> None:
-        """Rank is a hash of the example, so that which ones stay does not depend on where they were found."""
+        """Keep an example if its rank is among the lowest of its reason.
+
+        The rank is a hash of the example. So which examples stay does not depend on where they were found.
+        """
         examples = self._examples[reason]
         if len(examples) < EXAMPLES or rank.hex() <= examples[-1][0]:
-            one = (rank.hex(), source, *(_excerpt(self._shown(text)) for text in texts))
+            one = (rank.hex(), source, *(_excerpt(self._preview(text)) for text in texts))
             self._examples[reason] = _lowest([*examples, one])
 
-    def facts(self) -> dict[str, Any]:
-        """Counts as nested dicts, and under `examples` a list a reason."""
+    def counts(self) -> dict[str, Any]:
+        """Return the counts as nested dicts, and under `examples` a list for each reason."""
         tree: dict[str, Any] = {}
         for path, count in self._counts.items():
             node = tree
@@ -44,14 +48,17 @@ class Tally:
         return {**tree, "examples": self._examples}
 
 
-def total(facts: Sequence[Any]) -> Any:
-    """Facts of parts as facts of the whole, in whatever order: numbers add up, the lowest examples stay."""
-    if isinstance(facts[0], dict):
-        names = sorted({name for fact in facts for name in fact})
-        return {name: total([fact[name] for fact in facts if name in fact]) for name in names}
-    if isinstance(facts[0], list):
-        return _lowest(example for fact in facts for example in fact)
-    return sum(facts)
+def total(counts: Sequence[Any]) -> Any:
+    """Return the counts of parts as counts of the whole: numbers add up, the lowest examples stay.
+
+    The order of the parts does not matter.
+    """
+    if isinstance(counts[0], dict):
+        names = sorted({name for each in counts for name in each})
+        return {name: total([each[name] for each in counts if name in each]) for name in names}
+    if isinstance(counts[0], list):
+        return _lowest(example for each in counts for example in each)
+    return sum(counts)
 
 
 def _lowest(examples: Iterable[Sequence[str]]) -> list[Example]:

@@ -1,6 +1,6 @@
-"""The schema of params.yaml and of family/params.yaml: one model a section, checked whole before anything runs.
+"""The schema of params.yaml and of family/params.yaml: one class for each section, checked before anything runs.
 
-It holds no defaults and changes no value, so it cannot change what a stage computes, and no stage depends on it.
+It has no defaults and changes no value. So it cannot change what a stage computes, and no stage depends on it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from jokbo.params.family import (
     from_defaults,
     with_defaults,
 )
-from jokbo.params.reading import found_as, read, shown
+from jokbo.params.reading import found_as, preview, read
 from jokbo.params.renamed import MOVED, RENAMED
 from jokbo.params.systems import System
 from jokbo.runtime.errors import InputError
@@ -94,45 +94,45 @@ __all__ = [
 
 QUOTED = re.compile(r"'([^']*)'")
 QUOTE = "'"
-LINE = 600  # characters of a message
+LINE = 600  # most characters of a message
 Whole = TypeVar("Whole", bound=Section)
-PLAIN = {  # pydantic's kinds of fault, where its own words name Python's types
-    "model_type": "it must hold keys, each on a line of its own below it",
-    "dict_type": "it must hold keys, each on a line of its own below it",
+PLAIN = {  # our words for kinds of faults for which pydantic's words name Python's types
+    "model_type": "it must hold keys, each on its own line below it",
+    "dict_type": "it must hold keys, each on its own line below it",
     "bool_type": "it must be true or false",
     "none_required": "a system of this kind has none: remove it",
 }
 
 
 class Params(Section):
-    """params.yaml: the chain, and how everything is computed."""
+    """The sections of params.yaml: the chain, and how everything is computed."""
 
     FILE: ClassVar[str] = "params.yaml"
 
     compute: Compute
-    """How stages run, not what they make: no stage depends on it."""
+    """How stages run; it does not change what they make, so no stage depends on it."""
     fetch: Fetch
     """Where texts come from."""
     prepare: Prepare
-    """How texts are cleaned, chosen and split."""
+    """How texts are cleaned, selected and split."""
     tokenize: Tokenize
     """The tokenizer and the corpus."""
     prompts: Prompts
-    """What the policy is asked: the beginning of a sentence, to be gone on with as its author did."""
+    """The prompts: beginnings of sentences, which the policy continues."""
     pretrain: Pretrain
-    """The base model: next-token prediction."""
+    """The base model, trained to predict the next token."""
     finetune: Finetune
-    """The supervised policy, and a classifier."""
+    """The supervised policy and a classifier, both from the base model."""
     distill: Distill
-    """A smaller student of the policy."""
+    """A smaller student of the supervised policy."""
     preferences: Preferences
-    """Pairs of answers, and which one is preferred."""
+    """Pairs of responses, and which one is preferred."""
     reward: Reward
-    """The reward model, fitted to those pairs."""
+    """The reward model, trained on those pairs."""
     ppo: Ppo
-    """The aligned policy: PPO against the reward model."""
+    """The aligned model: PPO with the reward model."""
     evaluate: Evaluate
-    """What the four models are measured on."""
+    """How the four models are measured."""
 
     @model_validator(mode="after")
     def fits_together(self) -> Params:
@@ -153,11 +153,11 @@ class Params(Section):
                 f"reward.context is {self.reward.context}: it must be above {spoken} (prompt, response and the end "
                 f"of text) and at most pretrain.model.context, which is {context}"
             )
-        most = self.prompts.sentences_per_review
-        for name, asked in self._sentences():
-            if asked > most:
+        most = self.prompts.prompts_per_text
+        for name, found in self._prompts_per_text():
+            if found > most:
                 raise ValueError(
-                    f"{name} is {asked}: it must be at most prompts.sentences_per_review, which is {most}"
+                    f"{name} is {found}: it must be at most prompts.prompts_per_text, which is {most}"
                 )
         if self.distill.layers > self.pretrain.model.layers:
             raise ValueError(
@@ -167,11 +167,11 @@ class Params(Section):
         self.compute.check_batches(self._batches())
         return self
 
-    def _sentences(self) -> list[tuple[str, int]]:
+    def _prompts_per_text(self) -> list[tuple[str, int]]:
         return [
-            ("finetune.policy.sentences_per_review", self.finetune.policy.sentences_per_review),
-            ("distill.sentences_per_review", self.distill.sentences_per_review),
-            ("ppo.sentences_per_review", self.ppo.sentences_per_review),
+            ("finetune.policy.prompts_per_text", self.finetune.policy.prompts_per_text),
+            ("distill.prompts_per_text", self.distill.prompts_per_text),
+            ("ppo.prompts_per_text", self.ppo.prompts_per_text),
         ]
 
     def _batches(self) -> list[tuple[str, int]]:
@@ -186,12 +186,12 @@ class Params(Section):
 
 
 def load(path: Path | str = "params.yaml") -> Params:
-    """The checked parameters. Raises InputError, one line naming file and key, if anything is wrong."""
+    """Return the checked parameters. Raises InputError, one line with file and key, if anything is wrong."""
     return checked(read(Path(path)), str(path))
 
 
 def load_family(path: Path | str = "params.yaml", chain: Path | str = "../params.yaml") -> FamilyParams:
-    """Return the checked parameters of the comparison, which are computed as the chain's file says.
+    """Return the checked parameters of the comparison; how it is computed is read from the chain's file.
 
     Raises InputError as `load` does, for either file.
     """
@@ -202,12 +202,12 @@ def load_family(path: Path | str = "params.yaml", chain: Path | str = "../params
 
 
 def checked(tree: dict[str, Any], name: str) -> Params:
-    """The parameters in a tree that was read. Raises InputError, one line with `name` and the key, as `load` does."""
+    """Return the parameters in a tree that was read. Raises InputError, one line with `name` and the key."""
     return _checked(Params, tree, name, tree)
 
 
 def _checked(model: type[Whole], tree: dict[str, Any], name: str, written: dict[str, Any]) -> Whole:
-    """What `tree` holds; faults are told of the file as it was `written`."""
+    """Return what `tree` holds, as the model. Errors name the keys of the file as it was `written`."""
     try:
         return model.model_validate(tree)
     except ValidationError as error:
@@ -216,24 +216,27 @@ def _checked(model: type[Whole], tree: dict[str, Any], name: str, written: dict[
             error.errors(include_url=False),
             key=lambda fault: fault["type"] not in ("extra_forbidden", "invalid_key"),
         )
-        raise InputError(f"{name}: {shown(_explain(fault, model, tree, written), LINE)}") from error
+        raise InputError(f"{name}: {preview(_explain(fault, model, tree, written), LINE)}") from error
 
 
 def _explain(fault: ErrorDetails, model: type[Section], tree: Any, written: Any) -> str:
-    """One line for one of pydantic's complaints: the key, what was found, what is allowed."""
+    """Return one line for an error of pydantic: the key, what was found, what is allowed."""
     kind, of_key = fault["type"], fault["loc"][-1:] == ("[key]",)
-    place = fault["loc"][:-1] if of_key else fault["loc"]
-    keys, models = _place(place, model, tree, absent=of_key or kind in ("missing", "invalid_key"))
-    key = ".".join(map(shown, keys)) or "the file"
+    location = fault["loc"][:-1] if of_key else fault["loc"]
+    keys, models = _keys_and_models(
+        location, model, tree, absent=of_key or kind in ("missing", "invalid_key")
+    )
+    key = ".".join(map(preview, keys)) or "the file"
     if from_defaults(keys, written):
         key += " (of family.defaults)"
     if kind == "invalid_key" or (of_key and kind == "string_type"):
-        return f"{'.'.join(map(shown, keys[:-1])) or 'the file'} has the key {found_as(fault['input'])}: keys are words"
+        section = ".".join(map(preview, keys[:-1])) or "the file"
+        return f"{section} has the key {found_as(fault['input'])}: a key must be a word"
     if kind == "extra_forbidden" and key in MOVED and model is Params:
         return f"{key} is now in {MOVED[key]}: move it there"
     if kind == "extra_forbidden" and ".".join(keys) in RENAMED:
         return f"{key} is not a known key: it is {RENAMED['.'.join(keys)]} now"
-    unknown_name = of_key and kind == "literal_error"  # in a mapping whose keys are names that we give
+    unknown_name = of_key and kind == "literal_error"  # in a mapping whose keys are names from a list of ours
     if kind == "extra_forbidden" or unknown_name:
         known = (
             QUOTED.findall(fault["msg"])
@@ -253,23 +256,23 @@ def _explain(fault: ErrorDetails, model: type[Section], tree: Any, written: Any)
             return f"{which} is missing: add it"
         known, found = context["expected_tags"], context["tag"]
         near = _nearest(found, QUOTED.findall(known))
-        return f"{which} is {shown(found)}: {near or f'it must be one of {known}'}"
+        return f"{which} is {preview(found)}: {near or f'it must be one of {known}'}"
     message = PLAIN.get(kind, f"{message[0].lower()}{message[1:]}")
     return f"{key} is {found_as(fault['input'])}: {message}"
 
 
-def _place(
-    loc: tuple[str | int, ...], model: type[Section], tree: Any, *, absent: bool
+def _keys_and_models(
+    location: tuple[str | int, ...], model: type[Section], tree: Any, *, absent: bool
 ) -> tuple[list[str], list[type[Section]]]:
-    """The keys of the file that lead to a place, and the models that the last of them may be a field of.
+    """Return the keys of the file that lead to a location, and the models that the last key may be a field of.
 
-    Between the keys pydantic puts the tags of unions, which tell the models apart. The last key is `absent` where the
-    fault is that it's not in the tree, or not as pydantic writes it.
+    Between the keys pydantic puts the tags of unions, which tell the models apart. absent: whether the last key is not
+    in the tree, or not as pydantic writes it.
     """
     keys, models, node = [], [model], tree
-    for part in loc:
+    for part in location:
         there, inner = _within(node, part)
-        if there or (absent and part is loc[-1]):
+        if there or (absent and part is location[-1]):
             keys.append(str(part))
             node = inner
             fields = [model.model_fields[part] for model in models if part in model.model_fields]
@@ -280,7 +283,7 @@ def _place(
 
 
 def _within(node: Any, part: str | int) -> tuple[bool, Any]:
-    """Whether a mapping or a list holds such a part, and that part."""
+    """Return whether a mapping or a list holds such a part, and that part."""
     if isinstance(node, dict) and part in node:
         return True, node[part]
     if isinstance(node, list) and isinstance(part, int):

@@ -1,4 +1,4 @@
-"""What every section of params.yaml is made of."""
+"""The base class of the sections of params.yaml, and the types of their fields."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Positive = Annotated[int, Field(gt=0, lt=2**53)]
-SizeOf = Annotated[
-    int, Field(gt=0, le=1_000_000)
-]  # of a network: layers, units, tokens that it reads at once
+# a size of a network: layers, units, tokens that it reads at once
+SizeOf = Annotated[int, Field(gt=0, le=1_000_000)]
 NonNegative = Annotated[int, Field(ge=0, lt=2**53)]
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]  # of a file or a folder, and of one of DVC's stages
+Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]  # of a file, a folder or a stage of DVC
 DropoutRate = Annotated[float, Field(ge=0, lt=1)]
 Betas = Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]
 Precision = Literal["fp32", "bf16"]
@@ -33,11 +32,14 @@ Names = Annotated[list[str], AfterValidator(_no_name_twice)]  # of sources
 
 
 class Section(BaseModel):
+    """A section: it refuses unknown keys, converts nothing, and cannot be changed."""
+
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
 
 
 def check_heads(width: int, heads: int) -> None:
+    """Raise ValueError if the heads do not divide the hidden size."""
     if width % heads:
         raise ValueError(f"heads is {heads}: it must divide width, which is {width}")

@@ -1,4 +1,4 @@
-"""The sections of the chain from a base model to an aligned one, and how they are computed."""
+"""The sections of the chain after the data: from the base model to the evaluation, and how they are computed."""
 
 from __future__ import annotations
 
@@ -25,29 +25,30 @@ from jokbo.params.base import (
 
 class Compute(Section):
     processes: Positive
-    """Ranks of a stage that trains."""
+    """Number of ranks of a stage that trains."""
     launcher: Literal["own", "external"]
     """Who starts the ranks: own (jokbo, on this machine) or external (torchrun, Slurm).
 
-    With external each rank has RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT in its environment. Keep
-    strangers from the last: torchrun listens to any machine, without a password. With own, RANK is ignored.
+    With external, each rank must have RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT in its environment.
+    Close MASTER_PORT to other machines: torchrun listens to all of them and asks for no password. With own, RANK is
+    ignored.
     """
     workers: NonNegative
-    """Processes that share the shards of prepare and tokenize; 0: one a core."""
+    """Number of processes that share the shards of prepare and tokenize; 0: one a core."""
     zero_stage: Literal[0, 1, 2, 3]
     """DeepSpeed ZeRO stage: 0, 1, 2 or 3."""
     micro_batch: NonNegative
-    """Sequences that a rank holds at once; 0: its whole share of the batch."""
+    """Number of sequences that a rank holds at once; 0: its whole share of the batch."""
     compile: bool
-    """Whether trainings of 500 steps and more are compiled.
+    """Whether trainings of 500 steps or more are compiled, true or false.
 
-    Without a GPU that needs a C++ compiler.
+    Without a GPU this needs a C++ compiler.
     """
     checkpoint_seconds: Annotated[float, Field(ge=0)]
-    """Least time between two checkpoints, seconds."""
+    """Least time between two checkpoints, in seconds."""
 
     def check_batches(self, batches: Iterable[tuple[str, int]]) -> None:
-        """Refuse a batch, given by key, whose rows the ranks and their micro-batches cannot share evenly."""
+        """Refuse a batch size that the ranks and their micro-batches cannot share evenly; batches are (key, size)."""
         rows = self.processes * max(self.micro_batch, 1)
         for key, batch in batches:
             if batch % rows:
@@ -61,15 +62,15 @@ class Model(Section):
     architecture: Literal["gpt2", "llama"]
     """Network of transformers: gpt2 or llama."""
     layers: SizeOf
-    """Layers."""
+    """Number of layers."""
     width: SizeOf
-    """Hidden size."""
+    """Hidden size: numbers in the state of one token."""
     heads: SizeOf
-    """Attention heads; they divide the hidden size."""
+    """Number of attention heads; it must divide the hidden size."""
     context: SizeOf
-    """Tokens that it reads at once."""
+    """Most tokens that the network reads at once."""
     dropout: DropoutRate
-    """Share of activations that are dropped in training."""
+    """Share of activations that training sets to zero, 0 to 1."""
 
     @model_validator(mode="after")
     def divides(self) -> Model:
@@ -85,16 +86,16 @@ class Optimizer(Section):
     name: Literal["adamw", "muon"]
     """adamw, or muon: Muon for hidden matrices, AdamW for the rest."""
     learning_rate: Rate
-    """Highest learning rate; of Muon's matrices where it is muon."""
+    """Highest learning rate; with muon, that of the hidden matrices."""
     adam_learning_rate: Rate
-    """Highest learning rate of what AdamW trains."""
+    """Highest learning rate of what AdamW trains beside Muon; not read with adamw."""
     betas: Betas
-    """AdamW's decay rates of the two moments."""
+    """AdamW's decay rates of the first and the second moment, 0 to 1."""
     weight_decay: Annotated[float, Field(ge=0)]
-    """Decoupled weight decay."""
+    """Decoupled weight decay of a step, to be multiplied by the learning rate."""
 
     def check_clip(self, gradient_clip: float) -> None:
-        """Under ZeRO what would be clipped is Muon's orthogonalised update, whose size is its point."""
+        """Refuse clipping with Muon: under ZeRO it would clip the orthogonalised update, whose size must stay."""
         if self.name == "muon" and gradient_clip:
             raise ValueError(
                 f"gradient_clip is {gradient_clip:g}: with the muon optimizer it must be 0 (off)"
@@ -103,19 +104,19 @@ class Optimizer(Section):
 
 class Training(Section):
     steps: Positive
-    """Optimizer steps."""
+    """Number of optimizer steps."""
     batch: Positive
-    """Rows of a step, over all ranks."""
+    """Number of sequences of a step, over all ranks."""
     precision: Precision
     """fp32, or bf16 autocast."""
     optimizer: Optimizer
-    """Optimizer and its rates."""
+    """The optimizer and its rates."""
     warmup_steps: NonNegative
-    """Steps of linear warm-up."""
+    """Number of steps over which the rate rises, linearly."""
     decay_fraction: Share
-    """Share of the steps, at the end, over which the rate falls to zero."""
+    """Share of the steps, at the end, over which the rate falls to zero, 0 to 1."""
     gradient_clip: Annotated[float, Field(ge=0)]
-    """Largest norm of the gradient; 0: not clipped, as Muon needs it."""
+    """Largest norm of the gradient; 0: it is not clipped, as Muon needs it."""
 
     @model_validator(mode="after")
     def warms_up(self) -> Training:
@@ -127,99 +128,99 @@ class Training(Section):
 
 class Pretrain(Section):
     seed: Seed
-    """Of first weights, dropout and the order of sequences."""
+    """Seed of the first weights, dropout and the order of sequences."""
     model: Model
     """The network."""
     packing: Literal["joined", "masked", "padded"]
     """How documents fill sequences: joined, masked or padded.
 
-    masked: without attention across documents. padded: a document a sequence.
+    masked: no attention across documents. padded: one document a sequence.
     """
     training: Training
-    """How it is trained; a row is a sequence."""
+    """How it is trained."""
 
 
 class Prompts(Section):
     seed: Seed
-    """Of which sentences are drawn, and of their order."""
+    """Seed of the choice of sentences and of their order."""
     sources: Annotated[Names, Field(min_length=1)]
-    """Sources of the texts that prompts are cut from."""
-    sentences_per_review: Positive
-    """Prompts that a text gives at most; stages take as many of them or fewer."""
+    """Names of the sources whose texts give prompts."""
+    prompts_per_text: Positive
+    """Most prompts that a text gives; stages take as many of them or fewer."""
     prompt_tokens: Positive
-    """Tokens of a prompt."""
+    """Number of tokens of a prompt."""
     response_tokens: Annotated[int, Field(ge=2)]
-    """Tokens of an answer at most, its end of text among them."""
+    """Most tokens of a response, its end of text among them."""
 
 
 class Policy(Section):
-    sentences_per_review: Positive
-    """Prompts of a text that it learns from; at most prompts.sentences_per_review."""
+    prompts_per_text: Positive
+    """Most prompts of a text that it learns from, up to prompts.prompts_per_text."""
     training: Training
-    """How it is trained; a row is a prompt with its answer."""
+    """How it is trained; a sequence is a prompt with its response."""
 
 
 class Classifier(Section):
     source: str
-    """Source of the labelled texts."""
+    """Name of the source of labelled texts."""
     context: Positive
-    """Tokens of a text that it reads, the end of text among them."""
+    """Most tokens of a text that it reads, the end of text among them."""
     language_model_weight: Annotated[float, Field(ge=0)]
     """Lambda of the loss L2 + lambda L1 (GPT-1, equation 5)."""
     training: Training
-    """How it is trained; a row is a text."""
+    """How it is trained; a sequence is a text."""
 
 
 class Finetune(Section):
     seed: Seed
-    """Of the order of rows and of fresh heads."""
+    """Seed of the order of sequences and of fresh heads."""
     policy: Policy
-    """The policy, which answers prompts."""
+    """The policy, which responds to prompts."""
     classifier: Classifier
-    """GPT-1's classifier of texts, beside the same from random weights and naive Bayes."""
+    """GPT-1's classifier of texts, compared with the same network from random weights and naive Bayes."""
 
 
 class DistillationWeights(Section):
     soft_targets: Annotated[float, Field(ge=0)]
-    """Of the teacher's distributions."""
+    """Weight of the loss against the teacher's distributions."""
     language_model: Annotated[float, Field(ge=0)]
-    """Of the tokens that people wrote."""
+    """Weight of the loss on the tokens that people wrote."""
     cosine: Annotated[float, Field(ge=0)]
-    """Of the cosine between last hidden states."""
+    """Weight of the cosine distance between the last hidden states."""
 
 
 class Distill(Section):
     seed: Seed
-    """Of the order of rows."""
+    """Seed of the order of sequences."""
     layers: Positive
-    """Layers of the student, taken from the teacher's."""
-    sentences_per_review: Positive
-    """Prompts of a text that it learns from; at most prompts.sentences_per_review."""
+    """Number of layers of the student, copied from the teacher's."""
+    prompts_per_text: Positive
+    """Most prompts of a text that it learns from, up to prompts.prompts_per_text."""
     temperature: Rate
-    """Temperature of the soft targets."""
+    """Temperature by which the logits are divided for the soft targets."""
     weights: DistillationWeights
     """Weights of the three losses."""
     training: Training
-    """How it is trained; a row is a prompt with its answer."""
+    """How it is trained; a sequence is a prompt with its response."""
 
 
 class Preferences(Section):
     seed: Seed
-    """Of sampled answers, raters and pairs."""
+    """Seed of sampled responses, raters and pairs."""
     prompts: Positive
-    """Prompts to which the policy answers."""
+    """Number of prompts to which the policy responds."""
     responses_per_prompt: Annotated[int, Field(ge=2)]
-    """Answers to each prompt, every pair of which is compared."""
+    """Number of responses to each prompt; every two of them are a pair."""
     temperature: Rate
-    """Sampling temperature of the answers."""
+    """Sampling temperature of the responses."""
     human_sources: Annotated[Names, Field(min_length=1)]
-    """Sources of texts that people rated."""
+    """Names of the sources of texts that people rated."""
     human_pairs: NonNegative
-    """Pairs of rated texts to learn from, over all sources."""
+    """Number of pairs of rated texts to learn from, over all sources."""
     test_pairs: Positive
-    """Pairs of rated texts that no stage learns from, over all sources."""
+    """Number of pairs of rated texts that no stage learns from, over all sources."""
     minimum_agreement: Annotated[float, Field(gt=0.5, le=1)]
-    """Share of a test pair's raters who agree, ties left out."""
+    """Least share of a test pair's raters who agree, above 0.5 to 1, without ties."""
 
     @model_validator(mode="after")
     def a_pair_of_each(self) -> Preferences:
@@ -233,62 +234,62 @@ class Preferences(Section):
 
 class Reward(Section):
     seed: Seed
-    """Of the order of rows and of the fresh head."""
+    """Seed of the order of pairs and of the fresh head."""
     normalisation_samples: Annotated[int, Field(ge=4)]
-    """Policy's answers over which rewards are brought to mean 0 and standard deviation 1."""
+    """Number of the policy's responses over which rewards get mean 0 and deviation 1."""
     context: Positive
-    """Tokens of prompt, answer and end of text that it reads."""
+    """Most tokens of prompt, response and end of text that it reads."""
     training: Training
-    """How it is trained; a row is a pair."""
+    """How it is trained; the batch counts pairs."""
 
 
 class Ppo(Section):
     seed: Seed
-    """Of prompts, sampled answers and minibatches."""
-    sentences_per_review: Positive
-    """Prompts of a text that it is asked; at most prompts.sentences_per_review."""
+    """Seed of prompts, sampled responses and minibatches."""
+    prompts_per_text: Positive
+    """Most prompts of a text that it responds to, up to prompts.prompts_per_text."""
     iterations: Positive
-    """Iterations, each a rollout and its epochs."""
+    """Number of iterations, each a rollout and its epochs."""
     rollout_batch: Annotated[int, Field(ge=2)]
-    """Prompts of an iteration, one answer each."""
+    """Number of prompts of an iteration, with one response each."""
     epochs: Positive
-    """Passes over a rollout."""
+    """Number of passes over a rollout."""
     minibatch: Positive
-    """Answers of an optimizer step; it divides rollout_batch."""
+    """Number of responses of an optimizer step; it must divide rollout_batch."""
     temperature: Rate
     """Sampling temperature."""
     discount: Share
-    """Gamma: worth of a reward one token later."""
+    """Gamma: what a reward is worth one token earlier, 0 to 1."""
     gae_lambda: Share
-    """Lambda of the advantage estimates."""
+    """Lambda of the advantage estimates (GAE), 0 to 1."""
     clip: Rate
-    """Range of the policy's ratio about 1."""
+    """Largest distance of the policy's ratio from 1 that still counts."""
     value_clip: Rate
-    """Range of the value about the one at sampling."""
+    """Largest distance of the value from the one at sampling that still counts."""
     kl_coefficient: Annotated[float, Field(ge=0)]
-    """Beta, price of a nat of KL, at the start."""
+    """Beta at the start: the price of KL, in reward a nat."""
     kl_target: Rate
-    """KL that beta is steered to, nats an answer."""
+    """KL that beta is steered to, in nats a response."""
     kl_gain: Annotated[float, Field(ge=0)]
-    """K of the controller that moves beta."""
+    """Gain of the controller that moves beta; 0: beta stays."""
     length_gain: Annotated[float, Field(ge=0)]
-    """Gain of the reward that holds answers as long as the supervised policy's; 0: none."""
+    """Gain of the reward that holds responses as long as the supervised policy's; 0: none."""
     value_rollouts: Positive
-    """Rollouts to which the value's head is fitted before anything moves."""
+    """Number of rollouts to which the value head is fitted before the first iteration."""
     unfinished_penalty: Annotated[float, Field(ge=0)]
-    """Taken from the reward of an answer that does not come to its end."""
+    """Reward that a response without an end of text loses."""
     policy_optimizer: Optimizer
     """Optimizer of the policy."""
     value_optimizer: Optimizer
     """Optimizer of the value network."""
     gradient_clip: Annotated[float, Field(ge=0)]
-    """Largest norm of the gradient; 0: not clipped."""
+    """Largest norm of the gradient; 0: it is not clipped."""
     precision: Precision
     """fp32, or bf16 autocast."""
     rollouts_every: Positive
-    """Iterations from one recorded rollout (data/rollouts) to the next.
+    """Number of iterations from one recorded rollout (data/rollouts) to the next.
 
-    The last one is always recorded.
+    The last rollout is always recorded.
     """
 
     @model_validator(mode="after")
@@ -304,12 +305,12 @@ class Ppo(Section):
 
 class Evaluate(Section):
     seed: Seed
-    """Of sampled answers and resamples."""
+    """Seed of sampled responses and resamples."""
     prompts: Annotated[int, Field(ge=2)]
-    """Held-out prompts, one a text."""
+    """Number of held-out prompts, one a text."""
     temperature: Rate
     """Sampling temperature."""
     matched_tokens: NonNegative
-    """Tokens by which two answers may differ and still be of like length."""
+    """Most tokens by which two responses of like length may differ."""
     bootstrap: Positive
-    """Resamples of the intervals."""
+    """Number of resamples of the intervals."""

@@ -1,4 +1,4 @@
-"""The sections of the stages that make text into tokens: fetch, prepare and tokenize."""
+"""The sections of fetch, prepare and tokenize, the stages that turn text into tokens."""
 
 from __future__ import annotations
 
@@ -10,30 +10,32 @@ from pydantic import AfterValidator, Field, model_validator
 from jokbo.params import names
 from jokbo.params.base import Names, Positive, Requirement, Section, Seed, Sha256, Share
 
-Columns = dict[Literal["text", "label", "source", "ratings"], str]  # a field of ours -> its name in the data
+Columns = dict[
+    Literal["text", "label", "source", "ratings"], str
+]  # our field -> the column's name in the data
 
 
 class Source(Section):
     licence: Annotated[str, Field(min_length=1)]
-    """Licence of the texts: an SPDX name, or what is known."""
+    """Licence of the texts: an SPDX identifier, or what is known."""
     language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
-    """Language, ISO 639."""
+    """Language of the texts: its code of ISO 639."""
 
 
 class OfFiles(Source):
     columns: Columns | None = None
-    """Which of its columns are text, label, source and ratings."""
+    """Names of its columns for text, label, source and ratings."""
     documents: Literal["line", "paragraph", "file"] | None = None
-    """What is a document in a txt: line (if not given), paragraph or file."""
+    """What one document of a txt is: line (if not given), paragraph or file."""
     if TYPE_CHECKING:
-        format: str  # of each kind its own
+        format: str  # each kind declares its own
 
     @model_validator(mode="after")
     def of_text(self) -> OfFiles:
         if self.documents and self.format != "txt":
             raise ValueError(f"documents is for txt: in {self.format} each row is one")
         if self.columns and self.format == "icwsm2014":
-            raise ValueError("columns: icwsm2014 has columns of its own: remove it")
+            raise ValueError("columns: the format icwsm2014 has its own columns: remove this key")
         return self
 
 
@@ -43,27 +45,27 @@ class PackageSource(OfFiles):
     requirement: Requirement
     """The package, pinned: NAME==VERSION."""
     sha256: Sha256
-    """Hash of the package's file."""
+    """Hash of the package's file, 64 hex digits."""
     member: str
-    """Path of the table in it."""
+    """Path of the table in the package."""
     format: Literal["txt", "jsonl", "csv", "parquet", "icwsm2014"]
-    """txt, jsonl, csv, parquet or icwsm2014."""
+    """Format of the table: txt, jsonl, csv, parquet or icwsm2014."""
 
 
 class FilesSource(OfFiles):
     kind: Literal["files"]
-    """files: your own, or at a URL."""
+    """files: files of your own, or at a URL."""
     paths: str
     """A file, a folder or a glob below data/local, or an fsspec URL."""
     sha256: Sha256 | None = None
-    """Hash of the one file that a URL names."""
+    """Hash of the one file that a URL names, 64 hex digits."""
     format: Literal["txt", "jsonl", "csv", "parquet"]
-    """txt, jsonl, csv or parquet."""
+    """Format of the files: txt, jsonl, csv or parquet."""
 
     @model_validator(mode="after")
     def pinned(self) -> FilesSource:
         if self.sha256 and "://" not in self.paths:
-            raise ValueError("sha256 is for a URL: DVC itself sees what changes in data/local")
+            raise ValueError("sha256 is for a URL: remove it, for DVC itself sees what changes in data/local")
         return self
 
 
@@ -71,22 +73,22 @@ class HubSource(Source):
     kind: Literal["hub"]
     """hub: a data set of the Hugging Face hub."""
     dataset: str
-    """Its name on the hub."""
+    """Name of the data set on the hub."""
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
-    """Commit, 40 hex digits."""
+    """Commit of the data set, 40 hex digits."""
     split: str
-    """Split of it."""
+    """Name of the split to read."""
     streaming: bool
-    """Whether rows are streamed, not downloaded first."""
+    """Whether rows are streamed instead of downloaded first, true or false."""
     columns: Columns
-    """Which of its columns are text, label, source and ratings."""
+    """Names of its columns for text, label, source and ratings."""
 
 
 class Fetch(Section):
     sources: dict[str, Annotated[PackageSource | FilesSource | HubSource, Field(discriminator="kind")]]
-    """Where texts come from, by name."""
+    """The sources of texts, by name."""
     maximum_bytes: Positive
-    """Longest text; a longer one is left out and counted."""
+    """Most bytes of a text; a longer one is left out and counted."""
 
     @model_validator(mode="after")
     def some_source(self) -> Fetch:
@@ -100,15 +102,15 @@ class Fetch(Section):
 
 class Splits(Section):
     train: Share
-    """What models learn from."""
+    """Share of the texts that models learn from, 0 to 1."""
     prompts: Share
-    """What the policy is asked in preferences and PPO."""
+    """Share of the texts that give prompts to preferences and PPO, 0 to 1."""
     validation: Share
-    """What trainings are watched on."""
+    """Share of the texts that trainings are watched on, 0 to 1."""
     test: Share
-    """What results are measured on."""
+    """Share of the texts that results are measured on, 0 to 1."""
     judge: Share
-    """What the judge alone learns from."""
+    """Share of the texts that the judge alone learns from, 0 to 1."""
 
     @model_validator(mode="after")
     def whole(self) -> Splits:
@@ -148,9 +150,9 @@ Rule = Literal[
 
 class Bounds(Section):
     minimum: float | int | None = None
-    """Least value that passes."""
+    """Least value of the measure that passes."""
     maximum: float | int | None = None
-    """Largest value that passes."""
+    """Largest value of the measure that passes."""
 
     @model_validator(mode="after")
     def some_bound(self) -> Bounds:
@@ -163,31 +165,31 @@ class Bounds(Section):
 
 class Quality(Section):
     sources: Names
-    """Sources that the rules are for."""
+    """Names of the sources that the rules apply to."""
     rules: dict[Rule, Bounds]
-    """Gopher's rules with the thresholds of Rae et al. 2021, appendix A.1.1."""
+    """Gopher's rules and their bounds (Rae et al. 2021, appendix A.1.1)."""
 
 
 class NearDuplicates(Section):
     drop: bool
-    """Whether they are dropped; false: counted alone (Biderman et al. 2023, section 2.1)."""
+    """Whether near-duplicates are dropped; false: they are only counted (Biderman et al. 2023, section 2.1)."""
     sources: Names
-    """Sources in which they are looked for."""
+    """Names of the sources in which near-duplicates are looked for."""
     shingle_words: Positive
-    """Words of a shingle."""
+    """Number of words of a shingle."""
     bands: Positive
-    """Bands of the MinHash signature."""
+    """Number of bands of the MinHash signature."""
     rows: Positive
-    """Hashes of a band."""
+    """Number of hashes of a band."""
     similarity: Annotated[float, Field(gt=0, le=1)]
-    """Least Jaccard similarity of the sets of shingles."""
+    """Least Jaccard similarity of the shingles of two near-duplicates, 0 to 1."""
 
 
 class Decontaminate(Section):
     ngram: Positive
-    """Words of an n-gram that a training text may not share with a held-out one."""
+    """Number of words in a row that a training text may not share with a held-out one."""
     splits: list[Literal["prompts", "validation", "test", "judge"]]
-    """Held-out splits; []: off."""
+    """Names of the held-out splits that are compared; []: none."""
 
 
 LANGUAGES = """
@@ -197,12 +199,12 @@ LANGUAGES = """
     lt lv mai mg mhr min mk ml mn mr mrj ms mt mwl my myv mzn nah nap nds ne new nl nn no oc or os pa
     pam pfl pl pms pnb ps pt qu rm ro ru rue sa sah sc scn sco sd sh si sk sl so sq sr su sv sw ta te tg
     th tk tl tr tt tyv ug uk ur uz vec vep vi vls vo wa war wuu xal xmf yi yo yue zh
-"""  # that jokbo.data.prepare.language can tell: ISO 639-1, or 639-3 where there is none
+"""  # the codes that jokbo.data.prepare.language gives: ISO 639-1, or 639-3 where 639-1 has none
 TAKEN_FOR = """
     kr ko, jp ja, cn zh, tw zh, gr el, ua uk, cz cs, dk da, se sv, us en, gb en, mx es, il he, iw he, ir fa, nb no,
     eng en, kor ko, jpn ja, zho zh, chi zh, deu de, ger de, fra fr, fre fr, spa es, ita it, por pt, rus ru, ara ar,
     english en, korean ko, japanese ja, chinese zh, german de, french fr, spanish es
-"""  # what is written where a language's code is meant
+"""  # pairs: what people write, and the code that they mean
 
 
 def _language(code: str) -> str:
@@ -221,83 +223,84 @@ def _language(code: str) -> str:
 
 class Prepare(Section):
     seed: Seed
-    """Of which split a text falls into."""
+    """Seed of which split a text falls into."""
     splits: Splits
-    """Share of the texts in each split; together 1."""
+    """Share of the texts in each split, 0 to 1; together they are 1."""
     clean: list[Cleaner]
-    """Cleaning steps, in this order."""
+    """Names of the cleaning steps, in the order in which they run."""
     minimum_words: Positive
-    """Words of a text at least."""
+    """Least number of words of a text."""
     languages: list[Annotated[str, AfterValidator(_language)]]
-    """Languages that stay, ISO 639; []: all."""
+    """Languages that stay, codes of ISO 639; []: all."""
     maximum_failed: Share
-    """Share of the documents on which a step may fail: they are left out and counted."""
+    """Largest share of the documents on which a step may fail, 0 to 1; those are left out and counted."""
     personal_data: list[Personal]
-    """Kinds of personal data that are masked."""
+    """Kinds of personal data that are masked: email, phone, ip."""
     quality: Quality
-    """Quality rules."""
+    """Quality rules, and the sources that they apply to."""
     near_duplicates: NearDuplicates
-    """MinHash LSH (Broder 1997; Lee et al. 2022, appendix A)."""
+    """How near-duplicates are found: MinHash with bands (Broder 1997; Lee et al. 2022, appendix A)."""
     decontaminate: Decontaminate
-    """Drops training texts that share an n-gram with held-out ones.
+    """Which training texts are dropped because they share words with held-out ones.
 
-    Brown et al. 2020, appendix C.
+    After Brown et al. 2020, appendix C.
     """
 
 
 class MixByEpochs(Section):
     by: Literal["epochs"]
-    """epochs, weights or temperature."""
+    """How the sources are mixed: epochs, weights or temperature."""
     sources: dict[str, Annotated[float, Field(ge=0)]]
-    """Passes over each source."""
+    """Number of passes over each source, by name."""
 
 
 class MixByWeights(Section):
     by: Literal["weights"]
-    """epochs, weights or temperature."""
+    """How the sources are mixed: epochs, weights or temperature."""
     sources: dict[str, Annotated[float, Field(ge=0)]]
-    """Share of each source in the tokens, up to a common factor."""
+    """Share of each source in the tokens, by name, up to a common factor."""
 
 
 class MixByTemperature(Section):
     by: Literal["temperature"]
-    """epochs, weights or temperature."""
+    """How the sources are mixed: epochs, weights or temperature."""
     sources: Names
-    """The sources."""
+    """Names of the sources."""
     temperature: Annotated[float, Field(ge=1)]
-    """A source's share is in proportion to size ** (1 / temperature)."""
+    """T, 1 or more: a source's share is proportional to its tokens ** (1 / T)."""
 
 
 Mix = Annotated[MixByEpochs | MixByWeights | MixByTemperature, Field(discriminator="by")]
 
 
 def check_mix(mix: Mix) -> None:
+    """Raise ValueError for a mix that reads nothing."""
     if not mix.sources or (isinstance(mix.sources, dict) and not sum(mix.sources.values())):
         raise ValueError("mix.sources sum to zero: give at least one source a weight above 0")
 
 
 class Tokenizer(Section):
     kind: Literal["byte_bpe", "wordpiece", "unigram"]
-    """byte_bpe, wordpiece or unigram."""
+    """Kind of the tokenizer: byte_bpe, wordpiece or unigram."""
     vocabulary: Annotated[int, Field(ge=258, le=2**31)]
-    """Tokens, special ones among them."""
+    """Most tokens of the vocabulary, special tokens among them."""
     normalisation: Literal["none", "nfc", "nfkc"]
-    """none, nfc or nfkc; with the latter two text no longer comes back byte for byte."""
+    """Unicode's form: none, nfc or nfkc; with the last two a text does not come back byte for byte."""
     lowercase: bool
-    """Whether text is lowercased."""
+    """Whether text is lowercased, true or false."""
     sample_bytes: Positive
-    """Bytes of the mix that it learns from at most; unigram is slow: give it 20 MB."""
+    """Most bytes of the mix that it learns from; unigram is slow: give it 20 MB."""
     maximum_unknown: Share
-    """Share of unknown tokens, or characters, that a source or language may have."""
+    """Largest share of unknown tokens, or characters, of a source or a language, 0 to 1."""
 
 
 class Tokenize(Section):
     tokenizer: Tokenizer
-    """The tokenizer."""
+    """The tokenizer, learned from the training texts."""
     mix: Mix
-    """What the language model reads: sources by epochs, weights or temperature."""
+    """How often each source is read: by epochs, weights or temperature."""
     shard_tokens: Positive
-    """Tokens of a file of the corpus."""
+    """Number of tokens of a file of the corpus."""
 
     @model_validator(mode="after")
     def some_text(self) -> Tokenize:

@@ -27,7 +27,7 @@ from jokbo.params.base import (
 )
 from jokbo.params.chain import Compute
 from jokbo.params.data import Mix, Tokenizer, check_mix
-from jokbo.params.reading import shown
+from jokbo.params.reading import preview
 from jokbo.params.systems import AnySystem, Distilbert
 
 TEACHERS = "models/"  # where the trained systems are
@@ -74,7 +74,7 @@ class FamilyText(Section):
     def some_text(self) -> FamilyText:
         check_mix(self.mix)
         if self.translations.text not in self.texts:
-            raise ValueError(f"translations.text is {shown(self.translations.text)}: {_one_of(self.texts)}")
+            raise ValueError(f"translations.text is {preview(self.translations.text)}: {_one_of(self.texts)}")
         return self
 
 
@@ -116,7 +116,7 @@ class Family(Section):
 
     def _check_teacher(self, name: str, student: Distilbert) -> None:
         found = student.more.teacher
-        key = f"systems.{name}.more.teacher is {shown(found)}"
+        key = f"systems.{name}.more.teacher is {preview(found)}"
         teacher = self.systems.get(found.removeprefix(TEACHERS)) if found.startswith(TEACHERS) else None
         if teacher is None or teacher.module != "bert":
             berts = ", ".join(
@@ -223,7 +223,7 @@ def check_texts(text: FamilyText, family: Family, baselines: FamilyBaselines) ->
     read = {f"family.systems.{name}.text": system.text for name, system in family.systems.items()}
     for key, name in {**read, "family_baselines.text": baselines.text}.items():
         if name not in text.texts:
-            raise ValueError(f"{key} is {shown(name)}: {_one_of(text.texts)}")
+            raise ValueError(f"{key} is {preview(name)}: {_one_of(text.texts)}")
     for key, search in (("family", family.finetune), ("family_baselines", baselines.finetune)):
         if search.batch > text.examples.train:
             raise ValueError(
@@ -243,4 +243,4 @@ def check_texts(text: FamilyText, family: Family, baselines: FamilyBaselines) ->
 
 
 def _one_of(texts: dict[str, Tokenizer]) -> str:
-    return shown(f"it must be one of family_text.texts: {', '.join(texts)}", 300)
+    return preview(f"it must be one of family_text.texts: {', '.join(texts)}", 300)

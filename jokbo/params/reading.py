@@ -1,4 +1,4 @@
-"""Reading a YAML file that a person wrote: in bounded time and memory, and what is wrong with it in one short line."""
+"""Reading a YAML file that a person wrote, in bounded time and memory. What is wrong with it is one short line."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from ruamel.yaml.reader import ReaderError
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.text import printable
 
-BYTES = 1_000_000  # of a file
-VALUES = 100_000  # keys and values of a file, those of an anchor counted at every alias
-DEPTH = 50  # of sections in sections
-SHOWN = 80  # characters of what was found
+BYTES = 1_000_000  # most bytes of a file
+VALUES = 100_000  # most keys and values of a file; those of an anchor count at every alias
+DEPTH = 50  # most sections in one another
+SHOWN = 80  # most characters of what was found
 
 HINTS = {
     "mapping values are not allowed in this context": " (a colon is followed by a space, and once on a line)",
@@ -38,7 +38,7 @@ _short.maxlevel, _short.maxstring, _short.maxlong, _short.maxother = 3, SHOWN, S
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The sections that the file holds, by name. InputError, one line with file and line, if it can't be read."""
+    """Return the sections that the file holds, by name. Raises InputError, one line with file and line number."""
     text = _text(path)
     yaml = YAML(typ="safe")  # as DVC reads it
     yaml.Constructor = _Constructor
@@ -54,12 +54,14 @@ def read(path: Path) -> dict[str, Any]:
         begun = error.context_mark and error.context_mark.line != mark.line
         where = f", {error.context} from line {error.context_mark.line + 1}" if begun else ""
         problem = f"{error.problem}{HINTS.get(error.problem, '')}"
-        if not isinstance(error, ConstructorError):  # else it is YAML, with a value that can't be
+        if not isinstance(
+            error, ConstructorError
+        ):  # a ConstructorError is of YAML with a value that cannot be
             problem = f"not YAML: {problem}{where}"
-        found = "a tab: indent with spaces" if tab else shown(problem, 2 * SHOWN)
+        found = "a tab: indent with spaces" if tab else preview(problem, 2 * SHOWN)
         raise _wrong(path, mark.line, found) from error
     except YAMLError as error:
-        raise InputError(f"{path}: not YAML: {shown(str(error))}") from error
+        raise InputError(f"{path}: not YAML: {preview(str(error))}") from error
     if not isinstance(tree, dict):
         found = "it is empty" if tree is None else f"it holds {found_as(tree)}"
         raise InputError(f"{path}: {found}: it must hold sections, as params.yaml of git does")
@@ -67,12 +69,12 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def found_as(value: Any) -> str:
-    """A value as a message shows it, however large it is."""
-    return "nothing" if value is None else shown(_short.repr(value))
+    """Return a value as a message shows it: short, even if it is large."""
+    return "nothing" if value is None else preview(_short.repr(value))
 
 
-def shown(text: str, most: int = SHOWN) -> str:
-    """Text on one line, of at most so many characters."""
+def preview(text: str, most: int = SHOWN) -> str:
+    """Return the text on one line of at most so many characters."""
     line = printable(" ".join(text.split()))
     return line if len(line) <= most else f"{line[: most - 3]}..."
 
@@ -87,7 +89,7 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}: make it a file that you may read") from error
     if len(content) > BYTES:
-        raise InputError(f"{path}: longer than {BYTES:,} bytes: it must hold parameters alone, no data")
+        raise InputError(f"{path}: longer than {BYTES:,} bytes: it must hold only parameters, no data")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -98,22 +100,23 @@ def _text(path: Path) -> str:
 
 
 def _measure(path: Path, events: Iterable[Event]) -> None:
-    """Refuse what would take without end to build or to show: aliases that multiply, depth, a value that holds itself.
+    """Raise InputError for a file that could take forever to build or to show.
 
-    Explicit types are refused as well: none is needed here.
+    Such are aliases that multiply, deep nesting, and a value that contains itself. Explicit types are refused too: no
+    parameter needs one.
     """
-    sizes: dict[str | None, int | None] = {}  # of what an anchor names; none: it has not ended
+    sizes: dict[str | None, int | None] = {}  # values of what an anchor names; None: it has not ended
     open_ones: list[tuple[str | None, int]] = []  # anchors of what has not ended, and the values before it
     total = documents = 0
     for event in events:
         line = event.start_mark.line
         if isinstance(event, AliasEvent):
-            name = shown(event.anchor)
+            name = preview(event.anchor)
             if event.anchor not in sizes:
-                raise _wrong(path, line, f"*{name} names nothing: no &{name} stands before it")
+                raise _wrong(path, line, f"*{name} names nothing: put &{name} before it")
             size = sizes[event.anchor]
             if size is None:
-                raise _wrong(path, line, f"*{name} stands inside what it names: write it out")
+                raise _wrong(path, line, f"*{name} is inside what it names: write the value out")
             total += size
         elif isinstance(event, DocumentStartEvent):
             documents += 1
@@ -121,7 +124,7 @@ def _measure(path: Path, events: Iterable[Event]) -> None:
                 raise _wrong(path, line, "a second document begins (---): keep one")
         elif isinstance(event, ScalarEvent | CollectionStartEvent):
             if event.tag not in (None, "!"):
-                raise _wrong(path, line, f"a type, {shown(str(event.tag))}: write the value without it")
+                raise _wrong(path, line, f"a type, {preview(str(event.tag))}: write the value without it")
             total += 1
             sizes[event.anchor] = 1
             if isinstance(event, CollectionStartEvent):
@@ -133,7 +136,9 @@ def _measure(path: Path, events: Iterable[Event]) -> None:
         if total > VALUES:
             raise _wrong(path, line, f"more than {VALUES:,} values, aliases written out: it must hold fewer")
         if len(open_ones) > DEPTH:
-            raise _wrong(path, line, f"more than {DEPTH} lists or sections in one another: none is so deep")
+            raise _wrong(
+                path, line, f"more than {DEPTH} lists or sections in one another: no section is so deep"
+            )
 
 
 def _wrong(path: Path, line: int, found: str) -> InputError:
@@ -141,7 +146,7 @@ def _wrong(path: Path, line: int, found: str) -> InputError:
 
 
 class _Constructor(SafeConstructor):
-    """Names the line of a value that Python can't hold, and a key that comes twice without what it holds."""
+    """It names the line of a value that Python cannot hold. It names a key that comes twice, without its value."""
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
         try:
@@ -149,7 +154,7 @@ class _Constructor(SafeConstructor):
             if isinstance(made, int) and made.bit_length() > 64:
                 raise ValueError("larger than 64 bits")
         except (ValueError, OverflowError) as error:
-            problem = f"{shown(node.value, 30)} can't be read: correct it, or put it in quotes ({error})"
+            problem = f"{preview(node.value, 30)} cannot be read: correct it, or put it in quotes ({error})"
             raise ConstructorError(problem=problem, problem_mark=node.start_mark) from error
         return made
 

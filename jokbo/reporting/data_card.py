@@ -1,6 +1,6 @@
-"""The data card: what the corpus is made of and what was left out of it, written from what was measured.
+"""The data card: what the corpus is made of and what was left out of it, from what the stages counted.
 
-After Gebru et al. 2021 (Datasheets for Datasets) as far as numbers can answer it: composition, collection,
+It answers what numbers can answer of Gebru et al. 2021 (Datasheets for Datasets): composition, collection,
 preprocessing and licences.
 """
 
@@ -9,38 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from jokbo.data.counts import Counts, Tokenized
 from jokbo.reporting.markdown import table
 
 COLUMNS = ("rows", "documents", "words", "bytes", "tokens", "epochs")
 
 
-def card(facts: Mapping[str, Any], tokenized: Mapping[str, Any]) -> dict[str, Any]:
-    """The card as JSON holds it: `sources`, `not_read`, `splits`, `merged`, `near_duplicates`, `tokenizer`, `examples`.
+def card(counts: Counts, tokenized: Tokenized) -> dict[str, Any]:
+    """Return the card as JSON has it: what the sources gave, what was left out, the splits, the tokenizer, examples.
 
-    facts: what `prepare` left beside the documents; tokenized: what `tokenize` counted (its metrics).
+    counts: what `prepare` counted. tokenized: what `tokenize` counted.
     """
-    about, tables = facts["about"], facts["tables"]
-    counted = tokenized["sources"]
+    about = counts.about
     return {
-        "sources": {
-            source: {
-                "licences": sorted({about[table]["licence"] for table in tables if source in tables[table]}),
-                "from": sorted(origin(table, about[table]) for table in tables if source in tables[table]),
-                **{name: found.get(name, 0) for name in ("rows", "documents", "words", "bytes")},
-                "languages": found.get("languages", {}),
-                "dropped": found.get("dropped", {}),
-                "repeated": found.get("repeated", 0),
-                "conflicting_labels": found.get("conflicting_labels", 0),
-                "not_in_the_mix": tokenized.get("unused", {}).get(source, 0),
-                "masked": found.get("masked", {}),
-                **(
-                    {name: counted[source][name] for name in ("tokens", "epochs")}
-                    if source in counted
-                    else {}
-                ),
-            }
-            for source, found in facts["sources"].items()
-        },
+        "sources": {source: _source(source, counts, tokenized) for source in counts.sources},
         "not_read": {
             name: {
                 reason: {"count": count, "places": found["places"][reason]}
@@ -49,20 +31,44 @@ def card(facts: Mapping[str, Any], tokenized: Mapping[str, Any]) -> dict[str, An
             for name, found in about.items()
             if found["left_out"]
         },
-        "splits": facts["splits"],
-        "merged": facts["merged"],
-        "conflicting_labels": facts["conflicting_labels"],
-        "near_duplicates": facts["near_duplicates"],
-        "tokenizer": tokenized["held_out"],
+        "splits": counts.splits,
+        "merged": counts.merged,
+        "conflicting_labels": counts.conflicting_labels,
+        "near_duplicates": counts.near_duplicates,
+        "tokenizer": tokenized.held_out,
         "examples": {
             reason: [{"source": source, "texts": texts} for _, source, *texts in found]
-            for reason, found in facts["examples"].items()
+            for reason, found in counts.examples.items()
         },
     }
 
 
+def _source(source: str, counts: Counts, tokenized: Tokenized) -> dict[str, Any]:
+    """Return what the card says of a source: where its texts are from, and what was counted of them."""
+    found, mixed = counts.sources[source], tokenized.sources.get(source)
+    tables = [table for table, sources in counts.tables.items() if source in sources]
+    return {
+        "licences": sorted({counts.about[table]["licence"] for table in tables}),
+        "from": sorted(origin(table, counts.about[table]) for table in tables),
+        "rows": found.rows,
+        "documents": found.documents,
+        "words": found.words,
+        "bytes": found.bytes,
+        "languages": found.languages,
+        "dropped": found.dropped,
+        "repeated": found.repeated,
+        "conflicting_labels": found.conflicting_labels,
+        "not_in_the_mix": tokenized.unused.get(source, 0),
+        "masked": found.masked,
+        **({"tokens": mixed.tokens, "epochs": mixed.epochs} if mixed else {}),
+    }
+
+
 def origin(name: str, source: Mapping[str, Any]) -> str:
-    """Where a table of rows was got, with what pins it."""
+    """Return where a table of rows is from, with what pins it.
+
+    name: its entry in fetch.sources. source: what `fetch` wrote of that entry.
+    """
     if source["kind"] == "package":
         return f"{name}: {source['requirement']}, {source['member']}, sha256 {source['sha256'][:12]}"
     if source["kind"] == "hub":
@@ -71,7 +77,7 @@ def origin(name: str, source: Mapping[str, Any]) -> str:
 
 
 def text(card: Mapping[str, Any]) -> str:
-    """Return the card to be read, in markdown."""
+    """Return the card as a page, in markdown."""
     parts = [
         "# Data card",
         "Written by the stage `tokenize` from what it and the stages before it counted.",
@@ -95,9 +101,8 @@ def _sources(sources: Mapping[str, Any]) -> list[str]:
                 for name, found in sources.items()
             ),
         ),
-        "Words, bytes and tokens are of the documents that stayed, tokens of those in the training split alone. A "
-        "document that stands in several sources counts in each. Tokens and epochs are there for what the language "
-        "model reads.",
+        "Words and bytes are of the documents that stayed; tokens are of those in the training split. A document "
+        "that is in several sources counts in each. Only sources that the language model reads have tokens and epochs.",
         "## Origin and licence",
         table(
             ("source", "from", "licence"),
@@ -113,7 +118,7 @@ def _left_out(card: Mapping[str, Any]) -> list[str]:
     sources = card["sources"]
     return [
         "## What was left out",
-        f"{number(card['merged'])} rows have the very text of another and joined its document; "
+        f"{number(card['merged'])} rows have the very text of another row and joined its document; "
         f"{number(card['conflicting_labels'])} such documents have both labels and are kept without one. "
         f"Near-duplicates found: {number(card['near_duplicates'])} documents.",
         table(("reason", *sources), dropped(sources)),
@@ -186,7 +191,7 @@ def _tokenizer(measured: Mapping[str, Any]) -> list[str]:
 def _examples(examples: Mapping[str, Any]) -> list[str]:
     parts = [
         "## Examples of what was dropped",
-        "Personal data are masked here, whatever the corpus keeps. Raw rows, in data/raw, are as they were got.",
+        "Personal data are masked here, even if the corpus keeps them. Raw rows, in data/raw, are as they came.",
     ]
     for reason, found in examples.items():
         lines = "\n".join(f"- {example['source']}: {quoted(example)}" for example in found)
@@ -195,22 +200,24 @@ def _examples(examples: Mapping[str, Any]) -> list[str]:
 
 
 def dropped(sources: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
-    """A row a reason: how many documents of each source."""
+    """Yield a row for each reason: how many documents of each source were dropped."""
     for reason in sorted({reason for found in sources.values() for reason in found["dropped"]}):
         yield reason, *(number(found["dropped"].get(reason)) for found in sources.values())
 
 
 def quoted(example: Mapping[str, Any]) -> str:
-    """The texts of an example on one line, as code, so that nothing in them is taken for markdown."""
+    """Return the texts of an example on one line, as code, so that nothing in them is taken for markdown."""
     return " instead of ".join(
         f"`{' '.join(text.replace('`', chr(39)).split())}`" for text in example["texts"]
     )
 
 
 def shares(counts: Mapping[str, int]) -> str:
+    """Return names with their share of all counts, in percent."""
     whole = sum(counts.values())
     return ", ".join(f"{name} {count / whole:.1%}" for name, count in sorted(counts.items()))
 
 
 def number(value: float | None) -> str:
+    """Return a number with commas; nothing for None."""
     return "" if value is None else f"{value:,}"

@@ -92,13 +92,13 @@ def worked(
     state: Path, stage: str, key: str, found: Mapping[str, Any], *, resumed: bool
 ) -> list[Mapping[str, Any]]:
     """Every environment in which this identity of a stage was worked on, this one last: a stage that `resumed` may have
-    begun in another. They are remembered in .jokbo, here `state`."""
+    begun in another. They are read_if_there in .jokbo, here `state`."""
     file = state / "environments" / f"{stage}.json"
     earlier: list[Mapping[str, Any]] = []
     if resumed:
         try:
-            remembered = json.loads(file.read_text())
-            earlier = remembered["environments"] if remembered["key"] == key else []
+            read_if_there = json.loads(file.read_text())
+            earlier = read_if_there["environments"] if read_if_there["key"] == key else []
         except (OSError, ValueError):
             pass
     every = [one for one in earlier if one != found] + [found]

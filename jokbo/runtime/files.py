@@ -33,7 +33,7 @@ PARTIAL = ".partial"  # how the names of files that are being written end; .dvci
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[IO[str]]:
+def atomic_write_file(path: Path) -> Iterator[IO[str]]:
     """Yield a text file beside `path` to write into; it takes the place of `path` if the block ends well.
 
     Otherwise what stood at `path` stays. Raises InputError if the disk refuses it.
@@ -52,13 +52,13 @@ def whole_file(path: Path) -> Iterator[IO[str]]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small file as `whole_file` does."""
-    with whole_file(path) as file:
+    """Write a small file as `atomic_write_file` does."""
+    with atomic_write_file(path) as file:
         file.write(text)
 
 
 @contextmanager
-def whole_directory(path: Path) -> Iterator[Path]:
+def atomic_write_folder(path: Path) -> Iterator[Path]:
     """Yield an empty sibling of `path` to write into; it takes the place of `path` if the block ends well.
 
     After an exception neither the sibling nor a new `path` is left; what stood at `path` before stays.
@@ -86,7 +86,7 @@ def read_json(path: Path, remedy: str = "run `make pipeline`, which makes it aga
         raise InputError(f"{path}: not whole ({error}): {remedy}") from error
 
 
-def remembered(path: Path) -> Any:
+def read_if_there(path: Path) -> Any:
     """What a JSON file holds that only saves time; None if it is not there, or not whole."""
     try:
         return json.loads(path.read_text("utf-8"))

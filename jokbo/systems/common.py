@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from jokbo.data.corpus.batches import packed_batch
+from jokbo.data.corpus.batches import Layout, packed_batch
 from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.data.corpus.tokenizer import taken_literally
 from jokbo.models import access
@@ -97,15 +97,8 @@ class Text:
 
     def blocks(self, step: int, rows: int, length: int, seed: int) -> Tensor:
         """Full blocks of running text, int64 [rows, length], special tokens of document ends among them."""
-        tokens_BS = packed_batch(
-            self.corpus,
-            step,
-            batch=rows,
-            context=length - 1,
-            seed=seed,
-            packing="joined",
-            padding=self.special_tokens.padding,
-        )
+        layout = Layout(rows, length - 1, seed, "joined")
+        tokens_BS = packed_batch(self.corpus, step, layout, self.special_tokens.padding)
         return torch.from_numpy(tokens_BS)
 
 

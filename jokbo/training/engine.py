@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from jokbo.runtime.errors import InputError
-from jokbo.runtime.files import whole_directory
+from jokbo.runtime.files import atomic_write_folder
 from jokbo.training import checkpoints, processes
 from jokbo.training.job import Job
 from jokbo.training.loop import Row, loop, restored, trained
@@ -274,7 +274,7 @@ def _gather(engine: deepspeed.DeepSpeedEngine, objective: nn.Module) -> None:
 def save_network(network: PreTrainedModel, tokenizer: Any, folder: Path) -> None:
     """Write a model that `AutoModel` and `AutoTokenizer` open: safetensors, configuration, tokenizer. Rank 0 only."""
     if processes.rank() == 0:
-        with whole_directory(folder) as whole:
+        with atomic_write_folder(folder) as whole:
             network.save_pretrained(whole)
             tokenizer.save_pretrained(whole)
     processes.meet()

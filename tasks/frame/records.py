@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jokbo.runtime.errors import MUCH, InputError
-from jokbo.runtime.files import whole_file, write_text
+from jokbo.runtime.files import atomic_write_file, write_text
 from jokbo.runtime.tracking import flat
 from tasks.frame.paths import METRICS, PLOTS
 from tasks.frame.stage import Stage, leads
@@ -49,7 +49,7 @@ def write_curves(stage: Stage[Any], curves: dict[str, list[dict[str, float]]]) -
     if not leads():
         return
     columns = dict.fromkeys(column for rows in curves.values() for row in rows for column in row)
-    with whole_file(_file(PLOTS, stage, "csv")) as file:
+    with atomic_write_file(_file(PLOTS, stage, "csv")) as file:
         writer = csv.DictWriter(file, ["part", *columns], lineterminator="\n")
         writer.writeheader()
         for part, rows in curves.items():

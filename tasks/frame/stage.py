@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from jokbo.runtime import ancestry, environment, launcher, tracking
 from jokbo.runtime.errors import InputError
-from jokbo.runtime.files import refusal, remembered, write_text, writing
+from jokbo.runtime.files import read_if_there, refusal, write_text, writing
 from jokbo.runtime.interruption import SIGNALS, Interrupted, hold_lifeline, raising
 from jokbo.training.job import Job
-from tasks.frame import asked, projects
+from tasks.frame import checks, projects
 from tasks.frame.identity import Identity, check_loaded, check_unchanged, committed, identify
 from tasks.frame.lockfile import LOCK
 from tasks.frame.paths import KEPT_TABLE, PROFILES, STATE
@@ -85,7 +85,7 @@ def run_stage(
             elif launcher.begun_elsewhere():
                 _work(name, body, own, settings.compute)
             else:
-                asked.check_before(name, settings)
+                checks.check_before(name, settings)
                 _begin(name, body, own, settings.compute, parallel)
     except InputError as error:
         print(f"jokbo: {error}", file=sys.stderr)
@@ -239,7 +239,7 @@ def _sweep(name: str, identity: Identity) -> None:
     for other, entry in done.items():
         if other != name and all(Path(out).exists() for out in entry.outs):
             _remove_checkpoints(other, entry.key)
-    ended = remembered(timing(name)) or {}
+    ended = read_if_there(timing(name)) or {}
     if ended.get("key") == identity.key and name in done and done[name].key == identity.key:
         shutil.rmtree(checkpoint_folder(name, identity.key), ignore_errors=True)
     timing(name).unlink(missing_ok=True)

@@ -124,7 +124,7 @@ def test_seconds_hold_the_making_of_batches(
     assert seconds_of(Slow(), batch_at, TRAINING, compute()) == expected
 
 
-def steps(by: str, amount: float, remembered: Path, seconds: float | None = None) -> int:
+def steps(by: str, amount: float, read_if_there: Path, seconds: float | None = None) -> int:
     """Of 512 tokens and 2e9 operations each; without `seconds` none may be measured."""
 
     def timed() -> float:
@@ -132,7 +132,7 @@ def steps(by: str, amount: float, remembered: Path, seconds: float | None = None
         return seconds
 
     return steps_for(
-        SimpleNamespace(by=by, amount=amount), tokens=512, flops=2e9, timed=timed, remembered=remembered
+        SimpleNamespace(by=by, amount=amount), tokens=512, flops=2e9, timed=timed, read_if_there=read_if_there
     )
 
 
@@ -149,19 +149,19 @@ def steps(by: str, amount: float, remembered: Path, seconds: float | None = None
 def test_tokens_and_flops_are_steps_by_arithmetic(
     by: str, amount: float, expected: int, tmp_path: Path
 ) -> None:
-    remembered = tmp_path / "budget.json"
-    assert steps(by, amount, remembered) == expected
-    assert not remembered.exists()
+    read_if_there = tmp_path / "budget.json"
+    assert steps(by, amount, read_if_there) == expected
+    assert not read_if_there.exists()
 
 
 def test_seconds_are_measured_once(tmp_path: Path) -> None:
     """On a machine that is busier when the run goes on, too; more seconds are as many more steps."""
-    remembered = tmp_path / "not yet" / "budget.json"
-    assert steps("seconds", 60, remembered, 0.25) == 240
-    assert steps("seconds", 60, remembered) == 240
-    assert steps("seconds", 90, remembered) == 360
-    assert steps("seconds", 0.1, remembered) == 1
-    assert [path.name for path in remembered.parent.iterdir()] == ["budget.json"]
+    read_if_there = tmp_path / "not yet" / "budget.json"
+    assert steps("seconds", 60, read_if_there, 0.25) == 240
+    assert steps("seconds", 60, read_if_there) == 240
+    assert steps("seconds", 90, read_if_there) == 360
+    assert steps("seconds", 0.1, read_if_there) == 1
+    assert [path.name for path in read_if_there.parent.iterdir()] == ["budget.json"]
 
 
 RANKS = """

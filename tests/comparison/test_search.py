@@ -96,11 +96,11 @@ def test_a_search_that_goes_on_runs_only_what_is_missing(tmp_path: Path) -> None
     (tmp_path / "b-0.2-3.json").unlink()
     run = []
 
-    def remembered(task: Task, rate: float, seed: int) -> Says:
+    def read_if_there(task: Task, rate: float, seed: int) -> Says:
         run.append((task.name, rate, seed))
         return fitted(task, rate, seed)
 
-    assert found(tmp_path, [1, 2, 3], remembered) == first
+    assert found(tmp_path, [1, 2, 3], read_if_there) == first
     assert run == [("b", 0.2, 3)]
 
 

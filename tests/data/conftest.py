@@ -21,7 +21,7 @@ def sha256(path: Path) -> str:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty project folder, and in it a registry for pip to the exclusion of every other."""
+    """Return an empty project folder with a registry in it, the only one that pip uses."""
     registry = tmp_path / "registry"
     registry.mkdir()
     monkeypatch.chdir(tmp_path)
@@ -34,7 +34,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def wheel(project: Path) -> Callable[..., str]:
-    """Puts a wheel `toy-texts 1.0` with the given files into the registry; returns its sha256."""
+    """Return a function that puts a wheel `toy-texts 1.0` with the given files into the registry: its sha256."""
 
     def make(files: dict[str, bytes]) -> str:
         path = project / "registry" / "toy_texts-1.0-py3-none-any.whl"
@@ -87,7 +87,7 @@ def hub(dataset: Path, **changed: object) -> SimpleNamespace:
 
 
 def local(name: str, content: bytes) -> Path:
-    """A file under data/local of the working directory."""
+    """Return a new file under data/local of the working directory."""
     path = Path("data/local", name)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)

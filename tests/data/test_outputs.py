@@ -15,20 +15,20 @@ from jokbo.data.outputs import (
     shard_files,
     write_shards,
 )
-from jokbo.runtime.files import whole_directory
+from jokbo.runtime.files import atomic_write_folder
 
 
 def test_whole_directory_takes_the_place_of_the_old(tmp_path):
     path = tmp_path / "deep" / "out"
     for content in ("old", "new"):
-        with whole_directory(path) as partial:
+        with atomic_write_folder(path) as partial:
             (partial / content).touch()
     assert [file.name for file in path.iterdir()] == ["new"]
     assert list(path.parent.iterdir()) == [path]
 
 
 def interrupted(path):
-    with whole_directory(path) as partial:
+    with atomic_write_folder(path) as partial:
         (partial / "half").touch()
         raise KeyboardInterrupt
 
@@ -40,7 +40,7 @@ def test_failure_leaves_no_half_written_output(tmp_path):
 
 
 def test_failure_keeps_what_was_there(tmp_path):
-    with whole_directory(tmp_path / "out") as partial:
+    with atomic_write_folder(tmp_path / "out") as partial:
         (partial / "old").touch()
     with pytest.raises(KeyboardInterrupt):
         interrupted(tmp_path / "out")
@@ -48,9 +48,9 @@ def test_failure_keeps_what_was_there(tmp_path):
 
 
 def test_leftovers_of_a_killed_run_are_not_taken_over(tmp_path):
-    context = whole_directory(tmp_path / "out")
+    context = atomic_write_folder(tmp_path / "out")
     (context.__enter__() / "leftover").touch()  # and then the process is gone
-    with whole_directory(tmp_path / "out") as partial:
+    with atomic_write_folder(tmp_path / "out") as partial:
         assert list(partial.iterdir()) == []
 
 

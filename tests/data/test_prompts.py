@@ -1,4 +1,4 @@
-"""Prompts begin sentences, answers end them, and the mask names the answers alone."""
+"""Prompts begin sentences, responses end them, and the mask names the responses alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from jokbo.data.corpus.tokenizer import save_tokenizer
-from jokbo.data.prompts import Cut, Prompts, cut, save, save_shape
+from jokbo.data.prompts import Prompts, Selection, save, save_shape, selected
 from jokbo.params import Prompts as Settings
 from jokbo.runtime.errors import InputError
 from tests.support.corpora import trained
@@ -35,7 +35,7 @@ def settings(**changes: int) -> Settings:
     given = {
         "seed": 1,
         "sources": ["a"],
-        "sentences_per_review": 9,
+        "prompts_per_text": 9,
         "prompt_tokens": 5,
         "response_tokens": 70,
     }
@@ -44,19 +44,19 @@ def settings(**changes: int) -> Settings:
 
 @pytest.fixture
 def build(tokenizer, tmp_path: Path):
-    """Cut the texts, save them, and open what was saved."""
+    """Return a function that selects prompts from the texts, saves them, and opens what was saved."""
 
-    def built(*, sentences: int = 9, limit: int | None = None, **changes: int) -> Prompts:
+    def built(*, most: int = 9, limit: int | None = None, **changes: int) -> Prompts:
         given = settings(**changes)
         shutil.rmtree(tmp_path / "prompts", ignore_errors=True)
-        save(cut(tokenizer, TEXTS, given), tmp_path / "prompts/train")
+        save(selected(tokenizer, TEXTS, given), tmp_path / "prompts/train")
         save_shape(given, tokenizer.pad_token_id, tmp_path / "prompts")
-        return Prompts.open(tmp_path / "prompts/train", sentences=sentences, limit=limit)
+        return Prompts.open(tmp_path / "prompts/train", prompts_per_text=most, limit=limit)
 
     return built
 
 
-def test_rows_are_pieces_of_the_texts_from_one_sentence_to_the_end_of_another(tokenizer, build) -> None:
+def test_rows_go_from_the_start_of_a_sentence_to_the_end_of_one(tokenizer, build) -> None:
     data = build()
     assert len(data) >= 4
     starts = {
@@ -65,8 +65,8 @@ def test_rows_are_pieces_of_the_texts_from_one_sentence_to_the_end_of_another(to
         for sentence in text.replace("!", ".").replace("?", ".").split(".")
     }
     for row, length in zip(data.tokens_NS, data.lengths_N.tolist(), strict=True):
-        answer = row[5 : 5 + length]
-        assert answer[-1] == tokenizer.eos_token_id
+        response = row[5 : 5 + length]
+        assert response[-1] == tokenizer.eos_token_id
         assert set(row[5 + length :].tolist()) <= {tokenizer.pad_token_id}
         text = tokenizer.decode(row, skip_special_tokens=True)
         assert any(text in whole for whole in TEXTS)
@@ -74,7 +74,7 @@ def test_rows_are_pieces_of_the_texts_from_one_sentence_to_the_end_of_another(to
         assert text[:4] in starts
 
 
-def test_the_mask_names_the_answers_targets(tokenizer, build) -> None:
+def test_the_mask_names_the_targets_of_the_responses(tokenizer, build) -> None:
     data = build()
     for row, mask, length in zip(data.tokens_NS, data.mask_NT, data.lengths_N.tolist(), strict=True):
         assert torch.equal(row[1:][mask], row[5 : 5 + length])
@@ -86,30 +86,30 @@ def test_they_are_a_function_of_the_seed_and_limited(build) -> None:
     assert torch.equal(build(limit=2).tokens_NS, build().tokens_NS[:2])
 
 
-@pytest.mark.parametrize("sentences", [1, 2, 3])
-def test_fewer_sentences_of_a_text_are_what_a_cut_of_so_many_gives(build, sentences: int) -> None:
-    ours = build(sentences=sentences)
-    theirs = build(sentences=sentences, sentences_per_review=sentences)
-    assert 0 < len(ours) <= sentences * len(TEXTS)
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_fewer_prompts_of_a_text_are_those_that_so_many_would_be(build, most: int) -> None:
+    ours = build(most=most)
+    theirs = build(most=most, prompts_per_text=most)
+    assert 0 < len(ours) <= most * len(TEXTS)
     assert torch.equal(ours.tokens_NS, theirs.tokens_NS)
     assert torch.equal(ours.lengths_N, theirs.lengths_N)
 
 
 def test_texts_that_give_none_are_counted(tokenizer) -> None:
-    found = cut(tokenizer, TEXTS, settings())
+    found = selected(tokenizer, TEXTS, settings())
     assert (found.texts, found.without(9)) == (3, 1)
     assert found.without(1) >= 1
 
 
-def test_texts_without_room_for_an_answer_are_told(tokenizer) -> None:
+def test_texts_without_room_for_a_response_are_refused(tokenizer) -> None:
     with pytest.raises(InputError, match="prompt_tokens"):
-        cut(tokenizer, TEXTS, settings(prompt_tokens=100))
+        selected(tokenizer, TEXTS, settings(prompt_tokens=100))
 
 
-def test_a_stage_that_asks_fewer_sentences_than_give_a_prompt_is_told(tokenizer, tmp_path: Path) -> None:
-    found = cut(tokenizer, TEXTS, settings())
-    first = Cut(found.rows, [order[:0] for order in found.orders], found.texts)
+def test_a_split_without_a_prompt_is_refused(tokenizer, tmp_path: Path) -> None:
+    found = selected(tokenizer, TEXTS, settings())
+    first = Selection(found.rows, [order[:0] for order in found.orders], found.texts)
     save(first, tmp_path / "prompts/train")
     save_shape(settings(), tokenizer.pad_token_id, tmp_path / "prompts")
-    with pytest.raises(InputError, match="raise sentences_per_review"):
+    with pytest.raises(InputError, match="raise prompts_per_text"):
         Prompts.open(tmp_path / "prompts/train")

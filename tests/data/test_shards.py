@@ -11,7 +11,7 @@ from jokbo.runtime.errors import InputError
 
 
 def doubled(fails: str, item: int, path: Path) -> dict[str, int]:
-    """Writes twice the item; leaves a trace of each call."""
+    """Write twice the item, and leave a trace of each call."""
     with open(path.parent / "calls", "a") as calls:
         calls.write(f"{item}\n")
     path.write_text(str(2 * item))
@@ -24,8 +24,8 @@ ITEMS = {f"item-{i}": i for i in range(5)}
 
 
 def run(folder: Path, fails: str = "", workers: int = 1) -> dict[str, dict]:
-    with shards.processes(workers) as spread:
-        return shards.run("doubled", partial(doubled, fails), ITEMS, folder, spread)
+    with shards.processes(workers) as parallel_map:
+        return shards.run("doubled", partial(doubled, fails), ITEMS, folder, parallel_map)
 
 
 def results(folder: Path) -> dict[str, str]:
@@ -34,11 +34,11 @@ def results(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_results_and_facts_are_there_in_the_order_of_the_items(tmp_path: Path, workers: int) -> None:
-    facts = run(tmp_path, workers=workers)
-    assert [fact["item"] for fact in facts.values()] == [0, 1, 2, 3, 4]
+def test_results_and_counts_are_there_in_the_order_of_the_items(tmp_path: Path, workers: int) -> None:
+    counts = run(tmp_path, workers=workers)
+    assert [each["item"] for each in counts.values()] == [0, 1, 2, 3, 4]
     assert results(tmp_path) == {f"item-{i}": str(2 * i) for i in range(5)}
-    assert (os.getpid() in {fact["pid"] for fact in facts.values()}) == (workers == 1)
+    assert (os.getpid() in {each["pid"] for each in counts.values()}) == (workers == 1)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -54,7 +54,7 @@ def test_what_is_done_is_not_done_again(tmp_path: Path, workers: int) -> None:
     assert sorted(calls[len(before) :]) == sorted({"0", "1", "2", "3", "4"} - set(before) | {"3"})
 
 
-def test_a_result_without_facts_is_made_again(tmp_path: Path) -> None:
+def test_a_result_without_counts_is_made_again(tmp_path: Path) -> None:
     run(tmp_path)
     (tmp_path / "doubled/item-2.json").unlink()
     (tmp_path / "doubled/item-2").write_text("torn")

@@ -17,11 +17,11 @@ from safetensors.torch import save_file
 
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import (
+    atomic_write_file,
+    atomic_write_folder,
+    read_if_there,
     read_json,
     refusal,
-    remembered,
-    whole_directory,
-    whole_file,
     write_text,
     writing,
 )
@@ -41,7 +41,7 @@ def at_most(bytes: int) -> Iterator[None]:
 
 
 def stopped(path: Path) -> None:
-    with whole_file(path) as file:
+    with atomic_write_file(path) as file:
         file.write("half")
         raise KeyboardInterrupt
 
@@ -74,13 +74,13 @@ def test_without_room_the_old_file_stays_and_a_line_says_so(tmp_path: Path) -> N
 
 
 def too_much(path: Path) -> None:
-    with whole_directory(path) as folder:
+    with atomic_write_folder(path) as folder:
         (folder / "file").write_bytes(b"new" * 1000)
 
 
 def test_without_room_the_old_folder_stays_and_a_line_says_so(tmp_path: Path) -> None:
     path = tmp_path / "folder"
-    with whole_directory(path) as folder:
+    with atomic_write_folder(path) as folder:
         (folder / "file").write_text("old")
     with at_most(1000), pytest.raises(InputError, match=r"^\S+folder: File too large"):
         too_much(path)
@@ -146,12 +146,12 @@ def test_a_file_that_may_not_be_written_is_named() -> None:
 def test_half_a_file_is_absent_or_a_line(tmp_path: Path, content: str) -> None:
     path = tmp_path / "facts.json"
     path.write_text(content)
-    assert remembered(path) is None
+    assert read_if_there(path) is None
     with pytest.raises(InputError, match=r"facts.json: not whole \(.*\): run `make pipeline`"):
         read_json(path)
     path.unlink()
-    assert remembered(path) is None
+    assert read_if_there(path) is None
     with pytest.raises(InputError, match=r"facts.json: not there: "):
         read_json(path)
     write_text(path, json.dumps({"a": 1}))
-    assert remembered(path) == read_json(path) == {"a": 1}
+    assert read_if_there(path) == read_json(path) == {"a": 1}

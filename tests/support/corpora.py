@@ -15,7 +15,7 @@ from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.data.corpus.tokenizer import save_tokenizer, train_tokenizer
 from jokbo.data.outputs import shard_files, write_shards
 from jokbo.data.prepare.documents import DOCUMENT_SCHEMA
-from jokbo.data.shards import Spread
+from jokbo.data.shards import ParallelMap
 
 
 def tokenizer_settings(vocabulary: int, kind: str = "byte_bpe", **changes: object) -> SimpleNamespace:
@@ -54,11 +54,13 @@ def encoded(
     tokenizer: Tokenizer,
     sources: Sequence[str] = ("a",),
     files: int = 1,
-    spread: Spread = map,
+    parallel_map: ParallelMap = map,
 ) -> Encoded:
     save_tokenizer(tokenizer, path / "tokenizer")
     written = write_documents(path / "documents", documents, files)
-    return packing.encode("encode", written, path / "tokenizer" / "tokenizer.json", sources, path, spread)
+    return packing.encode(
+        "encode", written, path / "tokenizer" / "tokenizer.json", sources, path, parallel_map
+    )
 
 
 def packed(path: Path, texts: Sequence[str], tokenizer: Tokenizer, shard_tokens: int = 1000) -> TokenCorpus:

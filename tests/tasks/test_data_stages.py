@@ -135,7 +135,7 @@ def test_a_stage_that_was_killed_goes_on_with_the_shards_that_are_done(project):
     run_all()
     before = contents(project)
     done = {path: path.stat().st_mtime_ns for path in Path(".jokbo/checkpoints").glob("*/*/*.json")}
-    (lost,) = [path for path in done if path.parent.name == "place"]
+    (lost,) = [path for path in done if path.parent.name == "split"]
     lost.unlink()
     prepare(stage("prepare", {"splits": SHARES}))
     assert contents(project) == before

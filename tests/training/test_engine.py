@@ -161,12 +161,12 @@ def test_stopped_by_sigterm_it_saves_and_goes_on_bit_for_bit(
         )
     asked: list[int] = []
 
-    def remembered(step: int) -> engine.Batch:
+    def read_if_there(step: int) -> engine.Batch:
         asked.append(step)
         return batch_at(step)
 
     history, weights = train(
-        tmp_path / "stopped", batches=remembered, settings=settings, zero_stage=zero_stage
+        tmp_path / "stopped", batches=read_if_there, settings=settings, zero_stage=zero_stage
     )
     assert asked == [4, 5, 6, 7]
     assert history == undisturbed[0]

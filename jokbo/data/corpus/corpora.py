@@ -1,8 +1,13 @@
-"""A tokenizer learned from documents, and the splits of them as corpora in its tokens."""
+"""A tokenizer learned from documents, and the splits of the documents as corpora in its tokens.
+
+Shape letter: V tokens of the vocabulary.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +20,15 @@ from jokbo.data.corpus import mixing, packing
 from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.data.corpus.tokenizer import (
     END_OF_TEXT,
+    RARE_LANGUAGE,
     check_unknown,
-    encode_texts,
+    counted,
+    measure,
     save_tokenizer,
     train_tokenizer,
 )
-from jokbo.data.tally import total
+from jokbo.data.counts import MixedCounts, Tokenized
+from jokbo.data.outputs import read_batches
 
 if TYPE_CHECKING:
     from jokbo import params
@@ -31,36 +39,40 @@ def encode(
     settings: params.Tokenizer,
     mix: params.Mix,
     folder: Path,
-    spread: shards.Spread,
+    parallel_map: shards.ParallelMap,
     more: Sequence[str] = (),
 ) -> tuple[dict[str, packing.Encoded], Path]:
-    """The documents of each split as tokens, and the folder of the tokenizer, learned from `train` and texts `more`.
+    """Return the documents of each split as tokens, and the folder of the tokenizer.
 
-    files: of each split the files of its documents (outputs.shard_files). Each step's results stay in `folder`, so
-    that whoever is stopped goes on with what is done. Raises InputError if too much of `train` or of `more` is unknown
-    to the tokenizer.
+    The tokenizer is learned from the split `train` and from the texts `more`. files: of each split the files of its
+    documents (outputs.shard_files). The results of each step stay in `folder`: a process that was stopped goes on with
+    them. Raises InputError if too much of `train` or of `more` is unknown to the tokenizer.
     """
     work = partial(learn, settings, mix, more)
-    shards.run("learn", work, {"tokenizer": files["train"]}, folder)  # with all cores
+    shards.run("learn", work, {"tokenizer": files["train"]}, folder)  # one call, which uses all cores
     learned, names = folder / "learn" / "tokenizer", mixing.source_names(mix)
     encoded = {
-        split: packing.encode(f"encode-{split}", found, learned / "tokenizer.json", names, folder, spread)
+        split: packing.encode(
+            f"encode-{split}", found, learned / "tokenizer.json", names, folder, parallel_map
+        )
         for split, found in files.items()
     }
-    counted = {kind: encoded["train"].facts[kind] for kind in ("sources", "languages")}
+    train = encoded["train"]
+    check_unknown(train.by_source, settings.maximum_unknown)
+    check_unknown(train.by_language, settings.maximum_unknown, at_least=RARE_LANGUAGE)
     if more:
         tokenizer = Tokenizer.from_file(str(learned / "tokenizer.json"))
-        counted["translations"] = {
-            "translations": total([counts for _, counts in encode_texts(tokenizer, more)])
-        }
-    check_unknown(counted, settings.maximum_unknown)
+        check_unknown({"translations": counted(tokenizer, more)}, settings.maximum_unknown)
     return encoded, learned
+
+
+MEASURED = 1000  # documents of each language, at most, on which a tokenizer is measured
 
 
 def learn(
     settings: params.Tokenizer, mix: params.Mix, more: Sequence[str], files: Sequence[Path], path: Path
-) -> shards.Facts:
-    """Saves a tokenizer learned from a sample of the mix of these files of documents, and from `more`."""
+) -> shards.Counted:
+    """Save a tokenizer learned from a sample of the mix of these files of documents, and from `more`."""
     sample = mixing.Sample(files, mix, settings.sample_bytes, more)
     save_tokenizer(train_tokenizer(sample, settings), path)
     return {}
@@ -69,9 +81,9 @@ def learn(
 def lay_out(
     encoded: Mapping[str, packing.Encoded], learned: Path, mix: params.Mix, path: Path, shard_tokens: int
 ) -> dict[str, dict[str, float]]:
-    """Writes each split as a corpus at PATH/SPLIT: of `train` the mix, of the others each document once.
+    """Write each split as a corpus at PATH/SPLIT: of `train` the mix, of the others each document once.
 
-    Returns of each split: documents, tokens, bytes, bytes_per_token.
+    Returns `documents`, `tokens`, `bytes` and `bytes_per_token` of each split.
     """
     end = Tokenizer.from_file(str(learned / "tokenizer.json")).token_to_id(END_OF_TEXT)
     assert end is not None  # every tokenizer of ours has it
@@ -85,13 +97,51 @@ def lay_out(
     return found
 
 
+def described(
+    train: packing.Encoded, mix: params.Mix, tokenizer: Tokenizer, held_out: Mapping[str, Sequence[str]]
+) -> Tokenized:
+    """Return what the training split has in tokens, what the mix makes of it, and how the tokenizer does.
+
+    held_out: texts by language, on which the tokenizer is measured.
+    """
+    sizes = train.count("tokens")
+    epochs = mixing.epochs_of(mix, sizes)
+    whole = sum(epochs[name] * sizes[name] for name in epochs)
+    return Tokenized(
+        vocabulary=tokenizer.get_vocab_size(),
+        sources={
+            name: MixedCounts(
+                **asdict(train.by_source[name]), epochs=epochs[name], share=epochs[name] * sizes[name] / whole
+            )
+            for name in epochs
+        },
+        languages=train.by_language,
+        unused=train.unused,
+        held_out={language: measure(tokenizer, texts) for language, texts in held_out.items()},
+    )
+
+
+def some_texts(files: Sequence[Path], names: Sequence[str]) -> dict[str, list[str]]:
+    """Return the first documents of the sources by language, at most MEASURED of each. files: files of documents."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for batch in (batch for file in files for batch in read_batches(file)):
+        of_sources = mixing.source_indices(batch, names) >= 0
+        for text, code, wanted in zip(batch["text"], batch["language"], of_sources, strict=True):
+            if wanted and len(found[code.as_py()]) < MEASURED:
+                found[code.as_py()].append(text.as_py())
+    return dict(sorted(found.items()))
+
+
 def unigram_entropy(train: TokenCorpus, held_out: TokenCorpus, vocabulary: int) -> float:
-    """Nats a token of predicting `held_out` by how often tokens come in `train`, each counted once more than it does:
-    the loss of a network that knows frequencies and nothing else."""
+    """Return the loss on `held_out`, in nats a token, of a model that knows only how often each token is in `train`.
+
+    Each token is counted once more than it occurs.
+    """
     train_V, held_out_V = (_frequencies(corpus, vocabulary) for corpus in (train, held_out))
     nats_V = np.log(train_V.sum() + vocabulary) - np.log(train_V + 1)
     return float(held_out_V @ nats_V / held_out_V.sum())
 
 
 def _frequencies(corpus: TokenCorpus, vocabulary: int) -> np.ndarray:
+    """Return how often each token is in the corpus: int64 [V]."""
     return reduce(np.add, (np.bincount(shard, minlength=vocabulary) for shard in corpus.shards))

@@ -1,6 +1,7 @@
-"""One stream out of several sources: how often each is gone through, and which document comes when.
+"""One stream out of several sources: how often each is read, and which document comes when.
 
-A document that stands in several sources of a mix belongs to the first of them, by name.
+A document that is in several sources of a mix belongs to the first of them by name. A document occurs in the stream as
+often as its source is read.
 """
 
 from __future__ import annotations
@@ -21,33 +22,33 @@ if TYPE_CHECKING:
     from jokbo.params import Mix
 
 Document = TypeVar("Document")
-PIECE = 2**18  # about so many entries of the stream are worked out at a time
+PIECE = 2**18  # occurrences of the stream that are computed at a time, about
 
 
 def source_names(mix: Mix) -> list[str]:
-    """The sources that the mix takes anything from, by name."""
+    """Return the names of the sources that the mix reads, sorted."""
     weights = mix.sources if mix.by != "temperature" else dict.fromkeys(mix.sources, 1)
     return sorted(name for name, weight in weights.items() if weight)
 
 
-def owners(batch: pa.RecordBatch, names: Sequence[str]) -> np.ndarray:
-    """Which of the sources each document of a batch belongs to: its place in `names`, -1 for none. int64 [rows]."""
-    places = {name: place for place, name in enumerate(names)}
+def source_indices(batch: pa.RecordBatch, names: Sequence[str]) -> np.ndarray:
+    """Return the source that each document of a batch belongs to: its index in `names`, -1 for none. int64 [rows]."""
+    indices = {name: index for index, name in enumerate(names)}
     found = (
-        min((places[name] for name in origins if name in places), default=-1)
-        for origins in batch["sources"].to_pylist()
+        min((indices[name] for name in sources if name in indices), default=-1)
+        for sources in batch["sources"].to_pylist()
     )
     return np.fromiter(found, np.int64, len(batch))
 
 
 def epochs_of(mix: Mix, sizes: Mapping[str, int]) -> dict[str, float]:
-    """Passes over each source of the mix.
+    """Return the number of passes over each source of the mix.
 
-    sizes: of all documents of each source, in tokens. `epochs` are as given. By `weights` and by `temperature` the
-    mix is as large as its sources together. By temperature T a source's share is proportional to size ** (1 / T): 1
-    leaves them as they are, and the higher, the more alike (Arivazhagan et al. 2019, section 4.1; 1 / T is the
-    exponent of multilingual BERT, of XLM, Conneau and Lample 2019, section 3.1, and of mT5, Xue et al. 2021,
-    section 3.2).
+    sizes: tokens of all documents of each source. `epochs` are as given. By `weights` and by `temperature` the mix has
+    as many tokens as its sources together. By temperature T a source's share is proportional to size ** (1 / T): with 1
+    the shares are those of the sizes, and the higher T is, the more alike they become (Arivazhagan et al. 2019, section
+    4.1). 1 / T is the exponent of multilingual BERT, of XLM (Conneau and Lample 2019, section 3.1) and of mT5 (Xue et
+    al. 2021, section 3.2).
 
     Raises InputError for a source that has no document of its own.
     """
@@ -55,8 +56,8 @@ def epochs_of(mix: Mix, sizes: Mapping[str, int]) -> dict[str, float]:
     if missing := [name for name in names if not sizes.get(name)]:
         held = ", ".join(sorted(name for name in sizes if sizes[name])) or "none"
         raise InputError(
-            f"mix: no document is of {', '.join(missing)} (one that stands in several sources of the mix "
-            f"is of the first by name); with documents of their own: {held}"
+            f"mix: no document is of {', '.join(missing)} (a document in several sources of the mix belongs "
+            f"to the first by name): take it out of the mix; with documents of their own: {held}"
         )
     if mix.by == "epochs":
         return {name: float(mix.sources[name]) for name in names}
@@ -68,33 +69,34 @@ def epochs_of(mix: Mix, sizes: Mapping[str, int]) -> dict[str, float]:
     return {name: weights[name] / weight * whole / sizes[name] for name in names}
 
 
-def entry_count(documents: int, epochs: float) -> int:
-    """Entries that a source has in the stream: whole passes, and the first documents for what is left of one."""
+def occurrence_count(documents: int, epochs: float) -> int:
+    """Return how many occurrences a source has in the stream: whole passes, and its first documents for the rest."""
     whole = int(epochs)
     return whole * documents + round((epochs - whole) * documents)
 
 
-def entries(
+def occurrences(
     documents: Mapping[str, int], epochs: Mapping[str, float]
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """The stream, piece after piece: for each entry its source (place in the sorted names), document and pass.
+    """Yield the stream, piece after piece: source (index in the sorted names), document and pass of each occurrence.
 
-    Of its source's K entries, entry k lies at (k + 0.5) / K of the stream, at the same place the first name first: so
-    sources are spread evenly, and the passes of a document as far apart as they can be.
+    Occurrence k of a source's K lies at (k + 0.5) / K of the stream; of several at one location the first name comes
+    first. So sources are mixed evenly, and the passes of a document are as far apart as they can be. Each of the three
+    is int64 [occurrences of the piece].
     """
     names = sorted(documents)
-    counts = [entry_count(documents[name], epochs[name]) for name in names]
+    counts = [occurrence_count(documents[name], epochs[name]) for name in names]
     pieces = -(-sum(counts) // PIECE)
     for piece in range(pieces):
-        sources, numbers, places = [], [], []
+        sources, numbers, locations = [], [], []
         for source, total in enumerate(counts):
-            # the first entry at or after piece / pieces, in whole numbers: (2k + 1) / 2K >= piece / pieces
+            # the first occurrence at or after piece / pieces, in whole numbers: (2k + 1) / 2K >= piece / pieces
             first, end = (-(-(2 * total * edge - pieces) // (2 * pieces)) for edge in (piece, piece + 1))
             mine = np.arange(first, end)
             sources.append(np.full(len(mine), source))
             numbers.append(mine)
-            places.append((2 * mine + 1) / (2 * max(total, 1)))
-        order = np.argsort(np.concatenate(places), kind="stable")
+            locations.append((2 * mine + 1) / (2 * max(total, 1)))
+        order = np.argsort(np.concatenate(locations), kind="stable")
         source, number = np.concatenate(sources)[order], np.concatenate(numbers)[order]
         passes, document = np.divmod(number, np.array([max(documents[name], 1) for name in names])[source])
         yield source, document, passes
@@ -103,32 +105,37 @@ def entries(
 def interleaved(
     read: Callable[[str], Iterator[Document]], documents: Mapping[str, int], epochs: Mapping[str, float]
 ) -> Iterator[tuple[str, Document]]:
-    """The stream itself. `read` begins a pass over the documents of a source; each pass is read but once, in order."""
+    """Yield the stream itself: name of the source, and document.
+
+    `read` begins a pass over the documents of a source. Each pass is read once, in order.
+    """
     names = sorted(documents)
     streams = [chain.from_iterable(map(read, repeat(name))) for name in names]
-    for sources, _, _ in entries(documents, epochs):
+    for sources, _, _ in occurrences(documents, epochs):
         for source in sources.tolist():
             yield names[source], next(streams[source])
 
 
 class Sample:
-    """Texts of the mix, the same each time they are gone through: all of it, or as large an even part of it as has
-    about `most_bytes` of UTF-8; and after them those of `more`. Files are Arrow files of documents."""
+    """Texts of the mix, and after them those of `more`: the same each time they are iterated over.
+
+    It is the whole mix, or an even part of it of about `most_bytes` of UTF-8. files: Arrow files of documents.
+    """
 
     def __init__(self, files: Sequence[Path], mix: Mix, most_bytes: int, more: Sequence[str] = ()) -> None:
         self.files, self.names, self.more = files, source_names(mix), more
         self.documents, sizes = dict.fromkeys(self.names, 0), dict.fromkeys(self.names, 0)
         for file in files:
             for batch in read_batches(file):
-                places = owners(batch, self.names)
+                indices = source_indices(batch, self.names)
                 # pyarrow makes this function when it is imported
                 lengths = pc.binary_length(batch["text"]).to_numpy()  # pyright: ignore[reportAttributeAccessIssue]
-                for place, name in enumerate(self.names):
-                    self.documents[name] += int((places == place).sum())
-                    sizes[name] += int(lengths[places == place].sum())
+                for index, name in enumerate(self.names):
+                    self.documents[name] += int((indices == index).sum())
+                    sizes[name] += int(lengths[indices == index].sum())
         epochs = epochs_of(mix, sizes)
-        part = min(1.0, most_bytes / sum(epochs[name] * sizes[name] for name in self.names))
-        self.epochs = {name: part * epochs[name] for name in self.names}
+        share = min(1.0, most_bytes / sum(epochs[name] * sizes[name] for name in self.names))
+        self.epochs = {name: share * epochs[name] for name in self.names}
 
     def __iter__(self) -> Iterator[str]:
         mixed = interleaved(self._texts, self.documents, self.epochs)
@@ -137,5 +144,5 @@ class Sample:
     def _texts(self, name: str) -> Iterator[str]:
         for file in self.files:
             for batch in read_batches(file):
-                mine = owners(batch, self.names) == self.names.index(name)
+                mine = source_indices(batch, self.names) == self.names.index(name)
                 yield from batch["text"].filter(pa.array(mine)).to_pylist()

@@ -1,7 +1,7 @@
 """A corpus as one long row of tokens in memory-mapped shards.
 
-Each document is followed by the end-of-text token, as for GPT-2: it ends one document and is the context in
-which the next begins. The stream itself begins with one, so that this holds for the first document too.
+The end-of-text token follows each document, as in GPT-2: it ends one document and is the context in which the next
+begins. The stream begins with one too, so that this holds for the first document.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pydantic import TypeAdapter
 from tokenizers import Tokenizer
 
 from jokbo.data import shards
 from jokbo.data.corpus import mixing
 from jokbo.data.corpus.tokenizer import END_OF_TEXT, encode_texts
+from jokbo.data.counts import TokenCounts
 from jokbo.data.outputs import read_batches
 from jokbo.data.tally import Tally, total
 from jokbo.runtime.errors import InputError
@@ -29,22 +30,24 @@ from jokbo.runtime.progress import progress
 
 @dataclass(frozen=True)
 class Encoded:
-    """Documents of the sources as tokens: a folder a file of documents, and in it NUMBER.npz for each source."""
+    """Documents of the sources as tokens: a folder for each file of documents, and in it NUMBER.npz for each source."""
 
     sources: list[str]
     folders: list[Path]
-    rows: list[int]  # in each file, also those of other sources
-    facts: dict[
-        str, Any
-    ]  # sources/NAME and languages/CODE: what is counted; unused/NAME: documents not in the mix
+    rows: list[int]  # documents of each file, those of other sources too
+    by_source: dict[str, TokenCounts]  # only sources with documents
+    by_language: dict[str, TokenCounts]
+    unused: dict[str, int]  # documents that are in none of the sources, by their own source
 
     def count(self, what: str) -> dict[str, int]:
-        """Of each source: `documents`, `bytes`, `tokens` (end-of-text marks too) or `unknown` ones."""
-        held = self.facts["sources"]
-        return {name: held[name][what] if name in held else 0 for name in self.sources}
+        """Return one count, a field of TokenCounts such as `tokens`, of each source."""
+        return {
+            name: getattr(self.by_source[name], what) if name in self.by_source else 0
+            for name in self.sources
+        }
 
     def documents(self, name: str) -> Iterator[tuple[np.ndarray, int, int]]:
-        """One pass over a source: tokens with the end-of-text mark, row among all documents, UTF-8 bytes."""
+        """Yield one pass over a source: tokens with the end of text, row among all documents, bytes in UTF-8."""
         first = 0
         for folder, rows in zip(self.folders, self.rows, strict=True):
             with np.load(folder / f"{self.sources.index(name)}.npz") as held:
@@ -61,23 +64,32 @@ def encode(
     tokenizer: Path,
     sources: Sequence[str],
     folder: Path,
-    spread: shards.Spread = map,
+    parallel_map: shards.ParallelMap = map,
 ) -> Encoded:
-    """Encodes files of documents (outputs.shard_files) under FOLDER/STEP, one a call; `tokenizer` is tokenizer.json."""
+    """Return files of documents (outputs.shard_files) as tokens under FOLDER/STEP; one call encodes one file.
+
+    tokenizer: the file tokenizer.json.
+    """
     items = {f"{number:05d}": file for number, file in enumerate(files)}
     work = partial(encode_shard, tokenizer, list(sources))
-    facts = shards.run(step, work, items, folder, spread)
-    rows = [fact.pop("rows") for fact in facts.values()]
-    empty = {"sources": {}, "languages": {}, "unused": {}}
-    counted = {**empty, **total(list(facts.values()))}
-    return Encoded(list(sources), [folder / step / name for name in items], rows, counted)
+    counted = shards.run(step, work, items, folder, parallel_map)
+    rows = [counts.pop("rows") for counts in counted.values()]
+    counts, typed = total(list(counted.values())), TypeAdapter(dict[str, TokenCounts])
+    return Encoded(
+        list(sources),
+        [folder / step / name for name in items],
+        rows,
+        by_source=typed.validate_python(counts.get("sources", {})),
+        by_language=typed.validate_python(counts.get("languages", {})),
+        unused=counts.get("unused", {}),
+    )
 
 
-def encode_shard(tokenizer: Path, sources: Sequence[str], file: Path, path: Path) -> shards.Facts:
-    """Encodes one file of documents into a new folder: for each source tokens, lengths, rows and bytes.
+def encode_shard(tokenizer: Path, sources: Sequence[str], file: Path, path: Path) -> shards.Counted:
+    """Write one file of documents as tokens into a new folder: for each source tokens, lengths, rows and bytes.
 
-    Tokens are uint16 where the vocabulary allows, else uint32. A text that spells the end-of-text marker is
-    encoded as the characters it is.
+    Tokens are uint16 if the vocabulary allows it, else uint32. A text that spells the end-of-text token is encoded as
+    the characters that it consists of.
     """
     encoder = Tokenizer.from_file(str(tokenizer))
     end = encoder.token_to_id(END_OF_TEXT)
@@ -85,23 +97,23 @@ def encode_shard(tokenizer: Path, sources: Sequence[str], file: Path, path: Path
     held = [{"tokens": [np.empty(0, dtype)], "lengths": [], "rows": [], "bytes": []} for _ in sources]
     tally, first = Tally(), 0
     for batch in read_batches(file):
-        owners = mixing.owners(batch, sources)
-        rows = np.flatnonzero(owners >= 0)
+        indices = mixing.source_indices(batch, sources)
+        rows = np.flatnonzero(indices >= 0)
         chosen = batch.take(pa.array(rows))
         texts, languages = chosen["text"].to_pylist(), chosen["language"].to_pylist()
-        for origins in batch["sources"].filter(pa.array(owners < 0)).to_pylist():
-            for source in origins:
+        for unused in batch["sources"].filter(pa.array(indices < 0)).to_pylist():
+            for source in unused:
                 tally.add("unused", source)
         encodings = encode_texts(encoder, texts)
         for row, text, language, (ids, counted) in zip(
             rows.tolist(), texts, languages, encodings, strict=True
         ):
-            size, owner = len(text.encode()), int(owners[row])
+            size, index = len(text.encode()), int(indices[row])
             found = {"tokens": np.array([*ids, end], dtype), "lengths": len(ids) + 1}
             for what, value in {**found, "rows": first + row, "bytes": size}.items():
-                held[owner][what].append(value)
+                held[index][what].append(value)
             counts = {**counted, "documents": 1, "bytes": size, "tokens": len(ids) + 1}
-            for kind, name in (("sources", sources[owner]), ("languages", language)):
+            for kind, name in (("sources", sources[index]), ("languages", language)):
                 for what, number in counts.items():
                     tally.add(kind, name, what, count=number)
         first += len(batch)
@@ -110,35 +122,36 @@ def encode_shard(tokenizer: Path, sources: Sequence[str], file: Path, path: Path
         tokens = np.concatenate(arrays.pop("tokens"))
         whole = {name: np.array(values, np.int64) for name, values in arrays.items()}
         np.savez(path / f"{number}.npz", tokens=tokens, **whole)  # pyright: ignore[reportArgumentType]  # all are arrays
-    return {**tally.facts(), "rows": first}
+    return {**tally.counts(), "rows": first}
 
 
 def lay_out(
     encoded: Encoded, epochs: Mapping[str, float], end_of_text: int, path: Path, shard_tokens: int
 ) -> dict[str, int]:
-    """Writes the mix of encoded documents as a corpus that `TokenCorpus.open` (token_corpus) opens.
+    """Write the mix of encoded documents as a corpus that `TokenCorpus.open` (token_corpus) opens.
 
-    shard-NNNNN.npy: the tokens, `shard_tokens` of them to all but the last; documents.npy: where each entry starts,
-    and the end; rows.npy: the row of each entry's document; sources.npy and sources.json: its source and their names.
-    Returns the numbers of documents (entries: one gone through twice counts twice), tokens and UTF-8 bytes.
+    shard-NNNNN.npy: the tokens, `shard_tokens` in each file but the last. documents.npy: where each occurrence of a
+    document starts, and the end. rows.npy: the row of its document. sources.npy and sources.json: its source, and the
+    names of the sources.
+    Returns the numbers of `documents` (one that is read twice counts twice), `tokens` and UTF-8 `bytes`.
     Raises InputError if there is no document.
     """
     documents = encoded.count("documents")
-    entries = sum(mixing.entry_count(documents[name], epochs[name]) for name in documents)
-    if not entries:
+    occurrences = sum(mixing.occurrence_count(documents[name], epochs[name]) for name in documents)
+    if not occurrences:
         raise InputError(f"{path.name}: no document is of {', '.join(encoded.sources)}: name other sources")
     path.mkdir(parents=True, exist_ok=True)
-    starts, rows = np.ones(entries + 1, np.int64), np.empty(entries, np.int64)
-    sources, places = np.empty(entries, np.uint16), {name: i for i, name in enumerate(encoded.sources)}
+    starts, rows = np.ones(occurrences + 1, np.int64), np.empty(occurrences, np.int64)
+    sources, indices = np.empty(occurrences, np.uint16), {name: i for i, name in enumerate(encoded.sources)}
     sizes: Counter[str] = Counter()
 
     def pieces() -> Iterator[np.ndarray]:
         stream = mixing.interleaved(encoded.documents, documents, epochs)
-        for entry, (name, (tokens, row, size)) in enumerate(progress(stream, path.name, total=entries)):
-            starts[entry + 1] = starts[entry] + len(tokens)
-            rows[entry], sources[entry] = row, places[name]
+        for i, (name, (tokens, row, size)) in enumerate(progress(stream, path.name, total=occurrences)):
+            starts[i + 1] = starts[i] + len(tokens)
+            rows[i], sources[i] = row, indices[name]
             sizes["bytes"] += size
-            if entry == 0:
+            if i == 0:
                 yield np.array([end_of_text], tokens.dtype)
             yield tokens
 
@@ -147,10 +160,11 @@ def lay_out(
     np.save(path / "rows.npy", rows)
     np.save(path / "sources.npy", sources)
     (path / "sources.json").write_text(json.dumps(encoded.sources) + "\n")
-    return {"documents": entries, "tokens": int(starts[-1]), "bytes": sizes["bytes"]}
+    return {"documents": occurrences, "tokens": int(starts[-1]), "bytes": sizes["bytes"]}
 
 
 def _write_shards(pieces: Iterator[np.ndarray], path: Path, shard_tokens: int) -> None:
+    """Write the tokens of all pieces, one after the other, into files of equal size."""
     pending: list[np.ndarray] = []
     held, number = 0, 0
     for piece in pieces:

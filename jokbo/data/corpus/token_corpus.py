@@ -1,4 +1,4 @@
-"""A corpus of tokens, read where it lies: memory-mapped shards as one row, and what documents it is made of.
+"""A corpus of tokens, read from memory-mapped shards, and the documents that it is made of.
 
 jokbo.data.corpus.packing writes what is read here.
 """
@@ -18,8 +18,11 @@ from jokbo.runtime.files import read_json
 
 @dataclass(frozen=True)
 class TokenCorpus:
-    """Shards as one array of `total_tokens` tokens. Document i is [documents[i], documents[i + 1]), its end
-    marker included; it is row rows[i] of its split and there for the source names[sources[i]]."""
+    """Shards as one array of `total_tokens` tokens.
+
+    Document i is the tokens [documents[i], documents[i + 1]), its end of text among them. It is row rows[i] of its
+    split, read as part of the source names[sources[i]].
+    """
 
     name: str
     shards: tuple[np.ndarray, ...]
@@ -32,13 +35,16 @@ class TokenCorpus:
 
     @classmethod
     def open(cls, path: Path) -> TokenCorpus:
-        """Map the files that `lay_out` wrote; tokens are read when used. Raises InputError without shards."""
+        """Return the corpus that `lay_out` wrote; tokens are read when they are used.
+
+        Raises InputError if there is no shard.
+        """
         files = sorted(path.glob("shard-*.npy"))
         if not files:
             raise InputError(f"{path} holds no token shards: run the stage tokenize")
 
         def mapped(file: Path) -> np.ndarray:
-            # plain arrays over it: a slice of a np.memmap takes longer than copying a window's tokens
+            # a plain array over the map: a slice of np.memmap takes longer than the copy of a window's tokens
             return np.load(file, mmap_mode="r").view(np.ndarray)
 
         shards = tuple(mapped(file) for file in files)
@@ -48,7 +54,7 @@ class TokenCorpus:
         return cls(str(path), shards, starts, documents, rows, sources, names, total)
 
     def window(self, start: int, length: int) -> np.ndarray:
-        """Tokens [start, start + length) as int64, across shards. Raises IndexError outside the corpus."""
+        """Return the tokens [start, start + length), across shards: int64 [length]. Raises IndexError outside them."""
         if not 0 <= start <= start + length <= self.total_tokens:
             raise IndexError(f"[{start}, {start + length}) is outside a corpus of {self.total_tokens} tokens")
         tokens, filled = np.empty(length, np.int64), 0

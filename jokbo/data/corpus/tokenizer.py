@@ -1,7 +1,7 @@
 """Tokenizers learned from text: byte-level BPE, WordPiece and unigram, all by the library `tokenizers`.
 
-Normalisation is Unicode's (NFC, NFKC), which joins the jamo of a decomposed Hangul syllable. BERT's own normaliser is
-not for Korean: to strip accents it decomposes, and leaves every syllable in jamo.
+Normalisation is Unicode's (NFC, NFKC), which joins the jamo of a decomposed Hangul syllable. BERT's own normaliser does
+not suit Korean: to strip accents it decomposes, and it leaves every syllable in jamo.
 """
 
 from __future__ import annotations
@@ -20,37 +20,40 @@ from typing import TYPE_CHECKING
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from jokbo.data.counts import TokenCounts
 from jokbo.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from jokbo import params
 
 END_OF_TEXT = "<|endoftext|>"
-PADDING = "<|pad|>"  # not the end of text: a classifier reads the last token that is no padding
+PADDING = "<|pad|>"  # not the end of text, for a classifier reads the last token that is no padding
 ROLES = {"[UNK]": "unk_token", "[CLS]": "cls_token", "[SEP]": "sep_token", "[MASK]": "mask_token"}
 ROLES |= {"<unk>": "unk_token"}
 CJK = normalizers.BertNormalizer(
     clean_text=False, handle_chinese_chars=True, strip_accents=False, lowercase=False
 )
-LONGEST_WORD = 100  # characters: of a longer one WordPiece makes [UNK]
-LONGEST_SPAN = 1000  # characters without a space that are learned from together: it slows with their square
-RARE_LANGUAGE = 0.01  # of the documents: what is of so few may well be told wrongly
+LONGEST_WORD = 100  # characters; WordPiece makes [UNK] of a longer word
+LONGEST_SPAN = (
+    1000  # characters without a space that are learned from together; the time grows with the square
+)
+RARE_LANGUAGE = 0.01  # of the documents; a language of fewer may well be a wrong guess
 COVERAGE = 0.9995  # of the text's characters; rarer ones are unknown (sentencepiece's character_coverage)
 
 
 def train_tokenizer(texts: Iterable[str], settings: params.Tokenizer) -> Tokenizer:
-    """Learn a tokenizer of at most `settings.vocabulary` tokens from texts, which are gone through twice.
+    """Return a tokenizer of at most `settings.vocabulary` tokens, learned from texts, which are iterated over twice.
 
-    Tokens 0 and 1 are END_OF_TEXT and PADDING. Neither the number of threads nor the order of the library's hash
-    tables shows in the result.
+    Tokens 0 and 1 are END_OF_TEXT and PADDING. The result depends neither on the number of threads nor on the order of
+    the library's hash tables.
 
-    byte_bpe: byte-pair encoding (Sennrich et al. 2016, section 3) over bytes as in GPT-2 (2019, section 2.2). All
-    256 bytes are tokens, so that any text goes in and, unless it was normalised, comes back unchanged.
-    wordpiece: BERT's (Devlin et al. 2019, section 3), ## before what continues a word, and its [UNK], [CLS], [SEP]
-    and [MASK]. White space is lost. As for BERT each Chinese character is a word. BERT makes [UNK] of a word of more
-    than 100 characters and of one with a rare character, which in a script without spaces, such as Thai, is nearly all
-    of a text: here long words are cut, and only the rare character is [UNK].
-    unigram: a language model over pieces (Kudo 2018, section 3.2), spaces written as U+2581, and <unk>.
+    byte_bpe: byte-pair encoding (Sennrich et al. 2016, section 3) over bytes as in GPT-2 (2019, section 2.2). All 256
+    bytes are tokens. So any text can be encoded, and unless it was normalised it decodes to itself.
+    wordpiece: BERT's (Devlin et al. 2019, section 3), with ## before what continues a word, and [UNK], [CLS], [SEP] and
+    [MASK]. White space is lost. As in BERT each Chinese character is a word. BERT makes [UNK] of a word with more than
+    100 characters or with a rare character. In a script without spaces, such as Thai, that is nearly all of a text. So
+    here long words are divided, and only the rare character is [UNK].
+    unigram: a language model over pieces (Kudo 2018, section 3.2), with spaces written as U+2581, and <unk>.
 
     Raises InputError if the vocabulary has no room for the characters of the texts.
     """
@@ -64,7 +67,10 @@ def train_tokenizer(texts: Iterable[str], settings: params.Tokenizer) -> Tokeniz
 
 
 def save_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
-    """Write the files that `AutoTokenizer.from_pretrained` opens. END_OF_TEXT begins and ends, PADDING pads."""
+    """Write the files that `AutoTokenizer.from_pretrained` opens.
+
+    END_OF_TEXT begins and ends a text; PADDING pads it.
+    """
     special = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -78,7 +84,7 @@ def save_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
 
 @contextmanager
 def taken_literally(tokenizer: Tokenizer) -> Iterator[Tokenizer]:
-    """Within it, a text that spells a special token is encoded as the characters it is."""
+    """Encode, within the block, a text that spells a special token as the characters that it consists of."""
     tokenizer.encode_special_tokens = True
     try:
         yield tokenizer
@@ -87,7 +93,7 @@ def taken_literally(tokenizer: Tokenizer) -> Iterator[Tokenizer]:
 
 
 def unknown_token(tokenizer: Tokenizer) -> int | None:
-    """The id that stands for what the tokenizer does not know, if it has one."""
+    """Return the id of the token for what the tokenizer does not know; None if it has no such token."""
     special = {token.content: number for number, token in tokenizer.get_added_tokens_decoder().items()}
     return next(
         (special[token] for token, role in ROLES.items() if role == "unk_token" and token in special), None
@@ -95,13 +101,14 @@ def unknown_token(tokenizer: Tokenizer) -> int | None:
 
 
 def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> Iterator[tuple[list[int], dict[str, int]]]:
-    """The tokens of each text, taken literally, and how many tokens and characters are `unknown` and how many there are
-    (`tokens`; `characters` other than white space)."""
+    """Yield the tokens of each text, taken literally, and four counts of it.
+
+    `tokens`; `characters`, without white space; and how many of them are unknown: `unknown`, `unknown_characters`.
+    """
     unknown = unknown_token(tokenizer)
     with taken_literally(tokenizer):
-        encode = (
-            tokenizer.encode_batch_fast if unknown is None else tokenizer.encode_batch
-        )  # offsets take time
+        # offsets, which only unknown tokens need, take time
+        encode = tokenizer.encode_batch_fast if unknown is None else tokenizer.encode_batch
         encodings = encode(list(texts), add_special_tokens=False)
     for text, encoding in zip(texts, encodings, strict=True):
         ids = encoding.ids
@@ -117,30 +124,38 @@ def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> Iterator[tuple[l
         yield ids, counts
 
 
-def check_unknown(counted: Mapping[str, Mapping[str, Mapping[str, int]]], limit: float) -> None:
-    """Raises InputError if of a source or a language too many tokens, or characters, are unknown.
+def counted(tokenizer: Tokenizer, texts: Sequence[str]) -> TokenCounts:
+    """Return the counts of texts, without ends of text."""
+    counts: Counter[str] = Counter()
+    for _, found in encode_texts(tokenizer, texts):
+        counts.update(found)
+    return TokenCounts(documents=len(texts), bytes=sum(len(text.encode()) for text in texts), **counts)
 
-    counted: `sources` and `languages`, each with what `encode_texts` counts and its `documents`, by name.
+
+def check_unknown(counts: Mapping[str, TokenCounts], limit: float, at_least: float = 0.0) -> None:
+    """Raise InputError if too many tokens, or characters, of a source or a language are unknown.
+
+    counts: by name of the source, or of the language. Names with less than `at_least` of the documents are not checked.
     """
-    documents = sum(found["documents"] for found in counted["languages"].values())
-    for kind, names in counted.items():
-        for name, found in names.items():
-            if kind == "languages" and found["documents"] < RARE_LANGUAGE * documents:
-                continue
-            for what, unknown in (("tokens", "unknown"), ("characters", "unknown_characters")):
-                share = found[unknown] / max(found[what], 1)
-                if share > limit:
-                    raise InputError(
-                        f"tokenizer: {share:.1%} of the {what} of {name} are unknown to it: give it a larger "
-                        f"vocabulary or kind: byte_bpe, or raise maximum_unknown, which is {limit:g}"
-                    )
+    documents = sum(found.documents for found in counts.values())
+    for name, found in counts.items():
+        for what, unknown, whole in (
+            ("tokens", found.unknown, found.tokens),
+            ("characters", found.unknown_characters, found.characters),
+        ):
+            share = unknown / max(whole, 1)
+            if share > limit and found.documents >= at_least * documents:
+                raise InputError(
+                    f"tokenizer: {share:.1%} of the {what} of {name} are unknown to it: give it a larger "
+                    f"vocabulary or kind: byte_bpe, or raise maximum_unknown, which is {limit:g}"
+                )
 
 
 def measure(tokenizer: Tokenizer, texts: Sequence[str]) -> dict[str, float]:
-    """What a tokenizer makes of at least one text.
+    """Return six measures of a tokenizer on texts, of which there must be at least one.
 
     bytes (UTF-8), tokens, bytes_per_token, unknown (share of tokens), unknown_characters (share of characters),
-    round_trip (share of texts that decode to exactly what they were, white space and case too).
+    round_trip (share of texts that decode to themselves, white space and case included).
     """
     counts: Counter[str] = Counter()
     for start in range(0, len(texts), 1000):
@@ -186,8 +201,8 @@ def _wordpiece(texts: Iterable[str], vocabulary: int, normalizer: normalizers.No
     special = [END_OF_TEXT, PADDING, "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     normalizer = normalizers.Sequence([normalizer, CJK])
     alphabet = [c for c in _alphabet(texts, normalizer)[0] if not c.isspace()]
-    # The trainer meets pieces such as ##a in the order of a hash table, numbers them so, and decides between equally
-    # frequent merges by number (huggingface/tokenizers#1794). Named as special tokens they have numbers beforehand.
+    # The trainer meets pieces such as ##a in the order of a hash table, numbers them in that order, and decides between
+    # equally frequent merges by number (huggingface/tokenizers#1794). As special tokens they are numbered beforehand.
     inner = [f"##{character}" for character in alphabet if not _stands_alone(character)]
     _check_room(vocabulary, len(special) + len(alphabet) + len(inner))
     trainer = trainers.WordPieceTrainer(
@@ -217,7 +232,7 @@ def _bert(model: models.Model, normalizer: normalizers.Normalizer, alphabet: Seq
 
 
 def _stands_alone(character: str) -> bool:
-    """Whether BERT's pre-tokenizer makes a word of it."""
+    """Return whether BERT's pre-tokenizer makes a word of the character alone."""
     punctuated = character in punctuation or unicodedata.category(character).startswith("P")
     return punctuated or CJK.normalize_str(character) != character
 
@@ -225,7 +240,9 @@ def _stands_alone(character: str) -> bool:
 def _unigram(texts: Iterable[str], vocabulary: int, normalizer: normalizers.Normalizer) -> Tokenizer:
     special = [END_OF_TEXT, PADDING, "<unk>"]
     alphabet, rare = _alphabet(texts, normalizer)
-    _check_room(vocabulary, len(special) + len({*alphabet, " "}) + 1)  # with no piece more it overshoots
+    _check_room(
+        vocabulary, len(special) + len({*alphabet, " "}) + 1
+    )  # with no further piece the trainer would exceed it
     blanks = dict.fromkeys(map(ord, rare), " ")
     trainer = trainers.UnigramTrainer(
         vocab_size=vocabulary, special_tokens=special, unk_token="<unk>", show_progress=False
@@ -240,10 +257,13 @@ def _unigram(texts: Iterable[str], vocabulary: int, normalizer: normalizers.Norm
 
 
 def _settled(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:
-    """The pieces as if the trainer did not add up in the order of a hash table. By that order scores differ in their
-    last digits and equal ones in their places; and single characters that earned no place, but are kept so as to be
-    known, get the lowest score and 0.0001 more for each of them that came before. (Which pieces stay could differ
-    too, where a cut falls between two equally good ones; in no run so far did it.)"""
+    """Return the pieces as if the trainer did not add up in the order of a hash table.
+
+    That order changes the last digits of scores, and the order of equal scores. Single characters that the trainer
+    keeps only so that they are known get the lowest score, and 0.0001 more for each one before;
+    here all get the lowest.
+    The order could also decide which of two equally good pieces stays. No run so far showed that.
+    """
     lowest = min(score for _, score in pieces)
 
     def settled(piece: str, score: float) -> float:
@@ -256,7 +276,7 @@ def _settled(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:
 def _sentencepiece(model: models.Model, normalizer: normalizers.Normalizer) -> Tokenizer:
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizer
-    # a piece of text never crosses a "<", else the model would find its own special tokens spelled in a text
+    # no piece crosses a "<": the model would else find its own special tokens, spelled in a text
     spaces = pre_tokenizers.Metaspace(prepend_scheme="never")
     short = pre_tokenizers.FixedLength(length=LONGEST_SPAN)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split("<", "isolated"), spaces, short])
@@ -265,7 +285,7 @@ def _sentencepiece(model: models.Model, normalizer: normalizers.Normalizer) -> T
 
 
 def _alphabet(texts: Iterable[str], normalizer: normalizers.Normalizer) -> tuple[list[str], list[str]]:
-    """The characters that make up COVERAGE of the normalised texts, most frequent first, and the others."""
+    """Return the characters that make up COVERAGE of the normalised texts, most frequent first, and the others."""
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(normalizer.normalize_str(text))
@@ -278,5 +298,5 @@ def _alphabet(texts: Iterable[str], normalizer: normalizers.Normalizer) -> tuple
 def _check_room(vocabulary: int, needed: int) -> None:
     if vocabulary < needed:
         raise InputError(
-            f"the tokenizer's vocabulary is {vocabulary}: the characters of the text alone need {needed}"
+            f"the tokenizer's vocabulary is {vocabulary}: the characters of the text alone need {needed}: raise it"
         )

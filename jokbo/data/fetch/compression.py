@@ -1,4 +1,4 @@
-"""Files as they are stored, compressed or not: their bytes, decompressed as the suffix of the name tells."""
+"""The bytes of files as they are stored, decompressed by the suffix of their name."""
 
 from __future__ import annotations
 
@@ -19,26 +19,27 @@ import pyarrow as pa
 
 from jokbo.data.fetch import not_data
 
-UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)  # what damaged files raise
-PIECE = 2**20
+UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)  # raised by damaged files
+PIECE = 2**20  # bytes read at a time
 Stream = io.BufferedReader | io.BufferedRandom
 
 
 @contextmanager
-def opened(file: Path, place: str, *, seeks: bool) -> Iterator[Stream]:
-    """The file's content, decompressed as the suffix of `place` tells; copied out if the reader seeks in it.
+def opened(file: Path, location: str, *, seeks: bool) -> Iterator[Stream]:
+    """Yield the file's content, decompressed by the suffix of `location`.
 
-    Raises InputError if a pointer or an error page stands there instead, compressed or not.
+    seeks: whether the reader seeks in it; then what is compressed is copied out first. Raises InputError if the file is
+    a pointer or an error page, compressed or not.
     """
-    # of a URL, the query is no part of the name
-    suffix = PurePath(place.partition("?")[0] if "://" in place else place).suffix.lower()
+    # the query of a URL is not part of the name
+    suffix = PurePath(location.partition("?")[0] if "://" in location else location).suffix.lower()
     with file.open("rb") as raw:
-        not_data.check_stand_in(raw.peek(not_data.HEAD)[: not_data.HEAD], place)
+        not_data.check_stand_in(raw.peek(not_data.HEAD)[: not_data.HEAD], location)
         if suffix not in COMPRESSIONS:
             yield raw
             return
         with io.BufferedReader(COMPRESSIONS[suffix](raw), PIECE) as stream:
-            not_data.check_stand_in(stream.peek(not_data.HEAD)[: not_data.HEAD], place)
+            not_data.check_stand_in(stream.peek(not_data.HEAD)[: not_data.HEAD], location)
             if not seeks:
                 yield stream
                 return
@@ -49,11 +50,12 @@ def opened(file: Path, place: str, *, seeks: bool) -> Iterator[Stream]:
 
 
 def _only_member(raw: IO[bytes]) -> IO[bytes]:
+    """Return the one file of a zip. Raises BadZipFile if it holds none or several, or one that cannot be read."""
     archive = zipfile.ZipFile(raw)
     members = [member for member in archive.infolist() if not member.is_dir()]
     members = [member for member in members if not any(map(not_data.why, PurePath(member.filename).parts))]
     if len(members) != 1:
-        raise zipfile.BadZipFile(f"it holds {len(members)} files, where one is looked for")
+        raise zipfile.BadZipFile(f"it holds {len(members)} files, not one")
     try:
         return archive.open(members[0])
     except RuntimeError as error:  # a password, or a way of compression that Python lacks
@@ -61,8 +63,11 @@ def _only_member(raw: IO[bytes]) -> IO[bytes]:
 
 
 class _Streams(io.RawIOBase):
-    """One compressed stream after another, as bytes. What comes after one and is none is an error: Python's own readers
-    take it for padding, and so lose all of a file that comes after a damaged byte."""
+    """One compressed stream after another, as bytes.
+
+    What follows a stream and is no stream is an error. Python's own readers take it for padding, and so lose all that
+    comes after a damaged byte.
+    """
 
     def __init__(self, raw: IO[bytes], decompressor: Callable[[], Any], padding: bytes = b"") -> None:
         self._raw, self._decompressor, self._padding = raw, decompressor, padding
@@ -83,7 +88,7 @@ class _Streams(io.RawIOBase):
                     return 0
                 self._stream = self._decompressor()
             elif self._stream.needs_input and not (more := self._raw.read(PIECE)):
-                raise EOFError("it ends before its end is marked")
+                raise EOFError("it ends too early")
             piece = self._stream.decompress(more, len(buffer))
         buffer[: len(piece)] = piece
         return len(piece)
@@ -93,6 +98,8 @@ COMPRESSIONS: dict[str, Callable[[IO[bytes]], Any]] = {
     ".gz": gzip.open,
     ".bz2": lambda raw: _Streams(raw, bz2.BZ2Decompressor),
     ".xz": lambda raw: _Streams(raw, lzma.LZMADecompressor, padding=b"\0"),
-    ".zst": lambda raw: pa.CompressedInputStream(raw, "zstd"),  # zstandard's own takes half a file for whole
+    ".zst": lambda raw: pa.CompressedInputStream(
+        raw, "zstd"
+    ),  # zstandard's own reader takes half a file for whole
     ".zip": _only_member,
 }

@@ -1,7 +1,7 @@
 """Which files `paths` of a source names: a file, a folder or a glob, on this machine or behind an fsspec URL.
 
-Both forms take the same files of a folder, by name, and say what they pass over. What DVC would not see
-change, a link to a folder, is refused: DVC hashes data/local without following it.
+On both sides the same files of a folder are taken, in the order of their names, and what is passed over is named. A
+link to a folder is refused: DVC hashes data/local without following links, so it would not see a change behind one.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from jokbo.runtime.regular import check_regular
 
 
 def local_files(root: Path, paths: str, format: str) -> list[Path | LeftOut]:
-    """What `paths` names below `root`: the file, the files of the folder that fit, or those that the glob matches.
+    """Return what `paths` names below `root`: a file, the files of a folder that fit the format, or a glob's matches.
 
-    A name that stands there as it is written is no glob. Files by name, then what was passed over.
-    Raises InputError for a linked folder, a broken link and what is no file at all.
+    A name that exists as it is written is not read as a glob. First come the files by name, then what was passed over.
+    Raises InputError for a linked folder, a broken link and what is not a file.
     """
     named = root / paths
     try:
@@ -33,7 +33,7 @@ def local_files(root: Path, paths: str, format: str) -> list[Path | LeftOut]:
         elif os.path.lexists(named):
             chosen = [named]
         else:
-            if "**" in paths:  # glob follows links there, round in circles too
+            if "**" in paths:  # glob would follow links there, even in circles: this refuses them
                 list(_below(_fixed_part(root, paths)))
             matches = sorted(root / path for path in set(glob.glob(paths, root_dir=root, recursive=True)))
             chosen = list(_of_a_glob(matches, root, paths))
@@ -44,14 +44,15 @@ def local_files(root: Path, paths: str, format: str) -> list[Path | LeftOut]:
         return [*_once(files), *(path for path in chosen if isinstance(path, LeftOut))]
     except OSError as error:
         raise InputError(
-            f"{error.filename or named} cannot be looked at: {error.strerror}; mend it"
+            f"{error.filename or named} cannot be read: {error.strerror}; make it readable for you"
         ) from error
 
 
 def remote_files(found: Mapping[str, str], pattern: str, format: str) -> list[str | LeftOut]:
-    """Of the paths that a glob matched, or that stand below a folder (then only those that fit), those to be read.
+    """Return the paths to be read, by name, then what is passed over.
 
-    found: path -> its type, as fsspec gives it. pattern: the folder or the glob. By name, then what is passed over.
+    found: the type of each path, as fsspec gives it, of those that a glob matched or that are below a folder. Of a
+    folder only the files that fit the format are read. pattern: the folder or the glob.
     """
     written = set(PurePosixPath(pattern).parts)
     chosen: list[str] = []
@@ -69,7 +70,7 @@ def remote_files(found: Mapping[str, str], pattern: str, format: str) -> list[st
 
 
 def _below(folder: Path) -> Iterator[Path | LeftOut]:
-    """All that is in a folder and the folders in it."""
+    """Yield all that is in a folder and in the folders below it."""
     for entry in os.scandir(folder):
         path = folder / entry.name
         if reason := not_data.why(entry.name):
@@ -86,7 +87,7 @@ def _fitting(found: Iterable[Path | LeftOut], format: str) -> list[Path | LeftOu
     names = {str(path) for path in found if isinstance(path, Path)}
     for path in sorted(names):
         if path.endswith(".dvc") and fits(path[:-4], format) and path[:-4] not in names:
-            raise InputError(f"{path} stands for a file that is not there: `dvc pull {path}` gets it")
+            raise InputError(f"{path} stands for a file that is not there: run `dvc pull {path}`")
     return [
         path if isinstance(path, LeftOut) or fits(path.name, format) else LeftOut(str(path), f"not .{format}")
         for path in found
@@ -94,7 +95,7 @@ def _fitting(found: Iterable[Path | LeftOut], format: str) -> list[Path | LeftOu
 
 
 def _of_a_glob(matches: Iterable[Path], root: Path, pattern: str) -> Iterator[Path | LeftOut]:
-    written = set(Path(pattern).parts)  # what the user names himself is taken
+    written = set(Path(pattern).parts)  # what the user names is taken
     for path in matches:
         reason = _reason(part for part in path.relative_to(root).parts if part not in written)
         if path.is_dir():
@@ -110,7 +111,7 @@ def _reason(parts: Iterable[str]) -> str | None:
 
 
 def _fixed_part(root: Path, pattern: str) -> Path:
-    """The folder that stands before the first wildcard."""
+    """Return the folder before the first wildcard."""
     for part in Path(pattern).parts:
         if glob.has_magic(part) or not (root / part).is_dir():
             break
@@ -119,7 +120,7 @@ def _fixed_part(root: Path, pattern: str) -> Path:
 
 
 def _check_way(path: Path, root: Path) -> None:
-    """That no folder between `root` and `path`, nor `path` itself, is a linked one."""
+    """Raise InputError if `path`, or a folder between `root` and it, is a linked folder."""
     while path != root:
         _check_no_linked_folder(path)
         path = path.parent
@@ -132,7 +133,7 @@ def _check_no_linked_folder(path: Path) -> None:
 
 
 def _once(files: Iterable[Path]) -> Iterator[Path | LeftOut]:
-    """Each file once, though several links lead to it."""
+    """Yield each file once, even if several links lead to it."""
     read: set[Path] = set()
     for path in files:
         whole = path.resolve()

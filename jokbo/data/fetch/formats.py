@@ -1,7 +1,7 @@
 """Readers: bytes of one format in, rows of the raw table out, and errors that name file and line.
 
-A reader gives records, each with the place that complaints about it name, and None for one that is longer than
-allowed: a line of txt or jsonl or a record of csv of more than `maximum` bytes is passed over, not held.
+A reader yields records, each with the location that errors name, and None for a record that is longer than allowed. A
+line of txt or jsonl, or a record of csv, of more than `maximum` bytes is passed over and never in memory as a whole.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ RAW_SCHEMA = pa.schema(
         ("text", pa.string()),
         ("source", pa.string()),
         ("label", pa.int64()),  # 0 negative, 1 positive, null unknown
-        ("ratings", pa.list_(pa.int64())),  # single human ratings, -4 to 4, null where nobody was asked
+        ("ratings", pa.list_(pa.int64())),  # single human ratings, -4 to 4; null if nobody rated it
     ]
 )
 Row = dict[str, Any]  # with the columns of RAW_SCHEMA
-Record = tuple[str, Mapping[str, Any]]  # a place and the fields there
-PIECE = 2**20
+Record = tuple[str, Mapping[str, Any]]  # a location, and the fields there
+PIECE = 2**20  # bytes read at a time
 UNLABELLED = -1
-LISTED, SEEN = 10, 20  # names in a message, and characters of a value
-ORDINARY = re.compile(rb'[^",\r\n]+')  # what csv's rules do not look at
-QUOTED = re.compile(r'(?:[^"]++|"")*+')  # what stands before the quote that ends a field
-ICWSM_PARTS = {
+LISTED, SEEN = 10, 20  # most names in a message, and most characters of a value
+ORDINARY = re.compile(rb'[^",\r\n]+')  # what has no meaning in csv
+QUOTED = re.compile(r'(?:[^"]++|"")*+')  # what comes before the quote that ends a field
+ICWSM_TABLES = {
     "icwsm2014-movies": "movieReviewSnippets",
     "icwsm2014-amazon": "amazonReviewSnippets",
     "icwsm2014-nyt": "nytEditorialSnippets",
@@ -51,47 +51,49 @@ ICWSM_PARTS = {
 
 
 def read_rows(
-    file: Path, place: str, format: str, columns: Mapping[str, str], source: str, maximum: int
+    file: Path, location: str, format: str, columns: Mapping[str, str], source: str, maximum: int
 ) -> Iterator[Row | None]:
-    """The rows of one file, in order; None for each whose text is longer than `maximum` bytes.
+    """Yield the rows of one file, in order; None for each whose text is longer than `maximum` bytes.
 
-    place: what errors call the file; its suffix tells how the file is compressed. format: of READERS. columns: a
-    column of RAW_SCHEMA -> the field that holds it. source: whose rows they are where no field says it.
+    location: what errors call the file; its suffix tells how the file is compressed. format: a name in READERS.
+    columns: for a column of RAW_SCHEMA the field that holds it. source: the source of rows that name none.
     Raises InputError for a file that cannot be read whole, and for the first record that is no row.
     """
     try:
-        with opened(file, place, seeks=format in ("parquet", "icwsm2014")) as stream:
+        with opened(file, location, seeks=format in ("parquet", "icwsm2014")) as stream:
             if format != "icwsm2014":
                 wanted = "Parquet" if format == "parquet" else "text"
-                not_data.check_kind(stream.peek(not_data.HEAD)[: not_data.HEAD], place, wanted)
-            for record in READERS[format](stream, place, columns, maximum):
+                not_data.check_kind(stream.peek(not_data.HEAD)[: not_data.HEAD], location, wanted)
+            for record in READERS[format](stream, location, columns, maximum):
                 yield record and raw_row(record[1], columns, source, record[0], maximum)
     except UNREADABLE as error:
-        raise InputError(f"{place} cannot be read ({error}); get it again, or take it out") from error
+        raise InputError(f"{location} cannot be read ({error}); get it again, or take it out") from error
 
 
 def fits(name: str, format: str) -> bool:
-    """Whether a file's name says that it is of this format, compressed or not."""
+    """Return whether a file's name says that it is of this format, compressed or not."""
     path = PurePath(name.lower())
     return (path.with_suffix("") if path.suffix in COMPRESSIONS else path).suffix == f".{format}"
 
 
-def read_txt(stream: Stream, place: str, columns: Mapping[str, str], maximum: int) -> Iterator[Record | None]:
-    """One document a line, in a field `text`; blank lines are skipped."""
-    for number, line, too_long in _lines(stream, place, maximum):
+def read_txt(
+    stream: Stream, location: str, columns: Mapping[str, str], maximum: int
+) -> Iterator[Record | None]:
+    """Yield one document a line, in a field `text`; blank lines are skipped."""
+    for number, line, too_long in _lines(stream, location, maximum):
         if too_long:
             yield None
         elif text := line.strip():
-            yield f"{place}:{number}", {"text": text}
+            yield f"{location}:{number}", {"text": text}
 
 
 def read_paragraphs(
-    stream: Stream, place: str, columns: Mapping[str, str], maximum: int, *, whole: bool = False
+    stream: Stream, location: str, columns: Mapping[str, str], maximum: int, *, whole: bool = False
 ) -> Iterator[Record | None]:
-    """One document a paragraph, divided by blank lines, or the `whole` file, in a field `text`."""
+    """Yield one document a paragraph, between blank lines, or the `whole` file, in a field `text`."""
     lines: list[str] = []
     size, begin = 0, 1
-    for number, line, too_long in chain(_lines(stream, place, maximum), [(0, "", False)]):
+    for number, line, too_long in chain(_lines(stream, location, maximum), [(0, "", False)]):
         if line.strip() or (whole and number):
             begin = begin if size else number
             size += maximum + 1 if too_long else len(line.encode())
@@ -100,18 +102,20 @@ def read_paragraphs(
         elif size > maximum:
             yield None
         elif text := "".join(lines).strip():
-            yield f"{place}:{begin}", {"text": text}
+            yield f"{location}:{begin}", {"text": text}
         if not line.strip() and not (whole and number):
             lines, size = [], 0
 
 
-def read_csv(stream: Stream, place: str, columns: Mapping[str, str], maximum: int) -> Iterator[Record | None]:
-    """One document a record of a file with a header line; blank lines between records are skipped."""
+def read_csv(
+    stream: Stream, location: str, columns: Mapping[str, str], maximum: int
+) -> Iterator[Record | None]:
+    """Yield one document a record of a file with a header line; blank lines between records are skipped."""
     size = 0  # of the record that is being read
 
     def lines() -> Iterator[str]:
         nonlocal size
-        for _, line, too_long in _lines(stream, place, maximum):
+        for _, line, too_long in _lines(stream, location, maximum):
             inside = size > 0  # quotes that an earlier line of this record opens
             size += maximum + 1 if too_long else len(line)
             yield QUOTED.sub("", line, count=1) if inside and size > maximum else line
@@ -126,40 +130,42 @@ def read_csv(stream: Stream, place: str, columns: Mapping[str, str], maximum: in
                 header = fields
                 if len(header) == 1 and (other := re.search(r"[;\t|]", header[0])):
                     raise InputError(
-                        f"{place}: its fields are divided by {other[0]!r}: divide them by commas"
+                        f"{location}: its fields are divided by {other[0]!r}: divide them by commas"
                     )
-                check_columns(columns, header, place)
+                check_columns(columns, header, location)
             elif size > maximum:
                 yield None
             elif fields:
                 if len(fields) != len(header):
                     found = f"{len(fields)} fields, not {len(header)}"
-                    raise InputError(f"{place}:{begin} has {found}: quote the text, or mend the line")
+                    raise InputError(f"{location}:{begin} has {found}: quote the text, or correct the line")
                 record = dict(zip(header, fields, strict=True))
                 if columns["text"].startswith(" ") and record[columns["text"]].startswith(' "'):
                     found = "a quote after a comma and a blank, which quotes nothing"
-                    raise InputError(f"{place}:{begin} has {found}: no blanks after commas")
-                yield f"{place}:{begin}", record
+                    raise InputError(f"{location}:{begin} has {found}: no blanks after commas")
+                yield f"{location}:{begin}", record
             begin, size = reader.line_num + 1, 0
     except csv.Error as error:
-        raise InputError(f"{place}:{begin} is not csv: {error}; mend or remove the line") from error
+        raise InputError(f"{location}:{begin} is not csv: {error}; correct or remove the line") from error
 
 
 def read_jsonl(
-    stream: Stream, place: str, columns: Mapping[str, str], maximum: int
+    stream: Stream, location: str, columns: Mapping[str, str], maximum: int
 ) -> Iterator[Record | None]:
-    """One document a JSON object a line; blank lines are skipped."""
-    for number, line, too_long in _lines(stream, place, maximum):
+    """Yield one document a line, each a JSON object; blank lines are skipped."""
+    for number, line, too_long in _lines(stream, location, maximum):
         if too_long:
             yield None
             continue
         if not line.strip():
             continue
-        here = f"{place}:{number}"
+        here = f"{location}:{number}"
         try:
             record = DECODER.decode(line)
         except (ValueError, RecursionError) as error:
-            advice = "write an object a line, not an array" if line[0] == "[" else "mend or remove the line"
+            advice = (
+                "write an object a line, not an array" if line[0] == "[" else "correct or remove the line"
+            )
             raise InputError(f"{here} is not JSON: {error}; {advice}") from error
         if not isinstance(record, dict):
             raise InputError(f"{here} holds {type(record).__name__}, not an object: write {{...}} a line")
@@ -167,7 +173,7 @@ def read_jsonl(
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object of these pairs. Raises ValueError for two of one key: the first would be lost."""
+    """Return the object of these pairs. Raises ValueError for two of one key, of which the first would be lost."""
     found = dict(pairs)
     if len(found) != len(pairs):
         keys = [key for key, _ in pairs]
@@ -176,47 +182,49 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-# control characters are the cleaning's to take out
+# a cleaning step takes control characters out
 DECODER = json.JSONDecoder(strict=False, object_pairs_hook=_object)
 
 
-def read_parquet(stream: Stream, place: str, columns: Mapping[str, str], maximum: int) -> Iterator[Record]:
-    """One document a row, of the columns wanted. Needs a stream that can seek."""
+def read_parquet(stream: Stream, location: str, columns: Mapping[str, str], maximum: int) -> Iterator[Record]:
+    """Yield one document a row, with the columns that are wanted. The stream must be able to seek."""
     number = 0
     try:
         file = pq.ParquetFile(stream, pre_buffer=False, buffer_size=PIECE)  # or it reads a row group at once
-        check_columns(columns, file.schema_arrow.names, place)
+        check_columns(columns, file.schema_arrow.names, location)
         for batch in file.iter_batches(batch_size=128, columns=sorted(set(columns.values()))):
             batch.validate(full=True)  # that strings are UTF-8
             for record in batch.to_pylist():
                 number += 1
-                yield f"{place}, row {number}", record
+                yield f"{location}, row {number}", record
     except (pa.ArrowException, ValueError, OverflowError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"{place} is not a whole parquet file after row {number}: {reason}; write it again"
+            f"{location} is not a whole parquet file after row {number}: {reason}; write it again"
         ) from error
 
 
-def read_icwsm2014(stream: Stream, place: str, columns: Mapping[str, str], maximum: int) -> Iterator[Record]:
-    """The rated texts of Hutto and Gilbert (2014): four pairs of tables in a tar.gz, joined by id.
+def read_icwsm2014(
+    stream: Stream, location: str, columns: Mapping[str, str], maximum: int
+) -> Iterator[Record]:
+    """Yield the rated texts of Hutto and Gilbert (2014): four pairs of tables in a tar.gz, joined by id.
 
-    *_GroundTruth.txt holds id, mean, text; *_anonDataRatings.txt holds id, mean, deviation, single ratings.
+    *_GroundTruth.txt has id, mean and text; *_anonDataRatings.txt has id, mean, deviation and the single ratings.
     """
     try:
         with tarfile.open(fileobj=stream, mode="r:") as archive:
             files = {member.name.rsplit("/")[-1]: member for member in archive if member.isfile()}
-            for source, part in ICWSM_PARTS.items():
-                truth, rated = (f"{part}_{kind}.txt" for kind in ("GroundTruth", "anonDataRatings"))
-                texts = _table(_member(archive, files[truth]), f"{place}/{truth}", width=3)
-                ratings = _table(_member(archive, files[rated]), f"{place}/{rated}", width=4)
+            for source, table in ICWSM_TABLES.items():
+                truth, rated = (f"{table}_{kind}.txt" for kind in ("GroundTruth", "anonDataRatings"))
+                texts = _table(_member(archive, files[truth]), f"{location}/{truth}", width=3)
+                ratings = _table(_member(archive, files[rated]), f"{location}/{rated}", width=4)
                 for key, (_, text) in texts.items():
                     found = json.loads(ratings[key][-1])
-                    yield f"{place}/{truth}, id {key}", {"text": text, "source": source, "ratings": found}
+                    yield f"{location}/{truth}, id {key}", {"text": text, "source": source, "ratings": found}
     except KeyError as error:
-        raise InputError(f"{place} lacks {error}: it is not the archive of ICWSM 2014") from error
+        raise InputError(f"{location} lacks {error}: it is not the archive of ICWSM 2014") from error
     except (tarfile.TarError, *UNREADABLE) as error:
-        raise InputError(f"{place} is not a whole tar.gz: {error}; get it again") from error
+        raise InputError(f"{location} is not a whole tar.gz: {error}; get it again") from error
 
 
 READERS: dict[str, Callable[..., Iterator[Record | None]]] = {
@@ -228,7 +236,7 @@ READERS: dict[str, Callable[..., Iterator[Record | None]]] = {
     "parquet": read_parquet,
     "icwsm2014": read_icwsm2014,
 }
-DOCUMENT = {  # what of a file is one document, as the data card says it
+DOCUMENT = {  # what one document of a file is, as the data card says it
     "txt": "a line",
     "txt/paragraph": "a paragraph",
     "txt/file": "a file",
@@ -239,82 +247,86 @@ DOCUMENT = {  # what of a file is one document, as the data card says it
 }
 
 
-def check_columns(columns: Mapping[str, str], present: Iterable[str], place: str) -> None:
+def check_columns(columns: Mapping[str, str], present: Iterable[str], location: str) -> None:
     """Raise InputError if a column that `columns` names is not among those present, or is there twice."""
     for name in columns.values():
         if name not in present:
             first = [f"{each!r:.40}" for each in islice(present, LISTED + 1)]
             held = ", ".join([*first[:LISTED], *(["..."] if len(first) > LISTED else [])]) or "none"
-            raise InputError(f"{place} has no column {name!r}: it has {held}; name one of them in `columns`")
+            raise InputError(
+                f"{location} has no column {name!r}: it has {held}; name one of them in `columns`"
+            )
         if isinstance(present, Sequence) and present.count(name) > 1:
-            raise InputError(f"{place} has {present.count(name)} columns {name!r}: rename all but one")
+            raise InputError(f"{location} has {present.count(name)} columns {name!r}: rename all but one")
 
 
-def check_source(name: str, place: str) -> str:
-    """The name of a source, if it can be part of a path and of a metric's name; else raises InputError."""
+def check_source(name: str, location: str) -> str:
+    """Return the name of a source. Raises InputError if it cannot be part of a path and of a metric's name."""
     if fault := names.fault(name):
-        raise InputError(f"{place}: {fault}")
+        raise InputError(f"{location}: {fault}")
     return name
 
 
 def raw_row(
-    record: Mapping[str, Any], columns: Mapping[str, str], source: str, place: str, maximum: int
+    record: Mapping[str, Any], columns: Mapping[str, str], source: str, location: str, maximum: int
 ) -> Row | None:
-    """A record as a row of the raw table, but for a label that may be UNLABELLED, or None if its text is longer than
-    `maximum` bytes.
+    """Return a record as a row of the raw table, or None if its text is longer than `maximum` bytes.
 
-    columns: which of its fields are text, label, source, ratings. Raises InputError if they cannot be.
+    The label may be UNLABELLED. columns: which fields are text, label, source and ratings. Raises InputError for a
+    field that is missing or holds something else.
     """
-    check_columns(columns, record, place)
+    check_columns(columns, record, location)
     text = record[columns["text"]]
     if not isinstance(text, str):
         raise InputError(
-            f"{place}: column {columns['text']!r} is {_seen(text)}, not text; mend or remove the row"
+            f"{location}: column {columns['text']!r} is {_seen(text)}, not text; correct or remove the row"
         )
     try:
         size = len(text.encode())
     except UnicodeEncodeError as error:
         found = f"half a surrogate pair at character {error.start}"
-        raise InputError(f"{place}: the text has {found}; mend or remove the row") from error
+        raise InputError(f"{location}: the text has {found}; correct or remove the row") from error
     if size > maximum:
         return None
-    label = _label(record[columns["label"]], place) if "label" in columns else None
-    origin = _origin(record[columns["source"]], source, place) if "source" in columns else source
-    ratings = _ratings(record[columns["ratings"]], place) if "ratings" in columns else None
-    return {"text": text, "source": origin, "label": label, "ratings": ratings}
+    label = _label(record[columns["label"]], location) if "label" in columns else None
+    named = _source_of(record[columns["source"]], source, location) if "source" in columns else source
+    ratings = _ratings(record[columns["ratings"]], location) if "ratings" in columns else None
+    return {"text": text, "source": named, "label": label, "ratings": ratings}
 
 
 def _seen(value: Any) -> str:
-    """What a message shows of a value in a row: itself if it is short, for more may be somebody's."""
+    """Return what a message shows of a value in a row: all of it only if it is short, for it may be private."""
     text = repr(value)
     return text if len(text) <= SEEN else f"of type {type(value).__name__}, {len(text)} characters long"
 
 
-def _origin(value: Any, source: str, place: str) -> str:
-    """The source that a row names; where it names none, that of the whole file."""
+def _source_of(value: Any, source: str, location: str) -> str:
+    """Return the source that a row names; if it names none, that of the whole file."""
     if value is None or value == "":
         return source
     if not isinstance(value, str):
         raise InputError(
-            f"{place}: source is {_seen(value)}, not text; write a name, or nothing for {source!r}"
+            f"{location}: source is {_seen(value)}, not text; write a name, or nothing for {source!r}"
         )
-    return check_source(value, place)
+    return check_source(value, location)
 
 
-def _ratings(value: Any, place: str) -> list[int] | None:
-    """A list of whole numbers, -4 to 4, as JSON and parquet hold it; nothing where nobody was asked."""
+def _ratings(value: Any, location: str) -> list[int] | None:
+    """Return a list of whole numbers from -4 to 4, as JSON and parquet have it; None if nobody rated the text."""
     if value is None or value == []:
         return None
     if not isinstance(value, list) or not all(type(rating) is int and -4 <= rating <= 4 for rating in value):
         raise InputError(
-            f"{place}: ratings are {_seen(value)}, not a list of whole numbers from -4 to 4; mend the row"
+            f"{location}: ratings are {_seen(value)}, not a list of whole numbers from -4 to 4; correct the row"
         )
     return value
 
 
-def _label(value: Any, place: str) -> int | None:
-    """0 or 1, also written 0.0 and 1.0. Nothing and NaN mean unlabelled, and so does -1 (as hub sets write it), which
-    is given as it is."""
+def _label(value: Any, location: str) -> int | None:
+    """Return a label: 0 or 1, also written 0.0 and 1.0, or None for nothing and NaN, which mean unlabelled.
+
+    -1 means unlabelled in sets of the hub, and is returned as it is: UNLABELLED.
+    """
     found = value
     if isinstance(value, str):
         found = float(value) if re.fullmatch(r"\s*-?[01](\.0*)?\s*", value) else value.strip() or None
@@ -323,29 +335,29 @@ def _label(value: Any, place: str) -> int | None:
     if found in (UNLABELLED, 0, 1):
         return int(found)
     raise InputError(
-        f"{place}: label is {_seen(value)}: write 0 (negative), 1 (positive) or nothing (unknown)"
+        f"{location}: label is {_seen(value)}: write 0 (negative), 1 (positive) or nothing (unknown)"
     )
 
 
-def _lines(stream: Stream, place: str, maximum: int = 2**30) -> Iterator[tuple[int, str, bool]]:
-    """Number and text of each line, without a byte order mark, and whether it is over `maximum` bytes.
+def _lines(stream: Stream, location: str, maximum: int = 2**30) -> Iterator[tuple[int, str, bool]]:
+    """Yield number and text of each line, without a byte order mark, and whether it is over `maximum` bytes.
 
-    Of a line that is, only its marks are held and given (_marks).
-    Raises InputError at the first byte that is not UTF-8.
+    Of a line that is over it only what csv's rules need is kept (_csv_signs). Raises InputError at the first byte that
+    is not UTF-8.
     """
     offset = 0
     reader = io.BufferedReader(stream, PIECE)
     for number, line in enumerate(iter(lambda: reader.readline(maximum + 2), b""), start=1):
         if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise InputError(f"{place} is UTF-16 by its first two bytes: convert the file to UTF-8")
+            raise InputError(f"{location} is UTF-16 by its first two bytes: convert the file to UTF-8")
         too_long = len(line.removesuffix(b"\n").removesuffix(b"\r")) > maximum
         size = len(line)
         if too_long:
-            pieces = [_marks(line)]
+            pieces = [_csv_signs(line)]
             while line and not line.endswith(b"\n"):
                 line = reader.readline(PIECE)
                 size += len(line)
-                pieces.append(_marks(line))
+                pieces.append(_csv_signs(line))
             line = b"".join(pieces)
         try:
             text = line.decode("utf-8")
@@ -353,18 +365,18 @@ def _lines(stream: Stream, place: str, maximum: int = 2**30) -> Iterator[tuple[i
             byte = f"byte {offset + error.start} is 0x{line[error.start]:02x}"
             likely = "cp949" if _decodes(line, "euc-kr") else "cp1252"
             raise InputError(
-                f"{place}:{number} is not UTF-8: {byte}; convert the file to UTF-8 (from {likely}?)"
+                f"{location}:{number} is not UTF-8: {byte}; convert the file to UTF-8 (from {likely}?)"
             ) from error
         if number == 1 and not too_long and text.rstrip("\r").count("\r") and not text.endswith("\n"):
             raise InputError(
-                f"{place} ends its lines with a carriage return alone: convert them to line feeds"
+                f"{location} ends its lines with a carriage return alone: convert them to line feeds"
             )
         offset += size
         yield number, text.removeprefix("\ufeff") if number == 1 else text, too_long
 
 
-def _marks(line: bytes) -> bytes:
-    """What csv's rules see in a line: its quotes, commas and line ends, and that there is text between them."""
+def _csv_signs(line: bytes) -> bytes:
+    """Return what csv's rules need of a line: its quotes, commas and line ends, with an x for the text between them."""
     return ORDINARY.sub(b"x", line)
 
 
@@ -377,19 +389,19 @@ def _decodes(line: bytes, encoding: str) -> bool:
 
 
 def _member(archive: tarfile.TarFile, file: tarfile.TarInfo) -> Stream:
-    """A file of an archive; a folder is none."""
+    """Return the stream of a file of an archive."""
     stream = archive.extractfile(file)
     assert isinstance(stream, io.BufferedReader)
     return stream
 
 
-def _table(stream: Stream, place: str, width: int) -> dict[str, list[str]]:
-    """Lines of tab-separated fields, by their first."""
+def _table(stream: Stream, location: str, width: int) -> dict[str, list[str]]:
+    """Return lines of tab-separated fields by the first of them."""
     rows = {}
-    for number, line, _ in _lines(stream, place):
+    for number, line, _ in _lines(stream, location):
         key, *fields = line.rstrip("\r\n").split("\t", width - 1)
         if len(fields) != width - 1:
             found = f"{len(fields) + 1} fields, not {width}"
-            raise InputError(f"{place}:{number} has {found}: get the file again")
+            raise InputError(f"{location}:{number} has {found}: get the file again")
         rows[key] = fields
     return rows

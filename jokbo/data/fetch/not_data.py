@@ -1,4 +1,4 @@
-"""What lies among data and is none: known by its name, or by its first bytes."""
+"""Files among the data that are not data, recognised by their name or their first bytes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from fnmatch import fnmatchcase
 
 from jokbo.runtime.errors import InputError
 
-HEAD = 1024  # bytes of a file that tell what it is
+HEAD = 1024  # bytes of a file by which its kind is recognised
 
-# of files and folders; the first pattern that fits says the reason
+# of files and folders; the first pattern that fits gives the reason
 NAMES = {
     "macOS's": ("._*", ".DS_Store", "__MACOSX"),
     "hidden": (".*",),
@@ -55,24 +55,26 @@ KINDS = (
 
 
 def why(name: str) -> str | None:
-    """Whose a file or a folder of this name is, if it is not data."""
+    """Return whose a file or a folder of this name is, if it is not data; else None."""
     return next((why for why, patterns in NAMES.items() if any(fnmatchcase(name, p) for p in patterns)), None)
 
 
-def check_stand_in(head: bytes, place: str) -> None:
-    """Raise InputError if a file begins as what stands where data should be: a pointer or an error page."""
+def check_stand_in(head: bytes, location: str) -> None:
+    """Raise InputError if a file begins as a pointer or an error page does, which stand for data that are missing."""
     for pattern, what, command in POINTERS:
         if re.match(pattern, head):
-            raise InputError(f"{place} is {what}, not the file that it stands for: {command} gets it")
+            raise InputError(f"{location} is {what}, not the file that it stands for: run {command}")
     if found := REFUSAL.match(head):
         said = found[1].decode()
-        raise InputError(f"{place} is a store's refusal ({said}), not data: mend the access and get it again")
-    # a document of HTML a line is data; a page over several lines, or a whole file of one from the web, is not
-    if PAGE.match(head) and ("://" in place or b"</html>" not in head.strip().partition(b"\n")[0].lower()):
-        raise InputError(f"{place} is a web page (of a login or an error?), not data: get the file itself")
+        raise InputError(
+            f"{location} is a store's refusal ({said}), not data: correct the access and get it again"
+        )
+    # a line that is an HTML document is data; a page of several lines, or a file from the web that is a page, is not
+    if PAGE.match(head) and ("://" in location or b"</html>" not in head.strip().partition(b"\n")[0].lower()):
+        raise InputError(f"{location} is a web page (of a login or an error?), not data: get the file itself")
 
 
-def check_kind(head: bytes, place: str, wanted: str) -> None:
+def check_kind(head: bytes, location: str, wanted: str) -> None:
     """Raise InputError if a file that should be `wanted`, text or Parquet, begins as something else."""
     kinds = [(what, suffix) for magic, what, suffix in KINDS if head.startswith(magic)]
     if re.match(rb"BZh[1-9]1AY&SY", head):
@@ -82,8 +84,12 @@ def check_kind(head: bytes, place: str, wanted: str) -> None:
     if kinds and kinds[0][0] != wanted:
         what, suffix = kinds[0]
         advice = f"name it {suffix}, or convert it" if suffix else "convert it, or take it out"
-        raise InputError(f"{place} is {what} by its first bytes, not {wanted}: {advice}")
+        raise InputError(f"{location} is {what} by its first bytes, not {wanted}: {advice}")
     if wanted == "text" and b"\n" not in head and head.strip().count(b"\r"):
-        raise InputError(f"{place} ends its lines with a carriage return alone: convert them to line feeds")
+        raise InputError(
+            f"{location} ends its lines with a carriage return alone: convert them to line feeds"
+        )
     if wanted == "text" and len(head) >= 32 and head[0] < 254 and head.count(0) > 0.4 * len(head):
-        raise InputError(f"{place} has a NUL for every other byte, as UTF-16 has: convert the file to UTF-8")
+        raise InputError(
+            f"{location} has a NUL for every other byte, as UTF-16 has: convert the file to UTF-8"
+        )

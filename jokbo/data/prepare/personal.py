@@ -1,4 +1,4 @@
-"""E-mail addresses, telephone numbers and IP addresses out of a text, a fixed mark in the place of each."""
+"""Personal data out of a text: e-mail addresses, telephone numbers and IP addresses are replaced by their kind."""
 
 from __future__ import annotations
 
@@ -11,51 +11,51 @@ import phonenumbers
 
 from jokbo.data.prepare.cleaning import unescaped
 
-REGIONS = ("US", "KR")  # whose numbers are known without a country's code
+REGIONS = ("US", "KR")  # whose numbers are known without a country code
 
 _AT = (
     "@",
     "\uff20",
     "%40",
     "&",
-)  # one of them is in every address: the sign, or its spelling in a URL or in HTML
+)  # every address has one of them: the sign, or its spelling in a URL or in HTML
 _LATIN = r"A-Za-z0-9\u00c0-\u024f"
 _EMAIL = re.compile(  # a run of such characters is tried once, from its start: linear in the text
     rf"(?<![{_LATIN}._%+-])[{_LATIN}._%+-]{{1,64}}(?:@|\uff20|%40|&(?:amp;)*(?:#0*64|#[xX]0*40|commat);)"
     rf"(?:[{_LATIN}-]{{1,63}}\.)+[A-Za-z]{{2,24}}(?![A-Za-z0-9])"
 )
-_DOTTED = re.compile(r"[0-9]\.[0-9]{1,3}\.[0-9]")  # most texts hold none: looked for first, as it is quick
+_DOTTED = re.compile(r"[0-9]\.[0-9]{1,3}\.[0-9]")  # quick to find; most texts hold none, and need no search
 _IPV4 = re.compile(r"(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?!\w|\.\w)")
 _IPV6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])")
-_DIGITS = re.compile(r"\d(?:[^\w\n]{0,3}\d){8}")  # the shortest number with its area's code has nine
+_DIGITS = re.compile(r"\d(?:[^\w\n]{0,3}\d){8}")  # the shortest number with its area code has nine digits
 
 
 def masked(text: str, kinds: Sequence[str]) -> tuple[str, dict[str, int]]:
-    """The text with `<email>`, `<ip>`, `<phone>` for what is of these kinds, and how many there were of each.
+    """Return the text with `<email>`, `<ip>`, `<phone>` for what is of these kinds, and how many there were of each.
 
-    Public IP addresses only, as in datatrove: 127.0.0.1 and 192.168.0.1 are nobody's. Telephone numbers are
-    the valid ones of libphonenumber in the groups that people write, with a country's code or in the form of
-    the US or Korea. A firm's Korean number without an area's code (1588-1234) stays: it looks like years.
+    Only public IP addresses are masked, as in datatrove: 127.0.0.1 and 192.168.0.1 belong to nobody. Telephone numbers
+    are those that libphonenumber finds valid, in the groups that people write, with a country code or in the form of
+    the US or Korea. A firm's Korean number without an area code (1588-1234) stays, for two years look like it.
     """
     counts = {}
-    for (
-        kind,
-        find,
-    ) in _FINDERS.items():  # in this order: the digits of an IP address can be a telephone number's
+    # in this order, for the digits of an IP address can be a telephone number's
+    for kind, find in _FINDERS.items():
         if kind in kinds:
-            pieces, last = [], 0
+            between, last = [], 0
             for start, end in find(text):
                 if start >= last:
-                    pieces.append(text[last:start])
+                    between.append(text[last:start])
                     last = end
-            counts[kind] = len(pieces)
-            text = f"<{kind}>".join([*pieces, text[last:]])
+            counts[kind] = len(between)
+            text = f"<{kind}>".join([*between, text[last:]])
     return text, counts
 
 
-def shown(text: str) -> str:
-    """A text as reports may show it: whatever a corpus keeps, personal data of every kind are masked, also those that
-    HTML's entities spell. What UTF-8 cannot hold is written as its number."""
+def preview(text: str) -> str:
+    """Return a text as reports may show it: personal data of every kind are masked, whatever the corpus keeps.
+
+    Data spelled by HTML entities are masked too. What UTF-8 cannot hold is written as its number.
+    """
     text = text.encode("utf-8", "backslashreplace").decode()
     read = unescaped(unescaped(text))
     spelled, counts = masked(read, tuple(_FINDERS))

@@ -1,9 +1,9 @@
-"""Quality rules of Gopher (Rae et al. 2021, appendix A.1.1): each a measure of a document, held against bounds.
+"""Quality rules of Gopher (Rae et al. 2021, appendix A.1.1): each is a measure of a document and bounds for it.
 
-Words are what stands between white space; lines are those that are not blank, paragraphs what stands between
-blank lines. Where the paper leaves room: a bound itself passes; a duplicate is what has stood before in the
-document, its first occurrence is none; characters are those of words, lines or paragraphs, without the white
-space between; stop words count once each, in whatever case, as `at least two of the following` reads.
+Words are what is between white space. Lines are those that are not blank; paragraphs are what is between blank lines.
+Where the paper leaves a choice: a value at a bound passes; the first occurrence of something is no duplicate;
+characters are those of words, lines or paragraphs, without the white space between; each stop word counts once, in any
+case, for the paper says `at least two of the following`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _STOP_FORMS = [(word, word.capitalize(), word.upper()) for word in STOP_WORDS]
 
 
 def failed(text: str, rules: Mapping[Rule, Bounds]) -> str | None:
-    """The first of the rules, in their order, that the text fails: its measure is outside the bounds."""
+    """Return the first rule, in the order of the mapping, whose bounds the text's measure is outside of; else None."""
     document = _Document(text)
     for name, bounds in rules.items():
         ceiling = _CEILINGS.get(name) if bounds.minimum is None else None
@@ -44,7 +44,7 @@ def failed(text: str, rules: Mapping[Rule, Bounds]) -> str | None:
 
 
 def measure(text: str, rule: str) -> float:
-    """What a rule (jokbo.params.Rule) holds against its bounds: a count, a mean length or a share.
+    """Return the measure of a rule (jokbo.params.Rule): a count, a mean length in characters, or a share from 0 to 1.
 
     A share of nothing, such as of the words of an empty text, is 0.
     """
@@ -52,7 +52,7 @@ def measure(text: str, rule: str) -> float:
 
 
 class _Document:
-    """A text and what several rules need of it."""
+    """A text, and what several rules compute from it."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -67,7 +67,7 @@ class _Document:
 
     @cached_property
     def heaviest(self) -> float:
-        """The largest share of the characters that the occurrences of one word make up."""
+        """Return the largest share of the characters that the occurrences of one word make up."""
         return _share(max(map(mul, map(len, self.counts), self.counts.values()), default=0), self.characters)
 
     @cached_property
@@ -75,8 +75,8 @@ class _Document:
         return _duplicate_grams(self, 4)
 
 
-def _share(part: float, whole: float) -> float:
-    return part / whole if whole else 0.0
+def _share(some: float, whole: float) -> float:
+    return some / whole if whole else 0.0
 
 
 def _mean_word_length(document: _Document) -> float:
@@ -97,7 +97,7 @@ def _ellipsis_lines(document: _Document) -> float:
 
 
 def _alphabetic_words(document: _Document) -> float:
-    # few words are neither of letters alone nor in small letters: only these are looked at in a Python loop
+    # few words are neither all letters nor in small letters; only those few go through a loop of Python
     others = filterfalse(str.islower, filterfalse(str.isalpha, document.words))
     without = sum(not any(map(str.isalpha, word)) for word in others)
     return _share(len(document.words) - without, len(document.words))
@@ -107,13 +107,13 @@ def _stop_words(document: _Document) -> float:
     return sum(not document.counts.keys().isdisjoint(forms) for forms in _STOP_FORMS)
 
 
-def _duplicates(parts: Sequence[str]) -> float:
-    return _share(len(parts) - len(set(parts)), len(parts))
+def _duplicates(texts: Sequence[str]) -> float:
+    return _share(len(texts) - len(set(texts)), len(texts))
 
 
-def _duplicate_characters(parts: Sequence[str]) -> float:
-    total = sum(map(len, parts))
-    return _share(total - sum(map(len, set(parts))), total)
+def _duplicate_characters(texts: Sequence[str]) -> float:
+    total = sum(map(len, texts))
+    return _share(total - sum(map(len, set(texts))), total)
 
 
 def _grams(document: _Document, n: int) -> zip[tuple[str, ...]]:
@@ -125,9 +125,9 @@ def _all_differ(document: _Document, n: int) -> bool:
 
 
 def _top_gram(document: _Document, n: int) -> float:
-    """Of the characters, the share in the most frequent n-gram; of several as frequent, in the longest.
+    """Return the share of the characters in the most frequent n-gram, or in the longest of the most frequent ones.
 
-    An n-gram that occurs once repeats nothing: 0. Occurrences that overlap count in full, as in "ha ha ha".
+    It is 0 if no n-gram occurs twice. Occurrences that overlap count in full, as in "ha ha ha".
     """
     if _all_differ(document, n):
         return 0.0
@@ -138,13 +138,13 @@ def _top_gram(document: _Document, n: int) -> float:
 
 
 def _duplicate_grams(document: _Document, n: int) -> float:
-    """Of the characters, the share in words of n-grams that have occurred before; each word counts once."""
+    """Return the share of the characters in words of n-grams that occurred before; each word counts once."""
     if _all_differ(document, n):
         return 0.0
     words, seen, covered, end = document.words, set(), 0, 0
     for start, gram in enumerate(_grams(document, n)):
         if gram in seen:
-            covered += sum(map(len, words[max(start, end) : start + n]))  # before `end` all is counted
+            covered += sum(map(len, words[max(start, end) : start + n]))  # what is before `end` is counted
             end = start + n
         seen.add(gram)
     return _share(covered, document.characters)
@@ -166,8 +166,8 @@ _MEASURES: dict[str, Callable[[_Document], float]] = {
     **{f"duplicate_{n}_grams": partial(_duplicate_grams, n=n) for n in (5, 6, 7, 8, 9, 10)},
 }
 
-# No measure can be above these, which cost little: nearly all documents pass without a count of their n-grams.
-# An n-gram occurs no more often than any word of it; and what repeated n-grams cover, repeated 4-grams cover.
+# No measure can be above its ceiling, which costs little: nearly all documents pass without a count of their n-grams.
+# An n-gram occurs no more often than any word of it, and repeated 4-grams cover what repeated longer n-grams cover.
 _CEILINGS: dict[str, Callable[[_Document], float]] = {
     **{f"top_{n}_gram": lambda document, n=n: n * document.heaviest for n in (2, 3, 4)},
     **{f"duplicate_{n}_grams": lambda document: document.duplicate_4_grams for n in (5, 6, 7, 8, 9, 10)},

@@ -1,7 +1,7 @@
-"""The words of texts as numbers, many texts at once: what duplicates and shared n-grams are found by.
+"""The words of texts as hashes, of many texts together. Near-duplicates and shared n-grams are found by them.
 
-A word is what stands between white space, of which letters, marks and numbers stay, under NFKC with case folded:
-joined, the words of a text are its key, `cleaning.normalised`. Script without spaces gives a word a line.
+A word is what is between white space, without all but letters, marks and numbers, under NFKC and with case folded. The
+words of a text, joined, are its key (`cleaning.normalised`). In a script without spaces a line is one word.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-# 2**64 over the golden ratio: 5 modulo 8, so that its powers repeat as late as they can modulo 2**64.
+# 2**64 over the golden ratio. It is 5 modulo 8, so its powers modulo 2**64 repeat as late as possible.
 _BASE = 0x9E3779B97F4A7C15
 _INVERSE = pow(_BASE, -1, 2**64)
 
 
 class _WordTable(dict[int, int | None]):
-    """For `str.translate`: keeps letters, marks and numbers, makes white space a space; learns as it goes."""
+    """A table for `str.translate` that keeps letters, marks and numbers and makes white space a space."""
 
     def __missing__(self, code: int) -> int | None:
         character = chr(code)
@@ -30,15 +30,15 @@ _WORD_TABLE = _WordTable()
 
 
 def spaced(text: str) -> str:
-    """The words of a text with white space between them: `spaced(text).split()` are the words."""
+    """Return the words of a text with white space between them: `spaced(text).split()` are the words."""
     return unicodedata.normalize("NFKC", text).casefold().translate(_WORD_TABLE)
 
 
 def hashed(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes of the words of all texts, uint64 [words], one text after the other; and counts, int64 [texts].
+    """Return the hashes of the words of all texts, uint64 [words], and how many words each text has, int64 [texts].
 
-    A hash depends on the word alone, on every machine. About 25 bytes of memory are taken a byte of text, so
-    hand over a megabyte at a time.
+    A hash depends on the word alone, on every machine. A byte of text takes about 25 bytes of memory: hash a megabyte
+    at a time.
     """
     encoded = [spaced(text).encode() for text in texts]
     data = np.frombuffer(b" ".join((*encoded, b"")), np.uint8)  # a space after each
@@ -55,9 +55,9 @@ def hashed(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def runs(hashes: np.ndarray, counts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes of every `length` words in a row, out of what `hashed` gives; and how many each text has.
+    """Return the hashes of every `length` words in a row, uint64 [runs], and how many each text has, int64 [texts].
 
-    No run goes from one text into the next, so a text of fewer words has none.
+    hashes, counts: as `hashed` gives them. No run goes from one text into the next, so a shorter text has none.
     """
     total = max(len(hashes) - length + 1, 0)
     last_starts = np.repeat(np.cumsum(counts) - length, counts)[:total]
@@ -67,7 +67,7 @@ def runs(hashes: np.ndarray, counts: np.ndarray, length: int) -> tuple[np.ndarra
 
 
 def combined(columns: Iterable[np.ndarray]) -> np.ndarray:
-    """One hash, uint64, out of several at each place; which column a value stands in counts."""
+    """Return one hash, uint64, for each row of several columns; the order of the columns matters."""
     total = np.zeros(1, np.uint64)
     for column in columns:
         total = total * np.uint64(_BASE) + column
@@ -75,20 +75,20 @@ def combined(columns: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def distinct(values: np.ndarray) -> np.ndarray:
-    """The values sorted, each once. As `np.unique`, which since NumPy 2.3 hashes first: 80 times slower here."""
+    """Return the values sorted, each once. `np.unique` hashes first since NumPy 2.3, which is 80 times slower here."""
     values = np.sort(values)
     return values[np.append(True, values[1:] != values[:-1])[: len(values)]]
 
 
 def _powers(base: int, count: int) -> np.ndarray:
-    """base**0, base**1, ... modulo 2**64."""
+    """Return base**0, base**1, ... modulo 2**64: uint64 [count]."""
     powers = np.full(count, base, np.uint64)
     powers[:1] = 1
     return np.cumprod(powers, out=powers)
 
 
 def _mixed(values: np.ndarray) -> np.ndarray:
-    """Spread over all 64 bits, one to one: the finaliser of MurmurHash3 (Appleby 2011)."""
+    """Return the values mixed over all 64 bits, one to one: the finaliser of MurmurHash3 (Appleby 2011)."""
     for multiplier in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
         values = (values ^ (values >> np.uint64(33))) * np.uint64(multiplier)
     return values ^ (values >> np.uint64(33))

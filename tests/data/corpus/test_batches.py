@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jokbo.data.corpus.batches import documents_at, efficiency, epoch_order, packed_batch, sample_indices
+from jokbo.data.corpus.batches import (
+    Layout,
+    documents_at,
+    efficiency,
+    epoch_order,
+    packed_batch,
+    sample_indices,
+)
 from jokbo.runtime.errors import InputError
 from tests.support.corpora import packed, trained
 
@@ -74,8 +81,7 @@ def corpus(tmp_path_factory):
 
 
 def batch_of(corpus, step, batch, context, seed, packing="joined"):
-    layout = {"batch": batch, "context": context, "seed": seed, "packing": packing}
-    return packed_batch(corpus, step, **layout, padding=PADDING)
+    return packed_batch(corpus, step, Layout(batch, context, seed, packing), PADDING)
 
 
 @pytest.mark.parametrize("packing", ["joined", "masked"])
@@ -121,9 +127,9 @@ def test_efficiency_is_counted_over_an_epoch(corpus, context):
 @pytest.mark.parametrize("context", [2, 9, 30])
 @pytest.mark.parametrize("step", [0, 3])
 def test_documents_of_a_step_are_those_whose_text_stands_in_its_batch(corpus, context, packing, step):
-    layout = {"batch": 5, "context": context, "seed": 2, "packing": packing}
-    rows = packed_batch(corpus, step, **layout, padding=PADDING)
-    for row, found in zip(rows.tolist(), documents_at(corpus, step, **layout), strict=True):
+    layout = Layout(batch=5, context=context, seed=2, packing=packing)
+    rows = packed_batch(corpus, step, layout, PADDING)
+    for row, found in zip(rows.tolist(), documents_at(corpus, step, layout), strict=True):
         assert (
             row[: found["end"] - found["start"]]
             == corpus.window(found["start"], found["end"] - found["start"]).tolist()

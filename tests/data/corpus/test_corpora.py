@@ -58,7 +58,7 @@ def test_a_corpus_that_the_tokenizer_does_not_know_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"of a are unknown to it.*maximum_unknown, which is 0.01"):
         encode(0.01)
     encoded, _ = encode(0.9)
-    assert encoded["train"].facts["sources"]["a"]["unknown"] > 100
+    assert encoded["train"].by_source["a"].unknown > 100
 
 
 def test_what_is_done_is_not_done_again(tmp_path):

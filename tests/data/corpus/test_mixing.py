@@ -28,12 +28,12 @@ def by_temperature(temperature: float, *sources: str):
 
 
 def stream(documents, epochs):
-    """All entries as (name, document, pass)."""
+    """Return all occurrences as (name, document, pass)."""
     names = sorted(documents)
     return [
         (names[source], document, turn)
-        for piece in mixing.entries(documents, epochs)
-        for source, document, turn in zip(*(part.tolist() for part in piece), strict=True)
+        for piece in mixing.occurrences(documents, epochs)
+        for source, document, turn in zip(*(array.tolist() for array in piece), strict=True)
     ]
 
 
@@ -41,17 +41,17 @@ SOURCES = st.dictionaries(st.sampled_from("abcd"), st.tuples(st.integers(0, 40),
 
 
 @given(SOURCES, st.integers(1, 50))
-def test_the_stream_is_its_entries_sorted_by_place(sources, piece):
+def test_the_stream_is_its_occurrences_sorted_by_location(sources, piece):
     documents = {name: n for name, (n, _) in sources.items()}
     epochs = {name: e for name, (_, e) in sources.items()}
     expected = []
     for name, n in documents.items():
         count = int(epochs[name]) * n + round((epochs[name] - int(epochs[name])) * n)
-        assert mixing.entry_count(n, epochs[name]) == count
+        assert mixing.occurrence_count(n, epochs[name]) == count
         expected += [(Fraction(2 * k + 1, 2 * count), name, k % n, k // n) for k in range(count)]
     whole, mixing.PIECE = mixing.PIECE, piece
     try:
-        assert stream(documents, epochs) == [entry[1:] for entry in sorted(expected)]
+        assert stream(documents, epochs) == [occurrence[1:] for occurrence in sorted(expected)]
     finally:
         mixing.PIECE = whole
 
@@ -60,18 +60,18 @@ def test_the_stream_is_its_entries_sorted_by_place(sources, piece):
 def test_any_part_of_the_stream_has_its_share_of_each_source(sources):
     documents = {name: n for name, (n, _) in sources.items()}
     epochs = {name: e for name, (_, e) in sources.items()}
-    entries = [name for name, _, _ in stream(documents, epochs)]
-    for name, total in Counter(entries).items():
-        so_far = np.cumsum([entry == name for entry in entries])
-        expected = np.arange(1, len(entries) + 1) * total / len(entries)
+    names = [name for name, _, _ in stream(documents, epochs)]
+    for name, total in Counter(names).items():
+        so_far = np.cumsum([each == name for each in names])
+        expected = np.arange(1, len(names) + 1) * total / len(names)
         assert np.abs(so_far - expected).max() <= len(documents)
 
 
 def test_repetitions_of_a_document_are_a_whole_pass_apart():
-    entries = stream({"few": 3, "many": 300}, {"few": 4, "many": 1})
-    places = [place for place, (name, number, _) in enumerate(entries) if (name, number) == ("few", 1)]
-    assert len(places) == 4
-    assert min(np.diff(places)) >= 75
+    found = stream({"few": 3, "many": 300}, {"few": 4, "many": 1})
+    indices = [index for index, (name, number, _) in enumerate(found) if (name, number) == ("few", 1)]
+    assert len(indices) == 4
+    assert min(np.diff(indices)) >= 75
 
 
 def test_epochs_of_each_way_to_mix():
@@ -102,7 +102,7 @@ def test_a_document_belongs_to_its_first_source_of_the_mix():
     batch = pa.RecordBatch.from_pylist(
         [{"sources": names} for names in (["a", "c"], ["c"], ["x"], [], ["b", "c"])]
     )
-    assert mixing.owners(batch, ["b", "c"]).tolist() == [1, 1, -1, -1, 0]
+    assert mixing.source_indices(batch, ["b", "c"]).tolist() == [1, 1, -1, -1, 0]
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from jokbo.data import shards
 from jokbo.data.corpus import mixing, packing
 from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.data.corpus.tokenizer import END_OF_TEXT
+from jokbo.data.counts import TokenCounts
 from jokbo.runtime.errors import InputError
 from tests.support.corpora import document, encoded, packed, trained
 
@@ -16,7 +17,7 @@ TOKENIZER = trained(["the film is the film"] * 3, 260)
 
 
 def words(corpus: TokenCorpus) -> list[str]:
-    """The texts of a corpus, entry after entry."""
+    """Return the texts of a corpus, occurrence after occurrence."""
     stream = corpus.window(0, corpus.total_tokens)
     assert stream[0] == 0
     texts = []
@@ -55,30 +56,31 @@ def mixed(tmp_path):
     return encoded(tmp_path, DOCUMENTS, TOKENIZER, sources=["books", "films"], files=4)
 
 
-def test_facts_of_each_source_and_language(mixed):
+def test_counts_of_each_source_and_language(mixed):
     books, films = (
         [row["text"] for row in DOCUMENTS if row["sources"][0] == name] for name in ("books", "films")
     )
     assert len(books) == 8
-    for kind, name, texts in [
-        ("sources", "books", books),
-        ("sources", "films", films),
-        ("languages", "ko", ["책"]),
-        ("languages", "und", ["the film"]),
-        ("languages", "en", books[1:] + films[:-1]),
+    for counts, texts in [
+        (mixed.by_source["books"], books),
+        (mixed.by_source["films"], films),
+        (mixed.by_language["ko"], ["책"]),
+        (mixed.by_language["und"], ["the film"]),
+        (mixed.by_language["en"], books[1:] + films[:-1]),
     ]:
-        assert mixed.facts[kind][name] == {
-            "documents": len(texts),
-            "bytes": len("".join(texts).encode()),
-            "tokens": sum(len(TOKENIZER.encode(text).ids) + 1 for text in texts),
-            "characters": sum(len("".join(text.split())) for text in texts),
-            "unknown": 0,
-            "unknown_characters": 0,
-        }
+        assert counts == TokenCounts(
+            documents=len(texts),
+            bytes=len("".join(texts).encode()),
+            tokens=sum(len(TOKENIZER.encode(text).ids) + 1 for text in texts),
+            characters=sum(len("".join(text.split())) for text in texts),
+            unknown=0,
+            unknown_characters=0,
+        )
+    assert mixed.unused == {"others": 3}
     assert mixed.count("documents") == {"books": 8, "films": 6}
 
 
-def test_the_mix_is_laid_out_entry_by_entry(mixed, tmp_path):
+def test_the_mix_is_laid_out_in_the_order_of_its_occurrences(mixed, tmp_path):
     epochs = {"books": 0.5, "films": 2.0}
     counts = packing.lay_out(mixed, epochs, 0, tmp_path / "tokens", 20)
     corpus = TokenCorpus.open(tmp_path / "tokens")
@@ -86,7 +88,7 @@ def test_the_mix_is_laid_out_entry_by_entry(mixed, tmp_path):
     own = {
         name: [i for i, row in enumerate(DOCUMENTS) if row["sources"][0] == name] for name in mixed.sources
     }
-    for sources, numbers, _ in mixing.entries({"books": 8, "films": 6}, epochs):
+    for sources, numbers, _ in mixing.occurrences({"books": 8, "films": 6}, epochs):
         for source, number in zip(sources.tolist(), numbers.tolist(), strict=True):
             expected.append((mixed.sources[source], own[mixed.sources[source]][number]))
     assert len(expected) == 4 + 12
@@ -104,11 +106,16 @@ def test_neither_files_nor_processes_show(mixed, tmp_path):
     epochs = {"books": 1.5, "films": 1.0}
     packing.lay_out(mixed, epochs, 0, tmp_path / "tokens", 20)
     (tmp_path / "again").mkdir()
-    with shards.processes(2) as spread:
+    with shards.processes(2) as parallel_map:
         again = encoded(
-            tmp_path / "again", DOCUMENTS, TOKENIZER, sources=mixed.sources, files=2, spread=spread
+            tmp_path / "again",
+            DOCUMENTS,
+            TOKENIZER,
+            sources=mixed.sources,
+            files=2,
+            parallel_map=parallel_map,
         )
-    assert (again.facts, again.count("tokens")) == (mixed.facts, mixed.count("tokens"))
+    assert (again.by_source, again.by_language) == (mixed.by_source, mixed.by_language)
     packing.lay_out(again, epochs, 0, tmp_path / "again" / "tokens", 20)
     for file in (tmp_path / "tokens").iterdir():
         assert file.read_bytes() == (tmp_path / "again" / "tokens" / file.name).read_bytes()
@@ -126,7 +133,7 @@ def test_rows_are_counted_on_through_batches_and_files(tmp_path):
 
 def test_one_pass_of_no_document_is_an_error(tmp_path):
     nothing = encoded(tmp_path, DOCUMENTS, TOKENIZER, sources=["songs"])
-    assert nothing.facts["sources"] == {}
+    assert nothing.by_source == {}
     with pytest.raises(InputError, match="validation: no document is of songs"):
         packing.lay_out(nothing, {"songs": 1.0}, 0, tmp_path / "validation", 10)
 

@@ -22,14 +22,14 @@ def _candidates(texts, **settings):
 
 
 def _edited(text, similarity, rng, vocabulary):
-    """The text with words replaced, so many that shingles of 5 words are about this similar."""
+    """Return the text with words replaced, so many that shingles of 5 words are about this similar."""
     rate = 1 - (2 * similarity / (1 + similarity)) ** 0.2
     return [rng.choice(vocabulary) if rng.random() < rate else word for word in text]
 
 
 @pytest.fixture(scope="module")
 def planted():
-    """2,000 texts, and the Jaccard similarity of all their pairs as sets of 5 words in a row."""
+    """Return 2,000 texts, and the Jaccard similarity of all their pairs as sets of 5 words in a row."""
     rng = random.Random(1)
     vocabulary = [f"w{i}" for i in range(5000)]
     found = []

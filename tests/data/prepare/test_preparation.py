@@ -5,6 +5,7 @@ import itertools
 import json
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from datasets import load_from_disk
 
 from jokbo import params
 from jokbo.data import shards
+from jokbo.data.counts import Counts, SourceCounts
 from jokbo.data.fetch.formats import RAW_SCHEMA
 from jokbo.data.outputs import assemble, write_shards
 from jokbo.data.prepare import preparation
@@ -35,10 +37,8 @@ def settings(**changes: object) -> params.Prepare:
     return given.model_copy(update={"quality": quality, "near_duplicates": near, **changes})
 
 
-def review(draw: random.Random, words: int = 80) -> str:
-    return (
-        "the " + " ".join(draw.choice(WORDS) for _ in range(words)) + f" and that is number {draw.random()}."
-    )
+def review(rng: random.Random, words: int = 80) -> str:
+    return "the " + " ".join(rng.choice(WORDS) for _ in range(words)) + f" and that is number {rng.random()}."
 
 
 def row(text: str, source: str = "long", label: int | None = None) -> dict:
@@ -46,9 +46,9 @@ def row(text: str, source: str = "long", label: int | None = None) -> dict:
 
 
 def corpus() -> dict[str, list[dict]]:
-    """Rows of two tables: long texts and short ones, twins within and across them, near-twins, things to drop."""
-    draw = random.Random(5)
-    long = [row(review(draw), label=i % 2) for i in range(120)]
+    """Return rows of two tables: long and short texts, twins in and across tables, near-twins, rows to drop."""
+    rng = random.Random(5)
+    long = [row(review(rng), label=i % 2) for i in range(120)]
     near = [
         row(text["text"].replace("number", "no", 1).replace("the ", "a ", 1), label=1) for text in long[:20]
     ]
@@ -70,20 +70,20 @@ def prepared(
     workers: int = 1,
     bytes_a_shard: int = 10_000,
     **changes: object,
-) -> tuple[dict[str, list[dict]], dict]:
+) -> tuple[dict[str, list[dict]], Counts]:
     raw = {name: folder / "raw" / name for name in tables}
     for name, rows in tables.items():
         write_shards(rows, raw[name], RAW_SCHEMA, shard_bytes=bytes_a_shard)
-    with shards.processes(workers) as spread:
-        splits, facts = preparation.prepare(raw, settings(**changes), folder / "work", spread)
+    with shards.processes(workers) as parallel_map:
+        splits, counts = preparation.prepare(raw, settings(**changes), folder / "work", parallel_map)
     for split, files in splits.items():
         assemble(files, folder / "out" / split, DOCUMENT_SCHEMA)
-    return {split: load_from_disk(folder / "out" / split).to_list() for split in splits}, facts
+    return {split: load_from_disk(folder / "out" / split).to_list() for split in splits}, counts
 
 
 @pytest.fixture(autouse=True)
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preparation, "PART_BYTES", 20_000)
+def small_partitions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preparation, "PARTITION_BYTES", 20_000)
 
 
 def everything(splits: dict[str, list[dict]]) -> list[dict]:
@@ -91,12 +91,12 @@ def everything(splits: dict[str, list[dict]]) -> list[dict]:
 
 
 def test_every_row_is_in_one_document_or_counted(tmp_path: Path) -> None:
-    splits, facts = prepared(tmp_path, corpus())
+    splits, counts = prepared(tmp_path, corpus())
     documents = everything(splits)
     assert len({document["text"] for document in documents}) == len(documents)
     keys = {split: {normalised(document["text"]) for document in splits[split]} for split in splits}
     assert not [both for both in itertools.combinations(keys.values(), 2) if both[0] & both[1]]
-    dropped = {(s, r): n for s, f in facts["sources"].items() for r, n in f.get("dropped", {}).items()}
+    dropped = {(s, r): n for s, found in counts.sources.items() for r, n in found.dropped.items()}
     assert dropped["long", "near_duplicate"] == 20
     assert {reason for source, reason in dropped if source == "long"} == {
         "wordless",
@@ -105,25 +105,23 @@ def test_every_row_is_in_one_document_or_counted(tmp_path: Path) -> None:
         "near_duplicate",
     }
     assert (dropped["short", "short"], dropped["short", "language"]) == (1, 1)
-    for source, found in facts["sources"].items():
+    for source, found in counts.sources.items():
         of_it = [document for document in documents if source in document["sources"]]
-        assert found["documents"] == len(of_it)
-        assert found["words"] == sum(len(document["text"].split()) for document in of_it)
-        assert found["bytes"] == sum(len(document["text"].encode()) for document in of_it)
-        left_out = sum(found.get("dropped", {}).values())
-        assert found["rows"] == found["documents"] + left_out + found["repeated"]
-    assert facts["merged"] == 50
-    assert facts["sources"]["variant"]["documents"] == 30
-    assert facts["sources"]["short"]["masked"]["email"] == 1
+        assert found.documents == len(of_it)
+        assert found.words == sum(len(document["text"].split()) for document in of_it)
+        assert found.bytes == sum(len(document["text"].encode()) for document in of_it)
+        left_out = sum(found.dropped.values())
+        assert found.rows == found.documents + left_out + found.repeated
+    assert counts.merged == 50
+    assert counts.sources["variant"].documents == 30
+    assert counts.sources["short"].masked["email"] == 1
     assert "write to <email> if this text pleased you" in {document["text"] for document in documents}
-    assert {split: facts["splits"][split]["all"] for split in splits} == {
-        k: len(v) for k, v in splits.items()
-    }
-    assert len(facts["examples"]["near_duplicate"]) == 5
-    assert facts["examples"]["language"][0][1:] == ("short", corpus()["one"][-1]["text"])
+    assert {split: counts.splits[split]["all"] for split in splits} == {k: len(v) for k, v in splits.items()}
+    assert len(counts.examples["near_duplicate"]) == 5
+    assert counts.examples["language"][0][1:] == ("short", corpus()["one"][-1]["text"])
 
 
-def facts_of(table: str) -> dict[str, int]:
+def rows_of(table: str) -> dict[str, int]:
     return dict(Counter(row["source"] for row in corpus()[table]))
 
 
@@ -134,31 +132,33 @@ def digests(folder: Path) -> dict[str, str]:
 
 def test_processes_order_of_rows_names_of_files_and_size_of_shards_decide_nothing(tmp_path: Path) -> None:
     tables = corpus()
-    _, facts = prepared(tmp_path / "a", tables)
+    _, counts = prepared(tmp_path / "a", tables)
     _, again = prepared(tmp_path / "b", tables, workers=2)
     turned = {"zz": tables["one"][::-1], "aa": tables["two"][::-1]}
     _, other = prepared(tmp_path / "c", turned, bytes_a_shard=25_000)
     assert digests(tmp_path / "a") == digests(tmp_path / "b") == digests(tmp_path / "c")
-    assert facts == again
-    assert facts.pop("tables") == {"one": facts_of("one"), "two": facts_of("two")}
-    assert other.pop("tables") == {"zz": facts_of("one"), "aa": facts_of("two")}
-    assert facts == other
+    assert counts == again
+    assert counts.tables == {"one": rows_of("one"), "two": rows_of("two")}
+    assert other.tables == {"zz": rows_of("one"), "aa": rows_of("two")}
+    assert counts == replace(other, tables=counts.tables)
 
 
-def test_the_number_of_parts_decides_no_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    splits, facts = prepared(tmp_path / "a", corpus())
+def test_the_number_of_partitions_decides_no_document(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits, counts = prepared(tmp_path / "a", corpus())
     assert len(list((tmp_path / "a/work/merge").glob("*.json"))) > 2
-    monkeypatch.setattr(preparation, "PART_BYTES", 1 << 30)
-    assert prepared(tmp_path / "b", corpus()) == (splits, facts)
+    monkeypatch.setattr(preparation, "PARTITION_BYTES", 1 << 30)
+    assert prepared(tmp_path / "b", corpus()) == (splits, counts)
 
 
 def test_a_text_that_a_step_cannot_take_is_left_out_and_named(tmp_path: Path, broken: str) -> None:
     rows = [row(f"this short text has number {i}", "short", 1) for i in range(50)]
     rows[17] = row(f"this is the {broken} text, of jane.doe@example.com", "short")
-    splits, facts = prepared(tmp_path, {"one": rows})
+    splits, counts = prepared(tmp_path, {"one": rows})
     assert len(everything(splits)) == 49
-    assert facts["sources"]["short"]["dropped"] == {"failed_language": 1}
-    ((_, source, what, text),) = facts["examples"]["failed_language"]
+    assert counts.sources["short"].dropped == {"failed_language": 1}
+    ((_, source, what, text),) = counts.examples["failed_language"]
     assert (source, what) == ("short", "one/data-00000.arrow, row 17: ValueError: not this one")
     assert text == "this is the broken text, of <email>"
 
@@ -178,7 +178,7 @@ def test_a_step_that_fails_on_many_texts_is_at_fault_itself(tmp_path: Path, brok
 
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> str:
-    """A word on which telling the language fails: no real text is known on which a step does."""
+    """Return a word on which telling the language fails: no real text is known on which a step fails."""
     identify = preparation.language.identify
 
     def fails(texts: list[str], **options: object) -> list[str]:
@@ -204,8 +204,8 @@ def test_texts_that_have_stopped_steps_are_taken(tmp_path: Path) -> None:
     ]
     rows = [row(f"this text is odd {text} number {i}", "short") for i, text in enumerate(odd)]
     for clean in (settings().clean, [], ["unicode", "boilerplate_lines", "missing_spaces"]):
-        splits, facts = prepared(tmp_path / f"{len(clean)}", {"one": rows}, clean=clean, languages=[])
-        assert len(everything(splits)) + facts["sources"]["short"]["dropped"].get("unlabelled", 0) == len(odd)
+        splits, counts = prepared(tmp_path / f"{len(clean)}", {"one": rows}, clean=clean, languages=[])
+        assert len(everything(splits)) + counts.sources["short"].dropped.get("unlabelled", 0) == len(odd)
 
 
 @pytest.mark.parametrize("masks", [["email", "phone", "ip"], []])
@@ -217,8 +217,8 @@ def test_no_example_of_what_was_left_out_shows_personal_data(tmp_path: Path, mas
         "8.8.8.8",
         "212-456-7890",
     ]
-    draw = random.Random(3)
-    long = [review(draw) for _ in private]
+    rng = random.Random(3)
+    long = [review(rng) for _ in private]
     rows = [row(f"{text} {long[i]}") for i, text in enumerate(private)]
     rows += [row(f"{text} {long[i].replace('the ', 'a ', 1)}") for i, text in enumerate(private)]
     rows += [row(text, "short") for text in private]
@@ -228,71 +228,71 @@ def test_no_example_of_what_was_left_out_shows_personal_data(tmp_path: Path, mas
     ]
     rows += [row("the dog and the cat " * 20 + text) for text in private]
     rows += [row(f"{'x' * 280} {text} and so on", "short") for text in private]
-    _, facts = prepared(tmp_path, {"one": rows}, personal_data=masks)
-    assert {"short", "language", "near_duplicate"} < facts["examples"].keys()
-    shown = json.dumps(facts["examples"])
+    _, counts = prepared(tmp_path, {"one": rows}, personal_data=masks)
+    assert {"short", "language", "near_duplicate"} < counts.examples.keys()
+    shown = json.dumps(counts.examples)
     assert not [text for text in ("jane", "8.8.8", "7890") if text in shown]
     assert all(f"<{kind}>" in shown for kind in ("email", "ip", "phone"))
 
 
 def test_rows_of_one_text_and_two_labels_are_counted(tmp_path: Path) -> None:
     rows = [row("this text is liked by some", "short", label) for label in (0, 1, 1)]
-    _, facts = prepared(tmp_path, {"one": rows})
-    assert facts["conflicting_labels"] == facts["sources"]["short"]["conflicting_labels"] == 1
-    assert facts["sources"]["short"]["repeated"] == 2
+    _, counts = prepared(tmp_path, {"one": rows})
+    assert counts.conflicting_labels == counts.sources["short"].conflicting_labels == 1
+    assert counts.sources["short"].repeated == 2
 
 
 def test_near_duplicates_stay_if_they_are_to(tmp_path: Path) -> None:
     near = settings().near_duplicates
     one, _ = prepared(tmp_path / "a", corpus())
-    both, facts = prepared(tmp_path / "b", corpus(), near_duplicates=near.model_copy(update={"drop": False}))
+    both, counts = prepared(tmp_path / "b", corpus(), near_duplicates=near.model_copy(update={"drop": False}))
     more = {d["text"] for d in everything(both)} - {d["text"] for d in everything(one)}
     assert len(more) == 20
-    assert facts["near_duplicates"] == 20
-    assert len(facts["examples"]["near_duplicate"]) == 5
+    assert counts.near_duplicates == 20
+    assert len(counts.examples["near_duplicate"]) == 5
 
 
 def test_what_shares_thirteen_words_with_an_evaluation_text_is_not_trained_on(tmp_path: Path) -> None:
-    draw = random.Random(9)
-    base = [row(review(draw), label=0) for _ in range(60)]
+    rng = random.Random(9)
+    base = [row(review(rng), label=0) for _ in range(60)]
     first, _ = prepared(tmp_path / "a", {"one": base})
     held_out, judge = first["test"][0]["text"], first["judge"][0]["text"]
     quotes = []
     for text, length in itertools.product((held_out, judge), (12, 13)):
         quote = " ".join(text.split()[20 : 20 + length])
-        quotes += [row(f"{review(draw)} {quote} {i} {review(draw)}") for i in range(20)]
+        quotes += [row(f"{review(rng)} {quote} {i} {review(rng)}") for i in range(20)]
     # a text that quotes the judge's counts as evaluated on if it falls in such a split itself
     shares = settings().splits.model_dump()
     quotes = [quote for quote in quotes if split_of(digest(normalised(quote["text"]), 1), shares) == "train"]
-    splits, facts = prepared(tmp_path / "b", {"one": base, "two": quotes})
+    splits, counts = prepared(tmp_path / "b", {"one": base, "two": quotes})
     train = [document["text"] for document in splits["train"]]
     assert not [text for text in train if " ".join(held_out.split()[20:33]) in text]
     assert [text for text in train if " ".join(held_out.split()[20:32]) in text]
     assert [text for text in train if " ".join(judge.split()[20:33]) in text]  # `splits` does not name judge
-    assert facts["sources"]["long"]["dropped"]["contaminated"] >= 5
+    assert counts.sources["long"].dropped["contaminated"] >= 5
     assert held_out in {document["text"] for document in splits["test"]}
 
 
 def test_unlabelled_texts_of_the_judge_are_nobodys(tmp_path: Path) -> None:
     rows = [row(f"this short text has number {i}", "short", (0, 1, None)[i % 3]) for i in range(300)]
-    splits, facts = prepared(tmp_path, {"one": rows})
+    splits, counts = prepared(tmp_path, {"one": rows})
     assert {document["label"] for document in splits["judge"]} == {0, 1}
-    assert facts["sources"]["short"]["dropped"]["unlabelled"] > 0
+    assert counts.sources["short"].dropped["unlabelled"] > 0
     assert {document["label"] for document in splits["train"]} == {0, 1, None}
 
 
 def test_nothing_left_is_still_a_table(tmp_path: Path) -> None:
-    splits, facts = prepared(tmp_path, {"one": [row("!!!")]})
+    splits, counts = prepared(tmp_path, {"one": [row("!!!")]})
     assert everything(splits) == []
-    assert facts["sources"]["long"] == {"rows": 1, "dropped": {"wordless": 1}}
+    assert counts.sources["long"] == SourceCounts(rows=1, dropped={"wordless": 1})
 
 
 def test_examples_that_stay_do_not_depend_on_where_they_were_found() -> None:
-    marks = [hashlib.md5(bytes([i])).digest() for i in range(100)]
+    ranks = [hashlib.md5(bytes([i])).digest() for i in range(100)]
     tallies = [Tally() for _ in range(7)]
-    for i, mark in enumerate(marks):
-        tallies[i % 7].example("short", mark, "source", f"text {i}")
+    for i, rank in enumerate(ranks):
+        tallies[i % 7].example("short", rank, "source", f"text {i}")
         tallies[i % 7].add("dropped", "short")
-    whole = total([tally.facts() for tally in tallies])
+    whole = total([tally.counts() for tally in tallies])
     assert whole["dropped"]["short"] == 100
-    assert [mark for mark, *_ in whole["examples"]["short"]] == sorted(mark.hex() for mark in marks)[:5]
+    assert [rank for rank, *_ in whole["examples"]["short"]] == sorted(rank.hex() for rank in ranks)[:5]

@@ -38,7 +38,7 @@ bounds = st.tuples(st.floats(0, 1), st.floats(0, 1), st.booleans()).map(
 
 
 def slow(text: str, rule: str) -> float:
-    """The measure, as one would say it."""
+    """Return the measure, computed as one would say it."""
     words = text.split()
     characters = sum(len(word) for word in words)
     lines = [line.strip() for line in text.split("\n") if line.strip()]

@@ -1,9 +1,8 @@
-"""What the sections ask of the data, held against it: on the miniature's reviews, and once on the real parameters."""
+"""What the sections need of the data is checked: on the miniature's reviews, and once on the real parameters."""
 
 from __future__ import annotations
 
 import copy
-import json
 import random
 from pathlib import Path
 from typing import Any
@@ -11,19 +10,20 @@ from typing import Any
 import pytest
 
 from jokbo import params
+from jokbo.data.counts import Counts, SourceCounts
 from jokbo.data.fetch.formats import RAW_SCHEMA
 from jokbo.data.outputs import write_shards
 from jokbo.data.prepare import preparation
 from jokbo.data.prepare.language import _detector
-from jokbo.params import FamilyParams, Params, demands
+from jokbo.params import FamilyParams, Params, checks
 from jokbo.params.data import LANGUAGES
 from jokbo.runtime.errors import InputError
-from tasks.frame import asked
-from tasks.frame.paths import DOCUMENTS, FACTS, RAW
+from tasks.frame import checks as frame_checks
+from tasks.frame.paths import COUNTS, DOCUMENTS, RAW
 from tests.conftest import ROOT, Project
 from tests.support import miniature
 
-STAGES = asked.CHAIN
+STAGES = frame_checks.CHAIN
 
 
 @pytest.fixture(scope="module")
@@ -34,22 +34,24 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def facts(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def counts(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Counts:
     return counted(raw, tmp_path_factory.mktemp("work"), settings())
 
 
-def counted(raw: Path, work: Path, chain: Params) -> dict[str, Any]:
+def counted(raw: Path, work: Path, chain: Params) -> Counts:
+    """Return what `prepare` counts, saved and loaded again."""
     _, found = preparation.prepare({"reviews": raw / "reviews"}, chain.prepare, work)
-    return json.loads(json.dumps(found))
+    found.save(work / COUNTS)
+    return Counts.load(work / COUNTS)
 
 
 def settings(**changes: Any) -> Params:
-    """The miniature's, with values at keys such as prompts__sources."""
+    """Return the miniature's parameters, with values at keys such as prompts__sources."""
     return Params.model_validate(changed(miniature.params(), changes))
 
 
 def of_family(**changes: Any) -> FamilyParams:
-    """The comparison's, with values at keys such as family_text__mix."""
+    """Return the comparison's parameters, with values at keys such as family_text__mix."""
     tree = params.family.with_defaults(params.read(ROOT / "family/params.yaml"))
     return FamilyParams.model_validate({**changed(tree, changes), "compute": settings().compute})
 
@@ -66,13 +68,13 @@ def changed(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def given(changes: dict[str, Any]) -> Params | FamilyParams:
-    """The parameters in which these keys are."""
+    """Return the parameters in which these keys are."""
     return (of_family if next(iter(changes)).startswith("family") else settings)(**changes)
 
 
-def test_what_the_miniature_asks_is_there(facts: dict[str, Any]) -> None:
-    demands.check_splits(settings(), STAGES)
-    demands.check_documents(settings(), STAGES, facts)
+def test_what_the_miniature_asks_is_there(counts: Counts) -> None:
+    checks.check_splits(settings(), STAGES)
+    checks.check_documents(settings(), STAGES, counts)
 
 
 @pytest.mark.parametrize(
@@ -114,13 +116,13 @@ def test_what_the_miniature_asks_is_there(facts: dict[str, Any]) -> None:
 )
 def test_a_name_that_is_no_source(raw: Path, key: str, value: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        demands.check_names(
+        checks.check_names(
             given({key: value}),
             [key.partition("__")[0]],
             ["imdb", "rotten_tomatoes", "icwsm2014-movies"],
         )
     others = [stage for stage in STAGES if stage != key.partition("__")[0]]
-    demands.check_names(given({key: value}), others, ["imdb", "rotten_tomatoes", "icwsm2014-movies"])
+    checks.check_names(given({key: value}), others, ["imdb", "rotten_tomatoes", "icwsm2014-movies"])
 
 
 @pytest.mark.parametrize("split", ["prompts", "judge", "validation", "test"])
@@ -129,9 +131,9 @@ def test_a_split_that_a_stage_reads_has_a_share(split: str) -> None:
     shares["train"] = 1 - sum(share for name, share in shares.items() if name != "train")
     wrong = settings(prepare__splits=shares)
     with pytest.raises(InputError, match=rf"prepare.splits.{split} is 0, but \w+ reads that split"):
-        demands.check_splits(wrong, STAGES)
-    reads = {stage for stage, splits in demands.SPLITS.items() if split in splits}
-    demands.check_splits(wrong, set(STAGES) - reads)
+        checks.check_splits(wrong, STAGES)
+    reads = {stage for stage, splits in checks.SPLITS.items() if split in splits}
+    checks.check_splits(wrong, set(STAGES) - reads)
 
 
 @pytest.mark.parametrize(
@@ -178,12 +180,12 @@ def test_a_split_that_a_stage_reads_has_a_share(split: str) -> None:
     ],
 )
 def test_what_the_documents_cannot_give(
-    facts: dict[str, Any], stage: str, changes: dict[str, Any], message: str
+    counts: Counts, stage: str, changes: dict[str, Any], message: str
 ) -> None:
     if stage == "family_text":
         changes = {"family_text__mix": {"by": "epochs", "sources": {"imdb": 1.0}}, **changes}
     with pytest.raises(InputError, match=message) as caught:
-        demands.check_documents(given(changes), [stage], facts)
+        checks.check_documents(given(changes), [stage], counts)
     assert "\n" not in str(caught.value)
 
 
@@ -194,32 +196,34 @@ def test_a_source_that_was_left_out_says_by_what(raw: Path, tmp_path: Path) -> N
         InputError,
         match=r"mix.sources names imdb, but prepare left out all of its 240 rows \(240 for language\)",
     ):
-        demands.check_documents(korean, ["tokenize"], found)
+        checks.check_documents(korean, ["tokenize"], found)
 
 
-def test_ratings_of_one_person_alone(facts: dict[str, Any]) -> None:
-    found = copy.deepcopy(facts)
-    told = found["told"]["test"]["icwsm2014-movies"]
-    told["rated_once"] = told["rated"]
-    with pytest.raises(InputError, match="one rating: each needs two"):
-        demands.check_documents(settings(), ["preferences"], found)
+def test_ratings_of_one_person_alone(counts: Counts) -> None:
+    found = copy.deepcopy(counts)
+    labels = found.labelled["test"]["icwsm2014-movies"]
+    labels["rated_once"] = labels["rated"]
+    with pytest.raises(InputError, match="have one rating alone: each text needs two"):
+        checks.check_documents(settings(), ["preferences"], found)
 
 
-def test_a_judge_needs_both_labels(facts: dict[str, Any]) -> None:
-    found = copy.deepcopy(facts)
-    for labels in found["told"]["judge"].values():
+def test_a_judge_needs_both_labels(counts: Counts) -> None:
+    found = copy.deepcopy(counts)
+    for labels in found.labelled["judge"].values():
         labels.pop("1", None)
     with pytest.raises(
         InputError, match=r"prepare.splits.judge is 0.15, but no text of that split has label 1"
     ):
-        demands.check_documents(settings(), ["evaluate"], found)
+        checks.check_documents(settings(), ["evaluate"], found)
 
 
-def test_the_judge_is_scored_on_two_texts_at_least(facts: dict[str, Any]) -> None:
-    found = copy.deepcopy(facts)
-    found["told"]["test"]["rotten_tomatoes"] = {"0": 1}
-    with pytest.raises(InputError, match="of rotten_tomatoes in test, of which there are 1, not two"):
-        demands.check_documents(settings(), ["evaluate"], found)
+def test_the_judge_is_scored_on_two_texts_at_least(counts: Counts) -> None:
+    found = copy.deepcopy(counts)
+    found.labelled["test"]["rotten_tomatoes"] = {"0": 1}
+    with pytest.raises(
+        InputError, match="two or more labelled texts of rotten_tomatoes in test, but there are 1"
+    ):
+        checks.check_documents(settings(), ["evaluate"], found)
 
 
 def test_the_languages_are_those_of_the_model() -> None:
@@ -251,36 +255,34 @@ def test_dvc_repro_is_held_to_what_it_was_asked_for(project: Project) -> None:
 
 
 @pytest.fixture
-def prepared(raw: Path, facts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with raw rows and what was counted of them."""
+def prepared(raw: Path, counts: Counts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the current folder, with raw rows and their counts in it."""
     monkeypatch.chdir(tmp_path)
     RAW.parent.mkdir()
     RAW.symlink_to(raw)
     DOCUMENTS.mkdir()
-    (DOCUMENTS / FACTS).write_text(json.dumps(facts))
+    counts.save(DOCUMENTS / COUNTS)
     return tmp_path
 
 
 def test_a_stage_looks_at_what_those_after_it_ask(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = settings(finetune__classifier__source="nosuch")
-    monkeypatch.setenv(asked.STAGES, ",".join([*STAGES, "report"]))
+    monkeypatch.setenv(frame_checks.STAGES, ",".join([*STAGES, "report"]))
     for stage in ("prepare", "tokenize", "pretrain", "finetune"):
         with pytest.raises(InputError, match="nosuch"):
-            asked.check_before(stage, wrong)
-    asked.check_before("distill", wrong)
-    asked.check_before("fetch", wrong)
-    monkeypatch.setenv(asked.STAGES, "fetch,prepare,tokenize,pretrain")
-    asked.check_before("prepare", wrong)
-    asked.check_before("pretrain", wrong)
+            frame_checks.check_before(stage, wrong)
+    frame_checks.check_before("distill", wrong)
+    frame_checks.check_before("fetch", wrong)
+    monkeypatch.setenv(frame_checks.STAGES, "fetch,prepare,tokenize,pretrain")
+    frame_checks.check_before("prepare", wrong)
+    frame_checks.check_before("pretrain", wrong)
 
 
 def test_what_is_stale_says_nothing(prepared: Path) -> None:
     wrong = settings(finetune__classifier__source="nosuch")
-    asked.check(wrong, STAGES, ["fetch", "prepare"])
+    frame_checks.check(wrong, STAGES, ["fetch", "prepare"])
     with pytest.raises(InputError, match="nosuch"):
-        asked.check(wrong, STAGES, ["prepare"])
-    (DOCUMENTS / FACTS).write_text(
-        json.dumps({"sources": {"nosuch": {"documents": 0}}, "splits": {}, "told": {}})
-    )
+        frame_checks.check(wrong, STAGES, ["prepare"])
+    Counts(sources={"nosuch": SourceCounts(rows=0)}).save(DOCUMENTS / COUNTS)
     with pytest.raises(InputError, match="there is no source nosuch"):
-        asked.check(wrong, STAGES, ["prepare"])
+        frame_checks.check(wrong, STAGES, ["prepare"])

@@ -1,7 +1,7 @@
-"""What is about to run, held against the data that are there: params.demands with the paths of the project.
+"""Checks of what is about to run against the data that are there: jokbo.params.checks with the paths of the project.
 
-Before a stage of the chain begins, all that this one and those after it ask is looked at: a name that `evaluate` cannot
-find stops the chain before `tokenize`.
+Before a stage of the chain begins, the needs of this stage and of those after it are checked. So a name that `evaluate`
+cannot find stops the chain before `tokenize`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from pathlib import Path
 import psutil
 import pyarrow as pa
 
-from jokbo.params import FamilyParams, Params, demands
+from jokbo.params import FamilyParams, Params, checks
 from jokbo.runtime.errors import InputError
-from jokbo.runtime.files import read_json
 from tasks.frame import projects
-from tasks.frame.paths import DOCUMENTS, FACTS, RAW
+from tasks.frame.paths import COUNTS, DOCUMENTS, RAW
 
 STAGES = "JOKBO_STAGES"  # set by a flow: the stages that it brings up to date
 CHAIN = (
@@ -41,12 +40,12 @@ def check(settings: Params | FamilyParams, stages: Collection[str], stale: Colle
     stale: stages whose outputs are not those of params.yaml, so that what they left says nothing.
     """
     if isinstance(settings, Params):
-        demands.check_splits(settings, stages)
-    facts, raw = (projects.root() / path for path in (DOCUMENTS / FACTS, RAW))
-    if "prepare" not in stale and facts.is_file():
-        demands.check_documents(settings, stages, read_json(facts))
+        checks.check_splits(settings, stages)
+    counts, raw = (projects.root() / path for path in (DOCUMENTS / COUNTS, RAW))
+    if "prepare" not in stale and counts.is_file():
+        checks.check_documents(settings, stages, checks.Counts.load(counts))
     elif "fetch" not in stale and raw.is_dir():
-        demands.check_names(settings, stages, raw_sources(raw))
+        checks.check_names(settings, stages, raw_sources(raw))
 
 
 def check_before(name: str, settings: Params | FamilyParams) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from jokbo.data.losses import of_preparation, of_tokens
+from jokbo.data.counts import Counts, MixedCounts, SourceCounts, Tokenized
+from jokbo.data.exclusions import of_preparation, of_tokens
 from tasks.fetch import fetch
 from tasks.frame.paths import DATA_CARD, DATA_CARD_PAGE
 from tasks.prepare import prepare
@@ -37,7 +38,7 @@ def test_what_is_left_out_is_said_and_counted(project: Path, capsys: pytest.Capt
     prepare(stage("prepare", {"splits": SHARES}))
     said = capsys.readouterr().err.splitlines()
     assert "jokbo: prepare: notes: 60 of 120 rows (50%) left out: short 60" in said
-    assert "jokbo: prepare: films: 1 texts stand there with both labels: they are kept without one" in said
+    assert "jokbo: prepare: films: 1 texts have both labels: they are kept without a label" in said
     small = SETTINGS.tokenize.tokenizer.model_dump() | {"vocabulary": 300}
     tokenize(stage("tokenize", {"tokenizer": small, "mix": {"by": "epochs", "sources": {"films": 0.5}}}))
     said = capsys.readouterr().err.splitlines()
@@ -45,7 +46,7 @@ def test_what_is_left_out_is_said_and_counted(project: Path, capsys: pytest.Capt
     unused = sources["notes"]["not_in_the_mix"]
     assert unused > 20
     assert f"jokbo: tokenize: documents for training that are in no source of the mix: notes {unused}" in said
-    assert "jokbo: tokenize: films: by the mix 50% of its training documents are read" in said
+    assert "jokbo: tokenize: films: the mix reads 50% of its training documents" in said
     assert (sources["films"]["repeated"], sources["films"]["conflicting_labels"]) == (1, 1)
     page = DATA_CARD_PAGE.read_text()
     assert "| conflicting labels | 1 | 0 |" in page
@@ -54,14 +55,16 @@ def test_what_is_left_out_is_said_and_counted(project: Path, capsys: pytest.Capt
 
 
 def test_a_step_that_failed_is_said_however_few_it_failed_on() -> None:
-    found = {"rows": 1000, "dropped": {"failed_html": 2}}
-    examples = {"failed_html": [["0", "films", "mine/data-00000.arrow, row 7: ValueError: no", "A text"]]}
-    (line,) = of_preparation({"sources": {"films": found}, "examples": examples})
+    found = SourceCounts(rows=1000, dropped={"failed_html": 2})
+    examples = {"failed_html": [("0", "films", "mine/data-00000.arrow, row 7: ValueError: no", "A text")]}
+    (line,) = of_preparation(Counts(sources={"films": found}, examples=examples))
     assert line.endswith(
         "2 documents left out because html failed on them, such as mine/data-00000.arrow, row 7: ValueError: no"
     )
 
 
 def test_little_is_not_said() -> None:
-    assert [*of_preparation({"sources": {"films": {"rows": 100, "dropped": {"short": 9}}}})] == []
-    assert [*of_tokens({"sources": {"films": {"epochs": 1.0}}, "unused": {"notes": 9}}, 100)] == []
+    found = SourceCounts(rows=100, dropped={"short": 9})
+    assert [*of_preparation(Counts(sources={"films": found}))] == []
+    mixed = MixedCounts(1, 1, 1, 1, 0, 0, epochs=1.0, share=1.0)
+    assert [*of_tokens(Tokenized(258, {"films": mixed}, {}, {"notes": 9}, {}), 100)] == []

@@ -1,0 +1,112 @@
+"""What the data stages counted, as it crosses from one stage to the next and to the data card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from jokbo.runtime.errors import InputError
+from jokbo.runtime.files import read_json
+
+Numbers = dict[str, int]  # by name
+
+
+@dataclass(frozen=True)
+class SourceCounts:
+    """The rows of one source, and the documents that they became."""
+
+    rows: int
+    documents: int = 0  # that stayed
+    words: int = 0  # of the documents that stayed
+    bytes: int = 0  # of the documents that stayed, in UTF-8
+    repeated: int = 0  # rows with a text that the source had before
+    conflicting_labels: int = 0  # documents whose rows have both labels
+    dropped: Numbers = field(default_factory=dict)  # rows and documents, by reason
+    languages: Numbers = field(default_factory=dict)  # documents that stayed, by language
+    masked: Numbers = field(default_factory=dict)  # personal data, by kind
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What `prepare` counted. It is saved beside the documents; `tokenize` and the checks of later stages read it.
+
+    splits: documents by split and source, and `all` of a split. labelled: documents by split, source, and what people
+    said of them: label `0` or `1`, `rated` by several, `rated_once`. tables: rows by entry of fetch.sources and source.
+    examples: by reason, texts that were left out, each after a rank and its source. about: what `fetch` wrote of each
+    entry of fetch.sources.
+    """
+
+    merged: int = 0  # rows with the very text of another
+    in_several_sources: int = 0  # documents
+    conflicting_labels: int = 0  # documents whose rows have both labels
+    near_duplicates: int = 0  # documents
+    sources: dict[str, SourceCounts] = field(default_factory=dict)
+    splits: dict[str, Numbers] = field(default_factory=dict)
+    labelled: dict[str, dict[str, Numbers]] = field(default_factory=dict)
+    tables: dict[str, Numbers] = field(default_factory=dict)
+    examples: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
+    about: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, tree: Mapping[str, Any]) -> Counts:
+        """Return the counts in nested mappings, as jokbo.data.tally gives them."""
+        return TypeAdapter(cls).validate_python(tree)
+
+    def save(self, path: Path) -> None:
+        """Write the counts as JSON, as `load` reads them."""
+        path.write_text(json.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Counts:
+        """Return what a file holds. Raises InputError if it is not there, or holds something else."""
+        remedy = "run the stage prepare"
+        try:
+            return cls.of(read_json(path, remedy))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise InputError(f"{path}: {where}: {first['msg']}: {remedy}") from error
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the counts that are metrics of the stage: not the examples, nor what other stages alone read."""
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in ("about", "examples", "labelled")
+        }
+
+
+@dataclass(frozen=True)
+class TokenCounts:
+    """One pass over the training documents of a source, or over those in a language."""
+
+    documents: int
+    bytes: int  # of text, in UTF-8
+    characters: int  # without white space
+    tokens: int  # an end of text after each document among them
+    unknown: int  # tokens that stand for what the tokenizer does not know
+    unknown_characters: int
+
+
+@dataclass(frozen=True)
+class MixedCounts(TokenCounts):
+    """A source of the mix: one pass over it, and what the mix makes of it."""
+
+    epochs: float  # how often its documents are read
+    share: float  # of the tokens of the mix, 0 to 1
+
+
+@dataclass(frozen=True)
+class Tokenized:
+    """What `tokenize` counted: for the data card, and as the stage's metrics."""
+
+    vocabulary: int  # tokens of the tokenizer
+    sources: dict[str, MixedCounts]
+    languages: dict[str, TokenCounts]
+    unused: Numbers  # training documents that are in no source of the mix, by source
+    held_out: dict[str, dict[str, float]]  # the tokenizer on held-out text, by language (tokenizer.measure)

@@ -1,0 +1,256 @@
+"""Checks of params.yaml and family/params.yaml against the data, before anything trains.
+
+Names are compared with the sources of the raw data, and what a stage needs of a split with what `prepare` counted. A
+check can refuse, but it changes nothing. So no stage depends on this file.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from jokbo.data.counts import Counts
+from jokbo.params.family import FamilyParams
+from jokbo.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from jokbo.params import Mix, Params
+
+JUDGED = ("imdb", "rotten_tomatoes")  # sources on which evaluation.scoring.trust_in scores the judge
+RATED_TEXTS = 10  # least number for simulated raters: jokbo.preferences.raters fits them in five folds
+
+
+Problems = Iterator[str]  # what is wrong, each in one line
+
+
+def check_splits(settings: Params, stages: Collection[str]) -> None:
+    """Raise InputError for a split that one of the stages reads and whose share is 0."""
+    shares = settings.prepare.splits.model_dump()
+    for stage, needed in SPLITS.items():
+        for split in needed if stage in stages else ():
+            if not shares[split]:
+                raise InputError(
+                    f"params.yaml: prepare.splits.{split} is 0, but {stage} reads that split: give it a share"
+                )
+
+
+def check_names(settings: Params | FamilyParams, stages: Collection[str], present: Collection[str]) -> None:
+    """Raise InputError for a name in the stages' sections that no source has.
+
+    present: the names of the sources.
+    """
+    for stage, key, names in _named(settings):
+        for name in names if stage in stages else ():
+            if name not in present:
+                raise InputError(
+                    f"{settings.FILE}: {key}: there is no source {name}: {nearest(name, present)}"
+                )
+
+
+def check_documents(settings: Params | FamilyParams, stages: Collection[str], counts: Counts) -> None:
+    """Raise InputError for the first thing that one of the stages needs and that the documents do not have.
+
+    counts: what `prepare` counted.
+    """
+    check_names(settings, [stage for stage in stages if stage != "prepare"], counts.sources)
+    for stage, problems in CHECKS.items():
+        problem = next(problems(settings, counts), None) if stage in stages else None
+        if problem:
+            raise InputError(f"{settings.FILE}: {problem}")
+
+
+def nearest(name: str, present: Collection[str]) -> str:
+    """Return what to write instead of a name that is not present."""
+    near = difflib.get_close_matches(name, present, n=1, cutoff=0.5)
+    there = f"there {'is' if len(present) == 1 else 'are'} {', '.join(sorted(present)) or 'none'}"
+    return f"did you mean {near[0]}? ({there})" if near else there
+
+
+def _documents(counts: Counts, split: str, sources: Iterable[str]) -> int:
+    """Return how many documents of a split are of the sources; a document of two of them counts twice."""
+    return sum(counts.splits.get(split, {}).get(source, 0) for source in sources)
+
+
+def _labelled(counts: Counts, split: str, sources: Iterable[str], label: str) -> int:
+    """Return how many documents have label `0` or `1`, or are `rated` by several people or `rated_once`."""
+    found = counts.labelled.get(split, {})
+    return sum(found.get(source, {}).get(label, 0) for source in sources)
+
+
+def _why_none(counts: Counts, split: str, source: str) -> str:
+    """Return why a split has no document of a source, and what to do."""
+    found = counts.sources[source]
+    if found.documents:
+        where = f"none of its {found.documents:,} documents is in {split}"
+        return f"{where}: raise prepare.splits.{split} or give it more texts"
+    dropped = found.dropped
+    reasons = ", ".join(
+        f"{dropped[name]:,} for {name}" for name in sorted(dropped, key=dropped.__getitem__)[::-1]
+    )
+    return f"prepare left out all of its {found.rows:,} rows ({reasons}): change what leaves them out"
+
+
+def _read_sources(mix: Mix) -> list[str]:
+    """Return the sources that the mix reads: all by temperature, else those whose part is not 0."""
+    return [name for name in mix.sources if mix.by == "temperature" or mix.sources[name]]
+
+
+def _named(settings: Params | FamilyParams) -> Iterator[tuple[str, str, Sequence[str]]]:
+    """Yield stage, key and names of each key that names sources."""
+    if isinstance(settings, FamilyParams):
+        yield "family_text", "family_text.mix.sources", list(settings.family_text.mix.sources)
+        for name, task in settings.family_text.tasks.items():
+            yield "family_text", f"family_text.tasks.{name}.sources", task.sources
+        return
+    yield "prepare", "prepare.quality.sources", settings.prepare.quality.sources
+    yield "prepare", "prepare.near_duplicates.sources", settings.prepare.near_duplicates.sources
+    yield "tokenize", "tokenize.mix.sources", list(settings.tokenize.mix.sources)
+    yield "prompts", "prompts.sources", settings.prompts.sources
+    yield "finetune", "finetune.classifier.source", [settings.finetune.classifier.source]
+    yield "preferences", "preferences.human_sources", settings.preferences.human_sources
+
+
+def _lacking(counts: Counts, key: str, sources: Iterable[str], splits: Iterable[str]) -> Problems:
+    """Yield a problem for each source without documents in one of the splits."""
+    for source in sources:
+        for split in splits:
+            if not _documents(counts, split, [source]):
+                yield f"{key} names {source}, but {_why_none(counts, split, source)}"
+
+
+def _too_few(
+    counts: Counts, settings: Params, split: str, prompts_per_text: int, key: str, needed: int
+) -> Problems:
+    """Yield a problem if prompts.sources cannot give as many prompts in a split as the batch at `key` needs."""
+    sources = settings.prompts.sources
+    most = prompts_per_text * _documents(counts, split, sources)
+    if most < needed:
+        texts = f"{', '.join(sources)} in {split} give {most:,} prompts at most"
+        yield f"{key} is {needed}, but the texts of {texts}: give them more texts or set it lower"
+
+
+def _tokenize(settings: Params, counts: Counts) -> Problems:
+    names = _read_sources(settings.tokenize.mix)
+    yield from _lacking(counts, "tokenize.mix.sources", names, ["train"])
+    for split in ("validation", "test"):
+        if not _documents(counts, split, names):
+            yield from _lacking(counts, "tokenize.mix.sources", names, [split])
+
+
+def _prompts(settings: Params, counts: Counts) -> Problems:
+    yield from _lacking(counts, "prompts.sources", settings.prompts.sources, SPLITS["prompts"])
+
+
+def _finetune(settings: Params, counts: Counts) -> Problems:
+    policy, classifier = settings.finetune.policy, settings.finetune.classifier
+    batch = policy.training.batch
+    yield from _too_few(
+        counts, settings, "train", policy.prompts_per_text, "finetune.policy.training.batch", batch
+    )
+    key, source = "finetune.classifier.source", [classifier.source]
+    yield from _lacking(counts, key, source, ["train", "validation", "test"])
+    for split in ("train", "validation", "test"):
+        labels = {label: _labelled(counts, split, source, label) for label in ("0", "1")}
+        if not sum(labels.values()) or (split == "train" and not all(labels.values())):
+            found = ", ".join(f"{number:,} with label {label}" for label, number in labels.items())
+            needs = "texts of both labels" if split == "train" else "labelled texts"
+            yield f"{key} is {classifier.source}, which has {found} in {split}: name a source with {needs}"
+        elif split == "train" and sum(labels.values()) < classifier.training.batch:
+            found = f"{classifier.source} has {sum(labels.values())} labelled texts in train"
+            batch = f"finetune.classifier.training.batch is {classifier.training.batch}"
+            yield f"{batch}, but {found}: give it more or set the batch lower"
+
+
+def _distill(settings: Params, counts: Counts) -> Problems:
+    own = settings.distill
+    batch = own.training.batch
+    yield from _too_few(counts, settings, "train", own.prompts_per_text, "distill.training.batch", batch)
+
+
+def _preferences(settings: Params, counts: Counts) -> Problems:
+    own, key = settings.preferences, "preferences.human_sources"
+    yield from _lacking(counts, key, own.human_sources, ["train", "test"])
+    for split, what in (("train", "human_pairs"), ("test", "test_pairs")):
+        for source in own.human_sources:
+            rated, once = (_labelled(counts, split, [source], label) for label in ("rated", "rated_once"))
+            pairs, needed = rated * (rated - 1) // 2, getattr(own, what) // len(own.human_sources)
+            if once:
+                found = f"{once:,} of whose texts in {split} have one rating alone"
+                yield f"{key} names {source}, {found}: each text needs two; get more, or name another source"
+            if not rated:
+                yield f"{key} names {source}, which has no rated text in {split}: name a source with ratings"
+            if pairs < needed:
+                have = f"the {rated:,} rated texts of {source} in {split} make {pairs:,} pairs"
+                yield f"preferences.{what} asks {needed:,} pairs of each source, but {have}: ask for fewer"
+    if (rated := _labelled(counts, "train", own.human_sources, "rated")) < RATED_TEXTS:
+        found = f"names sources with {rated} rated texts in train"
+        yield f"{key} {found}: simulated raters need at least {RATED_TEXTS}; name more sources"
+
+
+def _reward(settings: Params, counts: Counts) -> Problems:
+    own, batch = settings.preferences, settings.reward.training.batch
+    prompts = min(own.prompts, _documents(counts, "prompts", settings.prompts.sources))
+    each = own.responses_per_prompt
+    most = prompts * each * (each - 1) // 2 + own.human_pairs
+    if most < batch:
+        found = f"preferences.prompts and human_pairs give {most:,} pairs at most"
+        yield f"reward.training.batch is {batch}, but {found}: ask for more or set it lower"
+
+
+def _ppo(settings: Params, counts: Counts) -> Problems:
+    own = settings.ppo
+    batch = own.rollout_batch
+    yield from _too_few(counts, settings, "prompts", own.prompts_per_text, "ppo.rollout_batch", batch)
+
+
+def _evaluate(settings: Params, counts: Counts) -> Problems:
+    for label in ("0", "1"):
+        if not _labelled(counts, "judge", counts.sources, label):
+            yield (
+                f"prepare.splits.judge is {settings.prepare.splits.judge:g}, but no text of that split has label "
+                f"{label}: the judge needs both; raise the share or give labelled texts"
+            )
+    for source in JUDGED:
+        if (found := sum(_labelled(counts, "test", [source], label) for label in ("0", "1"))) < 2:
+            needs = f"evaluate scores its judge on two or more labelled texts of {source} in test"
+            yield f"{needs}, but there are {found}: raise prepare.splits.test or give labelled texts"
+
+
+def _family_text(settings: FamilyParams, counts: Counts) -> Problems:
+    own = settings.family_text
+    names = _read_sources(own.mix)
+    yield from _lacking(counts, "family_text.mix.sources", names, ["train"])
+    if not _documents(counts, "validation", names):
+        yield from _lacking(counts, "family_text.mix.sources", names, ["validation"])
+    for name, task in own.tasks.items():
+        rated = task.neutral is not None
+        for splits in (["train"], ["validation"], own.test_splits):
+            labels = ("rated", "rated_once") if rated else ("0", "1")
+            found = [
+                sum(_labelled(counts, split, task.sources, label) for split in splits) for label in labels
+            ]
+            if not (sum(found) if rated else all(found)):
+                what = "no rating" if rated else f"{found[0]} texts of label 0 and {found[1]} of 1"
+                have = f"have {what} in {' and '.join(splits)}"
+                yield f"family_text.tasks.{name}.sources {have}: name sources that have both classes there"
+
+
+CHECKS: dict[str, Callable[[Any, Counts], Problems]] = {  # each gets the parameters of its stage's project
+    "tokenize": _tokenize,
+    "prompts": _prompts,
+    "finetune": _finetune,
+    "distill": _distill,
+    "preferences": _preferences,
+    "reward": _reward,
+    "ppo": _ppo,
+    "evaluate": _evaluate,
+    "family_text": _family_text,
+}
+SPLITS = {  # that each stage reads
+    "tokenize": ("train", "validation", "test"),
+    "prompts": ("train", "validation", "prompts", "test"),
+    "finetune": ("train", "validation", "test"),
+    "preferences": ("train", "test"),
+    "evaluate": ("test", "judge"),
+}

@@ -1,0 +1,59 @@
+"""The columns of a row: labels, sources and ratings."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from jokbo.data.fetch.formats import UNLABELLED
+from jokbo.runtime.errors import InputError
+from tests.data.fetch.contents import parquet
+
+
+@pytest.mark.parametrize(
+    ("written", "label"),
+    [
+        *(("0", 0), ('"0.0"', 0), ("1.0", 1), ('"1"', 1), ('" 1 "', 1), ("true", 1)),
+        *((nothing, None) for nothing in ("null", '""', '" "', "NaN")),
+        *((minus, UNLABELLED) for minus in ("-1", '"-1.0"')),
+    ],
+)
+def test_ways_to_write_a_label(read, written, label):
+    rows = read("a.jsonl", b'{"text": "x", "label": %s}\n' % written.encode(), {"label": "label"})
+    assert [row["label"] for row in rows] == [label]
+
+
+@pytest.mark.parametrize("written", ["5", "0.5", '"5"', '"nan"', '"positive"', "[1]", "Infinity"])
+def test_bad_label(read, written):
+    with pytest.raises(InputError, match=r"a\.jsonl:1: label is .*: write 0"):
+        read("a.jsonl", b'{"text": "x", "label": %s}\n' % written.encode(), {"label": "label"})
+
+
+def test_a_row_that_names_no_source_is_of_the_whole_files(read):
+    rows = read("a.jsonl", b'{"text": "x", "from": null}\n{"text": "y", "from": "b"}\n', {"source": "from"})
+    assert [row["source"] for row in rows] == ["mine", "b"]
+    assert read("a.csv", b"text,from\nx,\n", {"source": "from"})[0]["source"] == "mine"
+    assert (
+        read("a.parquet", parquet(text=["x"], source=pa.nulls(1)), {"source": "source"})[0]["source"]
+        == "mine"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"text": "x", "source": 3}\n', r"a\.jsonl:1: source is 3, not text"),
+        (b'{"text": "x", "source": ["b"]}\n', r"a\.jsonl:1: source is \['b'\], not text"),
+        (b'{"text": "x", "source": "%s"}\n' % (b"b" * 101), r"a\.jsonl:1: 'b{80}' is no name for a source"),
+    ],
+)
+def test_a_source_that_is_no_name(read, content, said):
+    with pytest.raises(InputError, match=said):
+        read("a.jsonl", content, {"source": "source"})
+
+
+def test_ratings_are_kept_and_checked(read):
+    content = b'{"text": "good", "votes": [3, -1]}\n{"text": "none", "votes": []}\n'
+    assert [row["ratings"] for row in read("a.jsonl", content, {"ratings": "votes"})] == [[3, -1], None]
+    with pytest.raises(InputError, match=r"a\.jsonl:1: ratings are \[5\]"):
+        read("a.jsonl", b'{"text": "off the scale", "votes": [5]}\n', {"ratings": "votes"})
