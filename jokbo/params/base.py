@@ -38,6 +38,7 @@ class Section(BaseModel):
     )
 
 
-def check_heads(width: int, heads: int) -> None:
-    if width % heads:
-        raise ValueError(f"heads is {heads}: it must divide width, which is {width}")
+def check_heads(hidden_size: int, heads: int, key: str = "width") -> None:
+    """Refuse heads that do not divide the hidden size; `key` is what the section calls that."""
+    if hidden_size % heads:
+        raise ValueError(f"heads is {heads}: it must divide {key}, which is {hidden_size}")

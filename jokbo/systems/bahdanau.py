@@ -40,18 +40,18 @@ class RNNsearch(nn.Module):
     def __init__(self, size: Size, special_tokens: SpecialTokens) -> None:
         super().__init__()
         self.size = size
-        width, embedding = size.width, size.more["embedding"]
+        hidden_size, embedding = size.hidden_size, size.more["embedding"]
         self.begin = special_tokens.end_of_text
         self.source = nn.Embedding(size.vocabulary, embedding)
         self.target = nn.Embedding(size.vocabulary, embedding)
-        self.ahead, self.back = (nn.GRU(embedding, width, batch_first=True) for _ in range(2))
-        self.start = nn.Linear(width, width)
-        self.query = nn.Linear(width, width, bias=False)
-        self.key = nn.Linear(2 * width, width, bias=False)
-        self.score = nn.Linear(width, 1, bias=False)
-        self.decoder = nn.GRUCell(embedding + 2 * width, width)
-        self.hidden = nn.Linear(width + embedding + 2 * width, width)
-        self.words = Head(width // 2, size.vocabulary)
+        self.ahead, self.back = (nn.GRU(embedding, hidden_size, batch_first=True) for _ in range(2))
+        self.start = nn.Linear(hidden_size, hidden_size)
+        self.query = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.key = nn.Linear(2 * hidden_size, hidden_size, bias=False)
+        self.score = nn.Linear(hidden_size, 1, bias=False)
+        self.decoder = nn.GRUCell(embedding + 2 * hidden_size, hidden_size)
+        self.hidden = nn.Linear(hidden_size + embedding + 2 * hidden_size, hidden_size)
+        self.words = Head(hidden_size // 2, size.vocabulary)
         self.dropout = nn.Dropout(size.dropout)
 
     def annotations(self, source_BS: Tensor, lengths_B: Tensor | None = None) -> Tensor:
@@ -110,9 +110,9 @@ class Objective(nn.Module):
         return nn.functional.cross_entropy(logits_BTV.float().flatten(0, 1), target_BT.flatten()), {}
 
 
-def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> dict[str, Tensor]:
     """The halves of blocks of running text."""
-    blocks_BT = text.blocks(step, rows, context, seed)
+    blocks_BT = text.blocks(step, batch_size, context, seed)
     return {"source_BS": blocks_BT[:, : context // 2], "target_BT": blocks_BT[:, context // 2 :]}
 
 

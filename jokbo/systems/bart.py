@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from transformers import BartConfig, BartForConditionalGeneration
 
 from jokbo.systems import noise
-from jokbo.systems.common import Paper, Size, SpecialTokens, Text, at, generator
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, at, rng_of
 from jokbo.systems.transformer import shifted
 
 TITLE, YEAR, OBJECTIVE = "BART", 2020, "a text from itself corrupted"
@@ -37,10 +37,10 @@ SHARE, SPAN, SENTENCE = 0.3, 3.0, 20
 # 139M and 406M of the published checkpoints.
 PAPER_SIZES = {
     "base": Paper(
-        Size(50265, layers=6, width=768, heads=12, context=1024, dropout=0.1), 139e6, tolerance=0.005
+        Size(50265, layers=6, hidden_size=768, heads=12, context=1024, dropout=0.1), 139e6, tolerance=0.005
     ),
     "large": Paper(
-        Size(50265, layers=12, width=1024, heads=16, context=1024, dropout=0.1), 406e6, tolerance=0.005
+        Size(50265, layers=12, hidden_size=1024, heads=16, context=1024, dropout=0.1), 406e6, tolerance=0.005
     ),
 }
 
@@ -48,13 +48,13 @@ PAPER_SIZES = {
 def network(size: Size, special_tokens: SpecialTokens, seed: int) -> BartForConditionalGeneration:
     config = BartConfig(
         vocab_size=size.vocabulary,
-        d_model=size.width,
+        d_model=size.hidden_size,
         encoder_layers=size.layers,
         decoder_layers=size.layers,
         encoder_attention_heads=size.heads,
         decoder_attention_heads=size.heads,
-        encoder_ffn_dim=4 * size.width,
-        decoder_ffn_dim=4 * size.width,
+        encoder_ffn_dim=4 * size.hidden_size,
+        decoder_ffn_dim=4 * size.hidden_size,
         max_position_embeddings=size.context + 1,  # features() has a whole text and the mark that starts it
         dropout=size.dropout,
         attention_dropout=size.dropout,
@@ -86,10 +86,10 @@ class Objective(nn.Module):
 
 
 def batch(
-    text: Text, step: int, rows: int, context: int, seed: int, noises: Collection[str] = DEFAULT
+    text: Text, step: int, batch_size: int, context: int, seed: int, noises: Collection[str] = DEFAULT
 ) -> dict[str, Tensor]:
-    tokens_BT = text.blocks(step, rows, context, seed)
-    noised_BN = corrupt(generator(seed, step, "bart"), tokens_BT.numpy(), noises, text.special_tokens)
+    tokens_BT = text.blocks(step, batch_size, context, seed)
+    noised_BN = corrupt(rng_of(seed, step, "bart"), tokens_BT.numpy(), noises, text.special_tokens)
     return {"noised_BN": torch.from_numpy(noised_BN), "tokens_BT": tokens_BT}
 
 
@@ -112,8 +112,8 @@ def corrupt(
 
 def sentences(rng: np.random.Generator, tokens_BT: np.ndarray, end_of_text: int) -> np.ndarray:
     """For each place the number of its sentence: cut at random, and after each end-of-text token."""
-    rows, length = tokens_BT.shape
-    spans_BT = noise.segments(noise.partition(rng, rows, length, -(-length // SENTENCE)))
+    batch_size, length = tokens_BT.shape
+    spans_BT = noise.segments(noise.partition(rng, batch_size, length, -(-length // SENTENCE)))
     ends_BT = tokens_BT == end_of_text
     starts_BT = np.pad(ends_BT[:, :-1] | (np.diff(spans_BT, axis=1) > 0), ((0, 0), (1, 0)))
     return starts_BT.cumsum(axis=1)

@@ -23,7 +23,7 @@ from transformers import BertConfig, BertForPreTraining
 
 from jokbo.data.corpus.batches import sample_indices
 from jokbo.data.corpus.token_corpus import TokenCorpus
-from jokbo.systems.common import Paper, Size, SpecialTokens, Text, generator
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, rng_of
 from jokbo.systems.masking import begin_as_sinusoids, masked, masked_loss, mean_of_text
 
 TITLE, YEAR, OBJECTIVE = "BERT", 2019, "masked tokens (static), next sentence"
@@ -38,10 +38,10 @@ DUPLICATES = 10
 def configuration(size: Size, special_tokens: SpecialTokens) -> BertConfig:
     return BertConfig(
         vocab_size=size.vocabulary,
-        hidden_size=size.width,
+        hidden_size=size.hidden_size,
         num_hidden_layers=size.layers,
         num_attention_heads=size.heads,
-        intermediate_size=4 * size.width,
+        intermediate_size=4 * size.hidden_size,
         hidden_dropout_prob=size.dropout,
         attention_probs_dropout_prob=size.dropout,
         max_position_embeddings=size.context,
@@ -67,7 +67,7 @@ class Objective(nn.Module):
         self,
         inputs_BT: Tensor,
         segments_BT: Tensor,
-        places_BK: Tensor,
+        positions_BK: Tensor,
         targets_BK: Tensor,
         weights_BK: Tensor,
         unrelated_B: Tensor,
@@ -75,19 +75,19 @@ class Objective(nn.Module):
         seen_BT = inputs_BT != self.padding
         states = self.network.bert(inputs_BT, attention_mask=seen_BT, token_type_ids=segments_BT)
         heads = self.network.cls
-        words = masked_loss(heads.predictions, states.last_hidden_state, places_BK, targets_BK, weights_BK)
+        words = masked_loss(heads.predictions, states.last_hidden_state, positions_BK, targets_BK, weights_BK)
         logits_B2 = heads.seq_relationship(states.pooler_output).float()
         pairs = nn.functional.cross_entropy(logits_B2, unrelated_B)
         return words + pairs, {"masked": words.detach(), "pairs": pairs.detach()}
 
 
-def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> dict[str, Tensor]:
     room = context - 3
-    sequences_B, windows_B2 = windows(text.corpus, step, rows, room, seed)
-    passes_B = np.arange(step * rows, (step + 1) * rows) // sequence_count(text.corpus, room)
+    sequences_B, windows_B2 = windows(text.corpus, step, batch_size, room, seed)
+    passes_B = np.arange(step * batch_size, (step + 1) * batch_size) // sequence_count(text.corpus, room)
     copies_B = sequences_B * DUPLICATES + passes_B % DUPLICATES
-    draw = OwnDraws(own_uniforms(seed, copies_B, 4 + 2 * context))
-    chances_4B = draw.random((rows, 4)).T
+    rng = OwnRngs(own_uniforms(seed, copies_B, 4 + 2 * context))
+    chances_4B = rng.random((batch_size, 4)).T
     pairs_B22, unrelated_B = halves(windows_B2, chances_4B[0]), chances_4B[1] < 0.5
     lengths_B = room - (pairs_B22[:, 0, 1] - pairs_B22[:, 0, 0])
     others_B2 = elsewhere(text.corpus, windows_B2, lengths_B, chances_4B[2:])
@@ -95,13 +95,13 @@ def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str
     tokens_BT, segments_BT = pair_rows(text, pairs_B22, context)
     known = {"mask": text.special_tokens.mask, "vocabulary": text.vocabulary}
     return {
-        **masked(tokens_BT, tokens_BT > text.special_tokens.mask, draw, **known)._asdict(),
+        **masked(tokens_BT, tokens_BT > text.special_tokens.mask, rng, **known)._asdict(),
         "segments_BT": segments_BT,
         "unrelated_B": torch.from_numpy(unrelated_B).long(),
     }
 
 
-class OwnDraws:
+class OwnRngs:
     """Random numbers for rows as one generator gives them, but each row's from a generator of its own: uniforms [B, N],
     of which those of each call are taken in order."""
 
@@ -120,14 +120,14 @@ class OwnDraws:
 
 
 def own_uniforms(seed: int, copies_B: np.ndarray, count: int) -> np.ndarray:
-    """What `generator(seed, copy, "bert").random(count)` gives for each copy, [B, count]. It is one generator that is
+    """What `rng_of(seed, copy, "bert").random(count)` gives for each copy, [B, count]. It is one generator that is
     given another key each time: making so many would take longer than the rest of a batch."""
-    draw = generator(seed, 0, "bert")
-    fresh, found = draw.bit_generator.state, []
+    rng = rng_of(seed, 0, "bert")
+    fresh, found = rng.bit_generator.state, []
     for copy in copies_B.tolist():
         fresh["state"]["key"][1] = copy
-        draw.bit_generator.state = fresh
-        found.append(draw.random(count))
+        rng.bit_generator.state = fresh
+        found.append(rng.random(count))
     return np.stack(found)
 
 
@@ -136,7 +136,7 @@ def sequence_count(corpus: TokenCorpus, length: int) -> int:
 
 
 def windows(
-    corpus: TokenCorpus, step: int, rows: int, length: int, seed: int
+    corpus: TokenCorpus, step: int, batch_size: int, length: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of each row of a step the number of its sequence [B], and where that starts and ends in the corpus [B, 2]: at
     most `length` tokens of one document.
@@ -144,15 +144,15 @@ def windows(
     Sequence k starts at token k * length, or so much earlier that it fits into its document: a long document gives
     full windows only, a short one is read whole, and each about as often as it is long.
     """
-    sequences_B = sample_indices(step, rows, sequence_count(corpus, length), seed, corpus.name)
+    sequences_B = sample_indices(step, batch_size, sequence_count(corpus, length), seed, corpus.name)
     firsts_B, ends_B = texts_of(corpus, numbers_of(corpus, sequences_B * length))
     starts_B = np.maximum(firsts_B, np.minimum(sequences_B * length, ends_B - length))
     return sequences_B, np.stack([starts_B, np.minimum(starts_B + length, ends_B)], axis=1)
 
 
-def numbers_of(corpus: TokenCorpus, places_B: np.ndarray) -> np.ndarray:
+def numbers_of(corpus: TokenCorpus, positions_B: np.ndarray) -> np.ndarray:
     """The documents that have these tokens of the corpus; its first token is of none and counts for the first."""
-    return np.maximum(np.searchsorted(corpus.documents, places_B, side="right") - 1, 0)
+    return np.maximum(np.searchsorted(corpus.documents, positions_B, side="right") - 1, 0)
 
 
 def texts_of(corpus: TokenCorpus, numbers_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

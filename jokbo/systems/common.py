@@ -36,7 +36,7 @@ class Size:
 
     vocabulary: int
     layers: int
-    width: int
+    hidden_size: int
     heads: int
     context: int
     dropout: float = 0.0
@@ -63,7 +63,7 @@ class SpecialTokens:
     cls: int
     sep: int
     mask: int
-    pieces: tuple[str, ...] = ()  # what all tokens are spelled like, by id; ELMo reads it
+    token_strings: tuple[str, ...] = ()  # what all tokens are spelled like, by id; ELMo reads it
 
 
 def special_tokens_of(tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
@@ -73,7 +73,7 @@ def special_tokens_of(tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
     return SpecialTokens(
         end_of_text=access.end_of_text(tokenizer),
         padding=access.padding(tokenizer),
-        pieces=tuple(tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))),
+        token_strings=tuple(tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))),
         **{mark: -1 if id is None else id for mark, id in found.items()},
     )
 
@@ -95,12 +95,12 @@ class Text:
         none_V = np.zeros(self.vocabulary, np.intp)
         return sum((np.bincount(tokens, minlength=self.vocabulary) for tokens in parts), start=none_V)
 
-    def blocks(self, step: int, rows: int, length: int, seed: int) -> Tensor:
+    def blocks(self, step: int, batch_size: int, length: int, seed: int) -> Tensor:
         """Full blocks of running text, int64 [rows, length], special tokens of document ends among them."""
         tokens_BS = packed_batch(
             self.corpus,
             step,
-            batch=rows,
+            batch=batch_size,
             context=length - 1,
             seed=seed,
             packing="joined",
@@ -134,9 +134,9 @@ class NextTokenObjective(nn.Module):
         return next_token_loss(self.network(tokens_BS[:, :-1]), tokens_BS), {}
 
 
-def next_token_batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+def next_token_batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> dict[str, Tensor]:
     """Blocks of running text, of which every token but the first is predicted."""
-    return {"tokens_BS": text.blocks(step, rows, context + 1, seed)}
+    return {"tokens_BS": text.blocks(step, batch_size, context + 1, seed)}
 
 
 def at_last(states_BTD: Tensor, tokens_BT: Tensor, padding: int) -> Tensor:
@@ -144,9 +144,9 @@ def at_last(states_BTD: Tensor, tokens_BT: Tensor, padding: int) -> Tensor:
     return at(states_BTD, (tokens_BT != padding).sum(dim=1) - 1)
 
 
-def at(states_BTD: Tensor, places_B: Tensor) -> Tensor:
+def at(states_BTD: Tensor, positions_B: Tensor) -> Tensor:
     """Of each row the state at one place, [B, D]."""
-    return states_BTD[torch.arange(len(places_B), device=places_B.device), places_B]
+    return states_BTD[torch.arange(len(positions_B), device=positions_B.device), positions_B]
 
 
 def mean_state(states_BTD: Tensor, real_BT: Tensor) -> Tensor:
@@ -154,10 +154,10 @@ def mean_state(states_BTD: Tensor, real_BT: Tensor) -> Tensor:
     return (states_BTD * real_BT[:, :, None]).sum(dim=1) / real_BT.sum(dim=1, keepdim=True)
 
 
-def sinusoids(length: int, width: int, device: torch.device | None = None) -> Tensor:
+def sinusoids(length: int, hidden_size: int, device: torch.device | None = None) -> Tensor:
     """Positions [length, width]: sine and cosine in turn, wavelengths from 2 pi to 10000 * 2 pi (Vaswani et al. 2017,
     section 3.5)."""
-    rates = torch.exp(torch.arange(0, width, 2, device=device) * (-math.log(10000) / width))
+    rates = torch.exp(torch.arange(0, hidden_size, 2, device=device) * (-math.log(10000) / hidden_size))
     angles = torch.arange(length, device=device)[:, None] * rates
     return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
 
@@ -174,13 +174,13 @@ def exact(x: Tensor) -> torch.autocast:
 
 def in_reverse(x_BTD: Tensor, lengths_B: Tensor) -> Tensor:
     """The first lengths[b] places of each row in reverse order, what comes after where it was."""
-    places_T = torch.arange(x_BTD.shape[1], device=x_BTD.device)
-    mirrored_BT = lengths_B[:, None] - 1 - places_T
-    order_BT = torch.where(mirrored_BT >= 0, mirrored_BT, places_T)
+    positions_T = torch.arange(x_BTD.shape[1], device=x_BTD.device)
+    mirrored_BT = lengths_B[:, None] - 1 - positions_T
+    order_BT = torch.where(mirrored_BT >= 0, mirrored_BT, positions_T)
     return x_BTD.gather(1, order_BT[..., None].expand_as(x_BTD))
 
 
-def generator(seed: int, step: int, purpose: str = "") -> np.random.Generator:
+def rng_of(seed: int, step: int, purpose: str = "") -> np.random.Generator:
     """The random numbers of one step, and of one purpose in it: the same on every rank and after every resume."""
     return np.random.Generator(np.random.Philox(key=[seed, step], counter=[0, 0, 0, hash_of(purpose)]))
 

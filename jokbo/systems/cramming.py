@@ -26,7 +26,7 @@ from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.bert.modeling_bert import eager_attention_forward
 
-from jokbo.systems.common import Paper, Size, SpecialTokens, Text, generator, mean_state, sinusoids
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, mean_state, rng_of, sinusoids
 from jokbo.systems.masking import full_sentences, masked, masked_loss
 
 TITLE, YEAR, OBJECTIVE = "Cramming", 2023, "masked tokens"
@@ -51,9 +51,9 @@ class Attention(nn.Module):
 
     def __init__(self, config: CrammedConfig) -> None:
         super().__init__()
-        self.config, width = config, config.hidden_size
-        self.queries_keys_values = nn.Linear(width, 3 * width, bias=False)
-        self.dense = nn.Linear(width, width, bias=False)
+        self.config, hidden_size = config, config.hidden_size
+        self.queries_keys_values = nn.Linear(hidden_size, 3 * hidden_size, bias=False)
+        self.dense = nn.Linear(hidden_size, hidden_size, bias=False)
 
     def forward(self, states_BTD: Tensor, mask_BHTT: Tensor | None) -> Tensor:
         heads = self.config.num_attention_heads
@@ -113,8 +113,8 @@ class Crammed(PreTrainedModel):
     def forward(self, inputs_BT: Tensor, seen_BT: Tensor | None = None) -> Tensor:
         """States [B, T, D]; `seen_BT` is false at padding."""
         tokens_BTD = self.embedding(inputs_BT)
-        length, width = tokens_BTD.shape[1:]
-        positions_TD = self.position_scale * sinusoids(length, width, tokens_BTD.device)
+        length, hidden_size = tokens_BTD.shape[1:]
+        positions_TD = self.position_scale * sinusoids(length, hidden_size, tokens_BTD.device)
         states_BTD = self.dropout(self.first_norm(tokens_BTD + positions_TD))
         mask_BHTT = create_bidirectional_mask(self.config, states_BTD, seen_BT)
         for layer in self.layers:
@@ -131,7 +131,7 @@ def network(size: Size, special_tokens: SpecialTokens, seed: int) -> Crammed:
     return Crammed(
         CrammedConfig(
             vocab_size=size.vocabulary,
-            hidden_size=size.width,
+            hidden_size=size.hidden_size,
             num_hidden_layers=size.layers,
             num_attention_heads=size.heads,
             max_position_embeddings=size.context,
@@ -149,18 +149,18 @@ class Objective(nn.Module):
         self.network = network
 
     def forward(
-        self, inputs_BT: Tensor, places_BK: Tensor, targets_BK: Tensor, weights_BK: Tensor
+        self, inputs_BT: Tensor, positions_BK: Tensor, targets_BK: Tensor, weights_BK: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         states_BTD = self.network(inputs_BT)
-        return masked_loss(self.network.logits, states_BTD, places_BK, targets_BK, weights_BK), {}
+        return masked_loss(self.network.logits, states_BTD, positions_BK, targets_BK, weights_BK), {}
 
 
-def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> dict[str, Tensor]:
     special_tokens = text.special_tokens
-    tokens_BT = full_sentences(text, step, rows, context, seed)
-    draw = generator(seed, step, "cramming")
+    tokens_BT = full_sentences(text, step, batch_size, context, seed)
+    rng = rng_of(seed, step, "cramming")
     known = {"mask": special_tokens.mask, "vocabulary": text.vocabulary}
-    return masked(tokens_BT, tokens_BT > special_tokens.mask, draw, **known)._asdict()
+    return masked(tokens_BT, tokens_BT > special_tokens.mask, rng, **known)._asdict()
 
 
 def rate(share: float) -> float:
@@ -169,7 +169,7 @@ def rate(share: float) -> float:
     return max(0.0, min(0.25 + share, 4 * (1 - share)))
 
 
-def rows(share: float, batch: int) -> int:
+def batch_size(share: float, batch: int) -> int:
     """Of a step, when a share of the budget is spent: from one of PARTS equal parts of a batch, by whole ones, to all
     of it at 60%."""
     parts = min(PARTS, max(1, math.ceil(share / 0.6 * PARTS)))

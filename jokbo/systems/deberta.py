@@ -73,7 +73,7 @@ class Deberta(DebertaForMaskedLM):
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         self.post_init()
 
-    def decode(self, inputs_BT: Tensor, places_BK: Tensor) -> Tensor:
+    def decode(self, inputs_BT: Tensor, positions_BK: Tensor) -> Tensor:
         """The states [B, K, D] that the head reads at the places, by the enhanced mask decoder."""
         encoder, positions_T = self.deberta.encoder, torch.arange(inputs_BT.shape[1], device=inputs_BT.device)
         states_BTD = self.deberta.embeddings(inputs_BT)
@@ -84,8 +84,8 @@ class Deberta(DebertaForMaskedLM):
         }
         for layer in encoder.layer[:-1]:
             states_BTD, _ = layer(states_BTD, mask_B1TT, **relative)
-        queries_BKD = gathered(states_BTD, places_BK) + self.position_embeddings(places_BK)
-        relative_BKT = places_BK[:, :, None] - positions_T
+        queries_BKD = gathered(states_BTD, positions_BK) + self.position_embeddings(positions_BK)
+        relative_BKT = positions_BK[:, :, None] - positions_T
         last = encoder.layer[-1]
         assert isinstance(last, DebertaLayer)
         for _ in range(DECODER_LAYERS):
@@ -179,10 +179,10 @@ def network(size: Size, special_tokens: SpecialTokens, seed: int) -> Deberta:
     return Deberta(
         DebertaConfig(
             vocab_size=size.vocabulary,
-            hidden_size=size.width,
+            hidden_size=size.hidden_size,
             num_hidden_layers=size.layers,
             num_attention_heads=size.heads,
-            intermediate_size=4 * size.width,
+            intermediate_size=4 * size.hidden_size,
             hidden_dropout_prob=size.dropout,
             attention_probs_dropout_prob=size.dropout,
             max_position_embeddings=size.context,
@@ -207,9 +207,9 @@ class Objective(nn.Module):
         self.network = network
 
     def forward(
-        self, inputs_BT: Tensor, places_BK: Tensor, targets_BK: Tensor, weights_BK: Tensor
+        self, inputs_BT: Tensor, positions_BK: Tensor, targets_BK: Tensor, weights_BK: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        states_BKD = self.network.decode(inputs_BT, places_BK)
+        states_BKD = self.network.decode(inputs_BT, positions_BK)
         logits_BKV = self.network.lm_predictions(states_BKD, self.network.get_input_embeddings())
         return weighted_mean(logits_BKV, targets_BK, weights_BK), {}
 

@@ -60,8 +60,8 @@ def network(size: Size, special_tokens: SpecialTokens, seed: int) -> DistilBertF
     student = DistilBertForMaskedLM(
         DistilBertConfig(
             vocab_size=size.vocabulary,
-            dim=size.width,
-            hidden_dim=4 * size.width,
+            dim=size.hidden_size,
+            hidden_dim=4 * size.hidden_size,
             n_layers=size.layers,
             n_heads=size.heads,
             max_position_embeddings=size.context,
@@ -135,14 +135,14 @@ class Objective(nn.Module):
         self._teacher = (teacher_of(network).eval().requires_grad_(False),)
 
     def forward(
-        self, inputs_BT: Tensor, places_BK: Tensor, targets_BK: Tensor, weights_BK: Tensor
+        self, inputs_BT: Tensor, positions_BK: Tensor, targets_BK: Tensor, weights_BK: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         student, teacher = self.network, moved(self._teacher[0], inputs_BT.device)
         mine_BTD = student.distilbert(inputs_BT).last_hidden_state
-        mine_BKV = head(student, gathered(mine_BTD, places_BK)).float()
+        mine_BKV = head(student, gathered(mine_BTD, positions_BK)).float()
         with torch.no_grad():
             theirs_BTD = teacher.bert(inputs_BT).last_hidden_state
-            theirs_BKV = teacher.cls.predictions(gathered(theirs_BTD, places_BK)).float()
+            theirs_BKV = teacher.cls.predictions(gathered(theirs_BTD, positions_BK)).float()
         parts = {
             "soft_targets": (soft_targets(mine_BKV, theirs_BKV) * weights_BK).mean(),
             "masked": weighted_mean(mine_BKV, targets_BK, weights_BK),

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from transformers import ElectraConfig, ElectraForMaskedLM, ElectraForPreTraining
 
-from jokbo.systems.common import Paper, Size, SpecialTokens, Text, generator
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, rng_of
 from jokbo.systems.masking import (
     begin_as_sinusoids,
     framed,
@@ -68,20 +68,20 @@ def network(size: Size, special_tokens: SpecialTokens, seed: int) -> Electra:
     torch.manual_seed(seed)
     share = size.more["generator"]
     heads = max(1, round(share * size.heads))  # of the discriminator's size, as in the authors' code
-    small = _configuration(size, special_tokens, heads * size.width // size.heads, heads)
-    reader = ElectraForPreTraining(_configuration(size, special_tokens, size.width, size.heads))
+    small = _configuration(size, special_tokens, heads * size.hidden_size // size.heads, heads)
+    reader = ElectraForPreTraining(_configuration(size, special_tokens, size.hidden_size, size.heads))
     begin_as_sinusoids(reader.electra.embeddings.position_embeddings)
     return Electra(reader, ElectraForMaskedLM(small))
 
 
-def _configuration(size: Size, special_tokens: SpecialTokens, width: int, heads: int) -> ElectraConfig:
+def _configuration(size: Size, special_tokens: SpecialTokens, hidden_size: int, heads: int) -> ElectraConfig:
     return ElectraConfig(
         vocab_size=size.vocabulary,
-        embedding_size=size.more.get("embedding", size.width),
-        hidden_size=width,
+        embedding_size=size.more.get("embedding", size.hidden_size),
+        hidden_size=hidden_size,
         num_hidden_layers=size.layers,
         num_attention_heads=heads,
-        intermediate_size=4 * width,
+        intermediate_size=4 * hidden_size,
         hidden_dropout_prob=size.dropout,
         attention_probs_dropout_prob=size.dropout,
         max_position_embeddings=size.context,
@@ -99,21 +99,23 @@ class Objective(nn.Module):
     def forward(
         self,
         inputs_BT: Tensor,
-        places_BK: Tensor,
+        positions_BK: Tensor,
         targets_BK: Tensor,
         weights_BK: Tensor,
         uniforms_BK: Tensor,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         writer, reader = self.network.generator, self.network.discriminator
         states_BTD = writer.electra(inputs_BT).last_hidden_state
-        logits_BKV = writer.generator_lm_head(writer.generator_predictions(gathered(states_BTD, places_BK)))
+        logits_BKV = writer.generator_lm_head(
+            writer.generator_predictions(gathered(states_BTD, positions_BK))
+        )
         generator_loss = weighted_mean(logits_BKV, targets_BK, weights_BK)
 
         sampled_BK = sampled(logits_BKV.detach().float(), uniforms_BK)
         # a place that only fills up the row's K is no masked one, and stays what it is
         written_BK = torch.where(weights_BK > 0, sampled_BK, targets_BK)
-        corrupted_BT = inputs_BT.scatter(1, places_BK, written_BK)
-        original_BT = inputs_BT.scatter(1, places_BK, targets_BK)
+        corrupted_BT = inputs_BT.scatter(1, positions_BK, written_BK)
+        original_BT = inputs_BT.scatter(1, positions_BK, targets_BK)
         replaced_BT = (corrupted_BT != original_BT).float()
         scores_BT = reader(corrupted_BT).logits.float()
         discriminator_loss = nn.functional.binary_cross_entropy_with_logits(scores_BT, replaced_BT)
@@ -132,14 +134,14 @@ def sampled(logits_BKV: Tensor, uniforms_BK: Tensor) -> Tensor:
     return found_BK.clamp(max=logits_BKV.shape[-1] - 1)
 
 
-def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> dict[str, Tensor]:
     """Full rows of running text, [SEP] where a document ends."""
     special_tokens = text.special_tokens
-    tokens_BT = framed(full_sentences(text, step, rows, context - 2, seed), special_tokens, context)
-    draw = generator(seed, step, "electra")
+    tokens_BT = framed(full_sentences(text, step, batch_size, context - 2, seed), special_tokens, context)
+    rng = rng_of(seed, step, "electra")
     known = {"mask": special_tokens.mask, "vocabulary": text.vocabulary, "kept": KEPT, "random": 0}
-    hidden = masked(tokens_BT, tokens_BT > special_tokens.mask, draw, **known)
-    uniforms_BK = torch.from_numpy(draw.random(hidden.places_BK.shape, dtype="float32"))
+    hidden = masked(tokens_BT, tokens_BT > special_tokens.mask, rng, **known)
+    uniforms_BK = torch.from_numpy(rng.random(hidden.positions_BK.shape, dtype="float32"))
     return {**hidden._asdict(), "uniforms_BK": uniforms_BK}
 
 

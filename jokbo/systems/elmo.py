@@ -32,7 +32,7 @@ TITLE, YEAR, OBJECTIVE = "ELMo", 2018, "next token and token before, by one LSTM
 NATS = "loss"
 
 PADDING, BEGIN, END, CHARACTERS = 0, 257, 258, 259  # byte b is character 1 + b
-CHARACTER_WIDTH = 16
+CHARACTER_SIZE = 16
 
 # AllenNLP's table of models has 93.6M for the original, without the softmax over 793,471 words (406M more).
 PAPER_SIZES = {
@@ -56,13 +56,13 @@ PAPER_SIZES = {
 }
 
 
-def characters(pieces: Sequence[str], longest: int = 50) -> Tensor:
+def characters(token_strings: Sequence[str], longest: int = 50) -> Tensor:
     """The characters of each token, int64 [V, C]: begin, its first longest - 2 bytes, end, padding.
 
     C is what the longest token needs, at most `longest`; but at least 7, the width of the widest filter.
     """
-    spelled = [[BEGIN, *(1 + byte for byte in piece.encode()[: longest - 2]), END] for piece in pieces]
-    table_VC = torch.full((len(pieces), max(7, *map(len, spelled))), PADDING)
+    spelled = [[BEGIN, *(1 + byte for byte in piece.encode()[: longest - 2]), END] for piece in token_strings]
+    table_VC = torch.full((len(token_strings), max(7, *map(len, spelled))), PADDING)
     for row, spelling in zip(table_VC, spelled, strict=True):
         row[: len(spelling)] = torch.tensor(spelling)
     return table_VC
@@ -87,9 +87,9 @@ def begin_lstm(lstm: nn.LSTM) -> None:
 
 
 class Highway(nn.Module):
-    def __init__(self, width: int) -> None:
+    def __init__(self, hidden_size: int) -> None:
         super().__init__()
-        self.change, self.carry = nn.Linear(width, width), nn.Linear(width, width)
+        self.change, self.carry = nn.Linear(hidden_size, hidden_size), nn.Linear(hidden_size, hidden_size)
         begin(self.change)
         begin(self.carry, bias=2.0)  # it begins by carrying most of its input on
 
@@ -106,23 +106,23 @@ class CharacterVectors(nn.Module):
     def __init__(self, size: Size, characters_VC: Tensor) -> None:
         super().__init__()
         self.register_buffer("characters_VC", characters_VC)
-        self.embedding = nn.Embedding(CHARACTERS, CHARACTER_WIDTH)
+        self.embedding = nn.Embedding(CHARACTERS, CHARACTER_SIZE)
         filters = size.more["filters"]
-        self.convolutions = nn.ModuleList(nn.Conv1d(CHARACTER_WIDTH, number, w) for w, number in filters)
+        self.convolutions = nn.ModuleList(nn.Conv1d(CHARACTER_SIZE, number, w) for w, number in filters)
         found = sum(number for _, number in filters)
         self.highways = nn.Sequential(Highway(found), Highway(found))
-        self.projection = nn.Linear(found, size.width)
+        self.projection = nn.Linear(found, size.hidden_size)
         begin(self.projection)
 
     def forward(self, tokens_BT: Tensor, multiple: int = 256) -> Tensor:
         """Each different token is computed once, and others up to a multiple: kernels are made for a shape."""
-        words_U, places_BT = tokens_BT.unique(return_inverse=True)
+        words_U, indices_BT = tokens_BT.unique(return_inverse=True)
         words_U = nn.functional.pad(words_U, (0, -len(words_U) % multiple))
         spelled_UEC = self.embedding(self.characters_VC[words_U]).mT
         found_UF = torch.cat(
             [filters(spelled_UEC).amax(dim=-1).relu() for filters in self.convolutions], dim=-1
         )
-        return nn.functional.embedding(places_BT, self.projection(self.highways(found_UF)))
+        return nn.functional.embedding(indices_BT, self.projection(self.highways(found_UF)))
 
 
 class BiLM(nn.Module):
@@ -132,12 +132,12 @@ class BiLM(nn.Module):
         self.vectors = CharacterVectors(size, characters_VC)
         self.forwards, self.backwards = (
             nn.ModuleList(
-                nn.LSTM(size.width, size.more["cells"], proj_size=size.width, batch_first=True)
+                nn.LSTM(size.hidden_size, size.more["cells"], proj_size=size.hidden_size, batch_first=True)
                 for _ in range(size.layers)
             )
             for _ in range(2)
         )
-        self.softmax = Head(size.width, size.vocabulary)
+        self.softmax = Head(size.hidden_size, size.vocabulary)
         for lstm in (*self.forwards, *self.backwards):
             assert isinstance(lstm, nn.LSTM)
             begin_lstm(lstm)
@@ -178,7 +178,7 @@ class BiLM(nn.Module):
 
 def network(size: Size, special_tokens: SpecialTokens, seed: int) -> BiLM:
     torch.manual_seed(seed)
-    return BiLM(size, characters(special_tokens.pieces))
+    return BiLM(size, characters(special_tokens.token_strings))
 
 
 class Objective(nn.Module):
@@ -195,8 +195,8 @@ class Objective(nn.Module):
         return (ahead + back) / 2, {"forward": ahead.detach(), "backward": back.detach()}
 
 
-def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
-    return {"tokens_BT": text.blocks(step, rows, context + 1, seed)}
+def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> dict[str, Tensor]:
+    return {"tokens_BT": text.blocks(step, batch_size, context + 1, seed)}
 
 
 def features(network: BiLM, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:

@@ -77,31 +77,31 @@ class FastWeightLayer(nn.Module):
     def __init__(self, size: Size) -> None:
         super().__init__()
         self.heads, self.delta = size.heads, size.more["rule"] == "delta"
-        self.slow = nn.Linear(size.width, 3 * size.width + size.heads * self.delta, bias=False)
-        self.out = nn.Linear(size.width, size.width, bias=False)
-        self.attention_norm, self.norm = nn.LayerNorm(size.width), nn.LayerNorm(size.width)
+        self.slow = nn.Linear(size.hidden_size, 3 * size.hidden_size + size.heads * self.delta, bias=False)
+        self.out = nn.Linear(size.hidden_size, size.hidden_size, bias=False)
+        self.attention_norm, self.norm = nn.LayerNorm(size.hidden_size), nn.LayerNorm(size.hidden_size)
         inner = size.more["feed_forward"]
         self.feed_forward = nn.Sequential(
-            nn.Linear(size.width, inner),
+            nn.Linear(size.hidden_size, inner),
             nn.ReLU(),
             nn.Dropout(size.dropout),
-            nn.Linear(inner, size.width),
+            nn.Linear(inner, size.hidden_size),
             nn.Dropout(size.dropout),
         )
         self.dropout = nn.Dropout(size.dropout)
 
     def forward(self, states_BTD: Tensor) -> Tensor:
-        width = states_BTD.shape[-1]
+        hidden_size = states_BTD.shape[-1]
         made_BTM = self.slow(states_BTD)
         q, k, v = (
             each.unflatten(-1, (self.heads, -1)).transpose(1, 2).float()
-            for each in made_BTM[..., : 3 * width].chunk(3, dim=-1)
+            for each in made_BTM[..., : 3 * hidden_size].chunk(3, dim=-1)
         )
         with exact(states_BTD):
             q, k = ((nn.functional.elu(each) + 1) for each in (q, k))
             q, k = q / q.sum(dim=-1, keepdim=True), k / k.sum(dim=-1, keepdim=True)
             if self.delta:
-                rates_BHT = made_BTM[..., 3 * width :].float().sigmoid().transpose(1, 2)
+                rates_BHT = made_BTM[..., 3 * hidden_size :].float().sigmoid().transpose(1, 2)
                 read_BHTE = memory(q, k, v, rates_BHT, delta=True)
             else:
                 # a value of one more dimension, always 1, adds up the weights by which the read is divided
@@ -117,9 +117,9 @@ class FastWeights(nn.Module):
     def __init__(self, size: Size) -> None:
         super().__init__()
         self.size = size
-        self.embedding = nn.Embedding(size.vocabulary, size.width)
+        self.embedding = nn.Embedding(size.vocabulary, size.hidden_size)
         nn.init.normal_(self.embedding.weight, std=0.02)
-        self.scale = size.width**0.5
+        self.scale = size.hidden_size**0.5
         self.dropout = nn.Dropout(size.dropout)
         self.layers = nn.Sequential(*(FastWeightLayer(size) for _ in range(size.layers)))
 

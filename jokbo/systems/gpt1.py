@@ -22,7 +22,9 @@ from jokbo.systems.common import Paper, Size, SpecialTokens, Text, at
 TITLE, YEAR, OBJECTIVE = "GPT", 2018, "next token"
 NATS = "loss"
 PAPER_SIZES = {
-    "gpt": Paper(Size(vocabulary=40478, layers=12, width=768, heads=12, context=512), 117e6, tolerance=0.005)
+    "gpt": Paper(
+        Size(vocabulary=40478, layers=12, hidden_size=768, heads=12, context=512), 117e6, tolerance=0.005
+    )
 }
 
 
@@ -31,7 +33,7 @@ def network(size: Size, special_tokens: SpecialTokens, seed: int) -> PreTrainedM
         "openai-gpt",
         vocab_size=size.vocabulary,
         n_layer=size.layers,
-        n_embd=size.width,
+        n_embd=size.hidden_size,
         n_head=size.heads,
         n_positions=size.context,
         resid_pdrop=size.dropout,
@@ -51,8 +53,8 @@ class Objective(causal.NextToken):
         super().__init__(network)
 
 
-def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
-    tokens_BS = text.blocks(step, rows, context + 1, seed)
+def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> dict[str, Tensor]:
+    tokens_BS = text.blocks(step, batch_size, context + 1, seed)
     special_tokens = text.special_tokens
     return causal.packed_rows(
         tokens_BS, "joined", end_of_text=special_tokens.end_of_text, padding=special_tokens.padding

@@ -29,8 +29,10 @@ __all__ = ["NATS", "OBJECTIVE", "PAPER_SIZES", "TITLE", "YEAR", "Objective", "ba
 TITLE, YEAR, OBJECTIVE = "GPT-3", 2020, "next token"
 NATS = "loss"
 PAPER_SIZES = {
-    name: Paper(Size(vocabulary=50257, layers=layers, width=width, heads=heads, context=2048), parameters)
-    for name, layers, width, heads, parameters in [
+    name: Paper(
+        Size(vocabulary=50257, layers=layers, hidden_size=hidden_size, heads=heads, context=2048), parameters
+    )
+    for name, layers, hidden_size, heads, parameters in [
         ("small", 12, 768, 12, 125e6),
         ("medium", 24, 1024, 16, 350e6),
         ("large", 24, 1536, 16, 760e6),
@@ -49,7 +51,7 @@ def configuration(size: Size, special_tokens: SpecialTokens) -> PretrainedConfig
         "gpt_neo",
         vocab_size=size.vocabulary,
         num_layers=size.layers,
-        hidden_size=size.width,
+        hidden_size=size.hidden_size,
         num_heads=size.heads,
         max_position_embeddings=size.context,
         attention_types=[[[KINDS[layer % 2]], 1] for layer in range(size.layers)],
@@ -72,7 +74,7 @@ def network(size: Size, special_tokens: SpecialTokens, seed: int) -> PreTrainedM
         for block in blocks:
             assert isinstance(block, GPTNeoBlock)
             attention = block.attn.attention
-            attention.q_proj.weight /= (size.width / size.heads) ** 0.5
+            attention.q_proj.weight /= (size.hidden_size / size.heads) ** 0.5
             for residual in (attention.out_proj, block.mlp.c_proj):
                 residual.weight /= (2 * size.layers) ** 0.5  # GPT-2, section 2.3
     return built

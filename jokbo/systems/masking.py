@@ -20,7 +20,7 @@ from jokbo.systems.common import SpecialTokens, Text, mean_state, sinusoids
 AMPLITUDE = 0.1  # of positions at first: above tokens' 0.02, or attention is as good as blind to them
 
 
-class Draws(Protocol):
+class Rng(Protocol):
     """Where random numbers come from: a generator of numpy's, or what gives them as one does."""
 
     def random(self, size: tuple[int, int], /) -> np.ndarray:
@@ -40,7 +40,7 @@ class Masked(NamedTuple):
     """Rows of corrupted tokens and what has to be predicted in them, K places each; as a batch: `_asdict()`."""
 
     inputs_BT: Tensor  # int64
-    places_BK: Tensor  # int64; those of some weight are all different in a row
+    positions_BK: Tensor  # int64; those of some weight are all different in a row
     targets_BK: Tensor  # int64: what stood there
     weights_BK: Tensor  # mean 1 over the global batch; 0 where a row has fewer than K places to predict
 
@@ -48,7 +48,7 @@ class Masked(NamedTuple):
 def masked(
     tokens_BT: Tensor,
     eligible_BT: Tensor,
-    draw: Draws,
+    rng: Rng,
     *,
     mask: int,
     vocabulary: int,
@@ -64,43 +64,43 @@ def masked(
     weights_BT = eligible_BT.numpy().astype(float)
     with np.errstate(divide="ignore"):
         # the least of exponential times of these rates: a sample without replacement (Efraimidis & Spirakis 2006)
-        times_BT = draw.standard_exponential(weights_BT.shape) / weights_BT
-    places_BK = np.argsort(times_BT, axis=1, kind="stable")[:, : round(rate * weights_BT.shape[1])]
+        times_BT = rng.standard_exponential(weights_BT.shape) / weights_BT
+    positions_BK = np.argsort(times_BT, axis=1, kind="stable")[:, : round(rate * weights_BT.shape[1])]
     counts_B = np.rint(rate * (weights_BT > 0).sum(axis=1))
-    valid_BK = np.arange(places_BK.shape[1]) < counts_B[:, None]
+    valid_BK = np.arange(positions_BK.shape[1]) < counts_B[:, None]
     return replaced(
-        tokens_BT, places_BK, valid_BK, draw, mask=mask, vocabulary=vocabulary, kept=kept, random=random
+        tokens_BT, positions_BK, valid_BK, rng, mask=mask, vocabulary=vocabulary, kept=kept, random=random
     )
 
 
 def replaced(
     tokens_BT: Tensor,
-    places_BK: np.ndarray,
+    positions_BK: np.ndarray,
     valid_BK: np.ndarray,
-    draw: Draws,
+    rng: Rng,
     *,
     mask: int,
     vocabulary: int,
     kept: float = 0.1,
     random: float = 0.1,
-    units_BK: np.ndarray | None = None,
+    spans_BK: np.ndarray | None = None,
 ) -> Masked:
     """Corrupts the valid ones of these places. Places of one unit, a number below K, fare alike: all masked, all
-    random (each by a token of its own) or all kept. Without `units_BK` each fares alone.
+    random (each by a token of its own) or all kept. Without `spans_BK` each fares alone.
 
     Ordinary tokens are those after `mask`, the last of a WordPiece tokenizer's special tokens.
     """
-    original_BK = np.take_along_axis(tokens_BT.numpy(), places_BK, 1)
-    fates_BK = draw.random(places_BK.shape)
-    if units_BK is not None:
-        fates_BK = np.take_along_axis(fates_BK, units_BK, 1)
-    others_BK = draw.integers(mask + 1, vocabulary, places_BK.shape)
+    original_BK = np.take_along_axis(tokens_BT.numpy(), positions_BK, 1)
+    fates_BK = rng.random(positions_BK.shape)
+    if spans_BK is not None:
+        fates_BK = np.take_along_axis(fates_BK, spans_BK, 1)
+    others_BK = rng.integers(mask + 1, vocabulary, positions_BK.shape)
     new_BK = np.select([fates_BK < kept, fates_BK < kept + random], [original_BK, others_BK], mask)
     inputs_BT = tokens_BT.numpy().copy()
-    inputs_BT[np.nonzero(valid_BK)[0], places_BK[valid_BK]] = new_BK[valid_BK]
+    inputs_BT[np.nonzero(valid_BK)[0], positions_BK[valid_BK]] = new_BK[valid_BK]
     return Masked(
         torch.from_numpy(inputs_BT),
-        torch.from_numpy(places_BK),
+        torch.from_numpy(positions_BK),
         torch.from_numpy(original_BK),
         mean_one(torch.from_numpy(valid_BK)),
     )
@@ -109,24 +109,22 @@ def replaced(
 class Spans(NamedTuple):
     """Non-overlapping spans in rows of tokens, as the K tokens in them: where each is and which span is its own."""
 
-    places_BK: np.ndarray  # ascending
-    units_BK: np.ndarray  # the number of its span in the row, from the left
+    positions_BK: np.ndarray  # ascending
+    spans_BK: np.ndarray  # the number of its span in the row, from the left
     firsts_BK: np.ndarray  # the place of its span's first token
     lasts_BK: np.ndarray
     valid_BK: np.ndarray  # false for what the row has no room for
 
 
-def spans(
-    rooms_B: np.ndarray, lengths_BK: np.ndarray, draw: np.random.Generator, rate: float = 0.15
-) -> Spans:
+def spans(rooms_B: np.ndarray, lengths_BK: np.ndarray, rng: np.random.Generator, rate: float = 0.15) -> Spans:
     """Spans of the given lengths, as many as come to a share `rate` of a row's first `rooms_B` places, the last one
     cut to fit. All ways to lay them out with at least one place between two are equally likely, so that a span ends
     where it was drawn to end and what is beside it is to be seen.
     """
-    rows, count = lengths_BK.shape
+    batch_size, count = lengths_BK.shape
     budgets_B1 = np.minimum(np.rint(rate * rooms_B).astype(int), count)[:, None]
     # a span and the place after it are one slot: whatever their number, room - budget + 1 slots are to be had
-    slots_BS = draw.random((rows, max(int(rooms_B.max()) + 1, count)))
+    slots_BS = rng.random((batch_size, max(int(rooms_B.max()) + 1, count)))
     slots_BS[np.arange(slots_BS.shape[1]) > rooms_B[:, None] - budgets_B1] = np.inf
     slots_BK = np.argsort(slots_BS, axis=1)[:, :count]
     ends_BK = np.minimum(np.cumsum(lengths_BK, axis=1), budgets_B1)
@@ -137,32 +135,32 @@ def spans(
     ends_BK = np.cumsum(lengths_BK, axis=1)
     firsts_BK = slots_BK + ends_BK - lengths_BK
     valid_BK = np.arange(count) < budgets_B1
-    units_BK = (np.arange(count)[:, None] >= ends_BK[:, None, :]).sum(axis=2) * valid_BK
-    inner_BK = np.arange(count) - np.take_along_axis(ends_BK - lengths_BK, units_BK, 1)
-    firsts_BK, lengths_BK = (np.take_along_axis(values, units_BK, 1) for values in (firsts_BK, lengths_BK))
+    spans_BK = (np.arange(count)[:, None] >= ends_BK[:, None, :]).sum(axis=2) * valid_BK
+    inner_BK = np.arange(count) - np.take_along_axis(ends_BK - lengths_BK, spans_BK, 1)
+    firsts_BK, lengths_BK = (np.take_along_axis(values, spans_BK, 1) for values in (firsts_BK, lengths_BK))
     return Spans(
-        places_BK=(firsts_BK + inner_BK) * valid_BK,
-        units_BK=units_BK * valid_BK,
+        positions_BK=(firsts_BK + inner_BK) * valid_BK,
+        spans_BK=spans_BK * valid_BK,
         firsts_BK=firsts_BK * valid_BK,
         lasts_BK=(firsts_BK + lengths_BK - 1) * valid_BK,
         valid_BK=valid_BK,
     )
 
 
-def gathered(states_BTD: Tensor, places_BK: Tensor) -> Tensor:
+def gathered(states_BTD: Tensor, positions_BK: Tensor) -> Tensor:
     """The states [B, K, D] at the places: logits, the dearest part, need be computed for no other."""
-    return states_BTD.gather(1, places_BK.unsqueeze(-1).expand(-1, -1, states_BTD.shape[-1]))
+    return states_BTD.gather(1, positions_BK.unsqueeze(-1).expand(-1, -1, states_BTD.shape[-1]))
 
 
 def masked_loss(
     head: Callable[[Tensor], Tensor],
     states_BTD: Tensor,
-    places_BK: Tensor,
+    positions_BK: Tensor,
     targets_BK: Tensor,
     weights_BK: Tensor,
 ) -> Tensor:
     """Mean cross-entropy in nats at the places, `head` giving the logits of states."""
-    return weighted_mean(head(gathered(states_BTD, places_BK)), targets_BK, weights_BK)
+    return weighted_mean(head(gathered(states_BTD, positions_BK)), targets_BK, weights_BK)
 
 
 def weighted_mean(logits_BKV: Tensor, targets_BK: Tensor, weights_BK: Tensor) -> Tensor:
@@ -198,11 +196,11 @@ def mean_of_text(
 def begin_as_sinusoids(positions: nn.Embedding) -> None:
     """Lets learned vectors of positions begin as sinusoids, at which near ones are alike. From random ones, as the
     papers have it, a masked token's neighbours are found by chance, and that takes longer than the family trains."""
-    length, width = positions.weight.shape
-    positions.weight.copy_(AMPLITUDE * sinusoids(length, width, positions.weight.device))
+    length, hidden_size = positions.weight.shape
+    positions.weight.copy_(AMPLITUDE * sinusoids(length, hidden_size, positions.weight.device))
 
 
-def full_sentences(text: Text, step: int, rows: int, length: int, seed: int) -> Tensor:
+def full_sentences(text: Text, step: int, batch_size: int, length: int, seed: int) -> Tensor:
     """Full blocks of running text, int64 [rows, length], [SEP] where a document ends (Liu et al. 2019, section 4.2)."""
-    tokens_BT = text.blocks(step, rows, length, seed)
+    tokens_BT = text.blocks(step, batch_size, length, seed)
     return tokens_BT.masked_fill(tokens_BT == text.special_tokens.end_of_text, text.special_tokens.sep)

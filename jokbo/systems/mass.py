@@ -19,7 +19,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from jokbo.systems import transformer
-from jokbo.systems.common import Paper, Size, SpecialTokens, Text, generator
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, rng_of
 from jokbo.systems.masking import replaced
 
 TITLE, YEAR, OBJECTIVE = "MASS", 2019, "a fragment of half the tokens from the rest"
@@ -29,10 +29,10 @@ SHARE = 0.5  # of the tokens in the fragment
 # The paper prints no count: these are of the authors' README (microsoft/MASS, MASS-summarization).
 PAPER_SIZES = {
     "base": Paper(
-        Size(30522, layers=6, width=768, heads=12, context=512, dropout=0.1), 123e6, tolerance=0.005
+        Size(30522, layers=6, hidden_size=768, heads=12, context=512, dropout=0.1), 123e6, tolerance=0.005
     ),
     "middle": Paper(
-        Size(30522, layers=6, width=1024, heads=16, context=512, dropout=0.1), 208e6, tolerance=0.005
+        Size(30522, layers=6, hidden_size=1024, heads=16, context=512, dropout=0.1), 208e6, tolerance=0.005
     ),
 }
 
@@ -48,20 +48,25 @@ class Objective(nn.Module):
         self.network, self.special_tokens = network, special_tokens
 
     def forward(
-        self, hidden_BT: Tensor, fragment_BK: Tensor, places_BK: Tensor
+        self, hidden_BT: Tensor, fragment_BK: Tensor, positions_BK: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         inputs_BK = transformer.shifted(fragment_BK, self.special_tokens.mask)
-        logits_BKV = self.network(hidden_BT, inputs_BK, places_BT=places_BK)
+        logits_BKV = self.network(hidden_BT, inputs_BK, positions_BT=positions_BK)
         return nn.functional.cross_entropy(logits_BKV.float().flatten(0, 1), fragment_BK.flatten()), {}
 
 
-def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> dict[str, Tensor]:
     """`hidden_BT` is for the encoder; the fragment and where it was are for the decoder."""
-    rng = generator(seed, step, "mass")
-    tokens_BT = text.blocks(step, rows, context, seed)
+    rng = rng_of(seed, step, "mass")
+    tokens_BT = text.blocks(step, batch_size, context, seed)
     length = round(SHARE * context)
-    places_BK = rng.integers(context - length + 1, size=(rows, 1)) + np.arange(length)
-    hidden_BT, places_BK, fragment_BK, _ = replaced(
-        tokens_BT, places_BK, places_BK >= 0, rng, mask=text.special_tokens.mask, vocabulary=text.vocabulary
+    positions_BK = rng.integers(context - length + 1, size=(batch_size, 1)) + np.arange(length)
+    hidden_BT, positions_BK, fragment_BK, _ = replaced(
+        tokens_BT,
+        positions_BK,
+        positions_BK >= 0,
+        rng,
+        mask=text.special_tokens.mask,
+        vocabulary=text.vocabulary,
     )
-    return {"hidden_BT": hidden_BT, "fragment_BK": fragment_BK, "places_BK": places_BK}
+    return {"hidden_BT": hidden_BT, "fragment_BK": fragment_BK, "positions_BK": positions_BK}

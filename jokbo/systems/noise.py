@@ -11,40 +11,40 @@ import numpy as np
 Rng = np.random.Generator
 
 
-def some_of(rng: Rng, rows: int, length: int, count: int) -> np.ndarray:
+def some_of(rng: Rng, batch_size: int, length: int, count: int) -> np.ndarray:
     """bool [rows, length]: `count` places of each row, every choice equally likely."""
-    return rng.random((rows, length)).argsort(axis=1) < count
+    return rng.random((batch_size, length)).argsort(axis=1) < count
 
 
-def partition(rng: Rng, rows: int, total: int, parts: int) -> np.ndarray:
+def partition(rng: Rng, batch_size: int, total: int, parts: int) -> np.ndarray:
     """int64 [rows, parts]: lengths of at least 1 with sum `total`, every partition equally likely."""
-    cuts = 1 + np.nonzero(some_of(rng, rows, total - 1, parts - 1))[1].reshape(rows, parts - 1)
+    cuts = 1 + np.nonzero(some_of(rng, batch_size, total - 1, parts - 1))[1].reshape(batch_size, parts - 1)
     return np.diff(cuts, axis=1, prepend=0, append=total)
 
 
 def segments(lengths_BS: np.ndarray) -> np.ndarray:
     """int64 [B, T]: for each place the number of its segment, where all rows of lengths have the sum T."""
-    rows, count = lengths_BS.shape
-    return np.repeat(np.tile(np.arange(count), rows), lengths_BS.ravel()).reshape(rows, -1)
+    batch_size, count = lengths_BS.shape
+    return np.repeat(np.tile(np.arange(count), batch_size), lengths_BS.ravel()).reshape(batch_size, -1)
 
 
 def mask(rng: Rng, tokens_BT: np.ndarray, share: float, mask_id: int) -> np.ndarray:
     """Token masking: a share of the tokens becomes the mask."""
-    rows, length = tokens_BT.shape
-    return np.where(some_of(rng, rows, length, round(share * length)), mask_id, tokens_BT)
+    batch_size, length = tokens_BT.shape
+    return np.where(some_of(rng, batch_size, length, round(share * length)), mask_id, tokens_BT)
 
 
 def delete(rng: Rng, tokens_BT: np.ndarray, share: float) -> np.ndarray:
     """Token deletion: rows shorter by a share of the tokens, nothing left in their places."""
-    rows, length = tokens_BT.shape
-    return tokens_BT[~some_of(rng, rows, length, round(share * length))].reshape(rows, -1)
+    batch_size, length = tokens_BT.shape
+    return tokens_BT[~some_of(rng, batch_size, length, round(share * length))].reshape(batch_size, -1)
 
 
 def rotate(rng: Rng, tokens_BT: np.ndarray) -> np.ndarray:
     """Document rotation: each row begins with one of its tokens, all equally likely, and goes on round its end."""
-    rows, length = tokens_BT.shape
+    batch_size, length = tokens_BT.shape
     return np.take_along_axis(
-        tokens_BT, (np.arange(length) + rng.integers(length, size=(rows, 1))) % length, axis=1
+        tokens_BT, (np.arange(length) + rng.integers(length, size=(batch_size, 1))) % length, axis=1
     )
 
 
@@ -54,10 +54,10 @@ def permute(rng: Rng, tokens_BT: np.ndarray, sentences_BT: np.ndarray) -> np.nda
     return np.take_along_axis(tokens_BT, keys_BT.argsort(axis=1, kind="stable"), axis=1)
 
 
-def poisson_spans(rng: Rng, rows: int, total: int, mean: float) -> tuple[np.ndarray, np.ndarray]:
+def poisson_spans(rng: Rng, batch_size: int, total: int, mean: float) -> tuple[np.ndarray, np.ndarray]:
     """Lengths [rows, total] of spans, zero among them, drawn until `total` tokens are covered (the last is cut to
     fit), and how many were drawn in each row, [rows]; lengths beyond are zero."""
-    lengths_BS = rng.poisson(mean, (rows, total))
+    lengths_BS = rng.poisson(mean, (batch_size, total))
     lengths_BS[:, -1:] = total  # so that each row comes to its sum; means above 1 get there long before
     before_BS = lengths_BS.cumsum(axis=1) - lengths_BS
     return np.clip(total - before_BS, 0, lengths_BS), (before_BS < total).sum(axis=1)
@@ -68,11 +68,11 @@ def infill(
 ) -> np.ndarray:
     """Text infilling: spans of Poisson(mean) tokens, a share of all, each become one mask; a span of no token inserts
     one. Every arrangement of the spans among the tokens left is equally likely. Padded to the length it had."""
-    rows, length = tokens_BT.shape
+    batch_size, length = tokens_BT.shape
     masked = round(share * length)
-    lengths_BS, drawn_B = poisson_spans(rng, rows, masked, mean)
+    lengths_BS, drawn_B = poisson_spans(rng, batch_size, masked, mean)
     items_B = length - masked + drawn_B  # tokens left and masks
-    keys_BT = rng.random((rows, length))
+    keys_BT = rng.random((batch_size, length))
     keys_BT[np.arange(length) >= items_B[:, None]] = 1
     order_BT = keys_BT.argsort(axis=1).argsort(axis=1)  # of the items: the first of a random order are spans
     is_mask_BT = order_BT < drawn_B[:, None]
@@ -84,11 +84,13 @@ def infill(
     return np.where(np.arange(length) < items_B[:, None], filled_BT, padding)
 
 
-def alternate(rng: Rng, rows: int, length: int, masked: int, spans: int) -> np.ndarray:
+def alternate(rng: Rng, batch_size: int, length: int, masked: int, spans: int) -> np.ndarray:
     """bool [rows, length]: `masked` places in `spans` spans, which alternate with spans left alone and come second,
     so that each row begins with one left alone and ends with one masked; both kinds random partitions."""
-    left = partition(rng, rows, length - masked, spans)
-    lengths_BS = np.stack([left, partition(rng, rows, masked, spans)], axis=2).reshape(rows, 2 * spans)
+    left = partition(rng, batch_size, length - masked, spans)
+    lengths_BS = np.stack([left, partition(rng, batch_size, masked, spans)], axis=2).reshape(
+        batch_size, 2 * spans
+    )
     return segments(lengths_BS) % 2 == 1
 
 

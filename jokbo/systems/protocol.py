@@ -48,7 +48,7 @@ class SystemModule(Protocol):
         """Return a module that on a batch, as keywords, gives its mean loss and {metric: scalar}."""
         ...
 
-    def batch(self, text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+    def batch(self, text: Text, step: int, batch_size: int, context: int, seed: int) -> dict[str, Tensor]:
         """Return the input of a step, tensors whose first axis is its rows: a function of (seed, step) alone."""
         ...
 
@@ -61,7 +61,7 @@ class SystemModule(Protocol):
 class Noam(SystemModule, Protocol):
     """It may be pretrained with `schedule: noam`."""
 
-    def noam(self, step: int, width: int, warmup: int) -> float:
+    def noam(self, step: int, hidden_size: int, warmup: int) -> float:
         """Return the learning rate of a step, the first of which is 1."""
         ...
 
@@ -74,7 +74,7 @@ class OneCycle(SystemModule, Protocol):
         """Return the learning rate, 1 at its top, when a share of the budget is spent."""
         ...
 
-    def rows(self, share: float, batch: int) -> int:
+    def batch_size(self, share: float, batch: int) -> int:
         """Return the rows of a step then, `batch` at the end."""
         ...
 
@@ -90,7 +90,7 @@ class Gradual(SystemModule, Protocol):
         ...
 
 
-class Unit(Protocol):
+class Neuron(Protocol):
     """One unit of a network as a classifier."""
 
     index: int
@@ -101,9 +101,9 @@ class Unit(Protocol):
 
 
 @runtime_checkable
-class OneUnit(SystemModule, Protocol):
+class OneNeuron(SystemModule, Protocol):
     """It may be asked, with `unit: true`, which one unit tells the labels best."""
 
-    def best_unit(self, features_ND: np.ndarray, labels_N: np.ndarray) -> Unit:
+    def best_neuron(self, features_ND: np.ndarray, labels_N: np.ndarray) -> Neuron:
         """Return the unit that does so on these texts."""
         ...

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import RobertaConfig, RobertaForMaskedLM
 
-from jokbo.systems.common import Paper, Size, SpecialTokens, Text, generator
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, rng_of
 from jokbo.systems.masking import (
     begin_as_sinusoids,
     framed,
@@ -39,10 +39,10 @@ def network(size: Size, special_tokens: SpecialTokens, seed: int) -> RobertaForM
     made = RobertaForMaskedLM(
         RobertaConfig(
             vocab_size=size.vocabulary,
-            hidden_size=size.width,
+            hidden_size=size.hidden_size,
             num_hidden_layers=size.layers,
             num_attention_heads=size.heads,
-            intermediate_size=4 * size.width,
+            intermediate_size=4 * size.hidden_size,
             hidden_dropout_prob=size.dropout,
             attention_probs_dropout_prob=size.dropout,
             max_position_embeddings=size.context + special_tokens.padding + 1,
@@ -63,18 +63,18 @@ class Objective(nn.Module):
         self.network = network
 
     def forward(
-        self, inputs_BT: Tensor, places_BK: Tensor, targets_BK: Tensor, weights_BK: Tensor
+        self, inputs_BT: Tensor, positions_BK: Tensor, targets_BK: Tensor, weights_BK: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         states_BTD = self.network.roberta(inputs_BT).last_hidden_state  # rows are full: nothing is padding
-        return masked_loss(self.network.lm_head, states_BTD, places_BK, targets_BK, weights_BK), {}
+        return masked_loss(self.network.lm_head, states_BTD, positions_BK, targets_BK, weights_BK), {}
 
 
-def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> dict[str, Tensor]:
     special_tokens = text.special_tokens
-    tokens_BT = framed(full_sentences(text, step, rows, context - 2, seed), special_tokens, context)
-    draw = generator(seed, step, "roberta")
+    tokens_BT = framed(full_sentences(text, step, batch_size, context - 2, seed), special_tokens, context)
+    rng = rng_of(seed, step, "roberta")
     known = {"mask": special_tokens.mask, "vocabulary": text.vocabulary}
-    return masked(tokens_BT, tokens_BT > special_tokens.mask, draw, **known)._asdict()
+    return masked(tokens_BT, tokens_BT > special_tokens.mask, rng, **known)._asdict()
 
 
 def features(network: RobertaForMaskedLM, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:

@@ -65,13 +65,13 @@ class Recurrence(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         factor_DD, gates_DG = factor_DD.to(factors_TBD), gates_DG.to(factors_TBD)
         exact = torch.promote_types(factors_TBD.dtype, torch.float32)
-        width = len(factor_DD)
+        hidden_size = len(factor_DD)
         hidden_BD = cell_BD = torch.zeros_like(factors_TBD[0], dtype=exact)
         hidden, cells, mixed, opened, new = [], [], [], [], []
         for factor_BD, gate_BG in zip(factors_TBD, gates_TBG, strict=True):
             mixed_BD = hidden_BD.to(factor_BD) @ factor_DD
             made_BG = torch.addmm(gate_BG, factor_BD * mixed_BD, gates_DG).to(exact)
-            open_BF, new_BD = made_BG[:, : 3 * width].sigmoid(), made_BG[:, 3 * width :].tanh()
+            open_BF, new_BD = made_BG[:, : 3 * hidden_size].sigmoid(), made_BG[:, 3 * hidden_size :].tanh()
             taken_BD, kept_BD, shown_BD = open_BF.chunk(3, dim=-1)
             cell_BD = torch.addcmul(kept_BD * cell_BD, taken_BD, new_BD)
             hidden_BD = shown_BD * cell_BD.tanh()
@@ -137,14 +137,14 @@ class MultiplicativeLSTM(nn.Module):
     def __init__(self, size: Size) -> None:
         super().__init__()
         self.size = size
-        width, embedding = size.width, size.more["embedding"]
+        hidden_size, embedding = size.hidden_size, size.more["embedding"]
         self.embedding = nn.Embedding(size.vocabulary, embedding)
-        self.input_factor = weight_norm(nn.Linear(embedding, width, bias=False))
-        self.state_factor = weight_norm(nn.Linear(width, width, bias=False))
-        self.input_gates = weight_norm(nn.Linear(embedding, 4 * width))
-        self.factor_gates = weight_norm(nn.Linear(width, 4 * width, bias=False))
+        self.input_factor = weight_norm(nn.Linear(embedding, hidden_size, bias=False))
+        self.state_factor = weight_norm(nn.Linear(hidden_size, hidden_size, bias=False))
+        self.input_gates = weight_norm(nn.Linear(embedding, 4 * hidden_size))
+        self.factor_gates = weight_norm(nn.Linear(hidden_size, 4 * hidden_size, bias=False))
         self.dropout = nn.Dropout(size.dropout)
-        self.bytes = Head(width, size.vocabulary)
+        self.bytes = Head(hidden_size, size.vocabulary)
 
     @not_compiled
     def states(self, tokens_BT: Tensor) -> tuple[Tensor, Tensor]:
@@ -178,7 +178,7 @@ def features(network: MultiplicativeLSTM, tokens_BT: Tensor, special_tokens: Spe
 
 
 @dataclass(frozen=True)
-class Unit:
+class Neuron:
     """One unit as a classifier: positive where sign * feature > sign * threshold."""
 
     index: int
@@ -190,7 +190,7 @@ class Unit:
         return float((positive_N == (labels_N == 1)).mean())
 
 
-def best_unit(features_ND: np.ndarray, labels_N: np.ndarray) -> Unit:
+def best_neuron(features_ND: np.ndarray, labels_N: np.ndarray) -> Neuron:
     """The unit that with the best of all thresholds tells labels 1 from 0 most often, chosen on these texts.
 
     How well it does has to be asked of others: unit.accuracy(held-out features, their labels).
@@ -204,6 +204,6 @@ def best_unit(features_ND: np.ndarray, labels_N: np.ndarray) -> Unit:
     right_ND = gains_ND + (labels_N == 1).sum()
     margins_ND = np.maximum(right_ND, count - right_ND)
     margins_ND[sorted_ND[1:] == sorted_ND[:-1]] = 0  # no threshold lies between equal values
-    place, index = np.unravel_index(margins_ND.argmax(), margins_ND.shape)
-    sign = 1 if 2 * right_ND[place, index] >= count else -1
-    return Unit(int(index), float(sorted_ND[place : place + 2, index].mean()), sign)
+    rank, index = np.unravel_index(margins_ND.argmax(), margins_ND.shape)
+    sign = 1 if 2 * right_ND[rank, index] >= count else -1
+    return Neuron(int(index), float(sorted_ND[rank : rank + 2, index].mean()), sign)

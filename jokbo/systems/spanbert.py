@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertForMaskedLM
 
 from jokbo.systems import bert
-from jokbo.systems.common import Paper, Size, SpecialTokens, Text, generator
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, rng_of
 from jokbo.systems.masking import (
     begin_as_sinusoids,
     framed,
@@ -38,7 +38,7 @@ PAPER_SIZES = {  # the paper has no figure but BERT's, whose sizes it takes (sec
 }
 LENGTHS = np.arange(1, 11)
 CHANCES = 0.2 * 0.8 ** (LENGTHS - 1) / (0.2 * 0.8 ** (LENGTHS - 1)).sum()
-POSITION_WIDTH = 200  # of the place in a span (section 4.2)
+POSITION_SIZE = 200  # of the place in a span (section 4.2)
 
 
 class Boundary(nn.Module):
@@ -46,15 +46,15 @@ class Boundary(nn.Module):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        width, eps = config.hidden_size, config.layer_norm_eps
-        self.positions = nn.Embedding(len(LENGTHS), POSITION_WIDTH)
+        hidden_size, eps = config.hidden_size, config.layer_norm_eps
+        self.positions = nn.Embedding(len(LENGTHS), POSITION_SIZE)
         self.layers = nn.Sequential(
-            nn.Linear(2 * width + POSITION_WIDTH, width),
+            nn.Linear(2 * hidden_size + POSITION_SIZE, hidden_size),
             nn.GELU(),
-            nn.LayerNorm(width, eps=eps),
-            nn.Linear(width, width),
+            nn.LayerNorm(hidden_size, eps=eps),
+            nn.Linear(hidden_size, hidden_size),
             nn.GELU(),
-            nn.LayerNorm(width, eps=eps),
+            nn.LayerNorm(hidden_size, eps=eps),
         )
 
     def forward(self, left_BKD: Tensor, right_BKD: Tensor, inner_BK: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ class Objective(nn.Module):
     def forward(
         self,
         inputs_BT: Tensor,
-        places_BK: Tensor,
+        positions_BK: Tensor,
         targets_BK: Tensor,
         weights_BK: Tensor,
         lefts_BK: Tensor,
@@ -96,31 +96,31 @@ class Objective(nn.Module):
         seen_BT = inputs_BT != self.padding
         states_BTD = self.network.bert(inputs_BT, attention_mask=seen_BT).last_hidden_state
         head = self.network.cls.predictions
-        words = weighted_mean(head(gathered(states_BTD, places_BK)), targets_BK, weights_BK)
+        words = weighted_mean(head(gathered(states_BTD, positions_BK)), targets_BK, weights_BK)
         left_BKD, right_BKD = gathered(states_BTD, lefts_BK), gathered(states_BTD, rights_BK)
-        beside_BKD = self.network.boundary(left_BKD, right_BKD, places_BK - lefts_BK - 1)
+        beside_BKD = self.network.boundary(left_BKD, right_BKD, positions_BK - lefts_BK - 1)
         boundary = weighted_mean(head.decoder(beside_BKD), targets_BK, weights_BK)
         return words + boundary, {"masked": words.detach(), "boundary": boundary.detach()}
 
 
-def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> dict[str, Tensor]:
     special_tokens, room = text.special_tokens, context - 2
-    draw = generator(seed, step, "spanbert")
-    _, windows_B2 = bert.windows(text.corpus, step, rows, room, seed)
-    tokens_BT = np.full((rows, room), special_tokens.padding)
+    rng = rng_of(seed, step, "spanbert")
+    _, windows_B2 = bert.windows(text.corpus, step, batch_size, room, seed)
+    tokens_BT = np.full((batch_size, room), special_tokens.padding)
     for row, (start, end) in enumerate(windows_B2.tolist()):
         tokens_BT[row, : end - start] = text.corpus.window(start, end - start)
     tokens_BT = framed(torch.from_numpy(tokens_BT), special_tokens, context)
-    lengths_BK = draw.choice(LENGTHS, (rows, round(0.15 * context)), p=CHANCES)
-    found = spans(windows_B2[:, 1] - windows_B2[:, 0], lengths_BK, draw)
+    lengths_BK = rng.choice(LENGTHS, (batch_size, round(0.15 * context)), p=CHANCES)
+    found = spans(windows_B2[:, 1] - windows_B2[:, 0], lengths_BK, rng)
     masks = replaced(
         tokens_BT,
-        found.places_BK + 1,  # after [CLS]
+        found.positions_BK + 1,  # after [CLS]
         found.valid_BK,
-        draw,
+        rng,
         mask=special_tokens.mask,
         vocabulary=text.vocabulary,
-        units_BK=found.units_BK,
+        spans_BK=found.spans_BK,
     )
     return {
         **masks._asdict(),

@@ -25,7 +25,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from jokbo.models.causal import mean_one
 from jokbo.systems import noise
-from jokbo.systems.common import Paper, Size, SpecialTokens, Text, generator, mean_state
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, mean_state, rng_of
 from jokbo.systems.transformer import shifted
 
 TITLE, YEAR, OBJECTIVE = "T5", 2020, "hidden spans of 3 from the rest"
@@ -35,9 +35,11 @@ SENTINELS = 100
 
 # Sections 3.7 and 3.1.1, "about" both. 32,000 pieces, 100 sentinels, rounded up to 32,128 for the hardware.
 PAPER_SIZES = {
-    "small": Paper(Size(32028, layers=6, width=512, heads=8, context=512, dropout=0.1), 60e6, tolerance=0.01),
+    "small": Paper(
+        Size(32028, layers=6, hidden_size=512, heads=8, context=512, dropout=0.1), 60e6, tolerance=0.01
+    ),
     "base": Paper(
-        Size(32028, layers=12, width=768, heads=12, context=512, dropout=0.1), 220e6, tolerance=0.015
+        Size(32028, layers=12, hidden_size=768, heads=12, context=512, dropout=0.1), 220e6, tolerance=0.015
     ),
 }
 
@@ -48,9 +50,9 @@ def network(size: Size, special_tokens: SpecialTokens, seed: int) -> T5ForCondit
     }  # which the class does not declare
     config = T5Config(
         vocab_size=size.vocabulary + SENTINELS,
-        d_model=size.width,
-        d_kv=size.width // size.heads,
-        d_ff=4 * size.width,
+        d_model=size.hidden_size,
+        d_kv=size.hidden_size // size.heads,
+        d_ff=4 * size.hidden_size,
         num_layers=size.layers,
         num_heads=size.heads,
         dropout_rate=size.dropout,
@@ -96,11 +98,11 @@ def rows_of(inputs_BN: Tensor, targets_BM: Tensor, special_tokens: SpecialTokens
     return {"inputs_BN": inputs_BN, "targets_BM": targets_BM, "weights_BM": weights_BM}
 
 
-def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> dict[str, Tensor]:
     length, masked, spans = lengths(context)
-    rng = generator(seed, step, "t5")
-    tokens_BT = text.blocks(step, rows, length, seed).numpy()
-    masked_BT = noise.alternate(rng, rows, length, masked, spans)
+    rng = rng_of(seed, step, "t5")
+    tokens_BT = text.blocks(step, batch_size, length, seed).numpy()
+    masked_BT = noise.alternate(rng, batch_size, length, masked, spans)
     inputs_BN, targets_BM = (
         nn.functional.pad(
             torch.from_numpy(noise.to_sentinels(tokens_BT, hidden_BT, text.vocabulary)),

@@ -30,16 +30,18 @@ SMOOTHING = 0.1
 # Table 3 of Vaswani et al.; the vocabulary is "about 37000" (section 5.1), hence the tolerance. Four times the width
 # inside the feed-forward layers, as in both.
 PAPER_SIZES = {
-    "base": Paper(Size(37000, layers=6, width=512, heads=8, context=512, dropout=0.1), 65e6, tolerance=0.035),
-    "big": Paper(Size(37000, layers=6, width=1024, heads=16, context=512, dropout=0.3), 213e6),
+    "base": Paper(
+        Size(37000, layers=6, hidden_size=512, heads=8, context=512, dropout=0.1), 65e6, tolerance=0.035
+    ),
+    "big": Paper(Size(37000, layers=6, hidden_size=1024, heads=16, context=512, dropout=0.3), 213e6),
 }
 
 
 class Attention(nn.Module):
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, hidden_size: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
+        self.query, self.key, self.value, self.out = (nn.Linear(hidden_size, hidden_size) for _ in range(4))
 
     def forward(
         self, states_BTD: Tensor, memory_BSD: Tensor, *, causal: bool = False, real_BS: Tensor | None = None
@@ -63,12 +65,14 @@ class Layer(nn.Module):
     def __init__(self, size: Size, *, decodes: bool) -> None:
         super().__init__()
         self.before = size.more.get("norm", "post") == "pre"
-        self.attention = Attention(size.width, size.heads)
-        self.cross = Attention(size.width, size.heads) if decodes else None
+        self.attention = Attention(size.hidden_size, size.heads)
+        self.cross = Attention(size.hidden_size, size.heads) if decodes else None
         self.feed = nn.Sequential(
-            nn.Linear(size.width, 4 * size.width), nn.ReLU(), nn.Linear(4 * size.width, size.width)
+            nn.Linear(size.hidden_size, 4 * size.hidden_size),
+            nn.ReLU(),
+            nn.Linear(4 * size.hidden_size, size.hidden_size),
         )
-        self.norms = nn.ModuleList(nn.LayerNorm(size.width) for _ in range(3 if decodes else 2))
+        self.norms = nn.ModuleList(nn.LayerNorm(size.hidden_size) for _ in range(3 if decodes else 2))
         self.dropout = nn.Dropout(size.dropout)
 
     def add(self, norm: nn.Module, sublayer: Callable[[Tensor], Tensor], states_BTD: Tensor) -> Tensor:
@@ -100,7 +104,7 @@ class Stack(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(Layer(size, decodes=decodes) for _ in range(size.layers))
         pre = size.more.get("norm", "post") == "pre"  # then nothing has normed the sum of all layers
-        self.norm = nn.LayerNorm(size.width) if pre else nn.Identity()
+        self.norm = nn.LayerNorm(size.hidden_size) if pre else nn.Identity()
 
     def forward(
         self, states_BTD: Tensor, memory_BSD: Tensor | None = None, real_BS: Tensor | None = None
@@ -112,17 +116,17 @@ class Stack(nn.Module):
 
 class Transformer(nn.Module):
     """Source and target in, logits of what follows each place of the target out. `real_BS` is False at padding of the
-    source; `places_BT` are positions of the target's tokens where they are not 0, 1, 2 ..."""
+    source; `positions_BT` are positions of the target's tokens where they are not 0, 1, 2 ..."""
 
     positions_CD: Tensor
 
     def __init__(self, size: Size) -> None:
         super().__init__()
         self.size = size
-        self.embedding = nn.Embedding(size.vocabulary, size.width)
+        self.embedding = nn.Embedding(size.vocabulary, size.hidden_size)
         self.encoder, self.decoder = Stack(size, decodes=False), Stack(size, decodes=True)
         self.dropout = nn.Dropout(size.dropout)
-        self.register_buffer("positions_CD", sinusoids(size.context, size.width), persistent=False)
+        self.register_buffer("positions_CD", sinusoids(size.context, size.hidden_size), persistent=False)
         self.initialise()
 
     def initialise(self) -> None:
@@ -133,10 +137,10 @@ class Transformer(nn.Module):
                 nn.init.zeros_(module.bias)
         nn.init.normal_(self.embedding.weight, std=self.embedding.embedding_dim**-0.5)
 
-    def embed(self, tokens_BT: Tensor, places_BT: Tensor | None = None) -> Tensor:
-        places = slice(tokens_BT.shape[1]) if places_BT is None else places_BT
+    def embed(self, tokens_BT: Tensor, positions_BT: Tensor | None = None) -> Tensor:
+        positions = slice(tokens_BT.shape[1]) if positions_BT is None else positions_BT
         scale = self.embedding.embedding_dim**0.5
-        return self.dropout(self.embedding(tokens_BT) * scale + self.positions_CD[places])
+        return self.dropout(self.embedding(tokens_BT) * scale + self.positions_CD[positions])
 
     def encode(self, source_BS: Tensor, real_BS: Tensor | None = None) -> Tensor:
         return self.encoder(self.embed(source_BS), real_BS=real_BS)
@@ -146,10 +150,10 @@ class Transformer(nn.Module):
         source_BS: Tensor,
         inputs_BT: Tensor,
         real_BS: Tensor | None = None,
-        places_BT: Tensor | None = None,
+        positions_BT: Tensor | None = None,
     ) -> Tensor:
         memory_BSD = self.encode(source_BS, real_BS)
-        states_BTD = self.decoder(self.embed(inputs_BT, places_BT), memory_BSD, real_BS)
+        states_BTD = self.decoder(self.embed(inputs_BT, positions_BT), memory_BSD, real_BS)
         return nn.functional.linear(states_BTD, self.embedding.weight)
 
 
@@ -178,8 +182,8 @@ class Objective(nn.Module):
         return loss, {"nll": nll.detach()}
 
 
-def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
-    source_BS, target_BT = text.blocks(step, rows, context, seed).tensor_split(2, dim=1)
+def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> dict[str, Tensor]:
+    source_BS, target_BT = text.blocks(step, batch_size, context, seed).tensor_split(2, dim=1)
     return {"source_BS": source_BS, "target_BT": target_BT}
 
 
@@ -189,9 +193,9 @@ def features(network: Transformer, tokens_BT: Tensor, special_tokens: SpecialTok
     return mean_state(network.encode(tokens_BT, real_BT), real_BT)
 
 
-def noam(step: int, width: int, warmup: int = 4000) -> float:
+def noam(step: int, hidden_size: int, warmup: int = 4000) -> float:
     """The learning rate of a step, the first of which is 1 (section 5.3, equation 3)."""
-    return width**-0.5 * min(step**-0.5, step * warmup**-1.5)
+    return hidden_size**-0.5 * min(step**-0.5, step * warmup**-1.5)
 
 
 def last_matrix(layer: nn.Module) -> Tensor:

@@ -56,8 +56,8 @@ class WeightDropLSTM(nn.LSTM):
     bias_ih_l0: Tensor
     bias_hh_l0: Tensor
 
-    def __init__(self, width: int, hidden: int, drop: float) -> None:
-        super().__init__(width, hidden, batch_first=True)
+    def __init__(self, hidden_size: int, hidden: int, drop: float) -> None:
+        super().__init__(hidden_size, hidden, batch_first=True)
         self.drop = drop
 
     @not_compiled
@@ -81,11 +81,11 @@ class AWDLSTM(nn.Module):
         super().__init__()
         self.size = size
         self.rate = size.dropout
-        self.embedding = nn.Embedding(size.vocabulary, size.width)
+        self.embedding = nn.Embedding(size.vocabulary, size.hidden_size)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
-        widths = [size.width, *[size.more["hidden"]] * (size.layers - 1), size.width]
+        sizes = [size.hidden_size, *[size.more["hidden"]] * (size.layers - 1), size.hidden_size]
         self.layers = nn.ModuleList(
-            WeightDropLSTM(before, after, WEIGHTS * size.dropout) for before, after in pairwise(widths)
+            WeightDropLSTM(before, after, WEIGHTS * size.dropout) for before, after in pairwise(sizes)
         )
         self.bias = nn.Parameter(torch.zeros(size.vocabulary))
 
@@ -145,8 +145,8 @@ def parameter_groups(network: AWDLSTM, head: nn.Module, rate: float, factor: flo
     """An optimizer's groups for fine-tuning, from the embeddings up to the classifier, which has the whole rate."""
     parts = [network.embedding, *network.layers, head]
     return [
-        {"params": list(part.parameters()), "lr": rate / factor ** (len(parts) - 1 - place)}
-        for place, part in enumerate(parts)
+        {"params": list(part.parameters()), "lr": rate / factor ** (len(parts) - 1 - index)}
+        for index, part in enumerate(parts)
     ]
 
 
@@ -169,10 +169,10 @@ def gradual(
     groups = parameter_groups(network, head, rate)
     pause = max(1, steps // (2 * len(groups)))
 
-    def share(place: int) -> Callable[[int], float]:
-        return lambda step: slanted_triangular(step, steps) * (step // pause >= len(groups) - 1 - place)
+    def share(index: int) -> Callable[[int], float]:
+        return lambda step: slanted_triangular(step, steps) * (step // pause >= len(groups) - 1 - index)
 
-    shares = [share(place) for place in range(len(groups))]
+    shares = [share(index) for index in range(len(groups))]
     # Adam's betas and no decay: section 4.1
     optimizer = torch.optim.AdamW(groups, betas=(0.7, 0.99), weight_decay=0.0, fused=True)
     return optimizer, lambda made: LambdaLR(made, shares)

@@ -26,14 +26,14 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
 
 from jokbo.models import access
-from jokbo.systems.common import Paper, Size, SpecialTokens, Text, generator, mean_state
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, mean_state, rng_of
 from jokbo.systems.masking import begin_as_sinusoids, masked, masked_loss
 
 TITLE, YEAR, OBJECTIVE = "XLM", 2019, "masked tokens, of translations too"
 NATS = "loss"
 PAPER_SIZES = {
     "xnli-15": Paper(
-        Size(vocabulary=95000, layers=12, width=1024, heads=8, context=512, more={"languages": 15}),
+        Size(vocabulary=95000, layers=12, hidden_size=1024, heads=8, context=512, more={"languages": 15}),
         250e6,
         tolerance=0.005,
     ),
@@ -46,13 +46,13 @@ def network(size: Size, special_tokens: SpecialTokens, seed: int) -> PreTrainedM
         "xlm",
         vocab_size=size.vocabulary,
         n_layers=size.layers,
-        emb_dim=size.width,
+        emb_dim=size.hidden_size,
         n_heads=size.heads,
         max_position_embeddings=size.context,
         n_langs=size.more.get("languages", 2),
         dropout=size.dropout,
         attention_dropout=size.dropout,
-        embed_init_std=size.width**-0.5,
+        embed_init_std=size.hidden_size**-0.5,
         bos_token_id=special_tokens.sep,
         eos_token_id=special_tokens.sep,
         pad_token_id=special_tokens.padding,
@@ -78,7 +78,7 @@ class Objective(nn.Module):
         languages_BT: Tensor,
         positions_BT: Tensor,
         real_BT: Tensor,
-        places_BK: Tensor,
+        positions_BK: Tensor,
         targets_BK: Tensor,
         weights_BK: Tensor,
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -86,17 +86,17 @@ class Objective(nn.Module):
             input_ids=inputs_BT, langs=languages_BT, position_ids=positions_BT, attention_mask=real_BT
         ).last_hidden_state
         head = access.language_head(self.network)
-        return masked_loss(head, states_BTD, places_BK, targets_BK, weights_BK), {}
+        return masked_loss(head, states_BTD, positions_BK, targets_BK, weights_BK), {}
 
 
-def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> dict[str, Tensor]:
     make = translations if step % 2 else stream
-    row = make(text, step // 2, rows, context, seed)
+    row = make(text, step // 2, batch_size, context, seed)
     tokens_BT = row.pop("tokens_BT")
     found = masked(
         tokens_BT,
         chances(text)[tokens_BT],
-        generator(seed, step, "mask"),
+        rng_of(seed, step, "mask"),
         mask=text.special_tokens.mask,
         vocabulary=text.vocabulary,
     )
@@ -110,24 +110,27 @@ def chances(text: Text) -> Tensor:
     return torch.from_numpy(chances_V)
 
 
-def stream(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+def stream(text: Text, step: int, batch_size: int, context: int, seed: int) -> dict[str, Tensor]:
     """Rows of running text in the first language."""
-    tokens_BT = torch.full((rows, context), text.special_tokens.sep)
-    tokens_BT[:, 1:] = text.blocks(step, rows, context - 1, seed)
+    tokens_BT = torch.full((batch_size, context), text.special_tokens.sep)
+    tokens_BT[:, 1:] = text.blocks(step, batch_size, context - 1, seed)
     return {
         "tokens_BT": tokens_BT,
         "languages_BT": torch.zeros_like(tokens_BT),
-        "positions_BT": torch.arange(context).repeat(rows, 1),
+        "positions_BT": torch.arange(context).repeat(batch_size, 1),
         "real_BT": torch.ones_like(tokens_BT),
     }
 
 
-def translations(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+def translations(text: Text, step: int, batch_size: int, context: int, seed: int) -> dict[str, Tensor]:
     """Rows of texts and their translations: random pairs, as many as fit; one that is too long alone is cut."""
-    draw = generator(seed, step, "pairs")
-    order_BM = draw.integers(len(text.pairs), size=(rows, context // 4)).tolist()
-    sep, bounds_B2 = np.array([text.special_tokens.sep]), np.zeros((rows, 2), int)  # where each language ends
-    tokens_BT = np.full((rows, context), text.special_tokens.padding)
+    rng = rng_of(seed, step, "pairs")
+    order_BM = rng.integers(len(text.pairs), size=(batch_size, context // 4)).tolist()
+    sep, bounds_B2 = (
+        np.array([text.special_tokens.sep]),
+        np.zeros((batch_size, 2), int),
+    )  # where each language ends
+    tokens_BT = np.full((batch_size, context), text.special_tokens.padding)
     for row, order_M in enumerate(order_BM):
         chosen, room = [], context - 2  # but for the two special tokens that begin a language
         for pair in (text.pairs[number] for number in order_M):
@@ -144,13 +147,13 @@ def translations(text: Text, step: int, rows: int, context: int, seed: int) -> d
             bounds_B2[row, language] = end = start + len(tokens)
             tokens_BT[row, start:end] = tokens
             start = end
-    places_T, (middles_B1, ends_B1) = np.arange(context), bounds_B2.T[:, :, None]
-    real_BT = places_T < ends_B1
-    languages_BT = real_BT & (places_T >= middles_B1)
+    positions_T, (middles_B1, ends_B1) = np.arange(context), bounds_B2.T[:, :, None]
+    real_BT = positions_T < ends_B1
+    languages_BT = real_BT & (positions_T >= middles_B1)
     return {
         "tokens_BT": torch.from_numpy(tokens_BT),
         "languages_BT": torch.from_numpy(languages_BT.astype(int)),
-        "positions_BT": torch.from_numpy(real_BT * (places_T - languages_BT * middles_B1)),
+        "positions_BT": torch.from_numpy(real_BT * (positions_T - languages_BT * middles_B1)),
         "real_BT": torch.from_numpy(real_BT.astype(int)),
     }
 

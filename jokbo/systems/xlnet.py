@@ -23,14 +23,14 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from jokbo.models.causal import mean_one
-from jokbo.systems.common import Paper, Size, SpecialTokens, Text, generator, mean_state
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, mean_state, rng_of
 from jokbo.systems.masking import weighted_mean
 
 TITLE, YEAR, OBJECTIVE = "XLNet", 2019, "tokens in a random order"
 NATS = "loss"
 PAPER_SIZES = {  # base has the size of BERT-base (section 3.4): 117M is transformers' documentation's count
     "base": Paper(
-        Size(vocabulary=32000, layers=12, width=768, heads=12, context=512), 117e6, tolerance=0.005
+        Size(vocabulary=32000, layers=12, hidden_size=768, heads=12, context=512), 117e6, tolerance=0.005
     ),
 }
 ONE_IN, LONGEST = 6, 5  # K; tokens of a span
@@ -42,9 +42,9 @@ def network(size: Size, special_tokens: SpecialTokens, seed: int) -> PreTrainedM
         "xlnet",
         vocab_size=size.vocabulary,
         n_layer=size.layers,
-        d_model=size.width,
+        d_model=size.hidden_size,
         n_head=size.heads,
-        d_inner=4 * size.width,
+        d_inner=4 * size.hidden_size,
         dropout=size.dropout,
         use_mems_eval=False,
         bos_token_id=special_tokens.end_of_text,
@@ -62,9 +62,11 @@ def unseen(ranks_BT: Tensor) -> Tensor:
     return ((at_j >= 0) & (at_j >= at_i)).float()
 
 
-def predictions(network: PreTrainedModel, tokens_BT: Tensor, ranks_BT: Tensor, places_BK: Tensor) -> Tensor:
+def predictions(
+    network: PreTrainedModel, tokens_BT: Tensor, ranks_BT: Tensor, positions_BK: Tensor
+) -> Tensor:
     """Logits [B, K, V] of the query stream at the places."""
-    queries_BKT = nn.functional.one_hot(places_BK, tokens_BT.shape[1]).float()
+    queries_BKT = nn.functional.one_hot(positions_BK, tokens_BT.shape[1]).float()
     return network(input_ids=tokens_BT, perm_mask=unseen(ranks_BT), target_mapping=queries_BKT).logits
 
 
@@ -76,51 +78,51 @@ class Objective(nn.Module):
         self.network = network
 
     def forward(
-        self, tokens_BT: Tensor, ranks_BT: Tensor, places_BK: Tensor, weights_BK: Tensor
+        self, tokens_BT: Tensor, ranks_BT: Tensor, positions_BK: Tensor, weights_BK: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        logits_BKV = predictions(self.network, tokens_BT, ranks_BT, places_BK)
-        return weighted_mean(logits_BKV, tokens_BT.gather(1, places_BK), weights_BK), {}
+        logits_BKV = predictions(self.network, tokens_BT, ranks_BT, positions_BK)
+        return weighted_mean(logits_BKV, tokens_BT.gather(1, positions_BK), weights_BK), {}
 
 
-def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
-    tokens_BT = text.blocks(step, rows, context - 2, seed)
-    ends_B2 = torch.tensor([text.special_tokens.sep, text.special_tokens.cls]).expand(rows, 2)
+def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> dict[str, Tensor]:
+    tokens_BT = text.blocks(step, batch_size, context - 2, seed)
+    ends_B2 = torch.tensor([text.special_tokens.sep, text.special_tokens.cls]).expand(batch_size, 2)
     tokens_BT = torch.cat([tokens_BT, ends_B2], dim=1)
     eligible_BT = tokens_BT.numpy() > text.special_tokens.mask  # the last of the special tokens
-    return {"tokens_BT": tokens_BT, **order(eligible_BT, generator(seed, step, "order"))}
+    return {"tokens_BT": tokens_BT, **order(eligible_BT, rng_of(seed, step, "order"))}
 
 
-def order(eligible_BT: np.ndarray, draw: np.random.Generator) -> dict[str, Tensor]:
+def order(eligible_BT: np.ndarray, rng: np.random.Generator) -> dict[str, Tensor]:
     """Which tokens are predicted, and in what order: K = floor(T / 6) places a row."""
-    rows, length = eligible_BT.shape
+    batch_size, length = eligible_BT.shape
     count = length // ONE_IN
     # as if each row's end went on at its start, from a random place: no place is likelier than another
-    turned_BT = (np.arange(length) + draw.integers(length, size=(rows, 1))) % length
-    left_BT = spans(rows, length, draw)
-    preference_BT = np.where(left_BT, np.arange(length) / length, 1 + draw.random((rows, length)))
+    turned_BT = (np.arange(length) + rng.integers(length, size=(batch_size, 1))) % length
+    left_BT = spans(batch_size, length, rng)
+    preference_BT = np.where(left_BT, np.arange(length) / length, 1 + rng.random((batch_size, length)))
     preference_BT += 2 * ~np.take_along_axis(eligible_BT, turned_BT, 1)
     picked_BK = np.argsort(preference_BT, axis=1)[:, :count]
-    places_BK = np.take_along_axis(turned_BT, picked_BK, 1)
-    valid_BK = np.take_along_axis(eligible_BT, places_BK, 1)
-    ranks_BK = np.where(valid_BK, draw.random((rows, count)).argsort(axis=1), -1)
-    ranks_BT = np.full((rows, length), -1)
-    np.put_along_axis(ranks_BT, places_BK, ranks_BK, 1)
+    positions_BK = np.take_along_axis(turned_BT, picked_BK, 1)
+    valid_BK = np.take_along_axis(eligible_BT, positions_BK, 1)
+    ranks_BK = np.where(valid_BK, rng.random((batch_size, count)).argsort(axis=1), -1)
+    ranks_BT = np.full((batch_size, length), -1)
+    np.put_along_axis(ranks_BT, positions_BK, ranks_BK, 1)
     return {
         "ranks_BT": torch.from_numpy(ranks_BT),
-        "places_BK": torch.from_numpy(places_BK),
+        "positions_BK": torch.from_numpy(positions_BK),
         "weights_BK": mean_one(torch.from_numpy(valid_BK)),
     }
 
 
-def spans(rows: int, length: int, draw: np.random.Generator) -> np.ndarray:
+def spans(batch_size: int, length: int, rng: np.random.Generator) -> np.ndarray:
     """Tokens of spans, bool [rows, length]: windows of ONE_IN times a span's length side by side, in each the span
     anywhere."""
     sizes = np.arange(1, LONGEST + 1)
     windows = -(-length // ONE_IN)  # as many as there are if all are the shortest
-    sizes_BN = draw.choice(sizes, p=1 / sizes / (1 / sizes).sum(), size=(rows, windows))
+    sizes_BN = rng.choice(sizes, p=1 / sizes / (1 / sizes).sum(), size=(batch_size, windows))
     ends_BN = (ONE_IN * sizes_BN).cumsum(axis=1)
-    starts_BN = ends_BN - ONE_IN * sizes_BN + draw.integers((ONE_IN - 1) * sizes_BN + 1)
-    found_BT = np.zeros((rows, length), bool)
+    starts_BN = ends_BN - ONE_IN * sizes_BN + rng.integers((ONE_IN - 1) * sizes_BN + 1)
+    found_BT = np.zeros((batch_size, length), bool)
     for offset in range(LONGEST):
         row, window = np.nonzero((offset < sizes_BN) & (starts_BN + offset < length))
         found_BT[row, starts_BN[row, window] + offset] = True

@@ -57,9 +57,9 @@ def made_up(settings: FamilyParams, data: Path) -> None:
         for split, some in parts.items()
     }
     DatasetDict(splits).save_to_disk(str(data / TASKS / "reviews"))
-    words = {word: 1.0 for word in miniature.GOOD} | {word: -1.0 for word in miniature.BAD}
+    words = dict.fromkeys(miniature.GOOD, 1.0) | dict.fromkeys(miniature.BAD, -1.0)
     pairs = [(text, text[::-1]) for text, _ in sentences]
-    entropies = {"texts": dict.fromkeys(settings.family_text.texts, {"unigram_entropy": 3.5})}
+    entropies = {"texts": {name: {"unigram_entropy": 3.5} for name in settings.family_text.texts}}
     translated = Path(settings.family_text.translations.text, TRANSLATIONS)
     for path, found in ((Path(LEXICON), words), (translated, pairs), (Path(FACTS), entropies)):
         (data / path).write_text(json.dumps(found))

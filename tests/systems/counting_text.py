@@ -32,9 +32,13 @@ def document_of(text: Text, token: int) -> int:
 
 def original(batch: dict[str, Tensor]) -> Tensor:
     """The rows as they were before anything in them was masked."""
-    targets_BK, places_BK, inputs_BT = batch["targets_BK"], batch["places_BK"], batch["inputs_BT"].clone()
-    for row, place in (batch["weights_BK"] > 0).nonzero().tolist():
-        inputs_BT[row, places_BK[row, place]] = targets_BK[row, place]
+    targets_BK, positions_BK, inputs_BT = (
+        batch["targets_BK"],
+        batch["positions_BK"],
+        batch["inputs_BT"].clone(),
+    )
+    for row, position in (batch["weights_BK"] > 0).nonzero().tolist():
+        inputs_BT[row, positions_BK[row, position]] = targets_BK[row, position]
     return inputs_BT
 
 

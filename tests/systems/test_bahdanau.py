@@ -46,7 +46,7 @@ def test_attention_is_the_papers_by_loops() -> None:
         context_H = sum(share * note_H for share, note_H in zip(shares, notes_SH, strict=True))
         word_E = network.target.weight[before]
         made_D = network.hidden(torch.cat([state_D, word_E, context_H]))
-        maxout = torch.stack([max(made_D[place], made_D[place + 1]) for place in range(0, 32, 2)])
+        maxout = torch.stack([max(made_D[position], made_D[position + 1]) for position in range(0, 32, 2)])
         logits.append(network.words.weight @ maxout + network.words.bias)
         alignments.append(shares)
         state_D = network.decoder(torch.cat([word_E, context_H])[None], state_D[None])[0]
@@ -64,9 +64,9 @@ def test_a_word_is_written_from_the_source_and_what_was_written_before_alone() -
     first, second = network(source_BS, target_BT)[0], network(source_BS, changed_BT)[0]
     assert torch.equal(first[0, :7], second[0, :7])
     assert not torch.isclose(first[0, 7:9], second[0, 7:9]).all(-1).any()
-    for place in (0, 8):
+    for position in (0, 8):
         other_BS = source_BS.clone()
-        other_BS[0, place] = 6 + (other_BS[0, place] - 5) % 42
+        other_BS[0, position] = 6 + (other_BS[0, position] - 5) % 42
         assert not torch.isclose(first, network(other_BS, target_BT)[0]).all(-1).any()
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from transformers import AutoModelForMaskedLM, AutoModelForPreTraining
 
 from jokbo.systems import albert, bert, roberta, spanbert
-from jokbo.systems.common import generator
+from jokbo.systems.common import rng_of
 from tests.systems.counting_text import counting_text, document_of, original, running, segments
 from tests.systems.running_text import (
     SIZE as SMALL,
@@ -97,7 +97,7 @@ def test_masks_are_static_and_of_ten_kinds() -> None:
 
 def test_the_eligible_are_ordinary_tokens() -> None:
     batch = bert.batch(running_text(), 0, 200, 32, 1)
-    assert batch["places_BK"].shape == (200, 5)
+    assert batch["positions_BK"].shape == (200, 5)
     assert batch["targets_BK"][batch["weights_BK"] > 0].min() > SPECIAL_TOKENS.mask
     eligible_B = (original(batch) > SPECIAL_TOKENS.mask).sum(1)
     expected = torch.from_numpy(np.rint(0.15 * eligible_B.numpy()))
@@ -107,8 +107,8 @@ def test_the_eligible_are_ordinary_tokens() -> None:
 def labels_of(batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """As transformers asks for them: -100 where nothing is to be predicted."""
     labels_BT = torch.full_like(batch["inputs_BT"], -100)
-    for row, place in (batch["weights_BK"] > 0).nonzero().tolist():
-        labels_BT[row, batch["places_BK"][row, place]] = batch["targets_BK"][row, place]
+    for row, position in (batch["weights_BK"] > 0).nonzero().tolist():
+        labels_BT[row, batch["positions_BK"][row, position]] = batch["targets_BK"][row, position]
     return labels_BT
 
 
@@ -162,7 +162,7 @@ def test_a_batch_is_a_function_of_seed_and_step(system: ModuleType) -> None:
 def test_each_copy_of_a_row_has_the_numbers_of_its_own_generator() -> None:
     found_BN = bert.own_uniforms(3, np.array([7, 2, 7]), 9)
     for copy, found_N in zip((7, 2, 7), found_BN, strict=True):
-        assert np.array_equal(found_N, generator(3, copy, "bert").random(9))
+        assert np.array_equal(found_N, rng_of(3, copy, "bert").random(9))
 
 
 @SYSTEMS

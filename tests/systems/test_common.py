@@ -72,8 +72,8 @@ def test_a_saved_network_is_whole(name: str, tmp_path: Path) -> None:
 
 def test_sinusoids_are_those_of_the_transformers_paper() -> None:
     found = common.sinusoids(50, 8)
-    for place in (0, 1, 17, 49):
+    for position in (0, 1, 17, 49):
         for pair in range(4):
-            angle = place / 10000 ** (2 * pair / 8)
-            assert found[place, 2 * pair].item() == pytest.approx(math.sin(angle), abs=1e-5)
-            assert found[place, 2 * pair + 1].item() == pytest.approx(math.cos(angle), abs=1e-5)
+            angle = position / 10000 ** (2 * pair / 8)
+            assert found[position, 2 * pair].item() == pytest.approx(math.sin(angle), abs=1e-5)
+            assert found[position, 2 * pair + 1].item() == pytest.approx(math.cos(angle), abs=1e-5)

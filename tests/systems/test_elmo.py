@@ -25,7 +25,7 @@ PIECES = ("<|endoftext|>", "<|pad|>", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"#
 
 
 def tiny(seed: int = 0) -> elmo.BiLM:
-    return elmo.network(TINY, replace(SPECIAL_TOKENS, pieces=PIECES), seed)
+    return elmo.network(TINY, replace(SPECIAL_TOKENS, token_strings=PIECES), seed)
 
 
 def test_characters_are_bytes_between_marks() -> None:
@@ -49,8 +49,8 @@ def test_a_tokens_vector_comes_from_its_characters_by_maxima_of_filters() -> Non
         for filters in vectors.convolutions:
             for weight_EW, bias in zip(filters.weight, filters.bias, strict=True):
                 width = weight_EW.shape[1]
-                places = range(len(spelled_CE) - width + 1)
-                responses = [(spelled_CE[p : p + width] * weight_EW.T).sum() + bias for p in places]
+                positions = range(len(spelled_CE) - width + 1)
+                responses = [(spelled_CE[p : p + width] * weight_EW.T).sum() + bias for p in positions]
                 maxima.append(torch.stack(responses).max().relu())
         x = torch.stack(maxima)
         for highway in vectors.highways:
@@ -78,11 +78,11 @@ def test_loss_is_the_mean_of_both_directions() -> None:
     assert tokens_BT.shape == (2, 33)
     ahead, back = [], []
     for row in tokens_BT:
-        for place in range(32):
-            ahead_BTV, _ = network(torch.cat([row[: place + 1], row[:1]])[None])
-            ahead.append(-ahead_BTV[0, -1].log_softmax(-1)[row[place + 1]])
-            _, back_BTV = network(torch.cat([row[:1], row[place + 1 :]])[None])
-            back.append(-back_BTV[0, 0].log_softmax(-1)[row[place]])
+        for position in range(32):
+            ahead_BTV, _ = network(torch.cat([row[: position + 1], row[:1]])[None])
+            ahead.append(-ahead_BTV[0, -1].log_softmax(-1)[row[position + 1]])
+            _, back_BTV = network(torch.cat([row[:1], row[position + 1 :]])[None])
+            back.append(-back_BTV[0, 0].log_softmax(-1)[row[position]])
     loss, metrics = elmo.Objective(network, SPECIAL_TOKENS)(**rows)
     ahead, back = torch.stack(ahead).mean(), torch.stack(back).mean()
     torch.testing.assert_close(loss, (ahead + back) / 2)
@@ -133,7 +133,7 @@ def test_a_batch_is_a_function_of_seed_and_step() -> None:
 
 def test_matrices_begin_by_keeping_the_variance_and_lstms_by_remembering() -> None:
     made = tiny()
-    drawn = torch.randn(2000, TINY.width, generator=torch.Generator().manual_seed(1))
+    drawn = torch.randn(2000, TINY.hidden_size, generator=torch.Generator().manual_seed(1))
     assert made.softmax(drawn).std().item() == pytest.approx(1, abs=0.1)
     for lstm in (*made.forwards, *made.backwards):
         biases = (lstm.bias_ih_l0 + lstm.bias_hh_l0).chunk(4)  # input, forget, cell, output

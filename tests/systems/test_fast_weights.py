@@ -30,10 +30,10 @@ def tiny(rule: str) -> fast_weights.FastWeights:
 
 def inputs(length: int, seed: int = 0) -> list[Tensor]:
     """Queries, keys, values and rates as the network makes them, in double precision."""
-    draw = torch.Generator().manual_seed(seed)
-    q, k = (torch.rand(2, 3, length, 8, generator=draw, dtype=torch.double) for _ in range(2))
-    v = torch.randn(2, 3, length, 5, generator=draw, dtype=torch.double)
-    rates = torch.rand(2, 3, length, generator=draw, dtype=torch.double)
+    rng = torch.Generator().manual_seed(seed)
+    q, k = (torch.rand(2, 3, length, 8, generator=rng, dtype=torch.double) for _ in range(2))
+    v = torch.randn(2, 3, length, 5, generator=rng, dtype=torch.double)
+    rates = torch.rand(2, 3, length, generator=rng, dtype=torch.double)
     return [q / q.sum(-1, keepdim=True), k / k.sum(-1, keepdim=True), v, rates]
 
 
@@ -98,12 +98,16 @@ def test_the_sum_rule_is_attention_without_softmax() -> None:
 def test_a_position_sees_what_is_before_it_alone(rule: str) -> None:
     network = sharpened(tiny(rule))
     tokens_BT = random_rows(1, 140)
-    for place in (11, 63, 64, 100):  # chunks meet at 64
+    for position in (11, 63, 64, 100):  # chunks meet at 64
         changed_BT = tokens_BT.clone()
-        changed_BT[0, place] = 6 + (changed_BT[0, place] - 5) % 42
+        changed_BT[0, position] = 6 + (changed_BT[0, position] - 5) % 42
         first, second = network(tokens_BT), network(changed_BT)
-        assert torch.equal(first[0, :place], second[0, :place])
-        assert not torch.isclose(first[0, place : place + 2], second[0, place : place + 2]).all(-1).any()
+        assert torch.equal(first[0, :position], second[0, :position])
+        assert (
+            not torch.isclose(first[0, position : position + 2], second[0, position : position + 2])
+            .all(-1)
+            .any()
+        )
 
 
 @RULES
@@ -113,9 +117,9 @@ def test_loss_is_the_mean_over_all_next_tokens(rule: str) -> None:
     assert rows["tokens_BS"].shape == (2, 33)
     losses = []
     for row in rows["tokens_BS"]:
-        for place in range(32):
-            logits_V = network(row[None, : place + 1])[0, -1]
-            losses.append(-logits_V.log_softmax(-1)[row[place + 1]])
+        for position in range(32):
+            logits_V = network(row[None, : position + 1])[0, -1]
+            losses.append(-logits_V.log_softmax(-1)[row[position + 1]])
     torch.testing.assert_close(
         fast_weights.Objective(network, SPECIAL_TOKENS)(**rows)[0], torch.stack(losses).mean()
     )

@@ -53,9 +53,9 @@ def test_loss_is_the_mean_over_all_next_tokens(system: ModuleType) -> None:
     assert tokens_BS.shape == (4, 32)
     losses = []
     for row in tokens_BS:
-        for place in range(31):
-            logits_V = network(row[None, : place + 1]).logits[0, -1]
-            losses.append(-nn.functional.log_softmax(logits_V, dim=-1)[row[place + 1]])
+        for position in range(31):
+            logits_V = network(row[None, : position + 1]).logits[0, -1]
+            losses.append(-nn.functional.log_softmax(logits_V, dim=-1)[row[position + 1]])
     found, _ = system.Objective(network, SPECIAL_TOKENS)(**rows)
     torch.testing.assert_close(found, torch.stack(losses).mean())
     torch.testing.assert_close(found, network(input_ids=tokens_BS, labels=tokens_BS).loss)

@@ -26,7 +26,7 @@ OPTIONAL = (  # key and value of params.yaml, and what the file then has to brin
     ("schedule", "noam", protocol.Noam),
     ("schedule", "one_cycle", protocol.OneCycle),
     ("finetune", "gradual", protocol.Gradual),
-    ("unit", Literal[True], protocol.OneUnit),
+    ("neuron", Literal[True], protocol.OneNeuron),
 )
 
 
@@ -124,7 +124,7 @@ def test_the_least_that_a_kind_allows_can_be_trained(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A context of 8, a width of 2, and an odd number of layers where one may choose."""
-    least = replace(all_systems.running_text.SIZE, context=8, width=2, heads=1)
+    least = replace(all_systems.running_text.SIZE, context=8, hidden_size=2, heads=1)
     monkeypatch.setattr(all_systems.running_text, "SIZE", least)
     module, size = module_of(name), size_of(name, tmp_path)
     objective = module.Objective(module.network(size, SPECIAL_TOKENS, 1), SPECIAL_TOKENS)

@@ -78,12 +78,12 @@ def test_permutation_moves_whole_sentences() -> None:
     whole = {0: [0, 1], 2: [2], 3: [3, 4, 5]}
     outcomes: Counter = Counter()
     for row in permuted_BT.tolist():
-        order, place = [], 0
-        while place < 6:
-            sentence = whole[row[place]]
-            assert row[place : place + len(sentence)] == sentence
-            order.append(row[place])
-            place += len(sentence)
+        order, position = [], 0
+        while position < 6:
+            sentence = whole[row[position]]
+            assert row[position : position + len(sentence)] == sentence
+            order.append(row[position])
+            position += len(sentence)
         outcomes[tuple(order)] += 1
     assert evenly(outcomes, 6)
 

@@ -28,13 +28,13 @@ def test_rows_are_full_and_run_on_across_documents() -> None:
 def test_masks_are_drawn_anew_each_time() -> None:
     text = counting_text(*[40] * 30)
     count = (text.corpus.total_tokens - 1) // 29
-    passes, places = [], []
+    passes, positions = [], []
     for step in range(2):
         batch = roberta.batch(text, step, count, 32, 1)
         firsts_B = original(batch)[:, 1:3].amax(1).tolist()  # one of the two is no mark: it tells the row
-        places.append(batch["places_BK"])
+        positions.append(batch["positions_BK"])
         passes.append(dict(zip(firsts_B, batch["inputs_BT"].tolist(), strict=True)))
-    assert (places[0] == places[1]).double().mean() < 0.1
+    assert (positions[0] == positions[1]).double().mean() < 0.1
     assert passes[0].keys() == passes[1].keys()
     assert not any(passes[0][first] == passes[1][first] for first in passes[0])
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from jokbo.systems import sentiment_neuron
-from jokbo.systems.sentiment_neuron import best_unit
+from jokbo.systems.sentiment_neuron import best_neuron
 from tests.support.corpora import trained
 from tests.systems.encoder_decoders import learn
 from tests.systems.running_text import (
@@ -39,24 +39,24 @@ def test_states_are_those_of_the_equations() -> None:
         return gain * direction / direction.norm(dim=1, keepdim=True)
 
     h = c = torch.zeros(32, dtype=torch.double)
-    for place, token in enumerate(tokens_T):
+    for position, token in enumerate(tokens_T):
         x = network.embedding.weight[token]
         m = (normed(network.input_factor) @ x) * (normed(network.state_factor) @ h)
         z = normed(network.input_gates) @ x + normed(network.factor_gates) @ m + network.input_gates.bias
         i, f, o, u = z[:32], z[32:64], z[64:96], z[96:]
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(u)
         h = torch.sigmoid(o) * torch.tanh(c)
-        hidden_BTD, cells_BTD = network.states(tokens_T[None, : place + 1])
+        hidden_BTD, cells_BTD = network.states(tokens_T[None, : position + 1])
         torch.testing.assert_close(hidden_BTD[0, -1], h)
         torch.testing.assert_close(cells_BTD[0, -1], c)
 
 
 def test_gradients_of_the_recurrence_are_those_of_differences() -> None:
     torch.manual_seed(0)
-    width, shapes = 3, [(5, 2, 3), (5, 2, 12), (3, 3), (3, 12)]
+    hidden_size, shapes = 3, [(5, 2, 3), (5, 2, 12), (3, 3), (3, 12)]
     inputs = [torch.randn(shape, dtype=torch.double, requires_grad=True) for shape in shapes]
     hidden_TBD, cells_TBD = sentiment_neuron.Recurrence.apply(*inputs)
-    assert hidden_TBD.shape == cells_TBD.shape == (5, 2, width)
+    assert hidden_TBD.shape == cells_TBD.shape == (5, 2, hidden_size)
     assert torch.autograd.gradcheck(sentiment_neuron.Recurrence.apply, inputs)
 
 
@@ -119,28 +119,28 @@ def test_a_tokenizer_of_bytes_alone_is_had_without_merges() -> None:
 
 
 def test_the_best_unit_is_that_of_trying_all_units_and_thresholds() -> None:
-    draw = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for seed in range(20):
-        features_ND = np.round(draw.normal(size=(15, 4)), 1)  # with equal values
-        labels_N = draw.integers(0, 2, 15)
+        features_ND = np.round(rng.normal(size=(15, 4)), 1)  # with equal values
+        labels_N = rng.integers(0, 2, 15)
         tried = [
             max(share, 1 - share)
             for unit_N in features_ND.T
             for low, high in zip(np.unique(unit_N), np.unique(unit_N)[1:], strict=False)
             for share in [float(((unit_N > (low + high) / 2) == labels_N).mean())]
         ]
-        unit = best_unit(features_ND, labels_N)
+        unit = best_neuron(features_ND, labels_N)
         assert unit.accuracy(features_ND, labels_N) == pytest.approx(max(tried)), seed
 
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_planted_unit_is_found_and_does_as_well_on_others(sign: int) -> None:
-    draw = np.random.default_rng(1)
-    features_ND, labels_N = draw.normal(size=(4000, 50)), draw.integers(0, 2, 4000)
+    rng = np.random.default_rng(1)
+    features_ND, labels_N = rng.normal(size=(4000, 50)), rng.integers(0, 2, 4000)
     features_ND[:, 17] += (
         sign * 3 * labels_N
     )  # two normal distributions 3 apart: a threshold tells 93.3% right
-    unit = best_unit(features_ND[:2000], labels_N[:2000])
+    unit = best_neuron(features_ND[:2000], labels_N[:2000])
     assert (unit.index, unit.sign) == (17, sign)
     assert unit.threshold == pytest.approx(sign * 1.5, abs=0.5)
     assert unit.accuracy(features_ND[2000:], labels_N[2000:]) == pytest.approx(0.933, abs=0.025)

@@ -77,8 +77,8 @@ def test_loss_is_transformers_own() -> None:
 
 def padded() -> dict[str, torch.Tensor]:
     """Four examples of text to text, some shorter."""
-    draw = torch.Generator().manual_seed(0)
-    inputs, targets = (torch.randint(6, VOCABULARY, (4, length), generator=draw) for length in (10, 5))
+    rng = torch.Generator().manual_seed(0)
+    inputs, targets = (torch.randint(6, VOCABULARY, (4, length), generator=rng) for length in (10, 5))
     inputs[1, 6:], targets[1, 2:], targets[2, 1:] = (
         SPECIAL_TOKENS.padding,
         SPECIAL_TOKENS.padding,

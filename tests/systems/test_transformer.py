@@ -94,10 +94,10 @@ def test_loss_is_cross_entropy_with_smoothed_labels() -> None:
     for source, target in zip(*batch.values(), strict=True):
         inputs = torch.tensor([SPECIAL_TOKENS.end_of_text, *target[:-1]])
         logits = ours(source[None], inputs[None])[0]
-        for place, token in enumerate(target):
+        for position, token in enumerate(target):
             wanted = torch.full((VOCABULARY,), 0.1 / VOCABULARY)
             wanted[token] += 0.9
-            log_probabilities = logits[place].detach().log_softmax(0)
+            log_probabilities = logits[position].detach().log_softmax(0)
             total -= float(wanted @ log_probabilities) / 15
             plain -= float(log_probabilities[token]) / 15
     assert loss.item() == pytest.approx(total, rel=1e-5)

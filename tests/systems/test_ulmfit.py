@@ -127,7 +127,7 @@ def test_each_layer_learns_2_6_times_slower_than_the_one_above() -> None:
     network, head = tiny(), nn.Linear(96, 2)
     groups = ulmfit.parameter_groups(network, head, 0.01)
     assert [group["lr"] for group in groups] == pytest.approx(
-        [0.01 / 2.6**place for place in (4, 3, 2, 1, 0)]
+        [0.01 / 2.6**index for index in (4, 3, 2, 1, 0)]
     )
     held = [id(each) for group in groups for each in group["params"]]
     wanted = [*network.embedding.parameters(), *network.layers.parameters(), *head.parameters()]
@@ -138,9 +138,9 @@ def test_layers_are_let_loose_from_the_last_one_down_on_one_slanted_triangle() -
     network, head, steps = tiny(), nn.Linear(96, 2), 100
     optimizer, schedule = ulmfit.gradual(network, head, 0.01, steps)
     rates = schedule(optimizer)
-    whole = [0.01 / 2.6**place for place in (4, 3, 2, 1, 0)]
+    whole = [0.01 / 2.6**index for index in (4, 3, 2, 1, 0)]
     for step in range(steps):
-        learning = [place >= 4 - step // 10 for place in range(5)]
+        learning = [index >= 4 - step // 10 for index in range(5)]
         expected = [
             rate * on * ulmfit.slanted_triangular(step, steps)
             for rate, on in zip(whole, learning, strict=True)

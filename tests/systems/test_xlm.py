@@ -30,8 +30,8 @@ from tests.systems.running_text import (
 
 def halves(number: int = 300, longest: int = 12) -> list[tuple[np.ndarray, np.ndarray]]:
     """Pairs of random words of the vocabulary's first half, and those that stand for them in the second."""
-    draw = np.random.default_rng(1)
-    firsts = [draw.integers(WORDS // 2, size=draw.integers(2, longest)) for _ in range(number)]
+    rng = np.random.default_rng(1)
+    firsts = [rng.integers(WORDS // 2, size=rng.integers(2, longest)) for _ in range(number)]
     return [(ORDINARY + first, ORDINARY + WORDS // 2 + (first * 5) % (WORDS // 2)) for first in firsts]
 
 
@@ -55,8 +55,8 @@ def test_all_tokens_but_marks_may_be_predicted() -> None:
 
 def test_rare_tokens_are_predicted_more_often_by_the_square_root() -> None:
     """Of two tokens, one four times as frequent as the other, each place is predicted half as often."""
-    draw = np.random.default_rng(0)
-    first = ORDINARY + (draw.random(4000) < 0.2)  # 80% and 20%
+    rng = np.random.default_rng(0)
+    first = ORDINARY + (rng.random(4000) < 0.2)  # 80% and 20%
     pairs = [(piece, piece) for piece in first.reshape(-1, 10)]
     held = replace(running_text(1), pairs=pairs)
     chances_V = xlm.chances(held)
@@ -64,7 +64,7 @@ def test_rare_tokens_are_predicted_more_often_by_the_square_root() -> None:
     predicted, all_tokens = np.zeros(2), np.zeros(2)
     for step in range(1, 60, 2):
         rows = xlm.batch(held, step, 64, 128, 0)
-        original_BT = rows["inputs_BT"].scatter(1, rows["places_BK"], rows["targets_BK"])
+        original_BT = rows["inputs_BT"].scatter(1, rows["positions_BK"], rows["targets_BK"])
         for kind in (0, 1):
             predicted[kind] += ((rows["targets_BK"] == ORDINARY + kind) & (rows["weights_BK"] > 0)).sum()
             all_tokens[kind] += (original_BT == ORDINARY + kind).sum()
@@ -116,7 +116,7 @@ def test_a_pair_too_long_for_a_row_is_cut() -> None:
 def test_a_row_of_text_follows_the_corpus() -> None:
     held = text()
     rows = xlm.batch(held, 4, 8, 32, 0)
-    original_BT = rows["inputs_BT"].scatter(1, rows["places_BK"], rows["targets_BK"])
+    original_BT = rows["inputs_BT"].scatter(1, rows["positions_BK"], rows["targets_BK"])
     assert torch.equal(original_BT[:, 1:], held.blocks(2, 8, 31, 0))  # every other step is one of text
     assert (original_BT[:, 0] == SPECIAL_TOKENS.sep).all()
     assert not rows["languages_BT"].any()
@@ -153,11 +153,11 @@ def test_loss_is_the_mean_over_the_chosen_tokens(step: int) -> None:
             langs=rows["languages_BT"][row : row + 1, :length],
             position_ids=rows["positions_BT"][row : row + 1, :length],
         ).logits[0]
-        for k, place in enumerate(rows["places_BK"][row]):
+        for k, position in enumerate(rows["positions_BK"][row]):
             if rows["weights_BK"][row, k] > 0:
                 target = rows["targets_BK"][row, k]
-                losses.append(-nn.functional.log_softmax(logits_TV[place], dim=-1)[target])
-                labels_BT[row, place] = target
+                losses.append(-nn.functional.log_softmax(logits_TV[position], dim=-1)[target])
+                labels_BT[row, position] = target
     found, _ = xlm.Objective(network, SPECIAL_TOKENS)(**rows)
     torch.testing.assert_close(found, torch.stack(losses).mean())
     theirs = network(
