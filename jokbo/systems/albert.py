@@ -5,9 +5,13 @@ embeddings); all layers are one and the same (cross-layer sharing); and next sen
 by topic alone, gives way to sentence-order prediction: two consecutive segments, swapped in half of the pairs. Masked
 are n-grams, n up to 3 with a probability in proportion to 1/n (section 4.1).
 
-Segments are cut as for BERT, but drawn anew each step, and masks too. N-grams are of tokens here, of whole words in
-the paper: text comes as tokens alone. They do not touch, so that each is as long as it was drawn, but for the last of
-a row, cut to its 15%; of its tokens each is masked, replaced or kept for itself, as in the released code.
+Segments are cut as for BERT, but anew at each step, as masks are. N-grams are of tokens here and of whole words in the
+paper, as the text of the comparison comes as tokens. They do not touch, so each is as long as was chosen, but for the
+last of a sequence, which is cut to its 15%. Each token of an n-gram is masked, replaced or kept for itself, as in the
+released code.
+
+Shapes: B sequences of a batch, T tokens of a sequence, K tokens to predict in each, 2 segments of a pair (or start and
+end of one).
 """
 
 from __future__ import annotations
@@ -41,6 +45,7 @@ PAPER_SIZES = {  # table 1
 
 
 def network(size: Size, special_tokens: SpecialTokens, seed: int) -> AlbertForPreTraining:
+    """Return the network with fresh weights, a function of the arguments alone."""
     torch.manual_seed(seed)
     return AlbertForPreTraining(
         AlbertConfig(
@@ -63,7 +68,7 @@ def network(size: Size, special_tokens: SpecialTokens, seed: int) -> AlbertForPr
 
 
 class Objective(nn.Module):
-    """The mean loss over masked tokens and the mean loss over pairs, added."""
+    """The mean loss over masked tokens plus the mean loss over pairs."""
 
     def __init__(self, network: AlbertForPreTraining, special_tokens: SpecialTokens) -> None:
         super().__init__()
@@ -78,6 +83,7 @@ class Objective(nn.Module):
         weights_BK: Tensor,
         swapped_B: Tensor,
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of the batch in nats, and its two parts."""
         seen_BT = inputs_BT != self.padding
         states = self.network.albert(inputs_BT, attention_mask=seen_BT, token_type_ids=segments_BT)
         words = masked_loss(
@@ -89,6 +95,7 @@ class Objective(nn.Module):
 
 
 def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> dict[str, Tensor]:
+    """Return sequences of two segments, swapped in half of the cases, with n-grams masked."""
     rng = rng_of(seed, step, "albert")
     _, windows_B2 = windows(text.corpus, step, batch_size, context - 3, seed)
     pairs_B22 = halves(windows_B2, rng.random(batch_size))
@@ -110,5 +117,5 @@ def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> di
 
 
 def features(network: AlbertForPreTraining, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
-    """The mean of the states."""
+    """Return the mean of the states of each text, [B, D]."""
     return mean_of_text(network.albert, tokens_BT, special_tokens, network.config.max_position_embeddings)

@@ -36,6 +36,7 @@ PAPER_SIZES = {
 
 
 def network(size: Size, special_tokens: SpecialTokens, seed: int) -> PreTrainedModel:
+    """Return the network with fresh weights, a function of the arguments alone."""
     config = causal.gpt2(
         size,
         vocabulary=size.vocabulary,

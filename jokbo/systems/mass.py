@@ -8,9 +8,11 @@ random (10%) or left (10%), and the decoder leaves out what is not in the fragme
 decoder's first input is the mask (figure 1; the authors' code has the token before the fragment there).
 
 The network is the Transformer of 2017 (section 4.1), so the one of transformer.py, with sinusoids (the released
-summarisation models learned their positions): transformers' BART, near to it, gives a decoder no positions but 0, 1,
-2 ... The fragment is one in a block of running text, all places where it fits alike. There is no classification in
-the paper: the classifier reads the mean of the encoder's states.
+summarisation models learned their positions). transformers' BART, which is near to it, gives a decoder no positions but
+0, 1, 2 ... There is one fragment in a block of running text, at any position where it fits with equal chance. The paper
+has no classification: here a classifier reads the mean of the encoder's states.
+
+Shapes: B sequences of a batch, T tokens of a sequence, K tokens of the fragment, V vocabulary.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ features = transformer.features
 
 
 class Objective(nn.Module):
-    """Mean cross-entropy of the fragment, nats a token."""
+    """The mean cross-entropy of the fragment."""
 
     def __init__(self, network: transformer.Transformer, special_tokens: SpecialTokens) -> None:
         super().__init__()
@@ -50,13 +52,14 @@ class Objective(nn.Module):
     def forward(
         self, hidden_BT: Tensor, fragment_BK: Tensor, positions_BK: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of the batch in nats a token, and no metrics."""
         inputs_BK = transformer.shifted(fragment_BK, self.special_tokens.mask)
         logits_BKV = self.network(hidden_BT, inputs_BK, positions_BT=positions_BK)
         return nn.functional.cross_entropy(logits_BKV.float().flatten(0, 1), fragment_BK.flatten()), {}
 
 
 def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> dict[str, Tensor]:
-    """`hidden_BT` is for the encoder; the fragment and where it was are for the decoder."""
+    """Return `hidden_BT` for the encoder, and the fragment and its positions for the decoder."""
     rng = rng_of(seed, step, "mass")
     tokens_BT = text.blocks(step, batch_size, context, seed)
     length = round(SHARE * context)

@@ -1,12 +1,13 @@
 """RoBERTa: A Robustly Optimized BERT Pretraining Approach (Liu et al. 2019).
 
-New is no part of the network but how BERT is trained. The mask of a row is drawn anew each time that it is read
-(dynamic masking, section 4.1). There is no next sentence prediction; a row is full of running text, and where a
-document ends inside of it a separator stands (FULL-SENTENCES, section 4.2). And more of everything: batches, data,
-steps (4.3, 5).
+New is not the network but how it is trained. The mask of a sequence is chosen anew each time that it is read (dynamic
+masking, section 4.1). There is no next sentence prediction; a sequence is full of running text, with a separator where
+a document ends inside it (FULL-SENTENCES, section 4.2). And there is more of everything: batches, data, steps (4.3, 5).
 
 The network is BERT's without segments and pooler. Positions are counted on from the padding's id, as in the released
-model: the table has padding + 1 rows more than a row of text is long.
+model: their table has padding + 1 vectors more than the context has tokens.
+
+Shapes: B sequences of a batch, T tokens of a sequence, K tokens to predict in each, D numbers of a state.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ PAPER_SIZES = {
 
 
 def network(size: Size, special_tokens: SpecialTokens, seed: int) -> RobertaForMaskedLM:
+    """Return the network with fresh weights, a function of the arguments alone."""
     torch.manual_seed(seed)
     made = RobertaForMaskedLM(
         RobertaConfig(
@@ -58,6 +60,8 @@ def network(size: Size, special_tokens: SpecialTokens, seed: int) -> RobertaForM
 
 
 class Objective(nn.Module):
+    """The mean loss of the masked tokens."""
+
     def __init__(self, network: RobertaForMaskedLM, special_tokens: SpecialTokens) -> None:
         super().__init__()
         self.network = network
@@ -65,11 +69,13 @@ class Objective(nn.Module):
     def forward(
         self, inputs_BT: Tensor, positions_BK: Tensor, targets_BK: Tensor, weights_BK: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        states_BTD = self.network.roberta(inputs_BT).last_hidden_state  # rows are full: nothing is padding
+        """Return the loss of the batch in nats a token, and no metrics."""
+        states_BTD = self.network.roberta(inputs_BT).last_hidden_state  # nothing is padding
         return masked_loss(self.network.lm_head, states_BTD, positions_BK, targets_BK, weights_BK), {}
 
 
 def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> dict[str, Tensor]:
+    """Return full blocks of running text, [SEP] where a document ends, with tokens masked."""
     special_tokens = text.special_tokens
     tokens_BT = framed(full_sentences(text, step, batch_size, context - 2, seed), special_tokens, context)
     rng = rng_of(seed, step, "roberta")
@@ -78,6 +84,6 @@ def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> di
 
 
 def features(network: RobertaForMaskedLM, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
-    """The mean of the states."""
+    """Return the mean of the states of each text, [B, D]."""
     context = network.config.max_position_embeddings - special_tokens.padding - 1
     return mean_of_text(network.roberta, tokens_BT, special_tokens, context)

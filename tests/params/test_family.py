@@ -10,6 +10,7 @@ import pytest
 from jokbo import params
 from jokbo.params import FamilyParams
 from jokbo.params.family import with_defaults
+from jokbo.params.systems import KINDS, System
 from jokbo.runtime.errors import InputError
 
 CHAIN = Path(__file__).parents[2] / "params.yaml"
@@ -34,6 +35,14 @@ def test_a_system_has_the_defaults_but_for_what_it_names() -> None:
     found = params.load_family(SHIPPED, CHAIN).family.systems
     for name, own in written["systems"].items():
         assert found[name].model_dump(exclude_unset=True) == {**written["defaults"], **own}
+
+
+@pytest.mark.parametrize("kind", {*KINDS.values()})
+def test_each_key_of_a_system_is_described(kind: type[System]) -> None:
+    more = kind.model_fields["more"].annotation
+    assert more is not None
+    fields = {**kind.model_fields, **{f"more.{name}": field for name, field in more.model_fields.items()}}
+    assert [name for name, field in fields.items() if not field.description] == []
 
 
 def test_it_says_what_it_says_without_anchors() -> None:

@@ -77,7 +77,7 @@ def check_batches(batch: Callable[..., dict[str, Tensor]]) -> None:
 
 
 def check_shares(objective: nn.Module, batch: dict[str, Tensor]) -> None:
-    """The mean of the losses of two halves of the rows is the loss of all, as two ranks would add it up."""
+    """The mean of the losses of two halves of a batch is the loss of all, as two ranks would add it up."""
     whole, _ = objective(**batch)
     chunks = {name: value.chunk(2) for name, value in batch.items()}
     halves = [{name: values[half] for name, values in chunks.items()} for half in (0, 1)]
@@ -85,7 +85,7 @@ def check_shares(objective: nn.Module, batch: dict[str, Tensor]) -> None:
 
 
 def check_features(features: Callable[..., Tensor], network: nn.Module, hidden_size: int) -> None:
-    """A vector a row, whatever the padding and the rows beside; another for other text, also at its last token."""
+    """A vector for each text, whatever the padding and the texts beside; another for other text, also at its last token."""
     network.eval()
     tokens_BT = torch.randint(6, VOCABULARY, (3, CONTEXT - 4), generator=torch.Generator().manual_seed(0))
     tokens_BT[1, 9:], tokens_BT[2, 4:] = SPECIAL_TOKENS.padding, SPECIAL_TOKENS.padding

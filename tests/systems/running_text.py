@@ -13,7 +13,7 @@ from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.systems.common import Size, SpecialTokens, Text
 
 SPECIAL_TOKENS = SpecialTokens(end_of_text=0, padding=1, unknown=2, cls=3, sep=4, mask=5)
-ORDINARY, WORDS = 6, 42  # the first token that is no mark; how many there are
+ORDINARY, WORDS = 6, 42  # the first ordinary token; how many there are
 SIZE = Size(vocabulary=ORDINARY + WORDS, layers=2, hidden_size=32, heads=2, context=32)
 
 
@@ -37,9 +37,11 @@ def unigram_entropy(tokens: np.ndarray) -> float:
     return float(-(share[share > 0] * np.log(share[share > 0])).sum())
 
 
-def random_rows(rows: int, length: int, seed: int = 0) -> Tensor:
-    """Ordinary tokens, int64 [rows, length]."""
-    return torch.from_numpy(np.random.default_rng(seed).integers(ORDINARY, SIZE.vocabulary, (rows, length)))
+def random_tokens(batch_size: int, length: int, seed: int = 0) -> Tensor:
+    """Ordinary tokens, int64 [batch_size, length]."""
+    return torch.from_numpy(
+        np.random.default_rng(seed).integers(ORDINARY, SIZE.vocabulary, (batch_size, length))
+    )
 
 
 def sharpened(network: nn.Module) -> nn.Module:

@@ -21,7 +21,7 @@ def test_layers_are_one_and_embeddings_are_narrow() -> None:
     shallow, deep = (albert.network(replace(SIZE, layers=layers), SPECIAL_TOKENS, 0) for layers in (1, 6))
     assert shallow.num_parameters() == deep.num_parameters()
     assert running_text.same(shallow.state_dict(), deep.state_dict())
-    tokens_BT = running_text.random_rows(2, 20)
+    tokens_BT = running_text.random_tokens(2, 20)
     first, second = (running_text.sharpened(network)(tokens_BT)[0] for network in (shallow, deep))
     assert not torch.allclose(first, second)
     assert shallow.albert.embeddings.word_embeddings.weight.shape == (SIZE.vocabulary, 16)
@@ -49,7 +49,7 @@ def test_lengths_of_ngrams() -> None:
     text, counts = counting_text(*[300] * 100), Counter()
     for step in range(20):
         batch = albert.batch(text, step, 50, 128, 1)
-        assert batch["weights_BK"].unique().tolist() == [1]  # 19 of 125 in each row
+        assert batch["weights_BK"].unique().tolist() == [1]  # 19 of 125 in each sequence
         assert batch["positions_BK"].shape == (50, 19)
         assert batch["targets_BK"].min() > SPECIAL_TOKENS.mask  # the inner [SEP] is never hidden
         for row_T, positions_K in zip(original(batch), batch["positions_BK"], strict=True):

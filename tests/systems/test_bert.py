@@ -21,7 +21,7 @@ from tests.systems.running_text import (
 )
 from tests.systems.running_text import (
     SPECIAL_TOKENS,
-    random_rows,
+    random_tokens,
     running_text,
     same,
     sharpened,
@@ -34,7 +34,7 @@ MODULES = [bert, roberta, albert, spanbert]
 SYSTEMS = pytest.mark.parametrize("system", MODULES, ids=[module.TITLE for module in MODULES])
 
 
-def rows_of_many_steps(text: object, steps: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
+def sequences_of_many_steps(text: object, steps: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
     """Row as it was, its segment ids, whether it is unrelated."""
     for step in range(steps):
         batch = bert.batch(text, step, 40, 32, 1)
@@ -44,7 +44,7 @@ def rows_of_many_steps(text: object, steps: int) -> Iterator[tuple[torch.Tensor,
 def test_half_of_the_pairs_run_on_and_half_come_from_two_documents() -> None:
     text = counting_text(*[300] * 40, *[9] * 40)
     labels, cuts = [], set()
-    for row_T, segments_T, unrelated in rows_of_many_steps(text, 50):
+    for row_T, segments_T, unrelated in sequences_of_many_steps(text, 50):
         first, second = segments(row_T)
         assert running(first)
         assert running(second)
@@ -56,7 +56,7 @@ def test_half_of_the_pairs_run_on_and_half_come_from_two_documents() -> None:
         else:
             assert second[0] == first[-1] + 1
             assert owners[0] == owners[2]
-        if owners[0] < 40 and owners[2] < 40:  # documents long enough to fill a row
+        if owners[0] < 40 and owners[2] < 40:  # documents long enough to fill a sequence
             assert len(first) + len(second) == 29
             cuts.add(len(first))
         begin = len(first) + 2
@@ -168,7 +168,7 @@ def test_each_copy_of_a_row_has_the_numbers_of_its_own_generator() -> None:
 @SYSTEMS
 def test_features_do_not_see_padding(system: ModuleType) -> None:
     network = sharpened(system.network(SIZE, SPECIAL_TOKENS, 0))
-    tokens_BT = random_rows(3, 20)
+    tokens_BT = random_tokens(3, 20)
     tokens_BT[1, 9:], tokens_BT[2, 1:] = SPECIAL_TOKENS.padding, SPECIAL_TOKENS.padding
     found_BD = system.features(network, tokens_BT, SPECIAL_TOKENS)
     assert found_BD.shape == (3, 32)
@@ -177,7 +177,7 @@ def test_features_do_not_see_padding(system: ModuleType) -> None:
     for row, length, found_D in zip(tokens_BT, (20, 9, 1), found_BD, strict=True):
         torch.testing.assert_close(system.features(network, row[None, :length], SPECIAL_TOKENS)[0], found_D)
     assert not torch.allclose(found_BD[0], found_BD[1])
-    assert system.features(network, random_rows(2, 40), SPECIAL_TOKENS).shape == (
+    assert system.features(network, random_tokens(2, 40), SPECIAL_TOKENS).shape == (
         2,
         32,
     )  # longer than the context
@@ -185,7 +185,7 @@ def test_features_do_not_see_padding(system: ModuleType) -> None:
 
 @SYSTEMS
 def test_a_saved_network_opens_with_auto_model(system: ModuleType, tmp_path: Path) -> None:
-    network, tokens_BT = sharpened(system.network(SIZE, SPECIAL_TOKENS, 0)), random_rows(2, 20)
+    network, tokens_BT = sharpened(system.network(SIZE, SPECIAL_TOKENS, 0)), random_tokens(2, 20)
     network.save_pretrained(tmp_path)
     kind = AutoModelForPreTraining if system in (bert, albert) else AutoModelForMaskedLM
     opened = kind.from_pretrained(tmp_path)

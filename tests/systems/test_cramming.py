@@ -13,7 +13,7 @@ from jokbo.training.engine import prefer_attention
 from tests.systems.running_text import (
     SIZE,
     SPECIAL_TOKENS,
-    random_rows,
+    random_tokens,
     running_text,
     same,
     sharpened,
@@ -35,7 +35,7 @@ def test_only_norms_have_biases() -> None:
 
 
 def test_network_against_plain_products() -> None:
-    model, tokens_BT = network(), random_rows(2, 7)
+    model, tokens_BT = network(), random_tokens(2, 7)
     states_BTD = model.embedding(tokens_BT)
     for position in range(7):
         for pair in range(SIZE.hidden_size // 2):
@@ -100,7 +100,7 @@ def test_the_batch_grows_by_whole_parts() -> None:
 
 
 def test_a_saved_network_opens(tmp_path: Path) -> None:
-    model, tokens_BT = network(), random_rows(3, 20)
+    model, tokens_BT = network(), random_tokens(3, 20)
     model.save_pretrained(tmp_path)
     opened = cramming.Crammed.from_pretrained(tmp_path).eval()
     assert opened.config.num_hidden_layers == SIZE.layers
@@ -145,7 +145,7 @@ def test_corruption_is_berts() -> None:
 
 
 def test_features_are_means_that_do_not_see_padding() -> None:
-    model, tokens_BT = network(), random_rows(3, 12)
+    model, tokens_BT = network(), random_tokens(3, 12)
     padded_BT = nn.functional.pad(tokens_BT, (0, 9), value=SPECIAL_TOKENS.padding)
     found = cramming.features(model, padded_BT, SPECIAL_TOKENS)
     torch.testing.assert_close(found, model(tokens_BT).mean(1), rtol=1e-4, atol=1e-5)

@@ -15,7 +15,7 @@ from jokbo.systems import deberta
 from tests.systems.running_text import (
     SIZE,
     SPECIAL_TOKENS,
-    random_rows,
+    random_tokens,
     running_text,
     same,
     sharpened,
@@ -42,7 +42,7 @@ def test_what_relative_positions_add(name: str, millions: float, by_formula: flo
 
 
 def naive_scores(attention: nn.Module, states_TD: Tensor, positions_PD: Tensor, head: int) -> Tensor:
-    """The sum of equation 4, term by term, for one row and head; [T, T]."""
+    """The sum of equation 4, term by term, for one sequence and head; [T, T]."""
     size, k = attention.attention_head_size, len(positions_PD) // 2
     query_w, key_w, _ = attention.in_proj.weight.view(-1, 3, size, states_TD.shape[1])[head]
     mine = slice(head * size, (head + 1) * size)
@@ -111,13 +111,13 @@ def test_a_layer_of_the_decoder_whose_queries_are_the_states_is_transformers_lay
 
 
 def test_decoder_is_two_turns_of_the_last_layer_over_the_states_before_it() -> None:
-    model, tokens_BT = network(), random_rows(2, 13)
+    model, tokens_BT = network(), random_tokens(2, 13)
     positions_BK = torch.tensor([[5, 1, 12], [0, 7, 3]])
     encoder = model.deberta.encoder
     states_BTD = model.deberta(tokens_BT, output_hidden_states=True).hidden_states[-2]
     queries_BTD = states_BTD + model.position_embeddings.weight[:13]
     relative_BTT = (torch.arange(13)[:, None] - torch.arange(13)).expand(2, -1, -1)
-    for _ in range(2):  # everywhere, where `decode` has the places alone
+    for _ in range(2):  # everywhere, where `decode` has the positions alone
         queries_BTD = deberta.cross_layer(
             encoder.layer[-1], queries_BTD, states_BTD, relative_BTT, encoder.rel_embeddings.weight
         )
@@ -126,7 +126,7 @@ def test_decoder_is_two_turns_of_the_last_layer_over_the_states_before_it() -> N
 
 
 def test_absolute_positions_enter_in_the_decoder_alone() -> None:
-    model, tokens_BT = network(), random_rows(2, 20)
+    model, tokens_BT = network(), random_tokens(2, 20)
     before = model(tokens_BT).logits, model.decode(tokens_BT, torch.tensor([[3], [4]]))
     with torch.no_grad():
         model.position_embeddings.weight[3] += 1
@@ -155,7 +155,7 @@ def test_loss_against_a_slow_one_however_rows_are_shared_out() -> None:
 
 
 def test_a_saved_network_opens_with_auto_models(tmp_path: Path) -> None:
-    model, tokens_BT = network(), random_rows(3, 20)
+    model, tokens_BT = network(), random_tokens(3, 20)
     model.save_pretrained(tmp_path)
     opened = AutoModelForMaskedLM.from_pretrained(tmp_path).eval()
     assert type(opened) is DebertaForMaskedLM
@@ -186,7 +186,7 @@ def test_batch_is_a_function_of_seed_and_step() -> None:
 
 
 def test_features_do_not_see_padding() -> None:
-    model, tokens_BT = network(), random_rows(3, 12)
+    model, tokens_BT = network(), random_tokens(3, 12)
     padded_BT = nn.functional.pad(tokens_BT, (0, 9), value=SPECIAL_TOKENS.padding)
     found = deberta.features(model, padded_BT, SPECIAL_TOKENS)
     assert found.shape == (3, SIZE.hidden_size)

@@ -24,7 +24,7 @@ from tests.systems.running_text import (
     SIZE,
     SPECIAL_TOKENS,
     WORDS,
-    random_rows,
+    random_tokens,
     running_text,
     same,
     sharpened,
@@ -44,13 +44,13 @@ def student_of(folder: Path, layers: int = 2) -> DistilBertForMaskedLM:
 
 
 def test_a_student_of_all_layers_is_its_teacher(tmp_path: Path) -> None:
-    given, tokens_BT = teacher(tmp_path), random_rows(3, 20)
+    given, tokens_BT = teacher(tmp_path), random_tokens(3, 20)
     student = student_of(tmp_path, layers=4).eval()
     expected = given(tokens_BT).prediction_logits
     torch.testing.assert_close(student(tokens_BT).logits, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_student_without_a_teacher_or_of_another_width_is_told_so(tmp_path: Path) -> None:
+def test_a_student_without_a_teacher_or_of_another_hidden_size_is_told_so(tmp_path: Path) -> None:
     teacher(tmp_path)
     with pytest.raises(InputError, match="names no `teacher`"):
         distilbert.Objective(distilbert.network(SIZE, SPECIAL_TOKENS, 0), SPECIAL_TOKENS)
@@ -121,7 +121,7 @@ def test_the_teacher_is_neither_trained_nor_saved(tmp_path: Path) -> None:
 
 def test_a_saved_network_opens_with_an_auto_model(tmp_path: Path) -> None:
     teacher(tmp_path / "teacher")
-    student, tokens_BT = student_of(tmp_path / "teacher").eval(), random_rows(3, 20)
+    student, tokens_BT = student_of(tmp_path / "teacher").eval(), random_tokens(3, 20)
     save(student, tmp_path / "student")
     opened = AutoModelForMaskedLM.from_pretrained(tmp_path / "student").eval()
     assert torch.equal(opened(tokens_BT).logits, student(tokens_BT).logits)
@@ -182,7 +182,7 @@ def test_batch_is_a_function_of_seed_and_step() -> None:
 
 
 def test_features_do_not_see_padding() -> None:
-    student, tokens_BT = sharpened(distilbert.network(SIZE, SPECIAL_TOKENS, 0)), random_rows(3, 12)
+    student, tokens_BT = sharpened(distilbert.network(SIZE, SPECIAL_TOKENS, 0)), random_tokens(3, 12)
     padded_BT = nn.functional.pad(tokens_BT, (0, 9), value=SPECIAL_TOKENS.padding)
     found = distilbert.features(student, padded_BT, SPECIAL_TOKENS)
     assert found.shape == (3, SIZE.hidden_size)

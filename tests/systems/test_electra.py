@@ -16,7 +16,7 @@ from jokbo.systems.common import Text
 from tests.systems.running_text import (
     SIZE,
     SPECIAL_TOKENS,
-    random_rows,
+    random_tokens,
     running_text,
     same,
     sharpened,
@@ -31,8 +31,8 @@ def network() -> electra.Electra:
     return sharpened(electra.network(SMALL, SPECIAL_TOKENS, 0))
 
 
-def random_batch(rows: int = 6) -> dict[str, torch.Tensor]:
-    return electra.batch(running_text(), 0, rows, SIZE.context, 0)
+def random_batch(batch_size: int = 6) -> dict[str, torch.Tensor]:
+    return electra.batch(running_text(), 0, batch_size, SIZE.context, 0)
 
 
 @pytest.mark.parametrize("name", electra.PAPER_SIZES)
@@ -61,7 +61,7 @@ def test_a_sample_is_never_a_token_of_no_probability() -> None:
     assert electra.sampled(logits_BKV, uniforms_BK).tolist() == [[1, 1, 3, 3]]
 
 
-def test_the_generator_reads_masks_and_in_15_of_100_places_what_stood_there() -> None:
+def test_the_generator_reads_masks_and_at_15_of_100_positions_the_original_token() -> None:
     batch = electra.batch(running_text(3000), 0, 512, 128, 0)
     valid_BK = batch["weights_BK"] > 0
     read, stood = batch["inputs_BT"].gather(1, batch["positions_BK"])[valid_BK], batch["targets_BK"][valid_BK]
@@ -140,7 +140,7 @@ def test_loss_does_not_depend_on_how_rows_are_shared_out() -> None:
 
 
 def test_both_networks_open_with_auto_models(tmp_path: Path) -> None:
-    model, tokens_BT = network(), random_rows(3, 20)
+    model, tokens_BT = network(), random_tokens(3, 20)
     model.save_pretrained(tmp_path)
     for opened, mine in (
         (AutoModelForPreTraining.from_pretrained(tmp_path), model.discriminator),
@@ -173,7 +173,9 @@ def test_a_short_training_of_both() -> None:
     model = electra.network(SMALL, SPECIAL_TOKENS, 0)
     generator_loss, beside = short_training(list(model.parameters()), model, 60)
     assert generator_loss == pytest.approx(np.log(6), abs=0.1)  # the entropy of the text
-    assert beside == pytest.approx(1, abs=0.05)  # words of the right shares at random places cannot be found
+    assert beside == pytest.approx(
+        1, abs=0.05
+    )  # words of the right shares at random positions cannot be found
 
 
 def test_a_short_training_against_a_generator_that_stays_bad() -> None:
@@ -210,7 +212,7 @@ def test_batch_is_a_function_of_seed_and_step() -> None:
 
 
 def test_features_do_not_see_padding() -> None:
-    model, tokens_BT = network(), random_rows(3, 12)
+    model, tokens_BT = network(), random_tokens(3, 12)
     padded_BT = torch.nn.functional.pad(tokens_BT, (0, 9), value=SPECIAL_TOKENS.padding)
     found = electra.features(model, padded_BT, SPECIAL_TOKENS)
     assert found.shape == (3, SIZE.hidden_size)

@@ -10,13 +10,13 @@ from transformers import AutoModelForCausalLM
 
 from jokbo.models import causal
 from jokbo.systems import gpt2, gpt3
-from tests.systems.running_text import SIZE, SPECIAL_TOKENS, random_rows, sharpened
+from tests.systems.running_text import SIZE, SPECIAL_TOKENS, random_tokens, sharpened
 
 BAND = SIZE.context // 8
 
 
 @pytest.mark.parametrize("name", gpt3.PAPER_SIZES)
-def test_parameters_are_twelve_squares_of_the_width_a_layer_and_what_is_linear_in_it(name: str) -> None:
+def test_parameters_are_twelve_squares_of_the_hidden_size_a_layer_and_what_is_linear_in_it(name: str) -> None:
     size = gpt3.PAPER_SIZES[name].size
     with torch.device("meta"):
         count = gpt3.network(size, SPECIAL_TOKENS, 0).num_parameters()
@@ -32,7 +32,7 @@ def seen_by_the_last(kinds: list[str]) -> list[int]:
     config = gpt3.configuration(replace(SIZE, layers=len(kinds)), SPECIAL_TOKENS)
     config.attention_types, config.attention_layers = [[[kind], 1] for kind in kinds], kinds
     network = sharpened(causal.build(config, seed=0))
-    tokens_T = random_rows(1, SIZE.context)[0]
+    tokens_T = random_tokens(1, SIZE.context)[0]
     changed_TT = tokens_T.repeat(SIZE.context, 1)
     changed_TT.diagonal().copy_(6 + (tokens_T - 5) % 42)
     logits_TV = network(torch.cat([tokens_T[None], changed_TT])).logits[:, -1]
@@ -74,7 +74,7 @@ def test_with_dense_layers_alone_it_is_gpt2() -> None:
         elif "mlp" in name and name.endswith("weight"):
             weights[name] = weights[name].T
     theirs.load_state_dict(weights)
-    tokens_BT = random_rows(2, 20)
+    tokens_BT = random_tokens(2, 20)
     torch.testing.assert_close(ours(tokens_BT).logits, theirs(tokens_BT).logits, rtol=1e-4, atol=1e-4)
 
 

@@ -84,7 +84,7 @@ def padded() -> dict[str, torch.Tensor]:
         SPECIAL_TOKENS.padding,
         SPECIAL_TOKENS.padding,
     )
-    return t5.rows_of(inputs, targets, SPECIAL_TOKENS)
+    return t5.batch_of(inputs, targets, SPECIAL_TOKENS)
 
 
 def test_padded_text_to_text_is_as_if_alone() -> None:
@@ -147,5 +147,5 @@ def test_nats_are_of_the_text_alone() -> None:
         for logits_V, target in zip(logits_BMV.flatten(0, 1), batch["targets_BM"].flatten(), strict=True)
         if 6 <= target < VOCABULARY
     ]
-    assert len(nats) <= batch["targets_BM"].numel() - 4 * 2  # a sentinel and the end in each row
+    assert len(nats) <= batch["targets_BM"].numel() - 4 * 2  # a sentinel and the end in each sequence
     torch.testing.assert_close(metrics["nats"], torch.stack(nats).mean())
