@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from transformers import AlbertConfig, AlbertForPreTraining
 
 from jokbo.models.causal import GELU
-from jokbo.systems.bert import halves, pair_rows, windows
+from jokbo.systems.bert import halves, pair_sequences, windows
 from jokbo.systems.common import Paper, Size, SpecialTokens, Text, rng_of
 from jokbo.systems.masking import masked_loss, mean_of_text, replaced, spans
 
@@ -101,7 +101,7 @@ def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> di
     pairs_B22 = halves(windows_B2, rng.random(batch_size))
     swapped_B = rng.random(batch_size) < 0.5
     pairs_B22[swapped_B] = pairs_B22[swapped_B, ::-1]
-    tokens_BT, segments_BT = pair_rows(text, pairs_B22, context)
+    tokens_BT, segments_BT = pair_sequences(text, pairs_B22, context)
     lengths_BK = rng.choice(NGRAMS, (batch_size, round(0.15 * context)), p=1 / NGRAMS / (1 / NGRAMS).sum())
     found = spans(windows_B2[:, 1] - windows_B2[:, 0], lengths_BK, rng)
     # the text without its special tokens is counted through: [CLS] before all of it, the inner [SEP] before B

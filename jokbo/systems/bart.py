@@ -36,7 +36,7 @@ NOISES = ("permutation", "rotation", "deletion", "masking", "infilling")
 DEFAULT = ("permutation", "infilling")
 SHARE, SPAN, SENTENCE = 0.3, 3.0, 20
 
-# Section 5 and 4.1 give layers and widths; the counts are of the authors' README (fairseq, examples/bart), more exactly
+# Sections 5 and 4.1 give layers and sizes; the counts are of the authors' README (fairseq, examples/bart), more exactly
 # 139M and 406M of the published checkpoints.
 PAPER_SIZES = {
     "base": Paper(

@@ -99,7 +99,7 @@ def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> di
     lengths_B = room - (pairs_B22[:, 0, 1] - pairs_B22[:, 0, 0])
     others_B2 = elsewhere(text.corpus, windows_B2, lengths_B, chances_4B[2:])
     pairs_B22[unrelated_B, 1] = others_B2[unrelated_B]
-    tokens_BT, segments_BT = pair_rows(text, pairs_B22, context)
+    tokens_BT, segments_BT = pair_sequences(text, pairs_B22, context)
     known = {"mask": text.special_tokens.mask, "vocabulary": text.vocabulary}
     return {
         **masked(tokens_BT, tokens_BT > text.special_tokens.mask, rng, **known)._asdict(),
@@ -202,7 +202,7 @@ def elsewhere(
     return np.stack([starts_B, np.minimum(starts_B + lengths_B, ends_B)], axis=1)
 
 
-def pair_rows(text: Text, pairs_B22: np.ndarray, context: int) -> tuple[Tensor, Tensor]:
+def pair_sequences(text: Text, pairs_B22: np.ndarray, context: int) -> tuple[Tensor, Tensor]:
     """Return [CLS] A [SEP] B [SEP] and padding, and the segment of each token, both [B, T].
 
     The segment is 1 for B and its [SEP].

@@ -85,7 +85,7 @@ def check_shares(objective: nn.Module, batch: dict[str, Tensor]) -> None:
 
 
 def check_features(features: Callable[..., Tensor], network: nn.Module, hidden_size: int) -> None:
-    """A vector for each text, whatever the padding and the texts beside; another for other text, also at its last token."""
+    """A vector for each text, whatever the padding and the other texts; another for another text, or last token."""
     network.eval()
     tokens_BT = torch.randint(6, VOCABULARY, (3, CONTEXT - 4), generator=torch.Generator().manual_seed(0))
     tokens_BT[1, 9:], tokens_BT[2, 4:] = SPECIAL_TOKENS.padding, SPECIAL_TOKENS.padding

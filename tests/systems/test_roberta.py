@@ -1,4 +1,4 @@
-"""RoBERTa: full blocks of running text, masks chosen anew, positions after the padding's. See test_bert for the rest."""
+"""RoBERTa: full blocks of running text, masks chosen anew, positions after the padding's. The rest is in test_bert."""
 
 from __future__ import annotations
 
