@@ -46,7 +46,7 @@ def peak(attention: str, length: int) -> int:
     """Return the bytes that one step needs beyond what is there before and after it."""
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
     torch.set_num_threads(1)
-    size = Size(vocabulary=64, layers=2, width=256, heads=4, context=length)
+    size = Size(vocabulary=64, layers=2, hidden_size=256, heads=4, context=length)
     network = access.moved(gpt2.network(size, SPECIAL_TOKENS, 0), device)
     network.set_attn_implementation(attention)
     step(network, 64)  # kernels, buffers and gradients are there before the count begins

@@ -83,13 +83,13 @@ def step_times(name: str, settings: FamilyParams, steps: int) -> tuple[float, fl
     objective = member.module.Objective(member.fresh(settings.family.seed), member.special_tokens)
     started = engine.start(
         objective,
-        engine.StepSettings(own.batch, own.precision, training.gradient_clip),
+        engine.StepSettings(own.batch_size, own.precision, training.gradient_clip),
         member.optimizer(objective) or training.optimizer,
         settings.compute,
     )
 
     def batch_at(step: int) -> engine.Batch:
-        return member.batch(member.train, step, own.batch)
+        return member.batch(member.train, step, own.batch_size)
 
     def seconds(batches: Iterable[engine.Batch]) -> float:
         start = time.perf_counter()

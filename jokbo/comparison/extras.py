@@ -12,7 +12,7 @@ from jokbo.comparison.finetuning import Read
 from jokbo.comparison.member import Member
 from jokbo.comparison.pretraining import held_out, revisions, schedule_of, trained
 from jokbo.comparison.search import Task
-from jokbo.systems.protocol import OneUnit
+from jokbo.systems.protocol import OneNeuron
 from jokbo.training import engine
 from jokbo.training.job import Job
 
@@ -25,8 +25,8 @@ def extras(
     """Return what the system is asked beyond the others. `read` gives the pretrained network's features of texts, and
     `steps` are those of its pretraining."""
     own, found = member.own, {}
-    if own.unit:
-        found["unit"] = {task.name: best_unit(cast(OneUnit, member.module), read, task) for task in tasks}
+    if own.neuron:
+        found["unit"] = {task.name: best_unit(cast(OneNeuron, member.module), read, task) for task in tasks}
     if own.revisions:
         found["revisions"] = revision_losses(job, member, cast(type[PreTrainedModel], type(network)))
     if own.schedule == "noam":
@@ -34,10 +34,10 @@ def extras(
     return found
 
 
-def best_unit(module: OneUnit, read: Read, task: Task) -> dict[str, float]:
+def best_unit(module: OneNeuron, read: Read, task: Task) -> dict[str, float]:
     """Return the one unit that tells the labels of training texts best, and how well it tells those of test texts."""
     features = {split: read(task.tokens[split]).numpy() for split in ("train", "test")}
-    unit = module.best_unit(features["train"], task.labels["train"].numpy())
+    unit = module.best_neuron(features["train"], task.labels["train"].numpy())
     return {"index": unit.index, "accuracy": unit.accuracy(features["test"], task.labels["test"].numpy())}
 
 

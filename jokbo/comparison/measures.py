@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from jokbo.systems import bahdanau, gpt2, transformer
 from jokbo.systems.common import Size, SpecialTokens, Text
 
-DEPTH = {"layers": 6, "width": 128, "heads": 4}  # of the networks whose gradients are measured
+DEPTH = {"layers": 6, "hidden_size": 128, "heads": 4}  # of the networks whose gradients are measured
 CONTEXT, ROWS, BATCHES = 64, 32, 4
 WORDS = 16  # on each side of the alignment
 LENGTHS = [128, 256, 512, 1024, 2048]
@@ -60,7 +60,9 @@ def attention_memory(special_tokens: SpecialTokens) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {"length": list(LENGTHS), **{way: [] for way in ATTENTION}}
     for length in LENGTHS:
         for way, name in ATTENTION.items():
-            network = gpt2.network(Size(64, layers=2, width=256, heads=4, context=length), special_tokens, 0)
+            network = gpt2.network(
+                Size(64, layers=2, hidden_size=256, heads=4, context=length), special_tokens, 0
+            )
             network.set_attn_implementation(name)
             found[way].append(_kept(network, torch.zeros((1, length), dtype=torch.int64)) / 1e6)
     return found

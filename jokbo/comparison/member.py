@@ -49,7 +49,7 @@ class Member:
         of_its_kind = muon if own.optimizer == "muon" and not adam else adamw
         optimizer = of_its_kind(settings, own.learning_rate)
         warmup = round(settings.warmup_fraction * steps)
-        return recipe(settings, optimizer, own.precision, steps, own.batch, warmup)
+        return recipe(settings, optimizer, own.precision, steps, own.batch_size, warmup)
 
     def optimizer(self, objective: nn.Module) -> torch.optim.Optimizer | None:
         """Return that of its pretraining, where the engine does not make it."""
@@ -58,8 +58,11 @@ class Member:
     def rows_at(self, share: float) -> int:
         """Return the rows of a batch when a share of the budget is spent."""
         if self.own.schedule == "one_cycle":
-            return -(-cast(OneCycle, self.module).rows(share, self.own.batch) // self.unit) * self.unit
-        return self.own.batch
+            return (
+                -(-cast(OneCycle, self.module).batch_size(share, self.own.batch_size) // self.unit)
+                * self.unit
+            )
+        return self.own.batch_size
 
     def batch(self, text: Text, step: int, rows: int) -> Batch:
         """Return the input of a step of its pretraining, or of a held-out one."""
@@ -83,7 +86,7 @@ def opened(name: str, settings: Family, data: Path, compute: Compute) -> Member:
         for split in ("train", "validation")
     )
     more = own.more.model_dump(exclude_none=True)
-    size = Size(len(tokenizer), own.layers, own.width, own.heads, own.context, own.dropout, more)
+    size = Size(len(tokenizer), own.layers, own.hidden_size, own.heads, own.context, own.dropout, more)
     module = cast(SystemModule, importlib.import_module(f"jokbo.systems.{own.module}"))
     unigram = read_json(data / FACTS)["texts"][own.text]["unigram_entropy"]
     unit = compute.processes * max(compute.micro_batch, 1)

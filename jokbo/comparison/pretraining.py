@@ -44,7 +44,9 @@ def pretrain(job: Job, member: Member) -> Pretrained:
     # the ramp of a batch that grows is as dear as steps of its mean size
     rows = [member.rows_at(place / 1000) for place in range(1000)]
     mean_rows = sum(rows) / len(rows)
-    flops = budget.flops_of(objective, member.batch(member.train, 0, own.batch)) * mean_rows / own.batch
+    flops = (
+        budget.flops_of(objective, member.batch(member.train, 0, own.batch_size)) * mean_rows / own.batch_size
+    )
 
     def timed() -> float:
         usual = min(rows, key=lambda some: abs(some - mean_rows))  # in a whole batch a row takes less time
@@ -100,7 +102,7 @@ def schedule_of(member: Member, settings: Training, *, warms_up: bool = True) ->
 
     Noam's without a warm-up begins at the top, and is the same from where the warm-up would have ended.
     """
-    module, width = member.module, member.size.width
+    module, width = member.module, member.size.hidden_size
     steps, warmup = settings.steps, max(1, settings.warmup_steps)
 
     def noam(step: int) -> float:
@@ -126,7 +128,7 @@ def held_out(member: Member, objective: nn.Module) -> float:
     objective.eval().to(processes.device())
     found = []
     for step in range(member.settings.held_out_batches):
-        batch = member.batch(member.validation, step, member.own.batch)
+        batch = member.batch(member.validation, step, member.own.batch_size)
         loss, parts = objective(**{key: value.to(processes.device()) for key, value in batch.items()})
         found.append(float({"loss": loss, **parts}[member.module.NATS]))
     return sum(found) / len(found)

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 # The sizes of the papers, for the check of parameter counts (Radford et al. 2019, table 2, whose printed
 # counts OpenAI's model card corrected to 124M ... 1.5B; Touvron et al. 2023, table 2).
 PAPER_SIZES = {
-    "gpt2": {"layers": 12, "width": 768, "heads": 12, "context": 1024, "vocabulary": 50257},
-    "gpt2-xl": {"layers": 48, "width": 1600, "heads": 25, "context": 1024, "vocabulary": 50257},
-    "llama-7b": {"layers": 32, "width": 4096, "heads": 32, "context": 2048, "vocabulary": 32000},
+    "gpt2": {"layers": 12, "hidden_size": 768, "heads": 12, "context": 1024, "vocabulary": 50257},
+    "gpt2-xl": {"layers": 48, "hidden_size": 1600, "heads": 25, "context": 1024, "vocabulary": 50257},
+    "llama-7b": {"layers": 32, "hidden_size": 4096, "heads": 32, "context": 2048, "vocabulary": 32000},
 }
 GELU = "gelu_pytorch_tanh"  # GPT's approximation, "gelu_new" to transformers, in one kernel instead of eight
 
@@ -37,7 +37,7 @@ class Sizes(Protocol):
     def layers(self) -> int: ...
 
     @property
-    def width(self) -> int: ...
+    def hidden_size(self) -> int: ...
 
     @property
     def heads(self) -> int: ...
@@ -60,7 +60,7 @@ def gpt2(model: Sizes, *, vocabulary: int, end_of_text: int, padding: int) -> Pr
     return AutoConfig.for_model(
         "gpt2",
         n_layer=model.layers,
-        n_embd=model.width,
+        n_embd=model.hidden_size,
         n_head=model.heads,
         n_positions=model.context,
         resid_pdrop=model.dropout,
@@ -76,8 +76,8 @@ def llama(model: Sizes, *, vocabulary: int, end_of_text: int, padding: int) -> P
     return AutoConfig.for_model(
         "llama",
         num_hidden_layers=model.layers,
-        hidden_size=model.width,
-        intermediate_size=_intermediate(model.width),
+        hidden_size=model.hidden_size,
+        intermediate_size=_intermediate(model.hidden_size),
         num_attention_heads=model.heads,
         max_position_embeddings=model.context,
         attention_dropout=model.dropout,
@@ -91,14 +91,14 @@ def _tokens(vocabulary: int, end_of_text: int, padding: int) -> dict[str, int]:
     return {"vocab_size": vocabulary, **ends, "pad_token_id": padding}
 
 
-def _intermediate(width: int) -> int:
+def _intermediate(hidden_size: int) -> int:
     """Return the inner size of SwiGLU: 8/3 of the hidden size, which keeps the size of GELU's two matrices.
 
     Shazeer 2020, section 2. It is rounded up to a multiple of 256, as LLaMA's are, or of the hidden size where that is
     less.
     """
-    multiple = min(256, width)
-    return -(-8 * width // 3 // multiple) * multiple
+    multiple = min(256, hidden_size)
+    return -(-8 * hidden_size // 3 // multiple) * multiple
 
 
 def build(config: PretrainedConfig, *, seed: int) -> PreTrainedModel:

@@ -54,7 +54,7 @@ from jokbo.params.family import (
     with_defaults,
 )
 from jokbo.params.reading import found_as, preview, read
-from jokbo.params.renamed import MOVED, RENAMED
+from jokbo.params.renamed import MOVED, new_name
 from jokbo.params.systems import System
 from jokbo.runtime.errors import InputError
 
@@ -234,8 +234,8 @@ def _explain(fault: ErrorDetails, model: type[Section], tree: Any, written: Any)
         return f"{section} has the key {found_as(fault['input'])}: a key must be a word"
     if kind == "extra_forbidden" and key in MOVED and model is Params:
         return f"{key} is now in {MOVED[key]}: move it there"
-    if kind == "extra_forbidden" and ".".join(keys) in RENAMED:
-        return f"{key} is not a known key: it is {RENAMED['.'.join(keys)]} now"
+    if kind == "extra_forbidden" and (renamed := new_name(keys)):
+        return f"{key} is not a known key: it is {renamed} now"
     unknown_name = of_key and kind == "literal_error"  # in a mapping whose keys are names from a list of ours
     if kind == "extra_forbidden" or unknown_name:
         known = (

@@ -39,7 +39,7 @@ class Section(BaseModel):
     )
 
 
-def check_heads(width: int, heads: int) -> None:
+def check_heads(hidden_size: int, heads: int) -> None:
     """Raise ValueError if the heads do not divide the hidden size."""
-    if width % heads:
-        raise ValueError(f"heads is {heads}: it must divide width, which is {width}")
+    if hidden_size % heads:
+        raise ValueError(f"heads is {heads}: it must divide hidden_size, which is {hidden_size}")

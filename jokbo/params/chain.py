@@ -72,6 +72,11 @@ class Model(Section):
     dropout: DropoutRate
     """Share of activations that training sets to zero, 0 to 1."""
 
+    @property
+    def hidden_size(self) -> int:
+        """The width, by the name that networks have for it."""
+        return self.width
+
     @model_validator(mode="after")
     def divides(self) -> Model:
         check_heads(self.width, self.heads)

@@ -125,10 +125,10 @@ class Family(Section):
             raise ValueError(
                 f"{key}: it must be {TEACHERS} and the name of a system of module bert: {berts or 'none'}"
             )
-        for same in ("text", "width", "heads", "context"):
+        for same in ("text", "hidden_size", "heads", "context"):
             if getattr(student, same) != getattr(teacher, same):
                 raise ValueError(
-                    f"{key}: text, width, heads and context must be the teacher's, but {same} is not"
+                    f"{key}: text, hidden_size, heads and context must be the teacher's, but {same} is not"
                 )
         if teacher.layers % student.layers or teacher.layers == student.layers:
             raise ValueError(
@@ -185,7 +185,10 @@ class FamilyParams(Section):
                 )
         self.compute.check_batches(
             [
-                *((f"family.systems.{name}.batch", own.batch) for name, own in self.family.systems.items()),
+                *(
+                    (f"family.systems.{name}.batch_size", own.batch_size)
+                    for name, own in self.family.systems.items()
+                ),
                 ("family.finetune.batch", self.family.finetune.batch),
                 ("family_baselines.finetune.batch", self.family_baselines.finetune.batch),
             ]
@@ -232,7 +235,7 @@ def check_texts(text: FamilyText, family: Family, baselines: FamilyBaselines) ->
             )
     for name, system in family.systems.items():
         key, kind = f"family.systems.{name}.text is {system.text}", text.texts[system.text].kind
-        if system.NEEDS_MARKS and kind != "wordpiece":
+        if system.NEEDS_SPECIAL_TOKENS and kind != "wordpiece":
             raise ValueError(
                 f"{key}, of kind {kind}: {system.module} reads [MASK] and [CLS]: give one of wordpiece"
             )

@@ -1,7 +1,10 @@
-"""Keys that params.yaml had once, and what they are called now or where they stand. An old key is refused in one line
-that gives the new one."""
+"""Keys that params.yaml or family/params.yaml had once, and what they are called now or where they stand. An old key is
+refused in one line that gives the new one."""
 
-RENAMED = {
+RENAMED = {  # *: any system
+    "family.systems.*.batch": "family.systems.*.batch_size",
+    "family.systems.*.unit": "family.systems.*.neuron",
+    "family.systems.*.width": "family.systems.*.hidden_size",
     "finetune.policy.sources": "prompts.sources",
     "finetune.policy.prompt_tokens": "prompts.prompt_tokens",
     "finetune.policy.response_tokens": "prompts.response_tokens",
@@ -13,3 +16,11 @@ RENAMED = {
 }
 
 MOVED = dict.fromkeys(("family_text", "family", "family_baselines"), "family/params.yaml")
+
+
+def new_name(keys: list[str]) -> str | None:
+    """Return what the key that these lead to is called now; None if it was never called so."""
+    system = keys[2] if keys[:2] == ["family", "systems"] and len(keys) == 4 else None
+    old = [*keys[:2], "*", keys[3]] if system else keys
+    found = RENAMED.get(".".join(old))
+    return found.replace("*", system) if found and system else found

@@ -8,11 +8,15 @@ through one hidden layer of maxout (appendix A.2.2). The scores, as a matrix, sh
 
 Here there are no pairs of sentences: the network is trained to write the second half of a block of running text from
 the first, given the true words before each (teacher forcing). Two tables of embeddings are kept, as for two languages.
-Beyond that: GRUs are torch's, whose reset gate acts after the recurrent matrix, not before (equal in size and, by
+Other departures: GRUs are torch's, whose reset gate acts after the recurrent matrix, not before (equal in size and, by
 Chung et al. 2014, in merit); weights start as torch's do; the decoder starts from the end-of-text token; the paper has
 no dropout, here `size.dropout` acts on the embeddings and the maxout layer.
 
-Size: `width` is the GRUs' n = n', the maxout layer has width / 2 units, `more` holds `embedding`; one layer, no heads.
+Size: `hidden_size` is the GRUs' n = n', the maxout layer has half as many outputs, `more` holds `embedding`. There is
+one layer and no head.
+
+Shapes: B sequences of a batch, S tokens of the source, T tokens of the target, V vocabulary, E numbers of an embedding,
+D numbers of a GRU's state, H = 2 D numbers of an annotation.
 """
 
 from __future__ import annotations
@@ -37,26 +41,31 @@ PAPER_SIZES = {
 
 
 class RNNsearch(nn.Module):
+    """The encoder-decoder, with attention over the source."""
+
     def __init__(self, size: Size, special_tokens: SpecialTokens) -> None:
         super().__init__()
         self.size = size
-        width, embedding = size.width, size.more["embedding"]
+        hidden_size, embedding = size.hidden_size, size.more["embedding"]
         self.begin = special_tokens.end_of_text
         self.source = nn.Embedding(size.vocabulary, embedding)
         self.target = nn.Embedding(size.vocabulary, embedding)
-        self.ahead, self.back = (nn.GRU(embedding, width, batch_first=True) for _ in range(2))
-        self.start = nn.Linear(width, width)
-        self.query = nn.Linear(width, width, bias=False)
-        self.key = nn.Linear(2 * width, width, bias=False)
-        self.score = nn.Linear(width, 1, bias=False)
-        self.decoder = nn.GRUCell(embedding + 2 * width, width)
-        self.hidden = nn.Linear(width + embedding + 2 * width, width)
-        self.words = Head(width // 2, size.vocabulary)
+        self.ahead, self.back = (nn.GRU(embedding, hidden_size, batch_first=True) for _ in range(2))
+        self.start = nn.Linear(hidden_size, hidden_size)
+        self.query = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.key = nn.Linear(2 * hidden_size, hidden_size, bias=False)
+        self.score = nn.Linear(hidden_size, 1, bias=False)
+        self.decoder = nn.GRUCell(embedding + 2 * hidden_size, hidden_size)
+        self.hidden = nn.Linear(hidden_size + embedding + 2 * hidden_size, hidden_size)
+        self.words = Head(hidden_size // 2, size.vocabulary)
         self.dropout = nn.Dropout(size.dropout)
 
     def annotations(self, source_BS: Tensor, lengths_B: Tensor | None = None) -> Tensor:
-        """For each source position the states [B, S, 2 * width] of both GRUs, forward ones first; the backward one
-        begins at each row's last token where `lengths_B` says that rows are padded."""
+        """Return the annotation of each source position, [B, S, H]: the forward GRU's state and the backward one's.
+
+        Where sequences are padded, `lengths_B` says how many tokens are real: the backward GRU begins at the last of
+        them.
+        """
         if lengths_B is None:
             lengths_B = torch.full_like(source_BS[:, 0], source_BS.shape[1])
         embedded_BSE = self.dropout(self.source(source_BS))
@@ -67,7 +76,7 @@ class RNNsearch(nn.Module):
 
     @not_compiled
     def decode(self, annotations_BSH: Tensor, given_BTE: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Before each word the decoder's state [B, T, D], the context [B, T, 2D] and its weights [B, T, S]."""
+        """Return, before each word, the decoder's state [B, T, D], context [B, T, H] and weights [B, T, S]."""
         keys_BSD = self.key(annotations_BSH)
         state_BD = torch.tanh(self.start(annotations_BSH[:, 0].chunk(2, dim=-1)[1]))
         found = []
@@ -83,7 +92,10 @@ class RNNsearch(nn.Module):
         return states_BTD, contexts_BTH, weights_BTS
 
     def forward(self, source_BS: Tensor, target_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits [B, T, V] of each target word given the source and those before it; alignments [B, T, S]."""
+        """Return logits [B, T, V] of each target word and alignments [B, T, S].
+
+        A word's logits are given the source and the words before it.
+        """
         before_BT = torch.cat([torch.full_like(target_BT[:, :1], self.begin), target_BT[:, :-1]], dim=1)
         given_BTE = self.dropout(self.target(before_BT))
         with exact(given_BTE):
@@ -94,34 +106,39 @@ class RNNsearch(nn.Module):
 
 
 def network(size: Size, special_tokens: SpecialTokens, seed: int) -> RNNsearch:
+    """Return the network with fresh weights, a function of the arguments alone."""
     torch.manual_seed(seed)
     return RNNsearch(size, special_tokens)
 
 
 class Objective(nn.Module):
-    """Mean cross-entropy of the target's words."""
+    """The mean cross-entropy of the target's words."""
 
     def __init__(self, network: RNNsearch, special_tokens: SpecialTokens) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, source_BS: Tensor, target_BT: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of the batch in nats a token, and no metrics."""
         logits_BTV, _ = self.network(source_BS, target_BT)
         return nn.functional.cross_entropy(logits_BTV.float().flatten(0, 1), target_BT.flatten()), {}
 
 
-def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
-    """The halves of blocks of running text."""
-    blocks_BT = text.blocks(step, rows, context, seed)
+def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> dict[str, Tensor]:
+    """Return the two halves of blocks of running text."""
+    blocks_BT = text.blocks(step, batch_size, context, seed)
     return {"source_BS": blocks_BT[:, : context // 2], "target_BT": blocks_BT[:, context // 2 :]}
 
 
 def alignment(network: RNNsearch, source_S: Tensor, target_T: Tensor) -> Tensor:
-    """How much each target word looked at each source word, [T, S], rows of sum 1: the paper's figure 3."""
+    """Return how much each target word looked at each source word, [T, S] (figure 3).
+
+    Each of the T rows has the sum 1.
+    """
     return network(source_S[None], target_T[None])[1][0]
 
 
 def features(network: RNNsearch, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
-    """Mean annotation of each row, [B, 2 * width]."""
+    """Return the mean annotation of each text, [B, H]."""
     real_BT = tokens_BT != special_tokens.padding
     return mean_state(network.annotations(tokens_BT, real_BT.sum(dim=1)), real_BT)

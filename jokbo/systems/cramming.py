@@ -1,17 +1,21 @@
 """Cramming (Geiping and Goldstein 2023): BERT's recipe, rewritten for one GPU and one day.
 
 New in the paper is a choice among known changes by what they gain under a budget of time (section 4). Network (4.2):
-pre-norm; no biases in attention and dense layers; gated feed-forward layers without a wider middle to make up for the
-gate; scaled sinusoidal positions; a norm after the embedding and one at the end; no head but the tied embedding, which
-has no bias. Logits are computed for the masked tokens alone ("sparse token prediction"). Training (4.3): masked tokens
-as the only objective; no dropout in pretraining; a learning rate that rises and falls once over the budget; a batch
-that grows; AdamW with rate 1e-3, decay 0.01, betas 0.9 and 0.98, epsilon 1e-12, gradients clipped at 0.5.
+pre-norm; no biases in attention and dense layers; gated feed-forward layers, whose middle is not made larger to make up
+for the gate; scaled sinusoidal positions; a norm after the embedding and one at the end; no head but the tied
+embedding, which has no bias. Logits are computed for the masked tokens alone ("sparse token prediction"). Training
+(4.3): masked tokens as the only objective; no dropout in pretraining; a learning rate that rises and falls once over
+the budget; a batch that grows; AdamW with rate 1e-3, decay 0.01, betas 0.9 and 0.98, epsilon 1e-12, gradients clipped
+at 0.5.
 
-The learning rate (`rate`) and the rows of a batch (`rows`) are functions of the share of the budget that is spent,
-which the training loop has to ask. Sizes and schedule are those of the authors' released recipe (bert-c5, bert-o3 and,
-for the ramp of the batch as a share of the budget, bert-o4: full batches of 1,536 rows in parts of 128). Text is
+Learning rate (`rate`) and batch size (`batch_size`) are functions of the share of the budget that is spent, for which
+the training loop has to ask. Sizes and schedule are those of the authors' released recipe (bert-c5, bert-o3 and, for
+the ramp of the batch as a share of the budget, bert-o4: full batches of 1,536 sequences in parts of 128). Text is
 packed without [CLS], and a text's features are the mean of its states, as the authors' pooler takes them. transformers
 has no such network.
+
+Shapes: B sequences of a batch, T tokens of a sequence, K tokens to predict in each, D numbers of a state, H heads, C
+numbers of a head's state.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.bert.modeling_bert import eager_attention_forward
 
-from jokbo.systems.common import Paper, Size, SpecialTokens, Text, generator, mean_state, sinusoids
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, mean_state, rng_of, sinusoids
 from jokbo.systems.masking import full_sentences, masked, masked_loss
 
 TITLE, YEAR, OBJECTIVE = "Cramming", 2023, "masked tokens"
@@ -36,6 +40,8 @@ PARTS = 12  # of a full batch, as it grows
 
 
 class CrammedConfig(PreTrainedConfig):
+    """The configuration of the network, as transformers saves it."""
+
     model_type = "crammed"
 
     vocab_size: int = 32768
@@ -47,15 +53,18 @@ class CrammedConfig(PreTrainedConfig):
 
 
 class Attention(nn.Module):
+    """Self-attention in several heads, without biases."""
+
     is_causal = False  # read by transformers' attention functions
 
     def __init__(self, config: CrammedConfig) -> None:
         super().__init__()
-        self.config, width = config, config.hidden_size
-        self.queries_keys_values = nn.Linear(width, 3 * width, bias=False)
-        self.dense = nn.Linear(width, width, bias=False)
+        self.config, hidden_size = config, config.hidden_size
+        self.queries_keys_values = nn.Linear(hidden_size, 3 * hidden_size, bias=False)
+        self.dense = nn.Linear(hidden_size, hidden_size, bias=False)
 
     def forward(self, states_BTD: Tensor, mask_BHTT: Tensor | None) -> Tensor:
+        """Return what each token takes from those that the mask lets it see, [B, T, D]."""
         heads = self.config.num_attention_heads
         query, key, value = (
             part.unflatten(-1, (heads, -1)).transpose(1, 2)
@@ -72,7 +81,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """The middle is 4 wide, half of it for the gates."""
+    """The gated feed-forward layer: 4 D numbers in its middle, of which half are gates."""
 
     def __init__(self, config: CrammedConfig) -> None:
         super().__init__()
@@ -80,11 +89,14 @@ class FeedForward(nn.Module):
         self.dense_out = nn.Linear(2 * config.hidden_size, config.hidden_size, bias=False)
 
     def forward(self, states_BTD: Tensor) -> Tensor:
+        """Return the layer's output of each state, [B, T, D]."""
         middle, gates = self.dense_in(states_BTD).chunk(2, dim=-1)
         return self.dense_out(middle * nn.functional.gelu(gates))
 
 
 class Layer(nn.Module):
+    """A pre-norm layer: attention, then feed-forward, each added to the states."""
+
     def __init__(self, config: CrammedConfig) -> None:
         super().__init__()
         self.attention, self.feed_forward = Attention(config), FeedForward(config)
@@ -92,11 +104,14 @@ class Layer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, states_BTD: Tensor, mask_BHTT: Tensor | None) -> Tensor:
+        """Return the states after the layer, [B, T, D]."""
         states_BTD = states_BTD + self.dropout(self.attention(self.norm1(states_BTD), mask_BHTT))
         return states_BTD + self.dropout(self.feed_forward(self.norm2(states_BTD)))
 
 
 class Crammed(PreTrainedModel):
+    """The network; its embedding is its head too."""
+
     config_class = CrammedConfig
     _supports_sdpa = True
     _supports_flash_attn = True
@@ -111,10 +126,10 @@ class Crammed(PreTrainedModel):
         self.post_init()
 
     def forward(self, inputs_BT: Tensor, seen_BT: Tensor | None = None) -> Tensor:
-        """States [B, T, D]; `seen_BT` is false at padding."""
+        """Return the states of each token, [B, T, D]; `seen_BT` is false at padding."""
         tokens_BTD = self.embedding(inputs_BT)
-        length, width = tokens_BTD.shape[1:]
-        positions_TD = self.position_scale * sinusoids(length, width, tokens_BTD.device)
+        length, hidden_size = tokens_BTD.shape[1:]
+        positions_TD = self.position_scale * sinusoids(length, hidden_size, tokens_BTD.device)
         states_BTD = self.dropout(self.first_norm(tokens_BTD + positions_TD))
         mask_BHTT = create_bidirectional_mask(self.config, states_BTD, seen_BT)
         for layer in self.layers:
@@ -122,16 +137,18 @@ class Crammed(PreTrainedModel):
         return self.last_norm(states_BTD)
 
     def logits(self, states: Tensor) -> Tensor:
+        """Return the logits of states, over the vocabulary."""
         return nn.functional.linear(states, self.embedding.weight)
 
 
 def network(size: Size, special_tokens: SpecialTokens, seed: int) -> Crammed:
+    """Return the network with fresh weights, a function of the arguments alone."""
     torch.manual_seed(seed)
     special: dict[str, Any] = {"pad_token_id": special_tokens.padding}  # which the class does not declare
     return Crammed(
         CrammedConfig(
             vocab_size=size.vocabulary,
-            hidden_size=size.width,
+            hidden_size=size.hidden_size,
             num_hidden_layers=size.layers,
             num_attention_heads=size.heads,
             max_position_embeddings=size.context,
@@ -142,42 +159,49 @@ def network(size: Size, special_tokens: SpecialTokens, seed: int) -> Crammed:
 
 
 class Objective(nn.Module):
-    """Mean loss of the masked tokens."""
+    """The mean loss of the masked tokens."""
 
     def __init__(self, network: Crammed, special_tokens: SpecialTokens) -> None:
         super().__init__()
         self.network = network
 
     def forward(
-        self, inputs_BT: Tensor, places_BK: Tensor, targets_BK: Tensor, weights_BK: Tensor
+        self, inputs_BT: Tensor, positions_BK: Tensor, targets_BK: Tensor, weights_BK: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of the batch in nats a token, and no metrics."""
         states_BTD = self.network(inputs_BT)
-        return masked_loss(self.network.logits, states_BTD, places_BK, targets_BK, weights_BK), {}
+        return masked_loss(self.network.logits, states_BTD, positions_BK, targets_BK, weights_BK), {}
 
 
-def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> dict[str, Tensor]:
+    """Return full blocks of running text with tokens masked."""
     special_tokens = text.special_tokens
-    tokens_BT = full_sentences(text, step, rows, context, seed)
-    draw = generator(seed, step, "cramming")
+    tokens_BT = full_sentences(text, step, batch_size, context, seed)
+    rng = rng_of(seed, step, "cramming")
     known = {"mask": special_tokens.mask, "vocabulary": text.vocabulary}
-    return masked(tokens_BT, tokens_BT > special_tokens.mask, draw, **known)._asdict()
+    return masked(tokens_BT, tokens_BT > special_tokens.mask, rng, **known)._asdict()
 
 
 def rate(share: float) -> float:
-    """Of the largest learning rate, when a share of the budget (of time or of anything else) is spent: from a quarter
-    up to all of it at three quarters of the budget, then down to zero."""
+    """Return the share of the largest learning rate, when a share of the budget is spent.
+
+    It goes from a quarter up to 1 at three quarters of the budget, then down to zero. The budget may be of time or of
+    anything else.
+    """
     return max(0.0, min(0.25 + share, 4 * (1 - share)))
 
 
-def rows(share: float, batch: int) -> int:
-    """Of a step, when a share of the budget is spent: from one of PARTS equal parts of a batch, by whole ones, to all
-    of it at 60%."""
+def batch_size(share: float, whole: int) -> int:
+    """Return the batch size when a share of the budget is spent: `whole` from 60% on.
+
+    It begins with one of PARTS equal parts of that, and grows by whole parts.
+    """
     parts = min(PARTS, max(1, math.ceil(share / 0.6 * PARTS)))
-    return max(1, round(batch * parts / PARTS))
+    return max(1, round(whole * parts / PARTS))
 
 
 def features(network: Crammed, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
-    """The mean of the states, padding left out."""
+    """Return the mean of the states of each text, padding left out, [B, D]."""
     tokens_BT = tokens_BT[:, : network.config.max_position_embeddings]
     seen_BT = tokens_BT != special_tokens.padding
     return mean_state(network(tokens_BT, seen_BT), seen_BT)

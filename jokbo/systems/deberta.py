@@ -1,21 +1,24 @@
-"""DeBERTa (He et al. 2021): content and position kept apart in attention, absolute positions only where words come out.
+"""DeBERTa (He et al. 2021): attention keeps content and position apart, and absolute positions enter only at the end.
 
 New in the paper: a token's content and its position relative to another are vectors of their own, and the score of two
 tokens is the sum of content to content, content to position and position to content (section 3.1, equations 2 to 4),
-divided by sqrt(3 d). Absolute positions enter in the last layer before the softmax alone: the enhanced mask decoder
-(section 3.2, figure 2b) is two layers of the same weights whose queries are, at first, the encoder's states plus the
+divided by sqrt(3 d). Absolute positions enter just before the softmax alone, in the enhanced mask decoder (section 3.2,
+figure 2b). That is two layers of the same weights. Their queries are, at first, the encoder's states plus the
 position's vector, and then the layer's own output; keys and values are always the encoder's states. Tokens are masked
 as BERT's. (Virtual adversarial fine-tuning, section 4, is not here.)
 
 transformers has the attention and the head (`legacy=False`: the authors'), not the decoder: its attention takes no
 queries of their own, and its z_steps is always 0. So the decoder is here, through scaled_dot_product_attention, over
-the masked places alone: they attend to the encoder's states, never to one another. As in the authors' code it is the
+the masked positions alone: they attend to the encoder's states, never to one another. As in the authors' code it is the
 encoder's own last layer, over the states of the one before; without the decoder, in fine-tuning and in `AutoModel`,
-that layer is an ordinary one. A saved checkpoint so opens with equal states; the logits of `AutoModelForMaskedLM` are
-those without absolute positions, and the vectors of these are an entry of the checkpoint which it passes over.
+that layer is an ordinary one. So a saved checkpoint opens with equal states. The logits of `AutoModelForMaskedLM` are
+those without absolute positions: it passes over their vectors, which the checkpoint holds.
 
 A departure of the authors' code, and so of transformers and of this: position to content is looked up at delta(i, j)
 as content to position is, not at the delta(j, i) of equation 4.
+
+Shapes: B sequences of a batch, T tokens of a sequence, K tokens to predict in each, Q queries, V vocabulary, D numbers
+of a state, H heads, C numbers of a head's state, P relative positions.
 """
 
 from __future__ import annotations
@@ -41,7 +44,10 @@ DECODER_LAYERS = 2  # n of section 3.2
 
 
 class Attention(DisentangledSelfAttention):
-    """transformers' attention, computed as the decoder's: theirs hides padding by a number too large for bf16."""
+    """transformers' attention, computed as the decoder's is.
+
+    Theirs hides padding by a number that is too large for bf16.
+    """
 
     def forward(
         self,
@@ -52,6 +58,7 @@ class Attention(DisentangledSelfAttention):
         relative_pos: Tensor | None = None,
         rel_embeddings: Tensor | None = None,
     ) -> tuple[Tensor, None]:
+        """Return what each query takes from the states, [B, Q, D], and None for transformers."""
         assert relative_pos is not None
         assert rel_embeddings is not None
         queries = hidden_states if query_states is None else query_states
@@ -60,7 +67,7 @@ class Attention(DisentangledSelfAttention):
 
 
 class Deberta(DebertaForMaskedLM):
-    """transformers' network and what its decoder lacks: the vectors of absolute positions."""
+    """transformers' network with what its decoder lacks: the vectors of absolute positions."""
 
     def __init__(self, config: DebertaConfig) -> None:
         super().__init__(config)
@@ -73,8 +80,8 @@ class Deberta(DebertaForMaskedLM):
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         self.post_init()
 
-    def decode(self, inputs_BT: Tensor, places_BK: Tensor) -> Tensor:
-        """The states [B, K, D] that the head reads at the places, by the enhanced mask decoder."""
+    def decode(self, inputs_BT: Tensor, positions_BK: Tensor) -> Tensor:
+        """Return the states [B, K, D] that the head reads at the positions, by the enhanced mask decoder."""
         encoder, positions_T = self.deberta.encoder, torch.arange(inputs_BT.shape[1], device=inputs_BT.device)
         states_BTD = self.deberta.embeddings(inputs_BT)
         mask_B1TT = encoder.get_attention_mask(torch.ones_like(inputs_BT))
@@ -84,8 +91,8 @@ class Deberta(DebertaForMaskedLM):
         }
         for layer in encoder.layer[:-1]:
             states_BTD, _ = layer(states_BTD, mask_B1TT, **relative)
-        queries_BKD = gathered(states_BTD, places_BK) + self.position_embeddings(places_BK)
-        relative_BKT = places_BK[:, :, None] - positions_T
+        queries_BKD = gathered(states_BTD, positions_BK) + self.position_embeddings(positions_BK)
+        relative_BKT = positions_BK[:, :, None] - positions_T
         last = encoder.layer[-1]
         assert isinstance(last, DebertaLayer)
         for _ in range(DECODER_LAYERS):
@@ -96,7 +103,7 @@ class Deberta(DebertaForMaskedLM):
 def cross_layer(
     layer: DebertaLayer, queries_BQD: Tensor, states_BTD: Tensor, relative_BQT: Tensor, positions_PD: Tensor
 ) -> Tensor:
-    """A layer of transformers' encoder whose queries need not be the states that it attends to."""
+    """Return the output of an encoder's layer whose queries need not be the states that it attends to."""
     mixed_BQD = attend(layer.attention.self, queries_BQD, states_BTD, relative_BQT, positions_PD)
     states_BQD = layer.attention.output(mixed_BQD, queries_BQD)
     return layer.output(layer.intermediate(states_BQD), states_BQD)
@@ -110,7 +117,10 @@ def attend(
     positions_PD: Tensor,
     seen_B1QT: Tensor | None = None,
 ) -> Tensor:
-    """What the queries take [B, Q, D] from the states that they see (all, if it is not said), equation 4."""
+    """Return what the queries take from the states that they see, [B, Q, D] (equation 4).
+
+    Without `seen_B1QT` they see all of them.
+    """
     query_BHQC, key_BHTC, value_BHTC = projections(attention, queries_BQD, states_BTD)
     scores_BHQT = position_scores(attention, query_BHQC, key_BHTC, relative_BQT, positions_PD)
     if seen_B1QT is not None:
@@ -129,7 +139,10 @@ def attend(
 def projections(
     attention: DisentangledSelfAttention, queries_BQD: Tensor, states_BTD: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values of each head [B, H, ., C], from transformers' one matrix for all three."""
+    """Return queries, keys and values of each head, [B, H, Q or T, C].
+
+    transformers has one matrix for all three.
+    """
     heads = attention.num_attention_heads
     query_w, key_w, value_w = attention.in_proj.weight.unflatten(0, (heads, 3, -1)).unbind(1)
     query_HC, value_HC = (bias.unflatten(0, (heads, -1)) for bias in (attention.q_bias, attention.v_bias))
@@ -153,7 +166,10 @@ def position_scores(
     relative_BQT: Tensor,
     positions_PD: Tensor,
 ) -> Tensor:
-    """Content to position plus position to content, [B, H, Q, T]: the second and third summand of equation 4."""
+    """Return the scores of content to position plus position to content, [B, H, Q, T].
+
+    They are the second and third summand of equation 4.
+    """
     heads, farthest = attention.num_attention_heads, len(positions_PD) // 2
     positions_PD = attention.pos_dropout(positions_PD)
     keys_HPC, queries_HPC = (
@@ -171,18 +187,20 @@ def position_scores(
 
 
 def scale(attention: DisentangledSelfAttention) -> float:
-    return (3 * attention.attention_head_size) ** -0.5  # three summands: section 3.1
+    """Return what scores are multiplied with: there are three summands (section 3.1)."""
+    return (3 * attention.attention_head_size) ** -0.5
 
 
 def network(size: Size, special_tokens: SpecialTokens, seed: int) -> Deberta:
+    """Return the network with fresh weights, a function of the arguments alone."""
     torch.manual_seed(seed)
     return Deberta(
         DebertaConfig(
             vocab_size=size.vocabulary,
-            hidden_size=size.width,
+            hidden_size=size.hidden_size,
             num_hidden_layers=size.layers,
             num_attention_heads=size.heads,
-            intermediate_size=4 * size.width,
+            intermediate_size=4 * size.hidden_size,
             hidden_dropout_prob=size.dropout,
             attention_probs_dropout_prob=size.dropout,
             max_position_embeddings=size.context,
@@ -196,24 +214,28 @@ def network(size: Size, special_tokens: SpecialTokens, seed: int) -> Deberta:
     )
 
 
-batch = roberta.batch  # the paper's way, and the same rows and masks for the same seed
+batch = roberta.batch  # the paper's way; for a seed, sequences and masks are RoBERTa's
 
 
 class Objective(nn.Module):
-    """Mean loss of the masked tokens."""
+    """The mean loss of the masked tokens."""
 
     def __init__(self, network: Deberta, special_tokens: SpecialTokens) -> None:
         super().__init__()
         self.network = network
 
     def forward(
-        self, inputs_BT: Tensor, places_BK: Tensor, targets_BK: Tensor, weights_BK: Tensor
+        self, inputs_BT: Tensor, positions_BK: Tensor, targets_BK: Tensor, weights_BK: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        states_BKD = self.network.decode(inputs_BT, places_BK)
+        """Return the loss of the batch in nats a token, and no metrics."""
+        states_BKD = self.network.decode(inputs_BT, positions_BK)
         logits_BKV = self.network.lm_predictions(states_BKD, self.network.get_input_embeddings())
         return weighted_mean(logits_BKV, targets_BK, weights_BK), {}
 
 
 def features(network: Deberta, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
-    """The mean of the encoder's last states: the decoder is for pretraining alone, as in the authors' code."""
+    """Return the mean of the encoder's last states of each text, [B, D].
+
+    The decoder is for pretraining alone, as in the authors' code.
+    """
     return mean_of_text(network.deberta, tokens_BT, special_tokens, network.config.max_position_embeddings)

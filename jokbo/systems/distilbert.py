@@ -1,17 +1,20 @@
 """DistilBERT (Sanh et al. 2019): half of BERT's layers, taught by BERT while it is pretrained.
 
 New in the paper: distillation at pretraining time, not for a task (sections 2 and 3). The student has the teacher's
-width and half its layers, no segment embeddings and no pooler; it starts from every other layer of the teacher and
-learns by three losses: the teacher's distribution at a temperature, masked tokens, and the cosine between the last
+hidden size and half its layers, no segment embeddings and no pooler; it starts from every other layer of the teacher
+and learns by three losses: the teacher's distribution at a temperature, masked tokens, and the cosine between the last
 hidden states of the two. As for RoBERTa, masks are dynamic and there is no next-sentence loss.
 
-Temperature 2 and the weights 5, 2 and 1 are those of the authors' released command; the paper gives none. The losses
-are `jokbo.distillation.distil`'s, which distils a decoder the same way, and a test holds them to be equal. Soft targets
-are taken at the masked tokens alone (an option of the authors' code, whose default is everywhere): logits are the
-dearest part. The cosine is taken everywhere.
+Temperature 2 and the weights 5, 2 and 1 are those of the authors' released command; the paper gives none. The
+divergence is that of jokbo.distillation.targets, by which a decoder is distilled too. Soft targets are taken at the
+masked tokens alone, an option of the authors' code, whose default is everywhere: logits cost more than anything else.
+The cosine is taken everywhere.
 
 A teacher adds the embedding of the first segment to every token. The student's positions begin with it added, so that a
 student of all the teacher's layers is the teacher exactly (the authors' code leaves it out).
+
+Shapes: B sequences of a batch, T tokens of a sequence, K tokens to predict in each, V vocabulary, D numbers of a
+state.
 """
 
 from __future__ import annotations
@@ -54,14 +57,17 @@ HEAD_NAMES = {
 
 
 def network(size: Size, special_tokens: SpecialTokens, seed: int) -> DistilBertForMaskedLM:
-    """With `size.more["teacher"]`, the folder of a BERT as wide, a student that begins from it; else a random one."""
+    """Return the network: it begins from the BERT in the folder `size.more["teacher"]`, if that is named.
+
+    The teacher must have the same size but for its layers. Without one, weights are random.
+    """
     torch.manual_seed(seed)
     own: dict[str, Any] = {"teacher": size.more.get("teacher")}  # which transformers' class does not declare
     student = DistilBertForMaskedLM(
         DistilBertConfig(
             vocab_size=size.vocabulary,
-            dim=size.width,
-            hidden_dim=4 * size.width,
+            dim=size.hidden_size,
+            hidden_dim=4 * size.hidden_size,
             n_layers=size.layers,
             n_heads=size.heads,
             max_position_embeddings=size.context,
@@ -77,7 +83,7 @@ def network(size: Size, special_tokens: SpecialTokens, seed: int) -> DistilBertF
 
 
 def teacher_of(student: DistilBertForMaskedLM) -> BertForPreTraining:
-    """The BERT in the folder that the student's configuration names.
+    """Return the BERT in the folder that the student's configuration names.
 
     Raises InputError if none is named, or one of another size.
     """
@@ -95,15 +101,18 @@ def teacher_of(student: DistilBertForMaskedLM) -> BertForPreTraining:
     )
     if found != needed:
         raise InputError(
-            f"{mine.teacher}: a BERT of (vocabulary, width, heads, context) {found}, but its student DistilBERT has "
-            f"{needed}: give both the same size but for layers"
+            f"{mine.teacher}: a BERT of (vocabulary, hidden size, heads, context) {found}, but its student DistilBERT "
+            f"has {needed}: give both the same size but for layers"
         )
     return teacher
 
 
 @torch.no_grad()
 def begin_from(teacher: BertForPreTraining, student: DistilBertForMaskedLM) -> None:
-    """Gives the student the teacher's embeddings and head, and evenly spaced ones of its layers from the first on."""
+    """Give the student the teacher's embeddings, its head and evenly spaced ones of its layers.
+
+    The first of the layers is among them.
+    """
     mine, given = student.distilbert.embeddings, teacher.bert.embeddings
     mine.word_embeddings.load_state_dict(given.word_embeddings.state_dict())
     mine.LayerNorm.load_state_dict(given.LayerNorm.state_dict())
@@ -120,11 +129,11 @@ def _copy(source: nn.Module, target: nn.Module, names: dict[str, str]) -> None:
         target.get_submodule(mine).load_state_dict(source.get_submodule(theirs).state_dict())
 
 
-batch = roberta.batch  # the paper's way, and the same rows and masks for the same seed
+batch = roberta.batch  # the paper's way; for a seed, sequences and masks are RoBERTa's
 
 
 class Objective(nn.Module):
-    """5 T^2 KL(teacher || student) + 2 masked + 1 (1 - cosine), each a mean.
+    """5 T^2 KL(teacher || student) + 2 masked + 1 (1 - cosine), each a mean; T is the temperature.
 
     The teacher, which the network's configuration names, is no submodule: the engine neither trains nor saves it.
     """
@@ -135,14 +144,15 @@ class Objective(nn.Module):
         self._teacher = (teacher_of(network).eval().requires_grad_(False),)
 
     def forward(
-        self, inputs_BT: Tensor, places_BK: Tensor, targets_BK: Tensor, weights_BK: Tensor
+        self, inputs_BT: Tensor, positions_BK: Tensor, targets_BK: Tensor, weights_BK: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of the batch, and its three parts before they are weighted."""
         student, teacher = self.network, moved(self._teacher[0], inputs_BT.device)
         mine_BTD = student.distilbert(inputs_BT).last_hidden_state
-        mine_BKV = head(student, gathered(mine_BTD, places_BK)).float()
+        mine_BKV = head(student, gathered(mine_BTD, positions_BK)).float()
         with torch.no_grad():
             theirs_BTD = teacher.bert(inputs_BT).last_hidden_state
-            theirs_BKV = teacher.cls.predictions(gathered(theirs_BTD, places_BK)).float()
+            theirs_BKV = teacher.cls.predictions(gathered(theirs_BTD, positions_BK)).float()
         parts = {
             "soft_targets": (soft_targets(mine_BKV, theirs_BKV) * weights_BK).mean(),
             "masked": weighted_mean(mine_BKV, targets_BK, weights_BK),
@@ -154,17 +164,17 @@ class Objective(nn.Module):
 
 
 def head(student: DistilBertForMaskedLM, states: Tensor) -> Tensor:
-    """Logits of states, as transformers' network computes them of all."""
+    """Return the logits of states, as transformers' network computes them of all."""
     return student.vocab_projector(
         student.vocab_layer_norm(student.activation(student.vocab_transform(states)))
     )
 
 
 def soft_targets(mine_BKV: Tensor, theirs_BKV: Tensor, temperature: float = TEMPERATURE) -> Tensor:
-    """Return T^2 KL(teacher || student) of each distribution [B, K] at the temperature."""
+    """Return T^2 KL(teacher || student) of each distribution at the temperature T, [B, K]."""
     return temperature**2 * divergence(mine_BKV, theirs_BKV, temperature)
 
 
 def features(network: DistilBertForMaskedLM, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
-    """The mean of the states."""
+    """Return the mean of the states of each text, [B, D]."""
     return mean_of_text(network.distilbert, tokens_BT, special_tokens, network.config.max_position_embeddings)

@@ -4,14 +4,19 @@ New in the paper: instead of predicting masked tokens, the network tells for eve
 original one ("replaced token detection", section 2). A generator, trained beside it by maximum likelihood on the masked
 15%, samples the replacements; a sample that equals the original counts as original. The two losses are added, the
 discriminator's 50 times (equation after figure 2); no gradient goes through the samples, so it is no GAN. The generator
-is a quarter to a half as wide (section 3.2) and shares the embeddings; it is thrown away after pretraining.
+has a quarter to a half of the discriminator's hidden size (section 3.2) and shares the embeddings; it is thrown away
+after pretraining.
 
 As in the authors' code 15% of the tokens to be predicted are left as they were, and the others [MASK] (the paper says
-all): from [MASK] alone the generator learns nothing above frequencies in the time that the family has. The embeddings
-are shared as in that code too: positions, segments and their norm as well as tokens.
+all): from [MASK] alone the generator learns nothing but frequencies in the time that the comparison has. As in that
+code, too, all embeddings are shared: those of tokens, positions and segments, and their norm.
 
-Sampling takes one uniform number a masked place from the batch and inverts the cumulative distribution with it: the
-same distribution as the authors' Gumbel noise for a vocabulary's share of the random numbers, and no global state.
+Sampling takes one uniform number for each masked position from the batch and inverts the cumulative distribution with
+it. That gives the same distribution as the authors' Gumbel noise, which needs a number for each token of the
+vocabulary, and it needs no global state.
+
+Shapes: B sequences of a batch, T tokens of a sequence, K tokens to predict in each, V vocabulary, D numbers of a
+state.
 """
 
 from __future__ import annotations
@@ -22,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from transformers import ElectraConfig, ElectraForMaskedLM, ElectraForPreTraining
 
-from jokbo.systems.common import Paper, Size, SpecialTokens, Text, generator
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, rng_of
 from jokbo.systems.masking import (
     begin_as_sinusoids,
     framed,
@@ -48,7 +53,7 @@ KEPT = 0.15  # of the tokens to be predicted
 
 
 class Electra(nn.Module):
-    """The two networks. What is kept, saved and counted is the discriminator."""
+    """The two networks; what is kept and counted is the discriminator."""
 
     def __init__(self, discriminator: ElectraForPreTraining, generator: ElectraForMaskedLM) -> None:
         super().__init__()
@@ -57,31 +62,37 @@ class Electra(nn.Module):
         generator.generator_lm_head.weight = discriminator.electra.embeddings.word_embeddings.weight
 
     def save_pretrained(self, folder: Path) -> None:
-        """The discriminator in `folder`, for `AutoModelForPreTraining`; the generator under it, for
-        `AutoModelForMaskedLM`."""
+        """Write the discriminator to the folder, and the generator to its folder `generator`.
+
+        `AutoModelForPreTraining` opens the first, `AutoModelForMaskedLM` the second.
+        """
         self.discriminator.save_pretrained(folder)
         self.generator.save_pretrained(Path(folder) / "generator")
 
 
 def network(size: Size, special_tokens: SpecialTokens, seed: int) -> Electra:
-    """`size.more`: `generator`, its width as a share; `embedding`, the width of embeddings if it is another."""
+    """Return the networks with fresh weights, a function of the arguments alone.
+
+    `size.more` has `generator`, its hidden size as a share of the discriminator's, and may have `embedding`, the size
+    of embeddings if it is another than the hidden size.
+    """
     torch.manual_seed(seed)
     share = size.more["generator"]
     heads = max(1, round(share * size.heads))  # of the discriminator's size, as in the authors' code
-    small = _configuration(size, special_tokens, heads * size.width // size.heads, heads)
-    reader = ElectraForPreTraining(_configuration(size, special_tokens, size.width, size.heads))
+    small = _configuration(size, special_tokens, heads * size.hidden_size // size.heads, heads)
+    reader = ElectraForPreTraining(_configuration(size, special_tokens, size.hidden_size, size.heads))
     begin_as_sinusoids(reader.electra.embeddings.position_embeddings)
     return Electra(reader, ElectraForMaskedLM(small))
 
 
-def _configuration(size: Size, special_tokens: SpecialTokens, width: int, heads: int) -> ElectraConfig:
+def _configuration(size: Size, special_tokens: SpecialTokens, hidden_size: int, heads: int) -> ElectraConfig:
     return ElectraConfig(
         vocab_size=size.vocabulary,
-        embedding_size=size.more.get("embedding", size.width),
-        hidden_size=width,
+        embedding_size=size.more.get("embedding", size.hidden_size),
+        hidden_size=hidden_size,
         num_hidden_layers=size.layers,
         num_attention_heads=heads,
-        intermediate_size=4 * width,
+        intermediate_size=4 * hidden_size,
         hidden_dropout_prob=size.dropout,
         attention_probs_dropout_prob=size.dropout,
         max_position_embeddings=size.context,
@@ -90,7 +101,7 @@ def _configuration(size: Size, special_tokens: SpecialTokens, width: int, heads:
 
 
 class Objective(nn.Module):
-    """The generator's loss and, 50 times, the discriminator's over all tokens."""
+    """The generator's loss plus, 50 times, the discriminator's over all tokens."""
 
     def __init__(self, network: Electra, special_tokens: SpecialTokens) -> None:
         super().__init__()
@@ -99,21 +110,27 @@ class Objective(nn.Module):
     def forward(
         self,
         inputs_BT: Tensor,
-        places_BK: Tensor,
+        positions_BK: Tensor,
         targets_BK: Tensor,
         weights_BK: Tensor,
         uniforms_BK: Tensor,
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of the batch, its two parts, and the share of tokens that were replaced.
+
+        The generator's part is in nats a token.
+        """
         writer, reader = self.network.generator, self.network.discriminator
         states_BTD = writer.electra(inputs_BT).last_hidden_state
-        logits_BKV = writer.generator_lm_head(writer.generator_predictions(gathered(states_BTD, places_BK)))
+        logits_BKV = writer.generator_lm_head(
+            writer.generator_predictions(gathered(states_BTD, positions_BK))
+        )
         generator_loss = weighted_mean(logits_BKV, targets_BK, weights_BK)
 
         sampled_BK = sampled(logits_BKV.detach().float(), uniforms_BK)
-        # a place that only fills up the row's K is no masked one, and stays what it is
+        # a position that only fills up a sequence's K is not masked, and keeps its token
         written_BK = torch.where(weights_BK > 0, sampled_BK, targets_BK)
-        corrupted_BT = inputs_BT.scatter(1, places_BK, written_BK)
-        original_BT = inputs_BT.scatter(1, places_BK, targets_BK)
+        corrupted_BT = inputs_BT.scatter(1, positions_BK, written_BK)
+        original_BT = inputs_BT.scatter(1, positions_BK, targets_BK)
         replaced_BT = (corrupted_BT != original_BT).float()
         scores_BT = reader(corrupted_BT).logits.float()
         discriminator_loss = nn.functional.binary_cross_entropy_with_logits(scores_BT, replaced_BT)
@@ -125,25 +142,28 @@ class Objective(nn.Module):
 
 
 def sampled(logits_BKV: Tensor, uniforms_BK: Tensor) -> Tensor:
-    """A token of each distribution, int64 [B, K]: the first whose cumulative probability is above the uniform."""
+    """Return a token of each distribution, int64 [B, K].
+
+    It is the first whose cumulative probability is above the uniform number.
+    """
     sums_BKV = logits_BKV.softmax(-1).cumsum(-1)
     thresholds_BK1 = uniforms_BK.unsqueeze(-1) * sums_BKV[..., -1:]  # by rounding the last is not quite one
     found_BK = torch.searchsorted(sums_BKV, thresholds_BK1, right=True).squeeze(-1)
     return found_BK.clamp(max=logits_BKV.shape[-1] - 1)
 
 
-def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
-    """Full rows of running text, [SEP] where a document ends."""
+def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> dict[str, Tensor]:
+    """Return full blocks of running text, [SEP] where a document ends, with tokens masked, and numbers to sample by."""
     special_tokens = text.special_tokens
-    tokens_BT = framed(full_sentences(text, step, rows, context - 2, seed), special_tokens, context)
-    draw = generator(seed, step, "electra")
+    tokens_BT = framed(full_sentences(text, step, batch_size, context - 2, seed), special_tokens, context)
+    rng = rng_of(seed, step, "electra")
     known = {"mask": special_tokens.mask, "vocabulary": text.vocabulary, "kept": KEPT, "random": 0}
-    hidden = masked(tokens_BT, tokens_BT > special_tokens.mask, draw, **known)
-    uniforms_BK = torch.from_numpy(draw.random(hidden.places_BK.shape, dtype="float32"))
+    hidden = masked(tokens_BT, tokens_BT > special_tokens.mask, rng, **known)
+    uniforms_BK = torch.from_numpy(rng.random(hidden.positions_BK.shape, dtype="float32"))
     return {**hidden._asdict(), "uniforms_BK": uniforms_BK}
 
 
 def features(network: Electra, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
-    """The mean of the discriminator's states."""
+    """Return the mean of the discriminator's states of each text, [B, D]."""
     reader = network.discriminator
     return mean_of_text(reader.electra, tokens_BT, special_tokens, reader.config.max_position_embeddings)

@@ -14,7 +14,11 @@ phi is ELU + 1, as in its best language models.
 Read step by step, memory is a loop over tokens. `memory` does the same a chunk at a time: within a chunk, what the
 delta rule writes is the solution of a triangular system (Yang et al. 2024, section 3), and all else is products.
 
-The layers around it are as in its code for language models: layer norm after each block, ReLU, tied embeddings.
+The layers around it are as in the authors' code for language models: layer norm after each block, ReLU, tied
+embeddings.
+
+Shapes: B sequences of a batch, T tokens of a sequence, C tokens of a chunk, V vocabulary, H heads, D numbers of a state
+or of a head's key, E numbers of a head's value, M outputs of the slow network.
 """
 
 from __future__ import annotations
@@ -52,15 +56,17 @@ PAPER_SIZES = {
 def memory(
     q_BHTD: Tensor, k_BHTD: Tensor, v_BHTE: Tensor, rates_BHT: Tensor, delta: bool, chunk: int = 64
 ) -> Tensor:
-    """What a memory that starts empty gives for each query after its key and value are written, [B, H, T, E]; `chunk`
-    tokens at a time."""
+    """Return what a memory that starts empty gives for each query, [B, H, T, E].
+
+    Each query reads after its own key and value are written. Tokens are taken `chunk` at a time.
+    """
     weights_BHDE = q_BHTD.new_zeros(*q_BHTD.shape[:2], q_BHTD.shape[-1], v_BHTE.shape[-1])
     read = []
     for q, k, v, rates in zip(
         *(each.split(chunk, dim=2) for each in (q_BHTD, k_BHTD, v_BHTE, rates_BHT[..., None])), strict=True
     ):
         if delta:
-            # row t lacks what the memory held before the chunk, and what rows before t write at its key
+            # token t lacks what the memory held before the chunk and what tokens before t write at its key
             lacking_BHCE = rates * (v - k @ weights_BHDE)
             overlap_BHCC = (rates * (k @ k.mT)).tril(-1)
             written_BHCE = torch.linalg.solve_triangular(
@@ -74,34 +80,37 @@ def memory(
 
 
 class FastWeightLayer(nn.Module):
+    """A layer: fast weights in several heads, then feed-forward; a layer norm after each sum."""
+
     def __init__(self, size: Size) -> None:
         super().__init__()
         self.heads, self.delta = size.heads, size.more["rule"] == "delta"
-        self.slow = nn.Linear(size.width, 3 * size.width + size.heads * self.delta, bias=False)
-        self.out = nn.Linear(size.width, size.width, bias=False)
-        self.attention_norm, self.norm = nn.LayerNorm(size.width), nn.LayerNorm(size.width)
+        self.slow = nn.Linear(size.hidden_size, 3 * size.hidden_size + size.heads * self.delta, bias=False)
+        self.out = nn.Linear(size.hidden_size, size.hidden_size, bias=False)
+        self.attention_norm, self.norm = nn.LayerNorm(size.hidden_size), nn.LayerNorm(size.hidden_size)
         inner = size.more["feed_forward"]
         self.feed_forward = nn.Sequential(
-            nn.Linear(size.width, inner),
+            nn.Linear(size.hidden_size, inner),
             nn.ReLU(),
             nn.Dropout(size.dropout),
-            nn.Linear(inner, size.width),
+            nn.Linear(inner, size.hidden_size),
             nn.Dropout(size.dropout),
         )
         self.dropout = nn.Dropout(size.dropout)
 
     def forward(self, states_BTD: Tensor) -> Tensor:
-        width = states_BTD.shape[-1]
+        """Return the states after the layer, [B, T, D]."""
+        hidden_size = states_BTD.shape[-1]
         made_BTM = self.slow(states_BTD)
         q, k, v = (
             each.unflatten(-1, (self.heads, -1)).transpose(1, 2).float()
-            for each in made_BTM[..., : 3 * width].chunk(3, dim=-1)
+            for each in made_BTM[..., : 3 * hidden_size].chunk(3, dim=-1)
         )
         with exact(states_BTD):
             q, k = ((nn.functional.elu(each) + 1) for each in (q, k))
             q, k = q / q.sum(dim=-1, keepdim=True), k / k.sum(dim=-1, keepdim=True)
             if self.delta:
-                rates_BHT = made_BTM[..., 3 * width :].float().sigmoid().transpose(1, 2)
+                rates_BHT = made_BTM[..., 3 * hidden_size :].float().sigmoid().transpose(1, 2)
                 read_BHTE = memory(q, k, v, rates_BHT, delta=True)
             else:
                 # a value of one more dimension, always 1, adds up the weights by which the read is divided
@@ -114,24 +123,28 @@ class FastWeightLayer(nn.Module):
 
 
 class FastWeights(nn.Module):
+    """The language model."""
+
     def __init__(self, size: Size) -> None:
         super().__init__()
         self.size = size
-        self.embedding = nn.Embedding(size.vocabulary, size.width)
+        self.embedding = nn.Embedding(size.vocabulary, size.hidden_size)
         nn.init.normal_(self.embedding.weight, std=0.02)
-        self.scale = size.width**0.5
+        self.scale = size.hidden_size**0.5
         self.dropout = nn.Dropout(size.dropout)
         self.layers = nn.Sequential(*(FastWeightLayer(size) for _ in range(size.layers)))
 
     def states(self, tokens_BT: Tensor) -> Tensor:
+        """Return the last layer's state of each token, [B, T, D]."""
         return self.dropout(self.layers(self.dropout(self.embedding(tokens_BT) * self.scale)))
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
-        """Logits [B, T, V] of the token after each."""
+        """Return the logits of the token after each, [B, T, V]."""
         return self.states(tokens_BT) @ self.embedding.weight.T
 
 
 def network(size: Size, special_tokens: SpecialTokens, seed: int) -> FastWeights:
+    """Return the network with fresh weights, a function of the arguments alone."""
     torch.manual_seed(seed)
     return FastWeights(size)
 
@@ -141,5 +154,8 @@ batch = next_token_batch
 
 
 def features(network: FastWeights, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
-    """The state at each row's last token, [B, D]: it alone has read the whole row."""
+    """Return the state at each text's last token, [B, D].
+
+    That state alone has read the whole text.
+    """
     return at_last(network.states(tokens_BT), tokens_BT, special_tokens.padding)

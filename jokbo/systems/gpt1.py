@@ -1,13 +1,15 @@
 """GPT (Radford et al. 2018): a transformer decoder, pretrained to predict the next word, is fine-tuned for any task.
 
 New in the paper: one network for all tasks. It is pretrained as a language model on running text (section 3.1,
-equations 1 and 2), and fine-tuned with one linear layer on top (section 3.2), tasks being written as one row of
-tokens with special tokens between their parts (section 3.3). The network (section 4.1) is the decoder of Vaswani et al.
-2017 without the encoder: layer norm after each residual sum, GELU, learned positions, tied embeddings, weights from
-N(0, 0.02). jokbo/finetuning/classifier.py has the fine-tuning.
+equations 1 and 2), and fine-tuned with one linear layer on top (section 3.2). Each task is written as one sequence,
+with special tokens between its parts (section 3.3). The network (section 4.1) is the decoder of Vaswani et al. 2017
+without the encoder: layer norm after each residual sum, GELU, learned positions, tied embeddings, weights from
+N(0, 0.02). jokbo/comparison/finetuning.py has the fine-tuning.
 
 The paper prints no count of parameters: 117M is that of its size in GPT-2's paper (table 2). It reads batches of 64
-rows of 512 contiguous tokens; here a row runs on over document ends.
+sequences of 512 contiguous tokens; here a sequence runs on over ends of documents.
+
+Shapes: B sequences of a batch, T tokens of a sequence, S = T + 1, D numbers of a state.
 """
 
 from __future__ import annotations
@@ -22,16 +24,19 @@ from jokbo.systems.common import Paper, Size, SpecialTokens, Text, at
 TITLE, YEAR, OBJECTIVE = "GPT", 2018, "next token"
 NATS = "loss"
 PAPER_SIZES = {
-    "gpt": Paper(Size(vocabulary=40478, layers=12, width=768, heads=12, context=512), 117e6, tolerance=0.005)
+    "gpt": Paper(
+        Size(vocabulary=40478, layers=12, hidden_size=768, heads=12, context=512), 117e6, tolerance=0.005
+    )
 }
 
 
 def network(size: Size, special_tokens: SpecialTokens, seed: int) -> PreTrainedModel:
+    """Return the network with fresh weights, a function of the arguments alone."""
     config = AutoConfig.for_model(
         "openai-gpt",
         vocab_size=size.vocabulary,
         n_layer=size.layers,
-        n_embd=size.width,
+        n_embd=size.hidden_size,
         n_head=size.heads,
         n_positions=size.context,
         resid_pdrop=size.dropout,
@@ -51,8 +56,9 @@ class Objective(causal.NextToken):
         super().__init__(network)
 
 
-def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
-    tokens_BS = text.blocks(step, rows, context + 1, seed)
+def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> dict[str, Tensor]:
+    """Return blocks of running text, of which every token but the first is predicted."""
+    tokens_BS = text.blocks(step, batch_size, context + 1, seed)
     special_tokens = text.special_tokens
     return causal.packed_rows(
         tokens_BS, "joined", end_of_text=special_tokens.end_of_text, padding=special_tokens.padding
@@ -60,8 +66,11 @@ def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str
 
 
 def features(network: PreTrainedModel, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
-    """The last state at an end-of-text token put after each row (the extract token of section 3.2; in place of the
-    last token where the row fills the context). Padding comes after it, where causal attention does not look."""
+    """Return the last state at an end-of-text token that is put after each text, [B, D].
+
+    That is the extract token of section 3.2. It replaces the last token where the text fills the context. Padding comes
+    after it, and causal attention does not look there.
+    """
     longest = network.config.max_position_embeddings
     ends_B = (tokens_BT != special_tokens.padding).sum(dim=1).clamp(max=longest - 1)
     padded_BT = torch.nn.functional.pad(tokens_BT, (0, 1), value=special_tokens.padding)[:, :longest]

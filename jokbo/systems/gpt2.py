@@ -22,11 +22,11 @@ TITLE, YEAR, OBJECTIVE = "GPT-2", 2019, "next token"
 NATS = "loss"
 PAPER_SIZES = {
     name: Paper(
-        Size(vocabulary=50257, layers=layers, width=width, heads=width // 64, context=1024),
+        Size(vocabulary=50257, layers=layers, hidden_size=hidden_size, heads=hidden_size // 64, context=1024),
         parameters,
         tolerance=0.005,
     )
-    for name, layers, width, parameters in [
+    for name, layers, hidden_size, parameters in [
         ("small", 12, 768, 124e6),
         ("medium", 24, 1024, 355e6),
         ("large", 36, 1280, 774e6),
@@ -36,6 +36,7 @@ PAPER_SIZES = {
 
 
 def network(size: Size, special_tokens: SpecialTokens, seed: int) -> PreTrainedModel:
+    """Return the network with fresh weights, a function of the arguments alone."""
     config = causal.gpt2(
         size,
         vocabulary=size.vocabulary,

@@ -1,7 +1,10 @@
-"""Masked-token prediction: which tokens of a row are hidden, by what, and the loss where they were.
+"""Masked-token prediction: which tokens of a sequence are hidden, by what, and the loss at their positions.
 
 BERT's way (Devlin et al. 2019, section 3.1 and appendix C.2): 15% of the tokens are to be predicted; of these 80% are
 replaced by [MASK], 10% by a random token and 10% are left. Other papers change the rate, the shares or the choice.
+
+Shapes: B sequences of a batch, T tokens of a sequence, K tokens to predict in each, V vocabulary, D numbers of a state,
+S slots for spans.
 """
 
 from __future__ import annotations
@@ -17,11 +20,11 @@ from transformers import PreTrainedModel
 from jokbo.models.causal import mean_one
 from jokbo.systems.common import SpecialTokens, Text, mean_state, sinusoids
 
-AMPLITUDE = 0.1  # of positions at first: above tokens' 0.02, or attention is as good as blind to them
+AMPLITUDE = 0.1  # of positions at first: far above tokens' 0.02, or attention hardly sees them
 
 
-class Draws(Protocol):
-    """Where random numbers come from: a generator of numpy's, or what gives them as one does."""
+class Rng(Protocol):
+    """Where random numbers come from: one of numpy's rngs, or an object that gives them as it does."""
 
     def random(self, size: tuple[int, int], /) -> np.ndarray:
         """Return numbers of [0, 1), uniformly distributed."""
@@ -37,18 +40,18 @@ class Draws(Protocol):
 
 
 class Masked(NamedTuple):
-    """Rows of corrupted tokens and what has to be predicted in them, K places each; as a batch: `_asdict()`."""
+    """Sequences of corrupted tokens, and what is to be predicted at K positions of each; `_asdict()` is a batch."""
 
     inputs_BT: Tensor  # int64
-    places_BK: Tensor  # int64; those of some weight are all different in a row
-    targets_BK: Tensor  # int64: what stood there
-    weights_BK: Tensor  # mean 1 over the global batch; 0 where a row has fewer than K places to predict
+    positions_BK: Tensor  # int64; in a sequence, those with a weight all differ
+    targets_BK: Tensor  # int64: the original tokens
+    weights_BK: Tensor  # mean 1 over the global batch; 0 where a sequence has fewer than K tokens to predict
 
 
 def masked(
     tokens_BT: Tensor,
     eligible_BT: Tensor,
-    draw: Draws,
+    rng: Rng,
     *,
     mask: int,
     vocabulary: int,
@@ -56,77 +59,78 @@ def masked(
     kept: float = 0.1,
     random: float = 0.1,
 ) -> Masked:
-    """Of each row a share `rate` of its eligible tokens, rounded, each as likely as any other; K = round(rate * T).
+    """Return sequences in which a share `rate` of the eligible tokens, rounded, is to be predicted.
 
-    `eligible_BT` is a mask, or says how much likelier some tokens are than others (zero: never). Of the chosen, a share
-    `kept` stays, `random` becomes any ordinary token and the rest `mask`: 0 and 0 make all of them `mask`.
+    K is round(rate * T). `eligible_BT` is a mask, each of whose tokens is as likely to be chosen; or numbers that say
+    how much likelier some tokens are than others (zero: never). Of the chosen tokens a share `kept` stays, a share
+    `random` becomes any ordinary token, and the rest becomes `mask`: with 0 and 0 all of them do.
     """
     weights_BT = eligible_BT.numpy().astype(float)
     with np.errstate(divide="ignore"):
         # the least of exponential times of these rates: a sample without replacement (Efraimidis & Spirakis 2006)
-        times_BT = draw.standard_exponential(weights_BT.shape) / weights_BT
-    places_BK = np.argsort(times_BT, axis=1, kind="stable")[:, : round(rate * weights_BT.shape[1])]
+        times_BT = rng.standard_exponential(weights_BT.shape) / weights_BT
+    positions_BK = np.argsort(times_BT, axis=1, kind="stable")[:, : round(rate * weights_BT.shape[1])]
     counts_B = np.rint(rate * (weights_BT > 0).sum(axis=1))
-    valid_BK = np.arange(places_BK.shape[1]) < counts_B[:, None]
+    valid_BK = np.arange(positions_BK.shape[1]) < counts_B[:, None]
     return replaced(
-        tokens_BT, places_BK, valid_BK, draw, mask=mask, vocabulary=vocabulary, kept=kept, random=random
+        tokens_BT, positions_BK, valid_BK, rng, mask=mask, vocabulary=vocabulary, kept=kept, random=random
     )
 
 
 def replaced(
     tokens_BT: Tensor,
-    places_BK: np.ndarray,
+    positions_BK: np.ndarray,
     valid_BK: np.ndarray,
-    draw: Draws,
+    rng: Rng,
     *,
     mask: int,
     vocabulary: int,
     kept: float = 0.1,
     random: float = 0.1,
-    units_BK: np.ndarray | None = None,
+    spans_BK: np.ndarray | None = None,
 ) -> Masked:
-    """Corrupts the valid ones of these places. Places of one unit, a number below K, fare alike: all masked, all
-    random (each by a token of its own) or all kept. Without `units_BK` each fares alone.
+    """Return sequences with the tokens at the valid ones of these positions corrupted.
 
-    Ordinary tokens are those after `mask`, the last of a WordPiece tokenizer's special tokens.
+    Positions with the same number in `spans_BK`, which is below K, fare alike: all are masked, all random (each by a
+    token of its own) or all kept. Without `spans_BK` each fares alone. Ordinary tokens are those after `mask`, the last
+    of a WordPiece tokenizer's special tokens.
     """
-    original_BK = np.take_along_axis(tokens_BT.numpy(), places_BK, 1)
-    fates_BK = draw.random(places_BK.shape)
-    if units_BK is not None:
-        fates_BK = np.take_along_axis(fates_BK, units_BK, 1)
-    others_BK = draw.integers(mask + 1, vocabulary, places_BK.shape)
+    original_BK = np.take_along_axis(tokens_BT.numpy(), positions_BK, 1)
+    fates_BK = rng.random(positions_BK.shape)
+    if spans_BK is not None:
+        fates_BK = np.take_along_axis(fates_BK, spans_BK, 1)
+    others_BK = rng.integers(mask + 1, vocabulary, positions_BK.shape)
     new_BK = np.select([fates_BK < kept, fates_BK < kept + random], [original_BK, others_BK], mask)
     inputs_BT = tokens_BT.numpy().copy()
-    inputs_BT[np.nonzero(valid_BK)[0], places_BK[valid_BK]] = new_BK[valid_BK]
+    inputs_BT[np.nonzero(valid_BK)[0], positions_BK[valid_BK]] = new_BK[valid_BK]
     return Masked(
         torch.from_numpy(inputs_BT),
-        torch.from_numpy(places_BK),
+        torch.from_numpy(positions_BK),
         torch.from_numpy(original_BK),
         mean_one(torch.from_numpy(valid_BK)),
     )
 
 
 class Spans(NamedTuple):
-    """Non-overlapping spans in rows of tokens, as the K tokens in them: where each is and which span is its own."""
+    """Spans that do not overlap, as the K tokens in them: the position of each, and which span it is in."""
 
-    places_BK: np.ndarray  # ascending
-    units_BK: np.ndarray  # the number of its span in the row, from the left
-    firsts_BK: np.ndarray  # the place of its span's first token
-    lasts_BK: np.ndarray
-    valid_BK: np.ndarray  # false for what the row has no room for
+    positions_BK: np.ndarray  # ascending
+    spans_BK: np.ndarray  # the number of its span in the sequence, from the left
+    firsts_BK: np.ndarray  # position of its span's first token
+    lasts_BK: np.ndarray  # position of its span's last token
+    valid_BK: np.ndarray  # false for what the sequence has no room for
 
 
-def spans(
-    rooms_B: np.ndarray, lengths_BK: np.ndarray, draw: np.random.Generator, rate: float = 0.15
-) -> Spans:
-    """Spans of the given lengths, as many as come to a share `rate` of a row's first `rooms_B` places, the last one
-    cut to fit. All ways to lay them out with at least one place between two are equally likely, so that a span ends
-    where it was drawn to end and what is beside it is to be seen.
+def spans(rooms_B: np.ndarray, lengths_BK: np.ndarray, rng: np.random.Generator, rate: float = 0.15) -> Spans:
+    """Return spans of the given lengths, as many as come to a share `rate` of each sequence's first `rooms_B` tokens.
+
+    The last span is cut to fit. All ways to lay spans out with at least one position between two are equally likely. So
+    a span ends where its length says, and the tokens beside it are not hidden.
     """
-    rows, count = lengths_BK.shape
+    batch_size, count = lengths_BK.shape
     budgets_B1 = np.minimum(np.rint(rate * rooms_B).astype(int), count)[:, None]
-    # a span and the place after it are one slot: whatever their number, room - budget + 1 slots are to be had
-    slots_BS = draw.random((rows, max(int(rooms_B.max()) + 1, count)))
+    # a span and the position after it are one slot: there are room - budget + 1 slots, however many spans there are
+    slots_BS = rng.random((batch_size, max(int(rooms_B.max()) + 1, count)))
     slots_BS[np.arange(slots_BS.shape[1]) > rooms_B[:, None] - budgets_B1] = np.inf
     slots_BK = np.argsort(slots_BS, axis=1)[:, :count]
     ends_BK = np.minimum(np.cumsum(lengths_BK, axis=1), budgets_B1)
@@ -137,35 +141,36 @@ def spans(
     ends_BK = np.cumsum(lengths_BK, axis=1)
     firsts_BK = slots_BK + ends_BK - lengths_BK
     valid_BK = np.arange(count) < budgets_B1
-    units_BK = (np.arange(count)[:, None] >= ends_BK[:, None, :]).sum(axis=2) * valid_BK
-    inner_BK = np.arange(count) - np.take_along_axis(ends_BK - lengths_BK, units_BK, 1)
-    firsts_BK, lengths_BK = (np.take_along_axis(values, units_BK, 1) for values in (firsts_BK, lengths_BK))
+    spans_BK = (np.arange(count)[:, None] >= ends_BK[:, None, :]).sum(axis=2) * valid_BK
+    inner_BK = np.arange(count) - np.take_along_axis(ends_BK - lengths_BK, spans_BK, 1)
+    firsts_BK, lengths_BK = (np.take_along_axis(values, spans_BK, 1) for values in (firsts_BK, lengths_BK))
     return Spans(
-        places_BK=(firsts_BK + inner_BK) * valid_BK,
-        units_BK=units_BK * valid_BK,
+        positions_BK=(firsts_BK + inner_BK) * valid_BK,
+        spans_BK=spans_BK * valid_BK,
         firsts_BK=firsts_BK * valid_BK,
         lasts_BK=(firsts_BK + lengths_BK - 1) * valid_BK,
         valid_BK=valid_BK,
     )
 
 
-def gathered(states_BTD: Tensor, places_BK: Tensor) -> Tensor:
-    """The states [B, K, D] at the places: logits, the dearest part, need be computed for no other."""
-    return states_BTD.gather(1, places_BK.unsqueeze(-1).expand(-1, -1, states_BTD.shape[-1]))
+def gathered(states_BTD: Tensor, positions_BK: Tensor) -> Tensor:
+    """Return the states [B, K, D] at the positions, so that no logits need be computed elsewhere."""
+    return states_BTD.gather(1, positions_BK.unsqueeze(-1).expand(-1, -1, states_BTD.shape[-1]))
 
 
 def masked_loss(
     head: Callable[[Tensor], Tensor],
     states_BTD: Tensor,
-    places_BK: Tensor,
+    positions_BK: Tensor,
     targets_BK: Tensor,
     weights_BK: Tensor,
 ) -> Tensor:
-    """Mean cross-entropy in nats at the places, `head` giving the logits of states."""
-    return weighted_mean(head(gathered(states_BTD, places_BK)), targets_BK, weights_BK)
+    """Return the mean cross-entropy, nats, at the positions; `head` gives the logits of states."""
+    return weighted_mean(head(gathered(states_BTD, positions_BK)), targets_BK, weights_BK)
 
 
 def weighted_mean(logits_BKV: Tensor, targets_BK: Tensor, weights_BK: Tensor) -> Tensor:
+    """Return the weighted mean of the cross-entropies, nats; `weights_BK` have mean 1 over the global batch."""
     losses_N = nn.functional.cross_entropy(
         logits_BKV.float().flatten(0, 1), targets_BK.flatten(), reduction="none"
     )
@@ -173,7 +178,7 @@ def weighted_mean(logits_BKV: Tensor, targets_BK: Tensor, weights_BK: Tensor) ->
 
 
 def framed(tokens_BT: Tensor, special_tokens: SpecialTokens, context: int) -> Tensor:
-    """Padded text as encoders read it, [B, T + 2]: [CLS] text [SEP], cut so as to fit the context."""
+    """Return padded text as encoders read it, [B, T + 2]: [CLS] text [SEP], cut so as to fit the context."""
     tokens_BT = tokens_BT[:, : context - 2]
     framed_BT = nn.functional.pad(tokens_BT, (1, 1), value=special_tokens.padding)
     framed_BT[:, 0] = special_tokens.cls
@@ -182,27 +187,30 @@ def framed(tokens_BT: Tensor, special_tokens: SpecialTokens, context: int) -> Te
 
 
 def mean_of_text(
-    trunk: PreTrainedModel, tokens_BT: Tensor, special_tokens: SpecialTokens, context: int
+    backbone: PreTrainedModel, tokens_BT: Tensor, special_tokens: SpecialTokens, context: int
 ) -> Tensor:
-    """The mean [B, D] of the last states of each row of padded text, its special tokens among them.
+    """Return the mean [B, D] of the last states of each padded text, special tokens among them.
 
     The papers classify by the state of [CLS]. The mean is the better vector as long as nothing has taught [CLS] to
     gather a text (Reimers and Gurevych 2019, table 6), least of all where it is only ever context.
     """
     inputs_BT = framed(tokens_BT, special_tokens, context)
     real_BT = inputs_BT != special_tokens.padding
-    return mean_state(trunk(inputs_BT, attention_mask=real_BT).last_hidden_state, real_BT)
+    return mean_state(backbone(inputs_BT, attention_mask=real_BT).last_hidden_state, real_BT)
 
 
 @torch.no_grad()
 def begin_as_sinusoids(positions: nn.Embedding) -> None:
-    """Lets learned vectors of positions begin as sinusoids, at which near ones are alike. From random ones, as the
-    papers have it, a masked token's neighbours are found by chance, and that takes longer than the family trains."""
-    length, width = positions.weight.shape
-    positions.weight.copy_(AMPLITUDE * sinusoids(length, width, positions.weight.device))
+    """Set learned vectors of positions to sinusoids, in which near positions are alike.
+
+    From random ones, which the papers have, a network finds a masked token's neighbours by chance, and that takes
+    longer than the comparison trains.
+    """
+    length, hidden_size = positions.weight.shape
+    positions.weight.copy_(AMPLITUDE * sinusoids(length, hidden_size, positions.weight.device))
 
 
-def full_sentences(text: Text, step: int, rows: int, length: int, seed: int) -> Tensor:
-    """Full blocks of running text, int64 [rows, length], [SEP] where a document ends (Liu et al. 2019, section 4.2)."""
-    tokens_BT = text.blocks(step, rows, length, seed)
+def full_sentences(text: Text, step: int, batch_size: int, length: int, seed: int) -> Tensor:
+    """Return full blocks of running text, int64 [B, length], [SEP] at ends of documents (Liu et al. 2019, 4.2)."""
+    tokens_BT = text.blocks(step, batch_size, length, seed)
     return tokens_BT.masked_fill(tokens_BT == text.special_tokens.end_of_text, text.special_tokens.sep)

@@ -8,9 +8,11 @@ random (10%) or left (10%), and the decoder leaves out what is not in the fragme
 decoder's first input is the mask (figure 1; the authors' code has the token before the fragment there).
 
 The network is the Transformer of 2017 (section 4.1), so the one of transformer.py, with sinusoids (the released
-summarisation models learned their positions): transformers' BART, near to it, gives a decoder no positions but 0, 1,
-2 ... The fragment is one in a block of running text, all places where it fits alike. There is no classification in
-the paper: the classifier reads the mean of the encoder's states.
+summarisation models learned their positions). transformers' BART, which is near to it, gives a decoder no positions but
+0, 1, 2 ... There is one fragment in a block of running text, at any position where it fits with equal chance. The paper
+has no classification: here a classifier reads the mean of the encoder's states.
+
+Shapes: B sequences of a batch, T tokens of a sequence, K tokens of the fragment, V vocabulary.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from jokbo.systems import transformer
-from jokbo.systems.common import Paper, Size, SpecialTokens, Text, generator
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, rng_of
 from jokbo.systems.masking import replaced
 
 TITLE, YEAR, OBJECTIVE = "MASS", 2019, "a fragment of half the tokens from the rest"
@@ -29,10 +31,10 @@ SHARE = 0.5  # of the tokens in the fragment
 # The paper prints no count: these are of the authors' README (microsoft/MASS, MASS-summarization).
 PAPER_SIZES = {
     "base": Paper(
-        Size(30522, layers=6, width=768, heads=12, context=512, dropout=0.1), 123e6, tolerance=0.005
+        Size(30522, layers=6, hidden_size=768, heads=12, context=512, dropout=0.1), 123e6, tolerance=0.005
     ),
     "middle": Paper(
-        Size(30522, layers=6, width=1024, heads=16, context=512, dropout=0.1), 208e6, tolerance=0.005
+        Size(30522, layers=6, hidden_size=1024, heads=16, context=512, dropout=0.1), 208e6, tolerance=0.005
     ),
 }
 
@@ -41,27 +43,33 @@ features = transformer.features
 
 
 class Objective(nn.Module):
-    """Mean cross-entropy of the fragment, nats a token."""
+    """The mean cross-entropy of the fragment."""
 
     def __init__(self, network: transformer.Transformer, special_tokens: SpecialTokens) -> None:
         super().__init__()
         self.network, self.special_tokens = network, special_tokens
 
     def forward(
-        self, hidden_BT: Tensor, fragment_BK: Tensor, places_BK: Tensor
+        self, hidden_BT: Tensor, fragment_BK: Tensor, positions_BK: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of the batch in nats a token, and no metrics."""
         inputs_BK = transformer.shifted(fragment_BK, self.special_tokens.mask)
-        logits_BKV = self.network(hidden_BT, inputs_BK, places_BT=places_BK)
+        logits_BKV = self.network(hidden_BT, inputs_BK, positions_BT=positions_BK)
         return nn.functional.cross_entropy(logits_BKV.float().flatten(0, 1), fragment_BK.flatten()), {}
 
 
-def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
-    """`hidden_BT` is for the encoder; the fragment and where it was are for the decoder."""
-    rng = generator(seed, step, "mass")
-    tokens_BT = text.blocks(step, rows, context, seed)
+def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> dict[str, Tensor]:
+    """Return `hidden_BT` for the encoder, and the fragment and its positions for the decoder."""
+    rng = rng_of(seed, step, "mass")
+    tokens_BT = text.blocks(step, batch_size, context, seed)
     length = round(SHARE * context)
-    places_BK = rng.integers(context - length + 1, size=(rows, 1)) + np.arange(length)
-    hidden_BT, places_BK, fragment_BK, _ = replaced(
-        tokens_BT, places_BK, places_BK >= 0, rng, mask=text.special_tokens.mask, vocabulary=text.vocabulary
+    positions_BK = rng.integers(context - length + 1, size=(batch_size, 1)) + np.arange(length)
+    hidden_BT, positions_BK, fragment_BK, _ = replaced(
+        tokens_BT,
+        positions_BK,
+        positions_BK >= 0,
+        rng,
+        mask=text.special_tokens.mask,
+        vocabulary=text.vocabulary,
     )
-    return {"hidden_BT": hidden_BT, "fragment_BK": fragment_BK, "places_BK": places_BK}
+    return {"hidden_BT": hidden_BT, "fragment_BK": fragment_BK, "positions_BK": positions_BK}

@@ -1,10 +1,12 @@
 """What a file of this folder is to the comparison: one paper behind one typed Protocol.
 
-Every file but this one, common.py, masking.py and noise.py, which they share, is one paper, imports at most one other
-paper, and is a `SystemModule`. What only some papers bring are the Protocols below it: a system may ask for one in
-family/params.yaml only if its class in jokbo/params/systems.py allows it, and tests hold the two together.
+Every file is one paper, imports at most one other paper, and is a `SystemModule`; but for this one and common.py,
+masking.py and noise.py, which they share. What only some papers bring are the Protocols below it: a system may ask for
+one in family/params.yaml only if its class in jokbo/params/systems.py allows it, and tests hold the two together.
 
 The network that one function makes is the one that the others of its file take, whatever its class: here it is `Any`.
+
+Shapes: B sequences of a batch, T tokens of a sequence, D numbers of a vector, N texts.
 """
 
 from __future__ import annotations
@@ -34,54 +36,56 @@ class SystemModule(Protocol):
     """What is predicted from what, in a few words, for the table."""
     NATS: str
     """Which metric of the objective, or "loss", is the mean cross-entropy in nats of the tokens predicted. It compares
-    with the unigram entropy where the tokens are as they come (XLM's are rarer) and the network has not read them
-    (BART's has, most of them)."""
+    with the unigram entropy if two things hold: those tokens are as frequent as in the text (XLM's are rarer), and the
+    network has not read them (BART's has read most)."""
     PAPER_SIZES: Mapping[str, Paper]
     """Sizes as published, with the parameters that the paper counts."""
 
     def network(self, size: Size, special_tokens: SpecialTokens, seed: int) -> Any:
-        """Return the network with fresh weights, a function of its arguments alone. DistilBERT's begins with the BERT
-        in the folder size.more["teacher"], and learns from it, where that is named."""
+        """Return the network with fresh weights, a function of the arguments alone.
+
+        DistilBERT's begins with the BERT in the folder size.more["teacher"], and learns from it, where that is named.
+        """
         ...
 
     def Objective(self, network: Any, special_tokens: SpecialTokens) -> nn.Module:
-        """Return a module that on a batch, as keywords, gives its mean loss and {metric: scalar}."""
+        """Return a module that gives, for a batch as keywords, its mean loss and {metric: scalar}."""
         ...
 
-    def batch(self, text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
-        """Return the input of a step, tensors whose first axis is its rows: a function of (seed, step) alone."""
+    def batch(self, text: Text, step: int, batch_size: int, context: int, seed: int) -> dict[str, Tensor]:
+        """Return the input of a step, tensors whose first axis is B: a function of (seed, step) alone."""
         ...
 
     def features(self, network: Any, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
-        """Return a vector for each row of padded text, [B, D]: what a classifier reads."""
+        """Return what a classifier reads of each padded text, [B, D]."""
         ...
 
 
 @runtime_checkable
 class Noam(SystemModule, Protocol):
-    """It may be pretrained with `schedule: noam`."""
+    """A system that may be pretrained with `schedule: noam`."""
 
-    def noam(self, step: int, width: int, warmup: int) -> float:
-        """Return the learning rate of a step, the first of which is 1."""
+    def noam(self, step: int, hidden_size: int, warmup: int) -> float:
+        """Return the learning rate of a step; the first step is 1."""
         ...
 
 
 @runtime_checkable
 class OneCycle(SystemModule, Protocol):
-    """It may be pretrained with `schedule: one_cycle`, in which batches grow."""
+    """A system that may be pretrained with `schedule: one_cycle`, in which batches grow."""
 
     def rate(self, share: float) -> float:
         """Return the learning rate, 1 at its top, when a share of the budget is spent."""
         ...
 
-    def rows(self, share: float, batch: int) -> int:
-        """Return the rows of a step then, `batch` at the end."""
+    def batch_size(self, share: float, whole: int) -> int:
+        """Return the batch size when a share of the budget is spent; `whole` at the end."""
         ...
 
 
 @runtime_checkable
 class Gradual(SystemModule, Protocol):
-    """It may be fine-tuned with `finetune: gradual`, one layer more let loose at a time."""
+    """A system that may be fine-tuned with `finetune: gradual`, one more layer learning at a time."""
 
     def gradual(
         self, network: Any, head: nn.Module, rate: float, steps: int
@@ -90,20 +94,20 @@ class Gradual(SystemModule, Protocol):
         ...
 
 
-class Unit(Protocol):
-    """One unit of a network as a classifier."""
+class Neuron(Protocol):
+    """One neuron of a network as a classifier."""
 
     index: int
 
     def accuracy(self, features_ND: np.ndarray, labels_N: np.ndarray) -> float:
-        """Return the share of texts that it tells right."""
+        """Return the share of texts whose label it tells."""
         ...
 
 
 @runtime_checkable
-class OneUnit(SystemModule, Protocol):
-    """It may be asked, with `unit: true`, which one unit tells the labels best."""
+class OneNeuron(SystemModule, Protocol):
+    """A system that may be asked, with `neuron: true`, which one neuron tells the labels best."""
 
-    def best_unit(self, features_ND: np.ndarray, labels_N: np.ndarray) -> Unit:
-        """Return the unit that does so on these texts."""
+    def best_neuron(self, features_ND: np.ndarray, labels_N: np.ndarray) -> Neuron:
+        """Return the neuron that tells the labels of these texts best."""
         ...

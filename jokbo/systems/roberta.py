@@ -1,12 +1,13 @@
 """RoBERTa: A Robustly Optimized BERT Pretraining Approach (Liu et al. 2019).
 
-New is no part of the network but how BERT is trained. The mask of a row is drawn anew each time that it is read
-(dynamic masking, section 4.1). There is no next sentence prediction; a row is full of running text, and where a
-document ends inside of it a separator stands (FULL-SENTENCES, section 4.2). And more of everything: batches, data,
-steps (4.3, 5).
+New is not the network but how it is trained. The mask of a sequence is chosen anew each time that it is read (dynamic
+masking, section 4.1). There is no next sentence prediction; a sequence is full of running text, with a separator where
+a document ends inside it (FULL-SENTENCES, section 4.2). And there is more of everything: batches, data, steps (4.3, 5).
 
 The network is BERT's without segments and pooler. Positions are counted on from the padding's id, as in the released
-model: the table has padding + 1 rows more than a row of text is long.
+model: their table has padding + 1 vectors more than the context has tokens.
+
+Shapes: B sequences of a batch, T tokens of a sequence, K tokens to predict in each, D numbers of a state.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers import RobertaConfig, RobertaForMaskedLM
 
-from jokbo.systems.common import Paper, Size, SpecialTokens, Text, generator
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, rng_of
 from jokbo.systems.masking import (
     begin_as_sinusoids,
     framed,
@@ -35,14 +36,15 @@ PAPER_SIZES = {
 
 
 def network(size: Size, special_tokens: SpecialTokens, seed: int) -> RobertaForMaskedLM:
+    """Return the network with fresh weights, a function of the arguments alone."""
     torch.manual_seed(seed)
     made = RobertaForMaskedLM(
         RobertaConfig(
             vocab_size=size.vocabulary,
-            hidden_size=size.width,
+            hidden_size=size.hidden_size,
             num_hidden_layers=size.layers,
             num_attention_heads=size.heads,
-            intermediate_size=4 * size.width,
+            intermediate_size=4 * size.hidden_size,
             hidden_dropout_prob=size.dropout,
             attention_probs_dropout_prob=size.dropout,
             max_position_embeddings=size.context + special_tokens.padding + 1,
@@ -58,26 +60,30 @@ def network(size: Size, special_tokens: SpecialTokens, seed: int) -> RobertaForM
 
 
 class Objective(nn.Module):
+    """The mean loss of the masked tokens."""
+
     def __init__(self, network: RobertaForMaskedLM, special_tokens: SpecialTokens) -> None:
         super().__init__()
         self.network = network
 
     def forward(
-        self, inputs_BT: Tensor, places_BK: Tensor, targets_BK: Tensor, weights_BK: Tensor
+        self, inputs_BT: Tensor, positions_BK: Tensor, targets_BK: Tensor, weights_BK: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        states_BTD = self.network.roberta(inputs_BT).last_hidden_state  # rows are full: nothing is padding
-        return masked_loss(self.network.lm_head, states_BTD, places_BK, targets_BK, weights_BK), {}
+        """Return the loss of the batch in nats a token, and no metrics."""
+        states_BTD = self.network.roberta(inputs_BT).last_hidden_state  # nothing is padding
+        return masked_loss(self.network.lm_head, states_BTD, positions_BK, targets_BK, weights_BK), {}
 
 
-def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str, Tensor]:
+def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> dict[str, Tensor]:
+    """Return full blocks of running text, [SEP] where a document ends, with tokens masked."""
     special_tokens = text.special_tokens
-    tokens_BT = framed(full_sentences(text, step, rows, context - 2, seed), special_tokens, context)
-    draw = generator(seed, step, "roberta")
+    tokens_BT = framed(full_sentences(text, step, batch_size, context - 2, seed), special_tokens, context)
+    rng = rng_of(seed, step, "roberta")
     known = {"mask": special_tokens.mask, "vocabulary": text.vocabulary}
-    return masked(tokens_BT, tokens_BT > special_tokens.mask, draw, **known)._asdict()
+    return masked(tokens_BT, tokens_BT > special_tokens.mask, rng, **known)._asdict()
 
 
 def features(network: RobertaForMaskedLM, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
-    """The mean of the states."""
+    """Return the mean of the states of each text, [B, D]."""
     context = network.config.max_position_embeddings - special_tokens.padding - 1
     return mean_of_text(network.roberta, tokens_BT, special_tokens, context)

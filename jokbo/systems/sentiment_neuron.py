@@ -1,17 +1,20 @@
-"""The sentiment neuron: a language model of bytes, one unit of which tells sentiment (Radford et al. 2017).
+"""The sentiment neuron: a language model of bytes, one neuron of which tells sentiment (Radford et al. 2017).
 
-New in the paper: one layer of 4,096 units, a multiplicative LSTM (Krause et al. 2016), learns to predict the next byte
-of 82 million reviews, without a label (section 3). A linear classifier on its cell states after the last byte was the
-best of its time on the Stanford Sentiment Treebank (4.1); and of what it used nearly all was in one unit, by whose
-threshold alone 92.3% of IMDB's reviews are told right, where all units give 92.9% (4.2). In the mLSTM the gates see
-not the last hidden state but m = (W x) * (U h), so that each byte has a recurrent matrix of its own. Weights of the
-recurrence are normalised (Salimans and Kingma 2016). Features are the cell states, bounded by tanh (section 3).
+New in the paper: one layer of 4,096 neurons, a multiplicative LSTM (Krause et al. 2016), learns to predict the next
+byte of 82 million reviews, without a label (section 3). A linear classifier on its cell states after the last byte was
+the best of its time on the Stanford Sentiment Treebank (4.1). Nearly all that it used was in one neuron: a threshold on
+that alone tells 92.3% of IMDB's reviews right, and all neurons 92.9% (4.2). In the mLSTM the gates see not the last
+hidden state but m = (W x) * (U h), so that each byte has a recurrent matrix of its own. Weights of the recurrence are
+normalised (Salimans and Kingma 2016). Features are the cell states, bounded by tanh (section 3).
 
 A byte-level tokenizer without merges makes the text (kind byte_bpe, vocabulary 258: two special tokens, all bytes).
-Departures: each block starts from zero states, where the paper carried them from block to block of one long text; it
-has no dropout, here `size.dropout` acts on what the output layer reads.
+Departures: each block starts from zero states, where the paper carried them from block to block of one long text; the
+paper has no dropout, here `size.dropout` acts on what the output layer reads.
 
-Size: one layer; `width` is the number of units, `more` holds `embedding` (64 in the authors' code).
+Size: one layer; `hidden_size` is the number of neurons, `more` holds `embedding` (64 in the authors' code).
+
+Shapes: B sequences of a batch, T tokens of a sequence, V vocabulary, N texts, E numbers of an embedding, D neurons,
+F = 3 D sigmoid gates, G = 4 D gates, the last D of which are new contents.
 """
 
 from __future__ import annotations
@@ -52,26 +55,30 @@ PAPER_SIZES = {
 
 
 class Recurrence(torch.autograd.Function):
-    """The mLSTM over time, from zero states: what of factors and gates the bytes give, and the two recurrent matrices,
-    to hidden and cell states, [T, B, D] each and in float32 whatever the matrix products are in.
+    """The mLSTM over time, from zero states, with gradients by hand.
 
-    Gradients by hand, because autograd would add each step's share to the gradient of each matrix, a pass over all of
-    it for every byte, where one product over all steps does.
+    autograd would add each step's share to the gradient of each matrix, a pass over all of it for every byte. Here one
+    product over all steps does the same.
     """
 
     @staticmethod
     def forward(
         ctx: Any, factors_TBD: Tensor, gates_TBG: Tensor, factor_DD: Tensor, gates_DG: Tensor
     ) -> tuple[Tensor, Tensor]:
+        """Return hidden and cell states, [T, B, D] each, in float32 whatever the matrix products are in.
+
+        `factors_TBD` and `gates_TBG` are the bytes' parts of factors and gates; the other two are the recurrent
+        matrices.
+        """
         factor_DD, gates_DG = factor_DD.to(factors_TBD), gates_DG.to(factors_TBD)
         exact = torch.promote_types(factors_TBD.dtype, torch.float32)
-        width = len(factor_DD)
+        hidden_size = len(factor_DD)
         hidden_BD = cell_BD = torch.zeros_like(factors_TBD[0], dtype=exact)
         hidden, cells, mixed, opened, new = [], [], [], [], []
         for factor_BD, gate_BG in zip(factors_TBD, gates_TBG, strict=True):
             mixed_BD = hidden_BD.to(factor_BD) @ factor_DD
             made_BG = torch.addmm(gate_BG, factor_BD * mixed_BD, gates_DG).to(exact)
-            open_BF, new_BD = made_BG[:, : 3 * width].sigmoid(), made_BG[:, 3 * width :].tanh()
+            open_BF, new_BD = made_BG[:, : 3 * hidden_size].sigmoid(), made_BG[:, 3 * hidden_size :].tanh()
             taken_BD, kept_BD, shown_BD = open_BF.chunk(3, dim=-1)
             cell_BD = torch.addcmul(kept_BD * cell_BD, taken_BD, new_BD)
             hidden_BD = shown_BD * cell_BD.tanh()
@@ -90,6 +97,7 @@ class Recurrence(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, to_hidden_TBD: Tensor, to_cells_TBD: Tensor) -> tuple[Tensor, ...]:
+        """Return the gradients of the four inputs, given those of hidden and cell states."""
         factors_TBD, factor_DD, gates_DG, hidden_TBD, cells_TBD, mixed_TBD, open_TBF, new_TBD = (
             ctx.saved_tensors
         )
@@ -129,26 +137,28 @@ class Recurrence(torch.autograd.Function):
 
 
 def _before(states_TBD: Tensor) -> Tensor:
-    """The states that each step begins with."""
+    """Return the states that each step begins with, [T, B, D]."""
     return torch.cat([torch.zeros_like(states_TBD[:1]), states_TBD[:-1]])
 
 
 class MultiplicativeLSTM(nn.Module):
+    """The language model."""
+
     def __init__(self, size: Size) -> None:
         super().__init__()
         self.size = size
-        width, embedding = size.width, size.more["embedding"]
+        hidden_size, embedding = size.hidden_size, size.more["embedding"]
         self.embedding = nn.Embedding(size.vocabulary, embedding)
-        self.input_factor = weight_norm(nn.Linear(embedding, width, bias=False))
-        self.state_factor = weight_norm(nn.Linear(width, width, bias=False))
-        self.input_gates = weight_norm(nn.Linear(embedding, 4 * width))
-        self.factor_gates = weight_norm(nn.Linear(width, 4 * width, bias=False))
+        self.input_factor = weight_norm(nn.Linear(embedding, hidden_size, bias=False))
+        self.state_factor = weight_norm(nn.Linear(hidden_size, hidden_size, bias=False))
+        self.input_gates = weight_norm(nn.Linear(embedding, 4 * hidden_size))
+        self.factor_gates = weight_norm(nn.Linear(hidden_size, 4 * hidden_size, bias=False))
         self.dropout = nn.Dropout(size.dropout)
-        self.bytes = Head(width, size.vocabulary)
+        self.bytes = Head(hidden_size, size.vocabulary)
 
     @not_compiled
     def states(self, tokens_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """Hidden and cell states after each token, both [B, T, D]."""
+        """Return hidden and cell states after each token, [B, T, D] each."""
         embedded_BTE = self.embedding(tokens_BT)
         hidden_TBD, cells_TBD = Recurrence.apply(
             self.input_factor(embedded_BTE).transpose(0, 1),
@@ -159,11 +169,12 @@ class MultiplicativeLSTM(nn.Module):
         return hidden_TBD.transpose(0, 1), cells_TBD.transpose(0, 1)
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
-        """Logits [B, T, V] of the byte after each."""
+        """Return the logits of the byte after each, [B, T, V]."""
         return self.bytes(self.dropout(self.states(tokens_BT)[0]))
 
 
 def network(size: Size, special_tokens: SpecialTokens, seed: int) -> MultiplicativeLSTM:
+    """Return the network with fresh weights, a function of the arguments alone."""
     torch.manual_seed(seed)
     return MultiplicativeLSTM(size)
 
@@ -173,37 +184,39 @@ batch = next_token_batch
 
 
 def features(network: MultiplicativeLSTM, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
-    """tanh of the cell states after each row's last byte, [B, D]."""
+    """Return tanh of the cell states after each text's last byte, [B, D]."""
     return at_last(network.states(tokens_BT)[1], tokens_BT, special_tokens.padding).tanh()
 
 
 @dataclass(frozen=True)
-class Unit:
-    """One unit as a classifier: positive where sign * feature > sign * threshold."""
+class Neuron:
+    """One neuron as a classifier: positive where sign * feature > sign * threshold."""
 
     index: int
     threshold: float
     sign: int
 
     def accuracy(self, features_ND: np.ndarray, labels_N: np.ndarray) -> float:
+        """Return the share of texts whose label it tells."""
         positive_N = self.sign * features_ND[:, self.index] > self.sign * self.threshold
         return float((positive_N == (labels_N == 1)).mean())
 
 
-def best_unit(features_ND: np.ndarray, labels_N: np.ndarray) -> Unit:
-    """The unit that with the best of all thresholds tells labels 1 from 0 most often, chosen on these texts.
+def best_neuron(features_ND: np.ndarray, labels_N: np.ndarray) -> Neuron:
+    """Return the neuron that, with the best of all thresholds, tells labels 1 from 0 most often on these texts.
 
-    How well it does has to be asked of others: unit.accuracy(held-out features, their labels).
+    Other texts have to say how well it does: neuron.accuracy(their features, their labels).
     """
     count = len(labels_N)
     order_ND = np.argsort(features_ND, axis=0, kind="stable")
     sorted_ND = np.take_along_axis(features_ND, order_ND, axis=0)
     signs_ND = np.where(labels_N[order_ND] == 1, 1, -1)
-    # with the first n + 1 below the threshold, those above called positive: right ones, less those of calling all so
+    # with the first n + 1 below the threshold and those above it called positive: how many more are right than if all
+    # were called positive
     gains_ND = -np.cumsum(signs_ND, axis=0)[:-1]
     right_ND = gains_ND + (labels_N == 1).sum()
     margins_ND = np.maximum(right_ND, count - right_ND)
     margins_ND[sorted_ND[1:] == sorted_ND[:-1]] = 0  # no threshold lies between equal values
-    place, index = np.unravel_index(margins_ND.argmax(), margins_ND.shape)
-    sign = 1 if 2 * right_ND[place, index] >= count else -1
-    return Unit(int(index), float(sorted_ND[place : place + 2, index].mean()), sign)
+    rank, index = np.unravel_index(margins_ND.argmax(), margins_ND.shape)
+    sign = 1 if 2 * right_ND[rank, index] >= count else -1
+    return Neuron(int(index), float(sorted_ND[rank : rank + 2, index].mean()), sign)

@@ -25,7 +25,7 @@ def test_parameter_count_at_the_papers_size(size: str, millions: float) -> None:
     with torch.device("meta"):
         built = AutoModelForCausalLM.from_config(config)
     untied = (
-        vocabulary * paper["width"] if architecture == "llama" else 0
+        vocabulary * paper["hidden_size"] if architecture == "llama" else 0
     )  # LLaMA's head has weights of its own
     assert (built.num_parameters() + untied) / 1e6 == pytest.approx(millions, abs=0.01)
 

@@ -10,6 +10,7 @@ import pytest
 from jokbo import params
 from jokbo.params import FamilyParams
 from jokbo.params.family import with_defaults
+from jokbo.params.systems import KINDS, System
 from jokbo.runtime.errors import InputError
 
 CHAIN = Path(__file__).parents[2] / "params.yaml"
@@ -34,6 +35,14 @@ def test_a_system_has_the_defaults_but_for_what_it_names() -> None:
     found = params.load_family(SHIPPED, CHAIN).family.systems
     for name, own in written["systems"].items():
         assert found[name].model_dump(exclude_unset=True) == {**written["defaults"], **own}
+
+
+@pytest.mark.parametrize("kind", {*KINDS.values()})
+def test_each_key_of_a_system_is_described(kind: type[System]) -> None:
+    more = kind.model_fields["more"].annotation
+    assert more is not None
+    fields = {**kind.model_fields, **{f"more.{name}": field for name, field in more.model_fields.items()}}
+    assert [name for name, field in fields.items() if not field.description] == []
 
 
 def test_it_says_what_it_says_without_anchors() -> None:
@@ -76,7 +85,7 @@ def test_what_is_not_as_it_should_be_is_left_to_the_schema(tree: dict[str, Any])
         (
             "module: gpt3",
             "module: gpt3, heads: 3",
-            "family.systems.gpt3: heads is 3: it must divide width, which is 128",
+            "family.systems.gpt3: heads is 3: it must divide hidden_size, which is 128",
         ),
         (
             "{embedding: 64}",
@@ -108,8 +117,8 @@ def test_what_is_not_as_it_should_be_is_left_to_the_schema(tree: dict[str, Any])
         ),
         (
             "module: roberta",
-            "module: roberta, unit: true",
-            "roberta.unit is True: a system of this kind has n",
+            "module: roberta, neuron: true",
+            "roberta.neuron is True: a system of this kind has n",
         ),
         (
             "module: electra",
@@ -129,26 +138,26 @@ def test_what_is_not_as_it_should_be_is_left_to_the_schema(tree: dict[str, Any])
             "rule: nosuch",
             "fast_weights.more.rule is 'nosuch': input should be 'delta' or 'sum'",
         ),
-        ("cells: 256", "cells: 128", "elmo: width is 128: it must be below more.cells, which is 128"),
+        ("cells: 256", "cells: 128", "elmo: hidden_size is 128: it must be below more.cells, which is 128"),
         ("[1, 16]", "[8, 16]", "elmo: more.filters has one of 8 characters: 7 is the most"),
         ("generator: 1.0", "generator: 0.0", "electra.more.generator is 0.0: input should be greater than 0"),
         (
-            "ulmfit, batch: 16, layers: 3, heads: 1",
-            "ulmfit, batch: 16, layers: 3, heads: 2",
+            "ulmfit, batch_size: 16, layers: 3, heads: 1",
+            "ulmfit, batch_size: 16, layers: 3, heads: 2",
             "heads is 2: input",
         ),
         (
             "module: roberta",
-            "module: roberta, width: 129, heads: 1",
-            "width is 129: input should be a multiple",
+            "module: roberta, hidden_size: 129, heads: 1",
+            "hidden_size is 129: input should be a multiple",
         ),
         ("module: roberta", "module: roberta, context: 6", "roberta.context is 6: input should be greater"),
         ("module: roberta", "module: roberta, text: bytes", "bytes, of kind byte_bpe: roberta reads [MASK]"),
         ("xlm, text: bilingual", "xlm, text: wordpiece", "family_text.translations.text has: bilingual"),
         (
             "{module: bert, layers: 2} # teaches",
-            "{module: bert, layers: 3, width: 64} #",
-            "text, width, heads and context must be the teacher's, but width is not",
+            "{module: bert, layers: 3, hidden_size: 64} #",
+            "text, hidden_size, heads and context must be the teacher's, but hidden_size is",
         ),
         (
             "{module: bert, layers: 2} # teaches",
@@ -160,7 +169,11 @@ def test_what_is_not_as_it_should_be_is_left_to_the_schema(tree: dict[str, Any])
             "{}",
             "family.systems.distilbert.more.teacher is missing: add it",
         ),
-        ("layers: 1, width: 128,", "width: 128,", "family.systems.bert.layers is missing: add it"),
+        (
+            "layers: 1, hidden_size: 128,",
+            "hidden_size: 128,",
+            "family.systems.bert.layers is missing: add it",
+        ),
         (
             "layers: 1,",
             "layers: '1',",
@@ -170,6 +183,22 @@ def test_what_is_not_as_it_should_be_is_left_to_the_schema(tree: dict[str, Any])
         ("  defaults: {", "  defaults: 5\n  more: {", "family.more is not a known key"),
         ("family_text:\n", "compute: {}\nfamily_text:\n", "compute is in CHAIN alone: remove it here"),
         ("family_text:\n", "ppo: {}\nfamily_text:\n", "ppo is not a known key: remove it"),
+        (
+            "module: roberta",
+            "module: roberta, width: 128",
+            "roberta.width is not a known key: it is family.systems.roberta.hidden_size now",
+        ),
+        (
+            "module: roberta",
+            "module: roberta, batch: 8",
+            "roberta.batch is not a known key: it is family.systems.roberta.batch_size now",
+        ),
+        ("neuron: true", "unit: true", "it is family.systems.sentiment_neuron.neuron now"),
+        (
+            "hidden_size: 128, heads: 2",
+            "width: 128, heads: 2",
+            "family.systems.bert.width (of family.defaults) is not a known key: it is family.systems.bert.hidden_size",
+        ),
     ],
 )
 def test_a_mistake_is_named_in_one_line(tmp_path: Path, found: str, written: str, said: str) -> None:
@@ -189,7 +218,7 @@ def test_a_mistake_is_named_in_one_line(tmp_path: Path, found: str, written: str
         (
             "micro_batch: 0",
             "micro_batch: 16",
-            "family.systems.sentiment_neuron.batch is 8: it must be a multiple",
+            "family.systems.sentiment_neuron.batch_size is 8: it must be a multiple",
         ),
         (
             "zero_stage: 0",

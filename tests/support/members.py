@@ -1,5 +1,7 @@
-"""A small family for the project of conftest.py, in a DVC project of its own as family/ is: stages of DVC's foreach
-around a stand-in that trains nothing."""
+"""A small comparison for the project of conftest.py, in a DVC project of its own as family/ is.
+
+Its systems are stages of DVC's foreach around a stand-in that trains nothing.
+"""
 
 from __future__ import annotations
 
@@ -64,8 +66,10 @@ MADE = ("data", "models", "metrics", "plots", "reports")
 
 
 def add_to(project: Project) -> Project:
-    """Add family@bert and family@elmo, which need pretrain, family@distilbert, which needs bert, and the table. Returns
-    the project of family/."""
+    """Return the project of family/, which is added to this one, with three systems and the table.
+
+    family@bert and family@elmo need the chain's pretrain, family@distilbert needs family@bert.
+    """
     folder = project.folder / "family"
     (folder / ".dvc").mkdir(parents=True)
     for path in (".dvc/config", ".dvc/.gitignore", ".dvcignore", "params.yaml"):

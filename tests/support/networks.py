@@ -18,7 +18,7 @@ def network(
 ) -> PreTrainedModel:
     """A network of a few thousand weights, its outputs far enough from uniform for differences to show."""
     model = SimpleNamespace(
-        architecture=architecture, layers=layers, width=16, heads=2, context=context, dropout=0.0
+        architecture=architecture, layers=layers, hidden_size=16, heads=2, context=context, dropout=0.0
     )
     config = causal.configuration(model, vocabulary=VOCABULARY, end_of_text=END, padding=PADDING)
     built = causal.build(config, seed=seed)

@@ -40,7 +40,7 @@ MORE: dict[str, dict[str, Any]] = {  # what a system needs more than a size; all
 }
 NAMES = list(MORE)
 PIECES = tuple(f"##{number:x}책" for number in range(running_text.SIZE.vocabulary))
-SPECIAL_TOKENS: SpecialTokens = replace(running_text.SPECIAL_TOKENS, pieces=PIECES)
+SPECIAL_TOKENS: SpecialTokens = replace(running_text.SPECIAL_TOKENS, token_strings=PIECES)
 
 
 def module_of(name: str) -> ModuleType:
@@ -57,8 +57,8 @@ def size_of(name: str, folder: Path, dropout: float = 0.0) -> Size:
 
 
 def text() -> Text:
-    draw = np.random.default_rng(1)
-    words = [running_text.ORDINARY + draw.integers(running_text.WORDS, size=length) for length in range(3, 9)]
+    rng = np.random.default_rng(1)
+    words = [running_text.ORDINARY + rng.integers(running_text.WORDS, size=length) for length in range(3, 9)]
     return replace(
         running_text.running_text(),
         special_tokens=SPECIAL_TOKENS,

@@ -1,4 +1,4 @@
-"""Text whose tokens say where they stand, so that a row shows from where it was cut."""
+"""Text whose tokens say their position in the corpus, so that a sequence shows from where it was cut."""
 
 from __future__ import annotations
 
@@ -31,15 +31,19 @@ def document_of(text: Text, token: int) -> int:
 
 
 def original(batch: dict[str, Tensor]) -> Tensor:
-    """The rows as they were before anything in them was masked."""
-    targets_BK, places_BK, inputs_BT = batch["targets_BK"], batch["places_BK"], batch["inputs_BT"].clone()
-    for row, place in (batch["weights_BK"] > 0).nonzero().tolist():
-        inputs_BT[row, places_BK[row, place]] = targets_BK[row, place]
+    """Return the sequences of a batch as they were before tokens were masked."""
+    targets_BK, positions_BK, inputs_BT = (
+        batch["targets_BK"],
+        batch["positions_BK"],
+        batch["inputs_BT"].clone(),
+    )
+    for row, position in (batch["weights_BK"] > 0).nonzero().tolist():
+        inputs_BT[row, positions_BK[row, position]] = targets_BK[row, position]
     return inputs_BT
 
 
 def segments(row_T: Tensor) -> list[list[int]]:
-    """What stands between a row's special tokens, once they are checked: [CLS] A [SEP] (B [SEP]) and padding alone."""
+    """Return the tokens between special tokens, once those are checked: [CLS] A [SEP] (B [SEP]) and padding alone."""
     tokens = [token for token in row_T.tolist() if token != SPECIAL_TOKENS.padding]
     assert (row_T[len(tokens) :] == SPECIAL_TOKENS.padding).all()
     assert (tokens[0], tokens[-1]) == (SPECIAL_TOKENS.cls, SPECIAL_TOKENS.sep)

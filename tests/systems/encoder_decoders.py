@@ -17,7 +17,7 @@ VOCABULARY, CONTEXT = 26, 24
 
 
 def size(**more: Any) -> Size:
-    return Size(VOCABULARY, layers=2, width=32, heads=2, context=CONTEXT, more=more)
+    return Size(VOCABULARY, layers=2, hidden_size=32, heads=2, context=CONTEXT, more=more)
 
 
 def text(documents: int = 300, length: int = 31) -> Text:
@@ -27,9 +27,9 @@ def text(documents: int = 300, length: int = 31) -> Text:
     follower = np.zeros(VOCABULARY, np.int64)
     follower[ordinary] = np.roll(ordinary, 7)
     tokens = rng.choice(ordinary, (documents, length + 1))
-    for place in range(1, length):
+    for position in range(1, length):
         told = rng.random(documents) < 0.95
-        tokens[told, place] = follower[tokens[told, place - 1]]
+        tokens[told, position] = follower[tokens[told, position - 1]]
     tokens[:, -1] = SPECIAL_TOKENS.end_of_text
     stream = np.concatenate([[SPECIAL_TOKENS.end_of_text], tokens.ravel()])
     bounds = 1 + np.arange(documents + 1) * (length + 1)
@@ -77,20 +77,20 @@ def check_batches(batch: Callable[..., dict[str, Tensor]]) -> None:
 
 
 def check_shares(objective: nn.Module, batch: dict[str, Tensor]) -> None:
-    """The mean of the losses of two halves of the rows is the loss of all, as two ranks would add it up."""
+    """The mean of the losses of two halves of a batch is the loss of all, as two ranks would add it up."""
     whole, _ = objective(**batch)
     chunks = {name: value.chunk(2) for name, value in batch.items()}
     halves = [{name: values[half] for name, values in chunks.items()} for half in (0, 1)]
     torch.testing.assert_close(torch.stack([objective(**half)[0] for half in halves]).mean(), whole)
 
 
-def check_features(features: Callable[..., Tensor], network: nn.Module, width: int) -> None:
-    """A vector a row, whatever the padding and the rows beside; another for other text, also at its last token."""
+def check_features(features: Callable[..., Tensor], network: nn.Module, hidden_size: int) -> None:
+    """A vector for each text, whatever the padding and the other texts; another for another text, or last token."""
     network.eval()
     tokens_BT = torch.randint(6, VOCABULARY, (3, CONTEXT - 4), generator=torch.Generator().manual_seed(0))
     tokens_BT[1, 9:], tokens_BT[2, 4:] = SPECIAL_TOKENS.padding, SPECIAL_TOKENS.padding
     found_BD = features(network, tokens_BT, SPECIAL_TOKENS)
-    assert found_BD.shape == (3, width)
+    assert found_BD.shape == (3, hidden_size)
     padded_BT = nn.functional.pad(tokens_BT, (0, 4), value=SPECIAL_TOKENS.padding)
     torch.testing.assert_close(features(network, padded_BT, SPECIAL_TOKENS), found_BD, rtol=1e-4, atol=1e-5)
     alone = features(network, tokens_BT[1:2, :9], SPECIAL_TOKENS)[0]

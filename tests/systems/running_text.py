@@ -13,18 +13,18 @@ from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.systems.common import Size, SpecialTokens, Text
 
 SPECIAL_TOKENS = SpecialTokens(end_of_text=0, padding=1, unknown=2, cls=3, sep=4, mask=5)
-ORDINARY, WORDS = 6, 42  # the first token that is no mark; how many there are
-SIZE = Size(vocabulary=ORDINARY + WORDS, layers=2, width=32, heads=2, context=32)
+ORDINARY, WORDS = 6, 42  # the first ordinary token; how many there are
+SIZE = Size(vocabulary=ORDINARY + WORDS, layers=2, hidden_size=32, heads=2, context=32)
 
 
 def running_text(documents: int = 400) -> Text:
     """Documents of 20 to 59 tokens, each but one in ten the one before plus seven."""
-    draw = np.random.default_rng(0)
-    pieces = [[SPECIAL_TOKENS.end_of_text]]
-    for length in draw.integers(20, 60, documents):
-        steps = np.where(draw.random(length) < 0.1, draw.integers(WORDS, size=length), 7)
-        pieces += [ORDINARY + steps.cumsum() % WORDS, [SPECIAL_TOKENS.end_of_text]]
-    tokens = np.concatenate(pieces).astype(np.uint16)
+    rng = np.random.default_rng(0)
+    token_strings = [[SPECIAL_TOKENS.end_of_text]]
+    for length in rng.integers(20, 60, documents):
+        steps = np.where(rng.random(length) < 0.1, rng.integers(WORDS, size=length), 7)
+        token_strings += [ORDINARY + steps.cumsum() % WORDS, [SPECIAL_TOKENS.end_of_text]]
+    tokens = np.concatenate(token_strings).astype(np.uint16)
     starts = np.concatenate([[0], np.flatnonzero(tokens == SPECIAL_TOKENS.end_of_text)[1:]]) + 1
     rows, sources = np.arange(documents), np.zeros(documents, np.uint16)
     corpus = TokenCorpus("text", (tokens,), [0], starts, rows, sources, ["a"], len(tokens))
@@ -37,9 +37,11 @@ def unigram_entropy(tokens: np.ndarray) -> float:
     return float(-(share[share > 0] * np.log(share[share > 0])).sum())
 
 
-def random_rows(rows: int, length: int, seed: int = 0) -> Tensor:
-    """Ordinary tokens, int64 [rows, length]."""
-    return torch.from_numpy(np.random.default_rng(seed).integers(ORDINARY, SIZE.vocabulary, (rows, length)))
+def random_tokens(batch_size: int, length: int, seed: int = 0) -> Tensor:
+    """Ordinary tokens, int64 [batch_size, length]."""
+    return torch.from_numpy(
+        np.random.default_rng(seed).integers(ORDINARY, SIZE.vocabulary, (batch_size, length))
+    )
 
 
 def sharpened(network: nn.Module) -> nn.Module:

@@ -21,7 +21,7 @@ def test_layers_are_one_and_embeddings_are_narrow() -> None:
     shallow, deep = (albert.network(replace(SIZE, layers=layers), SPECIAL_TOKENS, 0) for layers in (1, 6))
     assert shallow.num_parameters() == deep.num_parameters()
     assert running_text.same(shallow.state_dict(), deep.state_dict())
-    tokens_BT = running_text.random_rows(2, 20)
+    tokens_BT = running_text.random_tokens(2, 20)
     first, second = (running_text.sharpened(network)(tokens_BT)[0] for network in (shallow, deep))
     assert not torch.allclose(first, second)
     assert shallow.albert.embeddings.word_embeddings.weight.shape == (SIZE.vocabulary, 16)
@@ -49,12 +49,12 @@ def test_lengths_of_ngrams() -> None:
     text, counts = counting_text(*[300] * 100), Counter()
     for step in range(20):
         batch = albert.batch(text, step, 50, 128, 1)
-        assert batch["weights_BK"].unique().tolist() == [1]  # 19 of 125 in each row
-        assert batch["places_BK"].shape == (50, 19)
+        assert batch["weights_BK"].unique().tolist() == [1]  # 19 of 125 in each sequence
+        assert batch["positions_BK"].shape == (50, 19)
         assert batch["targets_BK"].min() > SPECIAL_TOKENS.mask  # the inner [SEP] is never hidden
-        for row_T, places_K in zip(original(batch), batch["places_BK"], strict=True):
+        for row_T, positions_K in zip(original(batch), batch["positions_BK"], strict=True):
             separator = len(segments(row_T)[0]) + 1
-            ranks_K = places_K - (places_K > separator).long()  # an n-gram may reach from A into B
+            ranks_K = positions_K - (positions_K > separator).long()  # an n-gram may reach from A into B
             breaks = np.flatnonzero(np.diff(ranks_K) != 1) + 1
             counts.update(np.diff([0, *breaks, 19]).tolist())
     shares, number = span_shares([6 / 11, 3 / 11, 2 / 11], 19), sum(counts.values())
@@ -66,10 +66,10 @@ def test_lengths_of_ngrams() -> None:
 def test_each_token_of_an_ngram_fares_for_itself() -> None:
     text = counting_text(*[300] * 100)
     batch = albert.batch(text, 0, 1000, 32, 1)
-    new_BK = batch["inputs_BT"].gather(1, batch["places_BK"])
+    new_BK = batch["inputs_BT"].gather(1, batch["positions_BK"])
     for same, share in ((new_BK == SPECIAL_TOKENS.mask, 0.8), (new_BK == batch["targets_BK"], 0.1)):
         valid = batch["weights_BK"] > 0
         assert abs(same[valid].double().mean() - share) < 4 * (share * (1 - share) / valid.sum()) ** 0.5
-    beside_BK = batch["places_BK"].diff(dim=1) == 1
+    beside_BK = batch["positions_BK"].diff(dim=1) == 1
     masks_BK = new_BK == SPECIAL_TOKENS.mask
     assert (masks_BK[:, :-1] != masks_BK[:, 1:])[beside_BK].double().mean() > 0.25  # 0.32 were they strangers

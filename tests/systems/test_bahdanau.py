@@ -12,7 +12,7 @@ from tests.systems.encoder_decoders import learn
 from tests.systems.running_text import (
     SIZE,
     SPECIAL_TOKENS,
-    random_rows,
+    random_tokens,
     running_text,
     same,
     sharpened,
@@ -32,7 +32,7 @@ def test_biases_are_few_at_the_papers_size() -> None:
 def test_attention_is_the_papers_by_loops() -> None:
     """Equations 5 and 6 and appendix A.2.2, one word, one source position and one maxout pair at a time."""
     network = sharpened(bahdanau.network(TINY, SPECIAL_TOKENS, 0))
-    source_S, target_T = random_rows(1, 7)[0], random_rows(1, 5, seed=1)[0]
+    source_S, target_T = random_tokens(1, 7)[0], random_tokens(1, 5, seed=1)[0]
     notes_SH = network.annotations(source_S[None])[0]
     backward_D = notes_SH[0, 32:]
     state_D = torch.tanh(network.start.weight @ backward_D + network.start.bias)
@@ -46,7 +46,7 @@ def test_attention_is_the_papers_by_loops() -> None:
         context_H = sum(share * note_H for share, note_H in zip(shares, notes_SH, strict=True))
         word_E = network.target.weight[before]
         made_D = network.hidden(torch.cat([state_D, word_E, context_H]))
-        maxout = torch.stack([max(made_D[place], made_D[place + 1]) for place in range(0, 32, 2)])
+        maxout = torch.stack([max(made_D[position], made_D[position + 1]) for position in range(0, 32, 2)])
         logits.append(network.words.weight @ maxout + network.words.bias)
         alignments.append(shares)
         state_D = network.decoder(torch.cat([word_E, context_H])[None], state_D[None])[0]
@@ -58,24 +58,24 @@ def test_attention_is_the_papers_by_loops() -> None:
 
 def test_a_word_is_written_from_the_source_and_what_was_written_before_alone() -> None:
     network = sharpened(bahdanau.network(TINY, SPECIAL_TOKENS, 0))
-    source_BS, target_BT = random_rows(1, 9), random_rows(1, 12, seed=1)
+    source_BS, target_BT = random_tokens(1, 9), random_tokens(1, 12, seed=1)
     changed_BT = target_BT.clone()
     changed_BT[0, 6] = 6 + (changed_BT[0, 6] - 5) % 42
     first, second = network(source_BS, target_BT)[0], network(source_BS, changed_BT)[0]
     assert torch.equal(first[0, :7], second[0, :7])
     assert not torch.isclose(first[0, 7:9], second[0, 7:9]).all(-1).any()
-    for place in (0, 8):
+    for position in (0, 8):
         other_BS = source_BS.clone()
-        other_BS[0, place] = 6 + (other_BS[0, place] - 5) % 42
+        other_BS[0, position] = 6 + (other_BS[0, position] - 5) % 42
         assert not torch.isclose(first, network(other_BS, target_BT)[0]).all(-1).any()
 
 
 def test_loss_is_the_mean_over_all_words_of_the_target() -> None:
     network = sharpened(bahdanau.network(TINY, SPECIAL_TOKENS, 0))
-    rows = bahdanau.batch(running_text(), 3, 4, 32, 1)
-    logits_BTV, _ = network(**rows)
-    expected = -logits_BTV.log_softmax(-1).gather(-1, rows["target_BT"][..., None]).mean()
-    torch.testing.assert_close(bahdanau.Objective(network, SPECIAL_TOKENS)(**rows)[0], expected)
+    batch = bahdanau.batch(running_text(), 3, 4, 32, 1)
+    logits_BTV, _ = network(**batch)
+    expected = -logits_BTV.log_softmax(-1).gather(-1, batch["target_BT"][..., None]).mean()
+    torch.testing.assert_close(bahdanau.Objective(network, SPECIAL_TOKENS)(**batch)[0], expected)
 
 
 def test_a_batch_is_the_halves_of_blocks_and_a_function_of_seed_and_step() -> None:
@@ -89,7 +89,7 @@ def test_a_batch_is_the_halves_of_blocks_and_a_function_of_seed_and_step() -> No
 
 def test_features_are_mean_annotations_whatever_the_padding() -> None:
     network = sharpened(bahdanau.network(TINY, SPECIAL_TOKENS, 0))
-    tokens_BT = random_rows(3, 20)
+    tokens_BT = random_tokens(3, 20)
     tokens_BT[1, 9:], tokens_BT[2, 1:] = SPECIAL_TOKENS.padding, SPECIAL_TOKENS.padding
     found_BH = bahdanau.features(network, tokens_BT, SPECIAL_TOKENS)
     assert found_BH.shape == (3, 64)

@@ -14,14 +14,14 @@ from torch import nn
 from transformers import AutoModelForMaskedLM, AutoModelForPreTraining
 
 from jokbo.systems import albert, bert, roberta, spanbert
-from jokbo.systems.common import generator
+from jokbo.systems.common import rng_of
 from tests.systems.counting_text import counting_text, document_of, original, running, segments
 from tests.systems.running_text import (
     SIZE as SMALL,
 )
 from tests.systems.running_text import (
     SPECIAL_TOKENS,
-    random_rows,
+    random_tokens,
     running_text,
     same,
     sharpened,
@@ -34,7 +34,7 @@ MODULES = [bert, roberta, albert, spanbert]
 SYSTEMS = pytest.mark.parametrize("system", MODULES, ids=[module.TITLE for module in MODULES])
 
 
-def rows_of_many_steps(text: object, steps: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
+def sequences_of_many_steps(text: object, steps: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
     """Row as it was, its segment ids, whether it is unrelated."""
     for step in range(steps):
         batch = bert.batch(text, step, 40, 32, 1)
@@ -44,7 +44,7 @@ def rows_of_many_steps(text: object, steps: int) -> Iterator[tuple[torch.Tensor,
 def test_half_of_the_pairs_run_on_and_half_come_from_two_documents() -> None:
     text = counting_text(*[300] * 40, *[9] * 40)
     labels, cuts = [], set()
-    for row_T, segments_T, unrelated in rows_of_many_steps(text, 50):
+    for row_T, segments_T, unrelated in sequences_of_many_steps(text, 50):
         first, second = segments(row_T)
         assert running(first)
         assert running(second)
@@ -56,7 +56,7 @@ def test_half_of_the_pairs_run_on_and_half_come_from_two_documents() -> None:
         else:
             assert second[0] == first[-1] + 1
             assert owners[0] == owners[2]
-        if owners[0] < 40 and owners[2] < 40:  # documents long enough to fill a row
+        if owners[0] < 40 and owners[2] < 40:  # documents long enough to fill a sequence
             assert len(first) + len(second) == 29
             cuts.add(len(first))
         begin = len(first) + 2
@@ -97,7 +97,7 @@ def test_masks_are_static_and_of_ten_kinds() -> None:
 
 def test_the_eligible_are_ordinary_tokens() -> None:
     batch = bert.batch(running_text(), 0, 200, 32, 1)
-    assert batch["places_BK"].shape == (200, 5)
+    assert batch["positions_BK"].shape == (200, 5)
     assert batch["targets_BK"][batch["weights_BK"] > 0].min() > SPECIAL_TOKENS.mask
     eligible_B = (original(batch) > SPECIAL_TOKENS.mask).sum(1)
     expected = torch.from_numpy(np.rint(0.15 * eligible_B.numpy()))
@@ -107,8 +107,8 @@ def test_the_eligible_are_ordinary_tokens() -> None:
 def labels_of(batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """As transformers asks for them: -100 where nothing is to be predicted."""
     labels_BT = torch.full_like(batch["inputs_BT"], -100)
-    for row, place in (batch["weights_BK"] > 0).nonzero().tolist():
-        labels_BT[row, batch["places_BK"][row, place]] = batch["targets_BK"][row, place]
+    for row, position in (batch["weights_BK"] > 0).nonzero().tolist():
+        labels_BT[row, batch["positions_BK"][row, position]] = batch["targets_BK"][row, position]
     return labels_BT
 
 
@@ -162,13 +162,13 @@ def test_a_batch_is_a_function_of_seed_and_step(system: ModuleType) -> None:
 def test_each_copy_of_a_row_has_the_numbers_of_its_own_generator() -> None:
     found_BN = bert.own_uniforms(3, np.array([7, 2, 7]), 9)
     for copy, found_N in zip((7, 2, 7), found_BN, strict=True):
-        assert np.array_equal(found_N, generator(3, copy, "bert").random(9))
+        assert np.array_equal(found_N, rng_of(3, copy, "bert").random(9))
 
 
 @SYSTEMS
 def test_features_do_not_see_padding(system: ModuleType) -> None:
     network = sharpened(system.network(SIZE, SPECIAL_TOKENS, 0))
-    tokens_BT = random_rows(3, 20)
+    tokens_BT = random_tokens(3, 20)
     tokens_BT[1, 9:], tokens_BT[2, 1:] = SPECIAL_TOKENS.padding, SPECIAL_TOKENS.padding
     found_BD = system.features(network, tokens_BT, SPECIAL_TOKENS)
     assert found_BD.shape == (3, 32)
@@ -177,7 +177,7 @@ def test_features_do_not_see_padding(system: ModuleType) -> None:
     for row, length, found_D in zip(tokens_BT, (20, 9, 1), found_BD, strict=True):
         torch.testing.assert_close(system.features(network, row[None, :length], SPECIAL_TOKENS)[0], found_D)
     assert not torch.allclose(found_BD[0], found_BD[1])
-    assert system.features(network, random_rows(2, 40), SPECIAL_TOKENS).shape == (
+    assert system.features(network, random_tokens(2, 40), SPECIAL_TOKENS).shape == (
         2,
         32,
     )  # longer than the context
@@ -185,7 +185,7 @@ def test_features_do_not_see_padding(system: ModuleType) -> None:
 
 @SYSTEMS
 def test_a_saved_network_opens_with_auto_model(system: ModuleType, tmp_path: Path) -> None:
-    network, tokens_BT = sharpened(system.network(SIZE, SPECIAL_TOKENS, 0)), random_rows(2, 20)
+    network, tokens_BT = sharpened(system.network(SIZE, SPECIAL_TOKENS, 0)), random_tokens(2, 20)
     network.save_pretrained(tmp_path)
     kind = AutoModelForPreTraining if system in (bert, albert) else AutoModelForMaskedLM
     opened = kind.from_pretrained(tmp_path)

@@ -13,7 +13,7 @@ import torch
 from jokbo.systems import common
 from tests.systems import all_systems
 from tests.systems.all_systems import MORE, NAMES, SPECIAL_TOKENS, module_of, size_of
-from tests.systems.running_text import SIZE, random_rows, same
+from tests.systems.running_text import SIZE, random_tokens, same
 
 SHARED = {"__init__", "common", "masking", "noise", "protocol"}
 SYSTEMS = pytest.mark.parametrize("name", NAMES)
@@ -44,7 +44,7 @@ def test_a_metric_is_in_nats(name: str, tmp_path: Path) -> None:
 
 @SYSTEMS
 def test_features_are_a_vector_a_row_in_bf16_too(name: str, tmp_path: Path) -> None:
-    system, tokens_BT = module_of(name), random_rows(3, 9)
+    system, tokens_BT = module_of(name), random_tokens(3, 9)
     network = system.network(size_of(name, tmp_path), SPECIAL_TOKENS, 0).eval()
     features_BD = system.features(network, tokens_BT, SPECIAL_TOKENS)
     assert features_BD.ndim == 2
@@ -72,8 +72,8 @@ def test_a_saved_network_is_whole(name: str, tmp_path: Path) -> None:
 
 def test_sinusoids_are_those_of_the_transformers_paper() -> None:
     found = common.sinusoids(50, 8)
-    for place in (0, 1, 17, 49):
+    for position in (0, 1, 17, 49):
         for pair in range(4):
-            angle = place / 10000 ** (2 * pair / 8)
-            assert found[place, 2 * pair].item() == pytest.approx(math.sin(angle), abs=1e-5)
-            assert found[place, 2 * pair + 1].item() == pytest.approx(math.cos(angle), abs=1e-5)
+            angle = position / 10000 ** (2 * pair / 8)
+            assert found[position, 2 * pair].item() == pytest.approx(math.sin(angle), abs=1e-5)
+            assert found[position, 2 * pair + 1].item() == pytest.approx(math.cos(angle), abs=1e-5)

@@ -13,7 +13,7 @@ from jokbo.training.engine import prefer_attention
 from tests.systems.running_text import (
     SIZE,
     SPECIAL_TOKENS,
-    random_rows,
+    random_tokens,
     running_text,
     same,
     sharpened,
@@ -35,23 +35,27 @@ def test_only_norms_have_biases() -> None:
 
 
 def test_network_against_plain_products() -> None:
-    model, tokens_BT = network(), random_rows(2, 7)
+    model, tokens_BT = network(), random_tokens(2, 7)
     states_BTD = model.embedding(tokens_BT)
-    for place in range(7):
-        for pair in range(SIZE.width // 2):
-            angle = torch.tensor(place / 10_000 ** (2 * pair / SIZE.width))
-            states_BTD[:, place, 2 * pair] += model.position_scale * angle.sin()
-            states_BTD[:, place, 2 * pair + 1] += model.position_scale * angle.cos()
+    for position in range(7):
+        for pair in range(SIZE.hidden_size // 2):
+            angle = torch.tensor(position / 10_000 ** (2 * pair / SIZE.hidden_size))
+            states_BTD[:, position, 2 * pair] += model.position_scale * angle.sin()
+            states_BTD[:, position, 2 * pair + 1] += model.position_scale * angle.cos()
     states_BTD = model.first_norm(states_BTD)
     for layer in model.layers:
-        query, key, value = layer.attention.queries_keys_values(layer.norm1(states_BTD)).split(SIZE.width, -1)
+        query, key, value = layer.attention.queries_keys_values(layer.norm1(states_BTD)).split(
+            SIZE.hidden_size, -1
+        )
         heads = []
         for head in range(SIZE.heads):
-            part = slice(head * SIZE.width // SIZE.heads, (head + 1) * SIZE.width // SIZE.heads)
-            scores = query[..., part] @ key[..., part].transpose(1, 2) / (SIZE.width / SIZE.heads) ** 0.5
+            part = slice(head * SIZE.hidden_size // SIZE.heads, (head + 1) * SIZE.hidden_size // SIZE.heads)
+            scores = (
+                query[..., part] @ key[..., part].transpose(1, 2) / (SIZE.hidden_size / SIZE.heads) ** 0.5
+            )
             heads.append(scores.softmax(-1) @ value[..., part])
         states_BTD = states_BTD + layer.attention.dense(torch.cat(heads, -1))
-        middle, gate = layer.feed_forward.dense_in(layer.norm2(states_BTD)).split(2 * SIZE.width, -1)
+        middle, gate = layer.feed_forward.dense_in(layer.norm2(states_BTD)).split(2 * SIZE.hidden_size, -1)
         states_BTD = states_BTD + layer.feed_forward.dense_out(middle * nn.functional.gelu(gate))
     expected = model.last_norm(states_BTD)
     assert model.config._attn_implementation == "sdpa"
@@ -67,7 +71,7 @@ def test_loss_is_that_of_all_logits_however_rows_are_shared_out() -> None:
     loss, _ = objective(**batch)
     labels_BT = torch.full_like(batch["inputs_BT"], -100)
     kept_BK = torch.where(batch["weights_BK"] > 0, batch["targets_BK"], -100)
-    labels_BT.scatter_(1, batch["places_BK"], kept_BK)
+    labels_BT.scatter_(1, batch["positions_BK"], kept_BK)
     logits_BTV = model.logits(model(batch["inputs_BT"]))
     torch.testing.assert_close(
         loss, nn.functional.cross_entropy(logits_BTV.flatten(0, 1), labels_BT.flatten())
@@ -85,18 +89,18 @@ def test_the_learning_rate_rises_and_falls_once() -> None:
 
 
 def test_the_batch_grows_by_whole_parts() -> None:
-    batches = [cramming.rows(share / 1000, 1536) for share in range(1001)]
+    batches = [cramming.batch_size(share / 1000, 1536) for share in range(1001)]
     assert [batches[share] for share in (0, 300, 600, 1000)] == [128, 768, 1536, 1536]
     assert batches == sorted(batches)
     assert set(batches) == set(range(128, 1537, 128))
-    assert cramming.rows(1.1, 1536) == 1536
-    few = [cramming.rows(share / 1000, 32) for share in range(1001)]
+    assert cramming.batch_size(1.1, 1536) == 1536
+    few = [cramming.batch_size(share / 1000, 32) for share in range(1001)]
     assert (few[0], few[1000], len(set(few))) == (3, 32, 12)
-    assert cramming.rows(0, 4) == 1
+    assert cramming.batch_size(0, 4) == 1
 
 
 def test_a_saved_network_opens(tmp_path: Path) -> None:
-    model, tokens_BT = network(), random_rows(3, 20)
+    model, tokens_BT = network(), random_tokens(3, 20)
     model.save_pretrained(tmp_path)
     opened = cramming.Crammed.from_pretrained(tmp_path).eval()
     assert opened.config.num_hidden_layers == SIZE.layers
@@ -132,16 +136,16 @@ def test_batch_is_a_function_of_seed_and_step() -> None:
 def test_corruption_is_berts() -> None:
     batch = cramming.batch(running_text(2000), 0, 300, 128, 0)
     kept_BK = batch["weights_BK"] > 0
-    original_BT = batch["inputs_BT"].scatter(1, batch["places_BK"], batch["targets_BK"])
+    original_BT = batch["inputs_BT"].scatter(1, batch["positions_BK"], batch["targets_BK"])
     assert torch.equal(kept_BK.sum(1), (0.15 * (original_BT > SPECIAL_TOKENS.mask).sum(1)).round().long())
-    new, old = batch["inputs_BT"].gather(1, batch["places_BK"])[kept_BK], batch["targets_BK"][kept_BK]
+    new, old = batch["inputs_BT"].gather(1, batch["positions_BK"])[kept_BK], batch["targets_BK"][kept_BK]
     error = 4 * (0.8 * 0.2 / len(new)) ** 0.5
     assert (new == SPECIAL_TOKENS.mask).float().mean().item() == pytest.approx(0.8, abs=error)
     assert (new == old).float().mean().item() == pytest.approx(0.1 + 0.1 / 42, abs=error)
 
 
 def test_features_are_means_that_do_not_see_padding() -> None:
-    model, tokens_BT = network(), random_rows(3, 12)
+    model, tokens_BT = network(), random_tokens(3, 12)
     padded_BT = nn.functional.pad(tokens_BT, (0, 9), value=SPECIAL_TOKENS.padding)
     found = cramming.features(model, padded_BT, SPECIAL_TOKENS)
     torch.testing.assert_close(found, model(tokens_BT).mean(1), rtol=1e-4, atol=1e-5)

@@ -15,7 +15,7 @@ from jokbo.systems import deberta
 from tests.systems.running_text import (
     SIZE,
     SPECIAL_TOKENS,
-    random_rows,
+    random_tokens,
     running_text,
     same,
     sharpened,
@@ -42,7 +42,7 @@ def test_what_relative_positions_add(name: str, millions: float, by_formula: flo
 
 
 def naive_scores(attention: nn.Module, states_TD: Tensor, positions_PD: Tensor, head: int) -> Tensor:
-    """The sum of equation 4, term by term, for one row and head; [T, T]."""
+    """The sum of equation 4, term by term, for one sequence and head; [T, T]."""
     size, k = attention.attention_head_size, len(positions_PD) // 2
     query_w, key_w, _ = attention.in_proj.weight.view(-1, 3, size, states_TD.shape[1])[head]
     mine = slice(head * size, (head + 1) * size)
@@ -67,17 +67,17 @@ def test_disentangled_scores_are_the_triple_sum(reach: int) -> None:
     positions_PD = model.deberta.encoder.rel_embeddings.weight
     assert len(positions_PD) == 2 * reach
     torch.manual_seed(1)
-    states_BTD = torch.randn(2, 9, SIZE.width)
-    places_BQ = torch.tensor([[4, 0, 8], [2, 3, 7]])
-    queries_BQD = deberta.gathered(states_BTD, places_BQ)
+    states_BTD = torch.randn(2, 9, SIZE.hidden_size)
+    positions_BQ = torch.tensor([[4, 0, 8], [2, 3, 7]])
+    queries_BQD = deberta.gathered(states_BTD, positions_BQ)
     query, key, _ = deberta.projections(attention, queries_BQD, states_BTD)
-    relative_BQT = places_BQ[:, :, None] - torch.arange(9)
+    relative_BQT = positions_BQ[:, :, None] - torch.arange(9)
     found = deberta.position_scores(attention, query, key, relative_BQT, positions_PD)
     found = found + deberta.scale(attention) * query @ key.transpose(-1, -2)
     for row in range(2):
         for head in range(SIZE.heads):
             expected = naive_scores(attention, states_BTD[row], positions_PD, head)
-            torch.testing.assert_close(found[row, head], expected[places_BQ[row]], rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(found[row, head], expected[positions_BQ[row]], rtol=1e-4, atol=1e-4)
     # and transformers' attention is the softmax of the same
     theirs = DisentangledSelfAttention(model.config).eval()
     theirs.load_state_dict(attention.state_dict())
@@ -96,7 +96,7 @@ def test_a_layer_of_the_decoder_whose_queries_are_the_states_is_transformers_lay
     model = network()
     encoder, theirs = model.deberta.encoder, DebertaForMaskedLM(model.config).eval().deberta.encoder
     theirs.load_state_dict(encoder.state_dict())
-    states_BTD = torch.randn(2, 11, SIZE.width)
+    states_BTD = torch.randn(2, 11, SIZE.hidden_size)
     relative_BTT = (torch.arange(11)[:, None] - torch.arange(11)).expand(2, -1, -1)
     found = deberta.cross_layer(
         encoder.layer[1], states_BTD, states_BTD, relative_BTT, encoder.rel_embeddings.weight
@@ -111,22 +111,22 @@ def test_a_layer_of_the_decoder_whose_queries_are_the_states_is_transformers_lay
 
 
 def test_decoder_is_two_turns_of_the_last_layer_over_the_states_before_it() -> None:
-    model, tokens_BT = network(), random_rows(2, 13)
-    places_BK = torch.tensor([[5, 1, 12], [0, 7, 3]])
+    model, tokens_BT = network(), random_tokens(2, 13)
+    positions_BK = torch.tensor([[5, 1, 12], [0, 7, 3]])
     encoder = model.deberta.encoder
     states_BTD = model.deberta(tokens_BT, output_hidden_states=True).hidden_states[-2]
     queries_BTD = states_BTD + model.position_embeddings.weight[:13]
     relative_BTT = (torch.arange(13)[:, None] - torch.arange(13)).expand(2, -1, -1)
-    for _ in range(2):  # everywhere, where `decode` has the places alone
+    for _ in range(2):  # everywhere, where `decode` has the positions alone
         queries_BTD = deberta.cross_layer(
             encoder.layer[-1], queries_BTD, states_BTD, relative_BTT, encoder.rel_embeddings.weight
         )
-    expected = deberta.gathered(queries_BTD, places_BK)
-    torch.testing.assert_close(model.decode(tokens_BT, places_BK), expected, rtol=1e-4, atol=1e-5)
+    expected = deberta.gathered(queries_BTD, positions_BK)
+    torch.testing.assert_close(model.decode(tokens_BT, positions_BK), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_absolute_positions_enter_in_the_decoder_alone() -> None:
-    model, tokens_BT = network(), random_rows(2, 20)
+    model, tokens_BT = network(), random_tokens(2, 20)
     before = model(tokens_BT).logits, model.decode(tokens_BT, torch.tensor([[3], [4]]))
     with torch.no_grad():
         model.position_embeddings.weight[3] += 1
@@ -142,11 +142,11 @@ def test_loss_against_a_slow_one_however_rows_are_shared_out() -> None:
     loss, _ = objective(**batch)
     nats = []
     for row in range(6):
-        for place, target, weight in zip(
-            *(batch[key][row] for key in ("places_BK", "targets_BK", "weights_BK")), strict=True
+        for position, target, weight in zip(
+            *(batch[key][row] for key in ("positions_BK", "targets_BK", "weights_BK")), strict=True
         ):
             if weight > 0:
-                state_11D = model.decode(batch["inputs_BT"][row : row + 1], place.view(1, 1))
+                state_11D = model.decode(batch["inputs_BT"][row : row + 1], position.view(1, 1))
                 logits_11V = model.lm_predictions(state_11D, model.get_input_embeddings())
                 nats.append(nn.functional.cross_entropy(logits_11V[0, 0], target))
     torch.testing.assert_close(loss, torch.stack(nats).mean(), rtol=1e-4, atol=1e-5)
@@ -155,7 +155,7 @@ def test_loss_against_a_slow_one_however_rows_are_shared_out() -> None:
 
 
 def test_a_saved_network_opens_with_auto_models(tmp_path: Path) -> None:
-    model, tokens_BT = network(), random_rows(3, 20)
+    model, tokens_BT = network(), random_tokens(3, 20)
     model.save_pretrained(tmp_path)
     opened = AutoModelForMaskedLM.from_pretrained(tmp_path).eval()
     assert type(opened) is DebertaForMaskedLM
@@ -164,8 +164,8 @@ def test_a_saved_network_opens_with_auto_models(tmp_path: Path) -> None:
     states = AutoModel.from_pretrained(tmp_path).eval()(tokens_BT).last_hidden_state
     torch.testing.assert_close(states, model.deberta(tokens_BT).last_hidden_state)
     again = deberta.Deberta.from_pretrained(tmp_path).eval()
-    places_BK = torch.tensor([[2, 4]] * 3)
-    assert torch.equal(again.decode(tokens_BT, places_BK), model.decode(tokens_BT, places_BK))
+    positions_BK = torch.tensor([[2, 4]] * 3)
+    assert torch.equal(again.decode(tokens_BT, positions_BK), model.decode(tokens_BT, positions_BK))
 
 
 def test_a_short_training() -> None:
@@ -186,10 +186,10 @@ def test_batch_is_a_function_of_seed_and_step() -> None:
 
 
 def test_features_do_not_see_padding() -> None:
-    model, tokens_BT = network(), random_rows(3, 12)
+    model, tokens_BT = network(), random_tokens(3, 12)
     padded_BT = nn.functional.pad(tokens_BT, (0, 9), value=SPECIAL_TOKENS.padding)
     found = deberta.features(model, padded_BT, SPECIAL_TOKENS)
-    assert found.shape == (3, SIZE.width)
+    assert found.shape == (3, SIZE.hidden_size)
     torch.testing.assert_close(
         found, deberta.features(model, tokens_BT, SPECIAL_TOKENS), rtol=1e-4, atol=1e-5
     )

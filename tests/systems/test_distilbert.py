@@ -24,7 +24,7 @@ from tests.systems.running_text import (
     SIZE,
     SPECIAL_TOKENS,
     WORDS,
-    random_rows,
+    random_tokens,
     running_text,
     same,
     sharpened,
@@ -44,13 +44,13 @@ def student_of(folder: Path, layers: int = 2) -> DistilBertForMaskedLM:
 
 
 def test_a_student_of_all_layers_is_its_teacher(tmp_path: Path) -> None:
-    given, tokens_BT = teacher(tmp_path), random_rows(3, 20)
+    given, tokens_BT = teacher(tmp_path), random_tokens(3, 20)
     student = student_of(tmp_path, layers=4).eval()
     expected = given(tokens_BT).prediction_logits
     torch.testing.assert_close(student(tokens_BT).logits, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_student_without_a_teacher_or_of_another_width_is_told_so(tmp_path: Path) -> None:
+def test_a_student_without_a_teacher_or_of_another_hidden_size_is_told_so(tmp_path: Path) -> None:
     teacher(tmp_path)
     with pytest.raises(InputError, match="names no `teacher`"):
         distilbert.Objective(distilbert.network(SIZE, SPECIAL_TOKENS, 0), SPECIAL_TOKENS)
@@ -76,13 +76,13 @@ def test_losses_against_slow_ones_however_rows_are_shared_out(tmp_path: Path) ->
     mine_BTV, theirs_BTV = student(batch["inputs_BT"]).logits, given(batch["inputs_BT"]).prediction_logits
     soft, nats = [], []
     for row in range(6):
-        for place, target, weight in zip(
-            *(batch[key][row] for key in ("places_BK", "targets_BK", "weights_BK")), strict=True
+        for position, target, weight in zip(
+            *(batch[key][row] for key in ("positions_BK", "targets_BK", "weights_BK")), strict=True
         ):
             if weight > 0:
-                p, q = ((logits[row, place] / 2).softmax(-1) for logits in (theirs_BTV, mine_BTV))
+                p, q = ((logits[row, position] / 2).softmax(-1) for logits in (theirs_BTV, mine_BTV))
                 soft.append(4 * (p * (p / q).log()).sum())
-                nats.append(-mine_BTV[row, place].log_softmax(-1)[target])
+                nats.append(-mine_BTV[row, position].log_softmax(-1)[target])
     mine_BTD = student.distilbert(batch["inputs_BT"]).last_hidden_state
     theirs_BTD = given.bert(batch["inputs_BT"]).last_hidden_state
     norms = mine_BTD.norm(dim=-1) * theirs_BTD.norm(dim=-1)
@@ -121,7 +121,7 @@ def test_the_teacher_is_neither_trained_nor_saved(tmp_path: Path) -> None:
 
 def test_a_saved_network_opens_with_an_auto_model(tmp_path: Path) -> None:
     teacher(tmp_path / "teacher")
-    student, tokens_BT = student_of(tmp_path / "teacher").eval(), random_rows(3, 20)
+    student, tokens_BT = student_of(tmp_path / "teacher").eval(), random_tokens(3, 20)
     save(student, tmp_path / "student")
     opened = AutoModelForMaskedLM.from_pretrained(tmp_path / "student").eval()
     assert torch.equal(opened(tokens_BT).logits, student(tokens_BT).logits)
@@ -129,8 +129,8 @@ def test_a_saved_network_opens_with_an_auto_model(tmp_path: Path) -> None:
 
 def topical_text(documents: int = 400) -> Text:
     """Documents of 60 tokens, each of three words alone: a network learns it sooner than an order of words."""
-    draw = np.random.default_rng(0)
-    topics, words = draw.integers(WORDS // 3, size=(documents, 1)), draw.integers(3, size=(documents, 60))
+    rng = np.random.default_rng(0)
+    topics, words = rng.integers(WORDS // 3, size=(documents, 1)), rng.integers(3, size=(documents, 60))
     tokens = np.pad(ORDINARY + 3 * topics + words, ((0, 0), (0, 1))).flatten().astype(np.uint16)
     tokens = np.concatenate([np.zeros(1, np.uint16), tokens])
     starts, rows = np.arange(documents + 1) * 61 + 1, np.arange(documents)
@@ -168,9 +168,9 @@ class Words(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, inputs_BT, places_BK, targets_BK, weights_BK):
+    def forward(self, inputs_BT, positions_BK, targets_BK, weights_BK):
         states_BTD = self.network.bert(inputs_BT).last_hidden_state
-        logits_BKV = self.network.cls.predictions(distilbert.gathered(states_BTD, places_BK))
+        logits_BKV = self.network.cls.predictions(distilbert.gathered(states_BTD, positions_BK))
         return distilbert.weighted_mean(logits_BKV, targets_BK, weights_BK), {}
 
 
@@ -182,10 +182,10 @@ def test_batch_is_a_function_of_seed_and_step() -> None:
 
 
 def test_features_do_not_see_padding() -> None:
-    student, tokens_BT = sharpened(distilbert.network(SIZE, SPECIAL_TOKENS, 0)), random_rows(3, 12)
+    student, tokens_BT = sharpened(distilbert.network(SIZE, SPECIAL_TOKENS, 0)), random_tokens(3, 12)
     padded_BT = nn.functional.pad(tokens_BT, (0, 9), value=SPECIAL_TOKENS.padding)
     found = distilbert.features(student, padded_BT, SPECIAL_TOKENS)
-    assert found.shape == (3, SIZE.width)
+    assert found.shape == (3, SIZE.hidden_size)
     torch.testing.assert_close(
         found, distilbert.features(student, tokens_BT, SPECIAL_TOKENS), rtol=1e-4, atol=1e-5
     )

@@ -16,7 +16,7 @@ from jokbo.systems.common import Text
 from tests.systems.running_text import (
     SIZE,
     SPECIAL_TOKENS,
-    random_rows,
+    random_tokens,
     running_text,
     same,
     sharpened,
@@ -31,8 +31,8 @@ def network() -> electra.Electra:
     return sharpened(electra.network(SMALL, SPECIAL_TOKENS, 0))
 
 
-def random_batch(rows: int = 6) -> dict[str, torch.Tensor]:
-    return electra.batch(running_text(), 0, rows, SIZE.context, 0)
+def random_batch(batch_size: int = 6) -> dict[str, torch.Tensor]:
+    return electra.batch(running_text(), 0, batch_size, SIZE.context, 0)
 
 
 @pytest.mark.parametrize("name", electra.PAPER_SIZES)
@@ -40,8 +40,8 @@ def test_a_generator_is_narrower_by_whole_heads(name: str) -> None:
     size = electra.PAPER_SIZES[name].size
     with torch.device("meta"):
         small = electra.network(size, SPECIAL_TOKENS, 0).generator.config
-    assert small.hidden_size == size.more["generator"] * size.width
-    assert small.hidden_size // small.num_attention_heads == size.width // size.heads
+    assert small.hidden_size == size.more["generator"] * size.hidden_size
+    assert small.hidden_size // small.num_attention_heads == size.hidden_size // size.heads
 
 
 def test_samples_follow_the_distribution() -> None:
@@ -61,14 +61,14 @@ def test_a_sample_is_never_a_token_of_no_probability() -> None:
     assert electra.sampled(logits_BKV, uniforms_BK).tolist() == [[1, 1, 3, 3]]
 
 
-def test_the_generator_reads_masks_and_in_15_of_100_places_what_stood_there() -> None:
+def test_the_generator_reads_masks_and_at_15_of_100_positions_the_original_token() -> None:
     batch = electra.batch(running_text(3000), 0, 512, 128, 0)
     valid_BK = batch["weights_BK"] > 0
-    read, stood = batch["inputs_BT"].gather(1, batch["places_BK"])[valid_BK], batch["targets_BK"][valid_BK]
+    read, stood = batch["inputs_BT"].gather(1, batch["positions_BK"])[valid_BK], batch["targets_BK"][valid_BK]
     left = read != SPECIAL_TOKENS.mask
     assert torch.equal(read[left], stood[left])
     assert abs(left.double().mean().item() - 0.15) < 4 * (0.15 * 0.85 / len(left)) ** 0.5
-    original_BT = batch["inputs_BT"].scatter(1, batch["places_BK"], batch["targets_BK"])
+    original_BT = batch["inputs_BT"].scatter(1, batch["positions_BK"], batch["targets_BK"])
     ordinary_B = (original_BT > SPECIAL_TOKENS.mask).sum(1)
     assert torch.equal(valid_BK.sum(1), (0.15 * ordinary_B).round().long())
     assert (batch["inputs_BT"] != original_BT).sum() == (~left).sum()
@@ -85,19 +85,19 @@ def test_loss_against_a_slow_one() -> None:
     original_BT, corrupted_BT = inputs_BT.clone(), inputs_BT.clone()
     nats, replaced = [], torch.zeros(inputs_BT.shape)
     for row in range(len(inputs_BT)):
-        for k, place in enumerate(batch["places_BK"][row]):
+        for k, position in enumerate(batch["positions_BK"][row]):
             target = batch["targets_BK"][row, k]
-            original_BT[row, place] = corrupted_BT[row, place] = target
+            original_BT[row, position] = corrupted_BT[row, position] = target
             if batch["weights_BK"][row, k] == 0:
                 continue
-            probabilities_V = generator_logits_BTV[row, place].softmax(-1)
+            probabilities_V = generator_logits_BTV[row, position].softmax(-1)
             nats.append(-probabilities_V[target].log())
             token, total = 0, probabilities_V[0].item()
             while total <= batch["uniforms_BK"][row, k]:
                 token += 1
                 total += probabilities_V[token].item()
-            corrupted_BT[row, place] = token
-            replaced[row, place] = float(token != target)  # the original, sampled by chance, is original
+            corrupted_BT[row, position] = token
+            replaced[row, position] = float(token != target)  # the original, sampled by chance, is original
     assert 0 < replaced.sum() < len(nats)
     theirs = model.discriminator(corrupted_BT, labels=replaced).loss  # transformers' own: all tokens
     torch.testing.assert_close(loss, torch.stack(nats).mean() + 50 * theirs)
@@ -126,7 +126,7 @@ def test_gradients_do_not_go_through_samples_and_embeddings_are_shared() -> None
     with_discriminator = writer.electra.encoder.layer[0].output.dense.weight.grad.clone()
     writer.zero_grad()
     logits_BTV = writer(batch["inputs_BT"]).logits
-    logits_BKV = logits_BTV.gather(1, batch["places_BK"][..., None].expand(-1, -1, SIZE.vocabulary))
+    logits_BKV = logits_BTV.gather(1, batch["positions_BK"][..., None].expand(-1, -1, SIZE.vocabulary))
     electra.weighted_mean(logits_BKV, batch["targets_BK"], batch["weights_BK"]).backward()
     torch.testing.assert_close(with_discriminator, writer.electra.encoder.layer[0].output.dense.weight.grad)
 
@@ -140,7 +140,7 @@ def test_loss_does_not_depend_on_how_rows_are_shared_out() -> None:
 
 
 def test_both_networks_open_with_auto_models(tmp_path: Path) -> None:
-    model, tokens_BT = network(), random_rows(3, 20)
+    model, tokens_BT = network(), random_tokens(3, 20)
     model.save_pretrained(tmp_path)
     for opened, mine in (
         (AutoModelForPreTraining.from_pretrained(tmp_path), model.discriminator),
@@ -173,7 +173,9 @@ def test_a_short_training_of_both() -> None:
     model = electra.network(SMALL, SPECIAL_TOKENS, 0)
     generator_loss, beside = short_training(list(model.parameters()), model, 60)
     assert generator_loss == pytest.approx(np.log(6), abs=0.1)  # the entropy of the text
-    assert beside == pytest.approx(1, abs=0.05)  # words of the right shares at random places cannot be found
+    assert beside == pytest.approx(
+        1, abs=0.05
+    )  # words of the right shares at random positions cannot be found
 
 
 def test_a_short_training_against_a_generator_that_stays_bad() -> None:
@@ -210,10 +212,10 @@ def test_batch_is_a_function_of_seed_and_step() -> None:
 
 
 def test_features_do_not_see_padding() -> None:
-    model, tokens_BT = network(), random_rows(3, 12)
+    model, tokens_BT = network(), random_tokens(3, 12)
     padded_BT = torch.nn.functional.pad(tokens_BT, (0, 9), value=SPECIAL_TOKENS.padding)
     found = electra.features(model, padded_BT, SPECIAL_TOKENS)
-    assert found.shape == (3, SIZE.width)
+    assert found.shape == (3, SIZE.hidden_size)
     torch.testing.assert_close(
         found, electra.features(model, tokens_BT, SPECIAL_TOKENS), rtol=1e-4, atol=1e-5
     )

@@ -13,7 +13,7 @@ from tests.systems.encoder_decoders import learn
 from tests.systems.running_text import (
     SIZE,
     SPECIAL_TOKENS,
-    random_rows,
+    random_tokens,
     running_text,
     same,
     sharpened,
@@ -25,7 +25,7 @@ PIECES = ("<|endoftext|>", "<|pad|>", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"#
 
 
 def tiny(seed: int = 0) -> elmo.BiLM:
-    return elmo.network(TINY, replace(SPECIAL_TOKENS, pieces=PIECES), seed)
+    return elmo.network(TINY, replace(SPECIAL_TOKENS, token_strings=PIECES), seed)
 
 
 def test_characters_are_bytes_between_marks() -> None:
@@ -41,7 +41,7 @@ def test_characters_are_bytes_between_marks() -> None:
 
 def test_a_tokens_vector_comes_from_its_characters_by_maxima_of_filters() -> None:
     vectors = sharpened(tiny()).vectors
-    tokens_BT = random_rows(2, 12)
+    tokens_BT = random_tokens(2, 12)
     found_BTD = vectors(tokens_BT)
     for row, token in ((0, 3), (1, 7)):
         spelled_CE = vectors.embedding.weight[vectors.characters_VC[tokens_BT[row, token]]]
@@ -49,8 +49,8 @@ def test_a_tokens_vector_comes_from_its_characters_by_maxima_of_filters() -> Non
         for filters in vectors.convolutions:
             for weight_EW, bias in zip(filters.weight, filters.bias, strict=True):
                 width = weight_EW.shape[1]
-                places = range(len(spelled_CE) - width + 1)
-                responses = [(spelled_CE[p : p + width] * weight_EW.T).sum() + bias for p in places]
+                positions = range(len(spelled_CE) - width + 1)
+                responses = [(spelled_CE[p : p + width] * weight_EW.T).sum() + bias for p in positions]
                 maxima.append(torch.stack(responses).max().relu())
         x = torch.stack(maxima)
         for highway in vectors.highways:
@@ -60,7 +60,7 @@ def test_a_tokens_vector_comes_from_its_characters_by_maxima_of_filters() -> Non
 
 
 def test_each_direction_sees_its_own_side_alone() -> None:
-    network, tokens_BT = sharpened(tiny()), random_rows(1, 20)
+    network, tokens_BT = sharpened(tiny()), random_tokens(1, 20)
     changed_BT = tokens_BT.clone()
     changed_BT[0, 11] = 6 + (changed_BT[0, 11] - 5) % 42
     (ahead, back), (ahead_changed, back_changed) = network(tokens_BT), network(changed_BT)
@@ -73,24 +73,24 @@ def test_each_direction_sees_its_own_side_alone() -> None:
 
 def test_loss_is_the_mean_of_both_directions() -> None:
     network = tiny().eval()
-    rows = elmo.batch(running_text(), 3, 2, 32, 1)
-    tokens_BT = rows["tokens_BT"]
+    batch = elmo.batch(running_text(), 3, 2, 32, 1)
+    tokens_BT = batch["tokens_BT"]
     assert tokens_BT.shape == (2, 33)
     ahead, back = [], []
     for row in tokens_BT:
-        for place in range(32):
-            ahead_BTV, _ = network(torch.cat([row[: place + 1], row[:1]])[None])
-            ahead.append(-ahead_BTV[0, -1].log_softmax(-1)[row[place + 1]])
-            _, back_BTV = network(torch.cat([row[:1], row[place + 1 :]])[None])
-            back.append(-back_BTV[0, 0].log_softmax(-1)[row[place]])
-    loss, metrics = elmo.Objective(network, SPECIAL_TOKENS)(**rows)
+        for position in range(32):
+            ahead_BTV, _ = network(torch.cat([row[: position + 1], row[:1]])[None])
+            ahead.append(-ahead_BTV[0, -1].log_softmax(-1)[row[position + 1]])
+            _, back_BTV = network(torch.cat([row[:1], row[position + 1 :]])[None])
+            back.append(-back_BTV[0, 0].log_softmax(-1)[row[position]])
+    loss, metrics = elmo.Objective(network, SPECIAL_TOKENS)(**batch)
     ahead, back = torch.stack(ahead).mean(), torch.stack(back).mean()
     torch.testing.assert_close(loss, (ahead + back) / 2)
     torch.testing.assert_close(metrics, {"forward": ahead, "backward": back})
 
 
 def test_what_a_task_reads_is_the_mix_of_all_layers() -> None:
-    network, tokens_BT = sharpened(tiny()), random_rows(2, 9)
+    network, tokens_BT = sharpened(tiny()), random_tokens(2, 9)
     with torch.no_grad():
         network.mix.copy_(torch.tensor([0.5, -1.0, 2.0]))
         network.gamma.fill_(3.0)
@@ -113,7 +113,7 @@ def test_what_a_task_reads_is_the_mix_of_all_layers() -> None:
 
 def test_features_are_mean_vectors_whatever_the_padding() -> None:
     network = sharpened(tiny())
-    tokens_BT = random_rows(3, 20)
+    tokens_BT = random_tokens(3, 20)
     tokens_BT[1, 9:], tokens_BT[2, 1:] = SPECIAL_TOKENS.padding, SPECIAL_TOKENS.padding
     found_BD = elmo.features(network, tokens_BT, SPECIAL_TOKENS)
     assert found_BD.shape == (3, 64)
@@ -133,7 +133,7 @@ def test_a_batch_is_a_function_of_seed_and_step() -> None:
 
 def test_matrices_begin_by_keeping_the_variance_and_lstms_by_remembering() -> None:
     made = tiny()
-    drawn = torch.randn(2000, TINY.width, generator=torch.Generator().manual_seed(1))
+    drawn = torch.randn(2000, TINY.hidden_size, generator=torch.Generator().manual_seed(1))
     assert made.softmax(drawn).std().item() == pytest.approx(1, abs=0.1)
     for lstm in (*made.forwards, *made.backwards):
         biases = (lstm.bias_ih_l0 + lstm.bias_hh_l0).chunk(4)  # input, forget, cell, output

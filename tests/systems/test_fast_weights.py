@@ -14,7 +14,7 @@ from tests.systems.encoder_decoders import learn
 from tests.systems.running_text import (
     SIZE,
     SPECIAL_TOKENS,
-    random_rows,
+    random_tokens,
     running_text,
     same,
     sharpened,
@@ -30,10 +30,10 @@ def tiny(rule: str) -> fast_weights.FastWeights:
 
 def inputs(length: int, seed: int = 0) -> list[Tensor]:
     """Queries, keys, values and rates as the network makes them, in double precision."""
-    draw = torch.Generator().manual_seed(seed)
-    q, k = (torch.rand(2, 3, length, 8, generator=draw, dtype=torch.double) for _ in range(2))
-    v = torch.randn(2, 3, length, 5, generator=draw, dtype=torch.double)
-    rates = torch.rand(2, 3, length, generator=draw, dtype=torch.double)
+    rng = torch.Generator().manual_seed(seed)
+    q, k = (torch.rand(2, 3, length, 8, generator=rng, dtype=torch.double) for _ in range(2))
+    v = torch.randn(2, 3, length, 5, generator=rng, dtype=torch.double)
+    rates = torch.rand(2, 3, length, generator=rng, dtype=torch.double)
     return [q / q.sum(-1, keepdim=True), k / k.sum(-1, keepdim=True), v, rates]
 
 
@@ -97,27 +97,31 @@ def test_the_sum_rule_is_attention_without_softmax() -> None:
 @RULES
 def test_a_position_sees_what_is_before_it_alone(rule: str) -> None:
     network = sharpened(tiny(rule))
-    tokens_BT = random_rows(1, 140)
-    for place in (11, 63, 64, 100):  # chunks meet at 64
+    tokens_BT = random_tokens(1, 140)
+    for position in (11, 63, 64, 100):  # chunks meet at 64
         changed_BT = tokens_BT.clone()
-        changed_BT[0, place] = 6 + (changed_BT[0, place] - 5) % 42
+        changed_BT[0, position] = 6 + (changed_BT[0, position] - 5) % 42
         first, second = network(tokens_BT), network(changed_BT)
-        assert torch.equal(first[0, :place], second[0, :place])
-        assert not torch.isclose(first[0, place : place + 2], second[0, place : place + 2]).all(-1).any()
+        assert torch.equal(first[0, :position], second[0, :position])
+        assert (
+            not torch.isclose(first[0, position : position + 2], second[0, position : position + 2])
+            .all(-1)
+            .any()
+        )
 
 
 @RULES
 def test_loss_is_the_mean_over_all_next_tokens(rule: str) -> None:
     network = sharpened(tiny(rule))
-    rows = fast_weights.batch(running_text(), 3, 2, 32, 1)
-    assert rows["tokens_BS"].shape == (2, 33)
+    batch = fast_weights.batch(running_text(), 3, 2, 32, 1)
+    assert batch["tokens_BS"].shape == (2, 33)
     losses = []
-    for row in rows["tokens_BS"]:
-        for place in range(32):
-            logits_V = network(row[None, : place + 1])[0, -1]
-            losses.append(-logits_V.log_softmax(-1)[row[place + 1]])
+    for row in batch["tokens_BS"]:
+        for position in range(32):
+            logits_V = network(row[None, : position + 1])[0, -1]
+            losses.append(-logits_V.log_softmax(-1)[row[position + 1]])
     torch.testing.assert_close(
-        fast_weights.Objective(network, SPECIAL_TOKENS)(**rows)[0], torch.stack(losses).mean()
+        fast_weights.Objective(network, SPECIAL_TOKENS)(**batch)[0], torch.stack(losses).mean()
     )
 
 
@@ -131,7 +135,7 @@ def test_a_batch_is_a_function_of_seed_and_step() -> None:
 @RULES
 def test_features_are_the_last_tokens_state_whatever_the_padding(rule: str) -> None:
     network = sharpened(tiny(rule))
-    tokens_BT = random_rows(3, 20)
+    tokens_BT = random_tokens(3, 20)
     tokens_BT[1, 9:], tokens_BT[2, 1:] = SPECIAL_TOKENS.padding, SPECIAL_TOKENS.padding
     found_BD = fast_weights.features(network, tokens_BT, SPECIAL_TOKENS)
     more_BT = nn.functional.pad(tokens_BT, (0, 60), value=SPECIAL_TOKENS.padding)
@@ -150,7 +154,7 @@ def test_weights_are_a_function_of_the_seed() -> None:
 
 
 def test_memory_is_kept_in_full_precision_under_autocast() -> None:
-    network, tokens_BT = tiny("delta"), random_rows(2, 20)
+    network, tokens_BT = tiny("delta"), random_tokens(2, 20)
     with torch.autocast("cpu", torch.bfloat16):
         found = network(tokens_BT)
     torch.testing.assert_close(found.float(), network(tokens_BT), rtol=0.1, atol=0.02)
@@ -158,11 +162,14 @@ def test_memory_is_kept_in_full_precision_under_autocast() -> None:
 
 def test_compiled_it_learns_the_same() -> None:
     """The gradient of the triangular system is not compiled: torch 2.13 fails on its strides."""
-    objective, rows = fast_weights.Objective(tiny("delta"), SPECIAL_TOKENS), {"tokens_BS": random_rows(4, 33)}
+    objective, batch = (
+        fast_weights.Objective(tiny("delta"), SPECIAL_TOKENS),
+        {"tokens_BS": random_tokens(4, 33)},
+    )
     gradients = []
     for each in (objective, torch.compile(objective, backend="aot_eager")):
         objective.zero_grad()
-        each(**rows)[0].backward()
+        each(**batch)[0].backward()
         gradients.append({name: weight.grad.clone() for name, weight in objective.named_parameters()})
     torch.testing.assert_close(gradients[0], gradients[1])
 

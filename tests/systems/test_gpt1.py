@@ -15,7 +15,7 @@ from jokbo.systems import gpt1, gpt2, gpt3
 from tests.systems.running_text import (
     SIZE,
     SPECIAL_TOKENS,
-    random_rows,
+    random_tokens,
     running_text,
     same,
     sharpened,
@@ -27,9 +27,9 @@ SYSTEMS = pytest.mark.parametrize("system", [gpt1, gpt2, gpt3], ids=["gpt1", "gp
 
 
 def test_layer_norm_stands_after_each_sum() -> None:
-    """So what one block gives the next has mean 0 and variance 1 at every place."""
+    """So what one block gives the next has mean 0 and variance 1 at every position."""
     network = sharpened(gpt1.network(SIZE, SPECIAL_TOKENS, 0))
-    for states_BTD in network.base_model(random_rows(2, 16), output_hidden_states=True).hidden_states[1:]:
+    for states_BTD in network.base_model(random_tokens(2, 16), output_hidden_states=True).hidden_states[1:]:
         torch.testing.assert_close(states_BTD.mean(-1), torch.zeros(2, 16), atol=1e-5, rtol=0)
         torch.testing.assert_close(states_BTD.var(-1, correction=0), torch.ones(2, 16), atol=1e-3, rtol=0)
 
@@ -37,7 +37,7 @@ def test_layer_norm_stands_after_each_sum() -> None:
 @SYSTEMS
 def test_a_position_sees_what_is_before_it_alone(system: ModuleType) -> None:
     network = sharpened(system.network(SIZE, SPECIAL_TOKENS, 0))
-    tokens_BT = random_rows(1, 20)
+    tokens_BT = random_tokens(1, 20)
     changed_BT = tokens_BT.clone()
     changed_BT[0, 11] = 6 + (changed_BT[0, 11] - 5) % 42
     first, second = network(tokens_BT).logits, network(changed_BT).logits
@@ -48,15 +48,15 @@ def test_a_position_sees_what_is_before_it_alone(system: ModuleType) -> None:
 @SYSTEMS
 def test_loss_is_the_mean_over_all_next_tokens(system: ModuleType) -> None:
     network = sharpened(system.network(SIZE, SPECIAL_TOKENS, 0))
-    rows = system.batch(running_text(), 3, 4, 31, 1)
-    tokens_BS = rows["tokens_BS"]
+    batch = system.batch(running_text(), 3, 4, 31, 1)
+    tokens_BS = batch["tokens_BS"]
     assert tokens_BS.shape == (4, 32)
     losses = []
     for row in tokens_BS:
-        for place in range(31):
-            logits_V = network(row[None, : place + 1]).logits[0, -1]
-            losses.append(-nn.functional.log_softmax(logits_V, dim=-1)[row[place + 1]])
-    found, _ = system.Objective(network, SPECIAL_TOKENS)(**rows)
+        for position in range(31):
+            logits_V = network(row[None, : position + 1]).logits[0, -1]
+            losses.append(-nn.functional.log_softmax(logits_V, dim=-1)[row[position + 1]])
+    found, _ = system.Objective(network, SPECIAL_TOKENS)(**batch)
     torch.testing.assert_close(found, torch.stack(losses).mean())
     torch.testing.assert_close(found, network(input_ids=tokens_BS, labels=tokens_BS).loss)
 
@@ -72,7 +72,7 @@ def test_a_batch_is_a_function_of_seed_and_step() -> None:
 @SYSTEMS
 def test_features_are_the_state_at_a_mark_after_the_text(system: ModuleType) -> None:
     network = sharpened(system.network(SIZE, SPECIAL_TOKENS, 0))
-    tokens_BT = random_rows(3, 20)
+    tokens_BT = random_tokens(3, 20)
     tokens_BT[1, 9:], tokens_BT[2, 1:] = SPECIAL_TOKENS.padding, SPECIAL_TOKENS.padding
     found_BD = system.features(network, tokens_BT, SPECIAL_TOKENS)
     assert found_BD.shape == (3, 32)
@@ -83,13 +83,13 @@ def test_features_are_the_state_at_a_mark_after_the_text(system: ModuleType) -> 
     for row, length, found_D in zip(tokens_BT, (20, 9, 1), found_BD, strict=True):
         alone = torch.cat([row[:length], torch.tensor([SPECIAL_TOKENS.end_of_text])])
         torch.testing.assert_close(found_D, network.base_model(alone[None]).last_hidden_state[0, -1])
-    full_BD = system.features(network, random_rows(2, 32), SPECIAL_TOKENS)  # as long as the context
+    full_BD = system.features(network, random_tokens(2, 32), SPECIAL_TOKENS)  # as long as the context
     assert full_BD.shape == (2, 32)
 
 
 @SYSTEMS
 def test_a_saved_network_opens_with_auto_model(system: ModuleType, tmp_path: Path) -> None:
-    network, tokens_BT = sharpened(system.network(SIZE, SPECIAL_TOKENS, 0)), random_rows(2, 20)
+    network, tokens_BT = sharpened(system.network(SIZE, SPECIAL_TOKENS, 0)), random_tokens(2, 20)
     network.save_pretrained(tmp_path)
     opened = AutoModelForCausalLM.from_pretrained(tmp_path)
     assert type(opened) is type(network)

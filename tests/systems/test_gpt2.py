@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 
 from jokbo.systems import gpt2
-from tests.systems.running_text import SIZE, SPECIAL_TOKENS, random_rows, sharpened
+from tests.systems.running_text import SIZE, SPECIAL_TOKENS, random_tokens, sharpened
 
 
 def test_residual_projections_start_smaller() -> None:
@@ -23,20 +23,20 @@ def written_out(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **_: object
 ) -> tuple[Tensor, None]:
     """Causal attention one head and one position at a time."""
-    rows, heads, length, width = query.shape
+    batch_size, heads, length, head_size = query.shape
     found = [
-        torch.softmax(key[b, h, : t + 1] @ query[b, h, t] / width**0.5, dim=0) @ value[b, h, : t + 1]
-        for b in range(rows)
+        torch.softmax(key[b, h, : t + 1] @ query[b, h, t] / head_size**0.5, dim=0) @ value[b, h, : t + 1]
+        for b in range(batch_size)
         for t in range(length)
         for h in range(heads)
     ]
-    return torch.stack(found).view(rows, length, heads, width), None
+    return torch.stack(found).view(batch_size, length, heads, head_size), None
 
 
 def test_fused_attention_is_attention() -> None:
     """Values and gradients of the whole network: torch's fused kernels, transformers' products, and written out."""
     AttentionInterface.register("written_out", written_out)
-    network, tokens_BT = sharpened(gpt2.network(SIZE, SPECIAL_TOKENS, 0)), random_rows(2, 24)
+    network, tokens_BT = sharpened(gpt2.network(SIZE, SPECIAL_TOKENS, 0)), random_tokens(2, 24)
     found = {}
     for kind in ("sdpa", "eager", "written_out"):
         network.set_attn_implementation(kind)

@@ -26,7 +26,7 @@ OPTIONAL = (  # key and value of params.yaml, and what the file then has to brin
     ("schedule", "noam", protocol.Noam),
     ("schedule", "one_cycle", protocol.OneCycle),
     ("finetune", "gradual", protocol.Gradual),
-    ("unit", Literal[True], protocol.OneUnit),
+    ("neuron", Literal[True], protocol.OneNeuron),
 )
 
 
@@ -101,7 +101,7 @@ def test_what_a_kind_takes_is_what_its_network_reads(name: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_kind_needs_marks_if_its_file_reads_them(name: str, tmp_path: Path) -> None:
+def test_a_kind_needs_special_tokens_if_its_file_reads_them(name: str, tmp_path: Path) -> None:
     bare = replace(SPECIAL_TOKENS, cls=-1, sep=-1, mask=-1, unknown=-1)
     module, size = module_of(name), size_of(name, tmp_path)
     network = module.network(size, bare, 1)
@@ -112,7 +112,7 @@ def test_a_kind_needs_marks_if_its_file_reads_them(name: str, tmp_path: Path) ->
         )
         module.features(network, torch.full((2, 8), 9), bare)
 
-    if KINDS[name].NEEDS_MARKS:
+    if KINDS[name].NEEDS_SPECIAL_TOKENS:
         with pytest.raises(IndexError):
             step()
     else:
@@ -123,8 +123,8 @@ def test_a_kind_needs_marks_if_its_file_reads_them(name: str, tmp_path: Path) ->
 def test_the_least_that_a_kind_allows_can_be_trained(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A context of 8, a width of 2, and an odd number of layers where one may choose."""
-    least = replace(all_systems.running_text.SIZE, context=8, width=2, heads=1)
+    """A context of 8, a hidden size of 2, and an odd number of layers where one may choose."""
+    least = replace(all_systems.running_text.SIZE, context=8, hidden_size=2, heads=1)
     monkeypatch.setattr(all_systems.running_text, "SIZE", least)
     module, size = module_of(name), size_of(name, tmp_path)
     objective = module.Objective(module.network(size, SPECIAL_TOKENS, 1), SPECIAL_TOKENS)

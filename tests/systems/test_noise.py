@@ -16,8 +16,8 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-def rows(count: int, length: int) -> np.ndarray:
-    """In each row 0, 1, 2 ..., so that a token says where it stood."""
+def sequences(count: int, length: int) -> np.ndarray:
+    """In each sequence 0, 1, 2 ..., so that a token says where it was."""
     return np.tile(np.arange(length), (count, 1))
 
 
@@ -32,7 +32,7 @@ def evenly(outcomes: Counter, kinds: int) -> bool:
     return len(outcomes) == kinds and surplus < kinds - 1 + 5 * (2 * (kinds - 1)) ** 0.5
 
 
-def test_places_are_any_so_many() -> None:
+def test_positions_are_any_so_many() -> None:
     chosen_BT = noise.some_of(rng(), 6000, 5, 2)
     assert (chosen_BT.sum(axis=1) == 2).all()
     assert evenly(Counter(map(bytes, chosen_BT)), 10)
@@ -42,7 +42,7 @@ def test_all_partitions_are_as_likely() -> None:
     lengths_BS = noise.partition(rng(), 6000, 6, 3)
     assert (lengths_BS.sum(axis=1) == 6).all()
     assert lengths_BS.min() == 1
-    assert evenly(Counter(map(bytes, lengths_BS)), 10)  # 2 cuts at 5 places
+    assert evenly(Counter(map(bytes, lengths_BS)), 10)  # 2 cuts at 5 positions
     assert (noise.partition(rng(), 4, 6, 1) == 6).all()
     assert (noise.partition(rng(), 4, 6, 6) == 1).all()
 
@@ -55,35 +55,35 @@ def test_segments() -> None:
 
 
 def test_masking_and_deletion_of_a_share() -> None:
-    masked_BT = noise.mask(rng(), rows(4000, 10), 0.3, MASK)
+    masked_BT = noise.mask(rng(), sequences(4000, 10), 0.3, MASK)
     hidden_BT = masked_BT == MASK
     assert (hidden_BT.sum(axis=1) == 3).all()
-    assert (masked_BT[~hidden_BT] == rows(4000, 10)[~hidden_BT]).all()
+    assert (masked_BT[~hidden_BT] == sequences(4000, 10)[~hidden_BT]).all()
     assert all(near(share, 0.3, 0.21**0.5, 4000) for share in hidden_BT.mean(axis=0))
-    left_BT = noise.delete(rng(), rows(4000, 10), 0.3)
+    left_BT = noise.delete(rng(), sequences(4000, 10), 0.3)
     assert left_BT.shape == (4000, 7)
     assert (np.diff(left_BT, axis=1) > 0).all()
     assert all(near(number / 4000, 0.7, 0.21**0.5, 4000) for number in Counter(left_BT.ravel()).values())
 
 
 def test_rotation_begins_anywhere() -> None:
-    rotated_BT = noise.rotate(rng(), rows(4000, 7))
+    rotated_BT = noise.rotate(rng(), sequences(4000, 7))
     assert (np.diff(rotated_BT, axis=1) % 7 == 1).all()
     assert evenly(Counter(rotated_BT[:, 0].tolist()), 7)
 
 
 def test_permutation_moves_whole_sentences() -> None:
     sentences_BT = np.tile([0, 0, 1, 2, 2, 2], (6000, 1))
-    permuted_BT = noise.permute(rng(), rows(6000, 6), sentences_BT)
+    permuted_BT = noise.permute(rng(), sequences(6000, 6), sentences_BT)
     whole = {0: [0, 1], 2: [2], 3: [3, 4, 5]}
     outcomes: Counter = Counter()
     for row in permuted_BT.tolist():
-        order, place = [], 0
-        while place < 6:
-            sentence = whole[row[place]]
-            assert row[place : place + len(sentence)] == sentence
-            order.append(row[place])
-            place += len(sentence)
+        order, position = [], 0
+        while position < 6:
+            sentence = whole[row[position]]
+            assert row[position : position + len(sentence)] == sentence
+            order.append(row[position])
+            position += len(sentence)
         outcomes[tuple(order)] += 1
     assert evenly(outcomes, 6)
 
@@ -103,7 +103,7 @@ def test_span_lengths_are_poissons() -> None:
 
 def test_infilling_hides_a_share_in_spans_and_keeps_the_rest_in_order() -> None:
     length = 128
-    filled_BT = noise.infill(rng(), rows(2000, length), 0.3, 3.0, MASK, PADDING)
+    filled_BT = noise.infill(rng(), sequences(2000, length), 0.3, 3.0, MASK, PADDING)
     assert filled_BT.shape == (2000, length)
     inserted, beside = 0, 0
     for row in filled_BT.tolist():
@@ -123,8 +123,8 @@ def test_infilling_hides_a_share_in_spans_and_keeps_the_rest_in_order() -> None:
 
 
 def test_infilling_lays_spans_out_in_any_order() -> None:
-    # 4 tokens of which 2 are hidden, in spans of which nearly all are longer than that: one mask at 3 places
-    filled_BT = noise.infill(rng(), rows(3000, 4), 0.5, 50.0, MASK, PADDING)
+    # 4 tokens of which 2 are hidden, in spans of which nearly all are longer than that: one mask at 3 positions
+    filled_BT = noise.infill(rng(), sequences(3000, 4), 0.5, 50.0, MASK, PADDING)
     outcomes = Counter(map(tuple, filled_BT.tolist()))
     assert set(outcomes) == {
         (MASK, 2, 3, PADDING),
@@ -136,7 +136,7 @@ def test_infilling_lays_spans_out_in_any_order() -> None:
 
 def test_infilling_is_the_same_from_either_end() -> None:
     # the span that was cut to fit, never empty, would else be the last
-    filled_BT = noise.infill(rng(), rows(20000, 8), 0.5, 1.5, MASK, PADDING)
+    filled_BT = noise.infill(rng(), sequences(20000, 8), 0.5, 1.5, MASK, PADDING)
     hidden_BT = ~(filled_BT[:, :, None] == np.arange(8)).any(axis=1)
     differences_T = (hidden_BT.astype(int) - hidden_BT[:, ::-1]).mean(axis=0)
     assert all(near(difference, 0, 1, 20000) for difference in differences_T)
@@ -144,7 +144,7 @@ def test_infilling_is_the_same_from_either_end() -> None:
 
 @pytest.mark.parametrize("mean", [0.1, 3.0])
 def test_infilling_of_few_tokens_hides_as_many(mean: float) -> None:
-    filled_BT = noise.infill(rng(), rows(500, 5), 0.4, mean, MASK, PADDING)
+    filled_BT = noise.infill(rng(), sequences(500, 5), 0.4, mean, MASK, PADDING)
     assert ((filled_BT >= 0).sum(axis=1) == 3).all()
     assert (np.diff(np.where(filled_BT >= 0, filled_BT, 9)[filled_BT >= 0].reshape(500, 3), axis=1) > 0).all()
 

@@ -1,4 +1,4 @@
-"""RoBERTa: full rows of running text, masks drawn anew, positions after the padding's. See test_bert for the rest."""
+"""RoBERTa: full blocks of running text, masks chosen anew, positions after the padding's. The rest is in test_bert."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 from jokbo.systems import roberta
 from tests.systems.counting_text import counting_text, original, running, segments
-from tests.systems.running_text import SIZE, SPECIAL_TOKENS, random_rows, sharpened
+from tests.systems.running_text import SIZE, SPECIAL_TOKENS, random_tokens, sharpened
 
 
 def test_rows_are_full_and_run_on_across_documents() -> None:
@@ -20,7 +20,7 @@ def test_rows_are_full_and_run_on_across_documents() -> None:
         assert all(running(part) for part in parts)
         crossing += len(parts) == 2
         if len(parts) == 2:
-            assert parts[1][0] == parts[0][-1] + 2  # the mark between them is a separator
+            assert parts[1][0] == parts[0][-1] + 2  # the token between them is a separator
     assert crossing > 20
     assert batch["targets_BK"].min() > SPECIAL_TOKENS.mask
 
@@ -28,19 +28,21 @@ def test_rows_are_full_and_run_on_across_documents() -> None:
 def test_masks_are_drawn_anew_each_time() -> None:
     text = counting_text(*[40] * 30)
     count = (text.corpus.total_tokens - 1) // 29
-    passes, places = [], []
+    passes, positions = [], []
     for step in range(2):
         batch = roberta.batch(text, step, count, 32, 1)
-        firsts_B = original(batch)[:, 1:3].amax(1).tolist()  # one of the two is no mark: it tells the row
-        places.append(batch["places_BK"])
+        firsts_B = (
+            original(batch)[:, 1:3].amax(1).tolist()
+        )  # one of the two is an ordinary token: it tells the sequence
+        positions.append(batch["positions_BK"])
         passes.append(dict(zip(firsts_B, batch["inputs_BT"].tolist(), strict=True)))
-    assert (places[0] == places[1]).double().mean() < 0.1
+    assert (positions[0] == positions[1]).double().mean() < 0.1
     assert passes[0].keys() == passes[1].keys()
     assert not any(passes[0][first] == passes[1][first] for first in passes[0])
 
 
 def test_positions_are_counted_on_from_the_padding() -> None:
-    network, tokens_BT = sharpened(roberta.network(SIZE, SPECIAL_TOKENS, 0)), random_rows(2, SIZE.context)
+    network, tokens_BT = sharpened(roberta.network(SIZE, SPECIAL_TOKENS, 0)), random_tokens(2, SIZE.context)
     table = network.roberta.embeddings.position_embeddings.weight
     assert len(table) == SIZE.context + SPECIAL_TOKENS.padding + 1
     positions_1T = SPECIAL_TOKENS.padding + 1 + torch.arange(SIZE.context)[None]

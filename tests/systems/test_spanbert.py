@@ -20,15 +20,15 @@ def test_lengths_are_geometric_and_a_span_fares_as_one() -> None:
     for step in range(15):
         batch = spanbert.batch(text, step, 100, 128, 1)
         assert batch["weights_BK"].unique().tolist() == [1]
-        assert batch["places_BK"].shape == (100, 19)  # of 126
-        new_BK = batch["inputs_BT"].gather(1, batch["places_BK"])
-        rows = zip(*(batch[name].tolist() for name in ("places_BK", "lefts_BK", "rights_BK")), strict=True)
+        assert batch["positions_BK"].shape == (100, 19)  # of 126
+        new_BK = batch["inputs_BT"].gather(1, batch["positions_BK"])
+        rows = zip(*(batch[name].tolist() for name in ("positions_BK", "lefts_BK", "rights_BK")), strict=True)
         for row, columns in enumerate(rows):
             for (left, right), group in groupby(enumerate(zip(*columns, strict=True)), lambda p: p[1][1:]):
                 tokens = [token for token, _ in group]
-                places = [columns[0][token] for token in tokens]
-                assert places == list(range(left + 1, right))
-                counts[len(places)] += 1
+                positions = [columns[0][token] for token in tokens]
+                assert positions == list(range(left + 1, right))
+                counts[len(positions)] += 1
                 masks = [bool(new_BK[row, token] == SPECIAL_TOKENS.mask) for token in tokens]
                 kept = [bool(new_BK[row, token] == batch["targets_BK"][row, token]) for token in tokens]
                 assert all(masks) or not any(masks)
@@ -58,18 +58,18 @@ def test_losses_are_those_of_the_paper_token_by_token() -> None:
     inputs_BT, original_BT = batch["inputs_BT"], original(batch)
     assert (batch["weights_BK"] == 0).any()
     words, boundaries = [], []
-    for row, (row_T, places_K) in enumerate(zip(inputs_BT, batch["places_BK"], strict=True)):
+    for row, (row_T, positions_K) in enumerate(zip(inputs_BT, batch["positions_BK"], strict=True)):
         text_T = row_T[row_T != SPECIAL_TOKENS.padding]
         states_TD = network.bert(text_T[None]).last_hidden_state[0]
         logits_TV = network(text_T[None]).logits[0]
-        hidden = set(places_K[batch["weights_BK"][row] > 0].tolist())
-        for place in hidden:
-            target = original_BT[row, place]
-            left = max(set(range(place)) - hidden)
-            right = min(set(range(place, len(text_T))) - hidden)
-            inner_D = network.boundary.positions.weight[place - left - 1]
+        hidden = set(positions_K[batch["weights_BK"][row] > 0].tolist())
+        for position in hidden:
+            target = original_BT[row, position]
+            left = max(set(range(position)) - hidden)
+            right = min(set(range(position, len(text_T))) - hidden)
+            inner_D = network.boundary.positions.weight[position - left - 1]
             beside_D = network.boundary.layers(torch.cat([states_TD[left], states_TD[right], inner_D]))
-            words.append(nn.functional.cross_entropy(logits_TV[place], target))
+            words.append(nn.functional.cross_entropy(logits_TV[position], target))
             boundaries.append(nn.functional.cross_entropy(network.cls.predictions.decoder(beside_D), target))
     found, metrics = spanbert.Objective(network, SPECIAL_TOKENS)(**batch)
     torch.testing.assert_close(metrics["masked"], torch.stack(words).mean())

@@ -77,14 +77,14 @@ def test_loss_is_transformers_own() -> None:
 
 def padded() -> dict[str, torch.Tensor]:
     """Four examples of text to text, some shorter."""
-    draw = torch.Generator().manual_seed(0)
-    inputs, targets = (torch.randint(6, VOCABULARY, (4, length), generator=draw) for length in (10, 5))
+    rng = torch.Generator().manual_seed(0)
+    inputs, targets = (torch.randint(6, VOCABULARY, (4, length), generator=rng) for length in (10, 5))
     inputs[1, 6:], targets[1, 2:], targets[2, 1:] = (
         SPECIAL_TOKENS.padding,
         SPECIAL_TOKENS.padding,
         SPECIAL_TOKENS.padding,
     )
-    return t5.rows_of(inputs, targets, SPECIAL_TOKENS)
+    return t5.batch_of(inputs, targets, SPECIAL_TOKENS)
 
 
 def test_padded_text_to_text_is_as_if_alone() -> None:
@@ -147,5 +147,5 @@ def test_nats_are_of_the_text_alone() -> None:
         for logits_V, target in zip(logits_BMV.flatten(0, 1), batch["targets_BM"].flatten(), strict=True)
         if 6 <= target < VOCABULARY
     ]
-    assert len(nats) <= batch["targets_BM"].numel() - 4 * 2  # a sentinel and the end in each row
+    assert len(nats) <= batch["targets_BM"].numel() - 4 * 2  # a sentinel and the end in each sequence
     torch.testing.assert_close(metrics["nats"], torch.stack(nats).mean())

@@ -22,7 +22,7 @@ from tests.systems.encoder_decoders import (
 )
 
 
-def rows(count: int, length: int, seed: int = 0) -> torch.Tensor:
+def sequences(count: int, length: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(6, VOCABULARY, (count, length), generator=torch.Generator().manual_seed(seed))
 
 
@@ -60,7 +60,7 @@ def test_states_are_torchs_own(norm: str) -> None:
     ours = network(norm)
     for parameter in ours.parameters():  # biases and gains too away from where they start
         parameter.data += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
-    source, target, real = rows(3, 12), rows(3, 7, seed=1), torch.ones(3, 12, dtype=torch.bool)
+    source, target, real = sequences(3, 12), sequences(3, 7, seed=1), torch.ones(3, 12, dtype=torch.bool)
     real[1, 8:] = False
     encoder, decoder = (
         reference(stack, norm, decodes=stack is ours.decoder) for stack in (ours.encoder, ours.decoder)
@@ -79,7 +79,7 @@ def test_states_are_torchs_own(norm: str) -> None:
 
 def test_embeddings_are_scaled_and_shared() -> None:
     ours = network()
-    tokens = rows(200, CONTEXT)
+    tokens = sequences(200, CONTEXT)
     embedded = ours.embed(tokens)
     expected = ours.embedding.weight[tokens[0, 3]] * 32**0.5 + sinusoids(CONTEXT, 32)[3]
     torch.testing.assert_close(embedded[0, 3], expected)
@@ -88,16 +88,16 @@ def test_embeddings_are_scaled_and_shared() -> None:
 
 def test_loss_is_cross_entropy_with_smoothed_labels() -> None:
     ours = network()
-    batch = {"source_BS": rows(3, 9), "target_BT": rows(3, 5, seed=1)}
+    batch = {"source_BS": sequences(3, 9), "target_BT": sequences(3, 5, seed=1)}
     loss, metrics = transformer.Objective(ours, SPECIAL_TOKENS)(**batch)
     total, plain = 0.0, 0.0
     for source, target in zip(*batch.values(), strict=True):
         inputs = torch.tensor([SPECIAL_TOKENS.end_of_text, *target[:-1]])
         logits = ours(source[None], inputs[None])[0]
-        for place, token in enumerate(target):
+        for position, token in enumerate(target):
             wanted = torch.full((VOCABULARY,), 0.1 / VOCABULARY)
             wanted[token] += 0.9
-            log_probabilities = logits[place].detach().log_softmax(0)
+            log_probabilities = logits[position].detach().log_softmax(0)
             total -= float(wanted @ log_probabilities) / 15
             plain -= float(log_probabilities[token]) / 15
     assert loss.item() == pytest.approx(total, rel=1e-5)
@@ -105,7 +105,7 @@ def test_loss_is_cross_entropy_with_smoothed_labels() -> None:
 
 
 def test_a_target_does_not_see_itself_nor_what_follows() -> None:
-    ours, source, inputs = network().eval(), rows(2, 9), rows(2, 6, seed=1)
+    ours, source, inputs = network().eval(), sequences(2, 9), sequences(2, 6, seed=1)
     changed = inputs.clone()
     changed[:, 4] = 6 + (changed[:, 4] - 5) % 20
     before, after = ours(source, inputs), ours(source, changed)
@@ -132,7 +132,7 @@ def test_gradients_by_depth_at_initialisation() -> None:
             objective = transformer.Objective(
                 transformer.network(shape, SPECIAL_TOKENS, seed), SPECIAL_TOKENS
             )
-            batch = {"source_BS": rows(16, 12, seed), "target_BT": rows(16, 12, seed + 9)}
+            batch = {"source_BS": sequences(16, 12, seed), "target_BT": sequences(16, 12, seed + 9)}
             found = transformer.gradient_norms(objective, batch)
             assert [len(values) for values in found.values()] == [layers, layers]
             total += torch.tensor(found["decoder"])
@@ -160,7 +160,7 @@ def test_second_half_from_the_first() -> None:
 @pytest.mark.parametrize("norm", ["post", "pre"])
 def test_features(norm: str) -> None:
     check_features(transformer.features, network(norm), 32)
-    assert transformer.features(network(norm), rows(2, CONTEXT + 5), SPECIAL_TOKENS).shape == (2, 32)
+    assert transformer.features(network(norm), sequences(2, CONTEXT + 5), SPECIAL_TOKENS).shape == (2, 32)
 
 
 @pytest.mark.parametrize("norm", ["post", "pre"])

@@ -13,7 +13,7 @@ from tests.systems.encoder_decoders import learn
 from tests.systems.running_text import (
     SIZE,
     SPECIAL_TOKENS,
-    random_rows,
+    random_tokens,
     running_text,
     same,
     sharpened,
@@ -80,21 +80,21 @@ def test_rates_are_those_of_the_paper_at_its_dropout() -> None:
 
 def test_loss_is_of_next_tokens_with_penalties_on_states_in_training() -> None:
     network = sharpened(tiny())
-    rows = ulmfit.batch(running_text(), 3, 2, 32, 1)
-    tokens_BS = rows["tokens_BS"]
+    batch = ulmfit.batch(running_text(), 3, 2, 32, 1)
+    tokens_BS = batch["tokens_BS"]
     states_BTD = network.states(tokens_BS[:, :-1])
     logits_BTV = states_BTD @ network.embedding.weight.T + network.bias
     nats = -logits_BTV.log_softmax(-1).gather(-1, tokens_BS[:, 1:, None]).mean()
     objective = ulmfit.Objective(network, SPECIAL_TOKENS)
-    torch.testing.assert_close(objective.eval()(**rows)[0], nats)
+    torch.testing.assert_close(objective.eval()(**batch)[0], nats)
     changes = (states_BTD[:, 1:] - states_BTD[:, :-1]).pow(2).mean()
-    loss, metrics = objective.train()(**rows)
+    loss, metrics = objective.train()(**batch)
     torch.testing.assert_close(loss, nats + 2 * states_BTD.pow(2).mean() + changes)
     torch.testing.assert_close(metrics["nats"], nats)
 
 
 def test_a_position_sees_what_is_before_it_alone() -> None:
-    network, tokens_BT = sharpened(tiny()), random_rows(1, 20)
+    network, tokens_BT = sharpened(tiny()), random_tokens(1, 20)
     changed_BT = tokens_BT.clone()
     changed_BT[0, 11] = 6 + (changed_BT[0, 11] - 5) % 42
     first, second = network(tokens_BT)[0], network(changed_BT)[0]
@@ -111,7 +111,7 @@ def test_a_batch_is_a_function_of_seed_and_step() -> None:
 
 def test_features_pool_last_maximum_and_mean_whatever_the_padding() -> None:
     network = sharpened(tiny())
-    tokens_BT = random_rows(3, 20)
+    tokens_BT = random_tokens(3, 20)
     tokens_BT[1, 9:], tokens_BT[2, 1:] = SPECIAL_TOKENS.padding, SPECIAL_TOKENS.padding
     found_BM = ulmfit.features(network, tokens_BT, SPECIAL_TOKENS)
     assert found_BM.shape == (3, 96)
@@ -127,7 +127,7 @@ def test_each_layer_learns_2_6_times_slower_than_the_one_above() -> None:
     network, head = tiny(), nn.Linear(96, 2)
     groups = ulmfit.parameter_groups(network, head, 0.01)
     assert [group["lr"] for group in groups] == pytest.approx(
-        [0.01 / 2.6**place for place in (4, 3, 2, 1, 0)]
+        [0.01 / 2.6**index for index in (4, 3, 2, 1, 0)]
     )
     held = [id(each) for group in groups for each in group["params"]]
     wanted = [*network.embedding.parameters(), *network.layers.parameters(), *head.parameters()]
@@ -138,9 +138,9 @@ def test_layers_are_let_loose_from_the_last_one_down_on_one_slanted_triangle() -
     network, head, steps = tiny(), nn.Linear(96, 2), 100
     optimizer, schedule = ulmfit.gradual(network, head, 0.01, steps)
     rates = schedule(optimizer)
-    whole = [0.01 / 2.6**place for place in (4, 3, 2, 1, 0)]
+    whole = [0.01 / 2.6**index for index in (4, 3, 2, 1, 0)]
     for step in range(steps):
-        learning = [place >= 4 - step // 10 for place in range(5)]
+        learning = [index >= 4 - step // 10 for index in range(5)]
         expected = [
             rate * on * ulmfit.slanted_triangular(step, steps)
             for rate, on in zip(whole, learning, strict=True)

@@ -1,4 +1,4 @@
-"""XLM: its pairs, how rows of translations are laid out, and that translations are made use of."""
+"""XLM: its pairs, how sequences of translations are laid out, and that translations are made use of."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.systems.running_text import (
     SIZE,
     SPECIAL_TOKENS,
     WORDS,
-    random_rows,
+    random_tokens,
     running_text,
     same,
     sharpened,
@@ -30,8 +30,8 @@ from tests.systems.running_text import (
 
 def halves(number: int = 300, longest: int = 12) -> list[tuple[np.ndarray, np.ndarray]]:
     """Pairs of random words of the vocabulary's first half, and those that stand for them in the second."""
-    draw = np.random.default_rng(1)
-    firsts = [draw.integers(WORDS // 2, size=draw.integers(2, longest)) for _ in range(number)]
+    rng = np.random.default_rng(1)
+    firsts = [rng.integers(WORDS // 2, size=rng.integers(2, longest)) for _ in range(number)]
     return [(ORDINARY + first, ORDINARY + WORDS // 2 + (first * 5) % (WORDS // 2)) for first in firsts]
 
 
@@ -54,21 +54,23 @@ def test_all_tokens_but_marks_may_be_predicted() -> None:
 
 
 def test_rare_tokens_are_predicted_more_often_by_the_square_root() -> None:
-    """Of two tokens, one four times as frequent as the other, each place is predicted half as often."""
-    draw = np.random.default_rng(0)
-    first = ORDINARY + (draw.random(4000) < 0.2)  # 80% and 20%
+    """Of two tokens, one four times as frequent as the other, each position is predicted half as often."""
+    rng = np.random.default_rng(0)
+    first = ORDINARY + (rng.random(4000) < 0.2)  # 80% and 20%
     pairs = [(piece, piece) for piece in first.reshape(-1, 10)]
     held = replace(running_text(1), pairs=pairs)
     chances_V = xlm.chances(held)
     assert chances_V[ORDINARY + 1] / chances_V[ORDINARY] == pytest.approx(2, rel=0.05)
     predicted, all_tokens = np.zeros(2), np.zeros(2)
     for step in range(1, 60, 2):
-        rows = xlm.batch(held, step, 64, 128, 0)
-        original_BT = rows["inputs_BT"].scatter(1, rows["places_BK"], rows["targets_BK"])
+        batch = xlm.batch(held, step, 64, 128, 0)
+        original_BT = batch["inputs_BT"].scatter(1, batch["positions_BK"], batch["targets_BK"])
         for kind in (0, 1):
-            predicted[kind] += ((rows["targets_BK"] == ORDINARY + kind) & (rows["weights_BK"] > 0)).sum()
+            predicted[kind] += ((batch["targets_BK"] == ORDINARY + kind) & (batch["weights_BK"] > 0)).sum()
             all_tokens[kind] += (original_BT == ORDINARY + kind).sum()
-    assert predicted.sum() / all_tokens.sum() == pytest.approx(0.15, abs=0.005)  # a row's number is rounded
+    assert predicted.sum() / all_tokens.sum() == pytest.approx(
+        0.15, abs=0.005
+    )  # a sequence's number is rounded
     # chosen are those of the least times, exponential ones whose rate is the weight
     rates = chances_V[ORDINARY : ORDINARY + 2].numpy() * 50
     times = np.linspace(0, 1, 10001)[:, None]
@@ -88,9 +90,9 @@ def texts(tokens_T: Tensor) -> list[list[int]]:
 def test_a_row_of_translations() -> None:
     held = text()
     known = {tuple(first.tolist()): second.tolist() for first, second in held.pairs}
-    rows = xlm.translations(held, 3, 32, 64, 0)
+    batch = xlm.translations(held, 3, 32, 64, 0)
     number, filled = 0, 0
-    for tokens_T, languages_T, positions_T, real_T in zip(*rows.values(), strict=True):
+    for tokens_T, languages_T, positions_T, real_T in zip(*batch.values(), strict=True):
         length = int(real_T.sum())
         assert real_T[:length].all()
         assert (tokens_T[length:] == SPECIAL_TOKENS.padding).all()
@@ -107,21 +109,21 @@ def test_a_row_of_translations() -> None:
 
 def test_a_pair_too_long_for_a_row_is_cut() -> None:
     first, second = np.arange(50) % WORDS + ORDINARY, np.arange(9) + ORDINARY
-    rows = xlm.translations(replace(running_text(), pairs=[(first, second)]), 0, 1, 32, 0)
-    assert rows["tokens_BT"][0, 1:16].tolist() == first[:15].tolist()
-    assert rows["tokens_BT"][0, 16:27].tolist() == [SPECIAL_TOKENS.sep, *second, SPECIAL_TOKENS.sep]
-    assert rows["real_BT"].sum() == 27
+    batch = xlm.translations(replace(running_text(), pairs=[(first, second)]), 0, 1, 32, 0)
+    assert batch["tokens_BT"][0, 1:16].tolist() == first[:15].tolist()
+    assert batch["tokens_BT"][0, 16:27].tolist() == [SPECIAL_TOKENS.sep, *second, SPECIAL_TOKENS.sep]
+    assert batch["real_BT"].sum() == 27
 
 
 def test_a_row_of_text_follows_the_corpus() -> None:
     held = text()
-    rows = xlm.batch(held, 4, 8, 32, 0)
-    original_BT = rows["inputs_BT"].scatter(1, rows["places_BK"], rows["targets_BK"])
+    batch = xlm.batch(held, 4, 8, 32, 0)
+    original_BT = batch["inputs_BT"].scatter(1, batch["positions_BK"], batch["targets_BK"])
     assert torch.equal(original_BT[:, 1:], held.blocks(2, 8, 31, 0))  # every other step is one of text
     assert (original_BT[:, 0] == SPECIAL_TOKENS.sep).all()
-    assert not rows["languages_BT"].any()
-    assert rows["real_BT"].all()
-    assert (rows["targets_BK"][rows["weights_BK"] > 0] > SPECIAL_TOKENS.mask).all()
+    assert not batch["languages_BT"].any()
+    assert batch["real_BT"].all()
+    assert (batch["targets_BK"][batch["weights_BK"] > 0] > SPECIAL_TOKENS.mask).all()
 
 
 def test_a_batch_is_a_function_of_seed_and_step() -> None:
@@ -144,45 +146,45 @@ def tiny() -> nn.Module:
 
 @pytest.mark.parametrize("step", [0, 1])
 def test_loss_is_the_mean_over_the_chosen_tokens(step: int) -> None:
-    network, rows = tiny(), xlm.batch(text(), step, 4, 32, 0)
+    network, batch = tiny(), xlm.batch(text(), step, 4, 32, 0)
     losses, labels_BT = [], torch.full((4, 32), -100)
     for row in range(4):
-        length = int(rows["real_BT"][row].sum())
+        length = int(batch["real_BT"][row].sum())
         logits_TV = network(
-            rows["inputs_BT"][row : row + 1, :length],
-            langs=rows["languages_BT"][row : row + 1, :length],
-            position_ids=rows["positions_BT"][row : row + 1, :length],
+            batch["inputs_BT"][row : row + 1, :length],
+            langs=batch["languages_BT"][row : row + 1, :length],
+            position_ids=batch["positions_BT"][row : row + 1, :length],
         ).logits[0]
-        for k, place in enumerate(rows["places_BK"][row]):
-            if rows["weights_BK"][row, k] > 0:
-                target = rows["targets_BK"][row, k]
-                losses.append(-nn.functional.log_softmax(logits_TV[place], dim=-1)[target])
-                labels_BT[row, place] = target
-    found, _ = xlm.Objective(network, SPECIAL_TOKENS)(**rows)
+        for k, position in enumerate(batch["positions_BK"][row]):
+            if batch["weights_BK"][row, k] > 0:
+                target = batch["targets_BK"][row, k]
+                losses.append(-nn.functional.log_softmax(logits_TV[position], dim=-1)[target])
+                labels_BT[row, position] = target
+    found, _ = xlm.Objective(network, SPECIAL_TOKENS)(**batch)
     torch.testing.assert_close(found, torch.stack(losses).mean())
     theirs = network(
-        rows["inputs_BT"],
-        langs=rows["languages_BT"],
-        position_ids=rows["positions_BT"],
-        attention_mask=rows["real_BT"],
+        batch["inputs_BT"],
+        langs=batch["languages_BT"],
+        position_ids=batch["positions_BT"],
+        attention_mask=batch["real_BT"],
         labels=labels_BT,
     ).loss
     torch.testing.assert_close(found, theirs)
 
 
 def test_language_and_position_are_part_of_the_input() -> None:
-    network, rows = tiny(), xlm.batch(text(), 1, 4, 32, 0)
+    network, batch = tiny(), xlm.batch(text(), 1, 4, 32, 0)
     objective = xlm.Objective(network, SPECIAL_TOKENS)
-    first, _ = objective(**rows)
+    first, _ = objective(**batch)
     for name, changed in [
-        ("languages_BT", 1 - rows["languages_BT"]),
-        ("positions_BT", rows["positions_BT"] + 1),
+        ("languages_BT", 1 - batch["languages_BT"]),
+        ("positions_BT", batch["positions_BT"] + 1),
     ]:
-        assert not torch.isclose(first, objective(**{**rows, name: changed.clamp(max=31)})[0])
+        assert not torch.isclose(first, objective(**{**batch, name: changed.clamp(max=31)})[0])
 
 
 def test_features_are_the_mean_state_of_a_mark_and_the_text() -> None:
-    network, tokens_BT = tiny(), random_rows(3, 16)
+    network, tokens_BT = tiny(), random_tokens(3, 16)
     tokens_BT[1, 9:], tokens_BT[2, 1:] = SPECIAL_TOKENS.padding, SPECIAL_TOKENS.padding
     found_BD = xlm.features(network, tokens_BT, SPECIAL_TOKENS)
     more_BD = xlm.features(
@@ -193,14 +195,14 @@ def test_features_are_the_mean_state_of_a_mark_and_the_text() -> None:
         alone = torch.cat([torch.tensor([SPECIAL_TOKENS.sep]), row[:length]])[None]
         expected_D = network.base_model(alone, langs=torch.zeros_like(alone)).last_hidden_state[0].mean(0)
         torch.testing.assert_close(found_D, expected_D, rtol=1e-4, atol=1e-5)
-    assert xlm.features(network, random_rows(2, 32), SPECIAL_TOKENS).shape == (
+    assert xlm.features(network, random_tokens(2, 32), SPECIAL_TOKENS).shape == (
         2,
         32,
     )  # as long as the context
 
 
 def test_a_saved_network_opens_with_auto_model(tmp_path: Path) -> None:
-    network, tokens_BT = tiny(), random_rows(2, 20)
+    network, tokens_BT = tiny(), random_tokens(2, 20)
     network.save_pretrained(tmp_path)
     opened = AutoModelForMaskedLM.from_pretrained(tmp_path)
     languages_BT = torch.arange(20).expand(2, 20) // 10

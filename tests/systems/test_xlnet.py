@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from jokbo.systems import xlnet
-from jokbo.systems.common import generator
+from jokbo.systems.common import rng_of
 from tests.systems.running_text import (
     SIZE,
     SPECIAL_TOKENS,
-    random_rows,
+    random_tokens,
     running_text,
     same,
     sharpened,
@@ -35,12 +35,12 @@ def other(tokens: Tensor) -> Tensor:
 
 
 def test_spans_are_a_sixth_of_the_tokens_and_short_ones_are_likelier() -> None:
-    rows, length = 500, 3000
-    found_BT = xlnet.spans(rows, length, generator(0, 0, "spans"))
+    batch_size, length = 500, 3000
+    found_BT = xlnet.spans(batch_size, length, rng_of(0, 0, "spans"))
     runs = [
         sum(1 for _ in run) for row in found_BT for chosen, run in itertools.groupby(row.tolist()) if chosen
     ]
-    # a window has 6 tokens for each of its span: only those that the row's end cuts stray from a sixth
+    # a window has 6 tokens for each of its span: only those that the sequence's end cuts stray from a sixth
     assert found_BT.mean() == pytest.approx(1 / 6, rel=0.003)
     weights = 1 / np.arange(1, 6) / (1 / np.arange(1, 6)).sum()
     at_edge = (weights / (5 * np.arange(1, 6) + 1)).sum()  # chance of a span to stand at its window's edge
@@ -52,78 +52,78 @@ def test_spans_are_a_sixth_of_the_tokens_and_short_ones_are_likelier() -> None:
 
 
 def test_every_row_has_a_sixth_of_its_tokens_predicted_wherever_and_in_any_order() -> None:
-    rows, length = 6000, 39
-    found = xlnet.order(np.ones((rows, length), bool), generator(0, 0, "order"))
-    places_BK, ranks_BT = found["places_BK"], found["ranks_BT"]
-    assert places_BK.shape == (rows, 6)
-    assert torch.equal(found["weights_BK"], torch.ones(rows, 6))
-    assert (ranks_BT.gather(1, places_BK).sort(dim=1).values == torch.arange(6)).all()
-    assert (ranks_BT >= 0).sum() == 6 * rows
+    batch_size, length = 6000, 39
+    found = xlnet.order(np.ones((batch_size, length), bool), rng_of(0, 0, "order"))
+    positions_BK, ranks_BT = found["positions_BK"], found["ranks_BT"]
+    assert positions_BK.shape == (batch_size, 6)
+    assert torch.equal(found["weights_BK"], torch.ones(batch_size, 6))
+    assert (ranks_BT.gather(1, positions_BK).sort(dim=1).values == torch.arange(6)).all()
+    assert (ranks_BT >= 0).sum() == 6 * batch_size
     share_T = (ranks_BT >= 0).double().mean(0)
-    spread = (6 / 39 * 33 / 39 / rows) ** 0.5
+    spread = (6 / 39 * 33 / 39 / batch_size) ** 0.5
     assert (share_T - 6 / 39).abs().max() < 4 * spread
-    by_place_BK = ranks_BT.gather(1, places_BK.sort(dim=1).values)
+    by_place_BK = ranks_BT.gather(1, positions_BK.sort(dim=1).values)
     share_KK = torch.stack([(by_place_BK == rank).double().mean(0) for rank in range(6)])
-    assert (share_KK - 1 / 6).abs().max() < 4 * (5 / 36 / rows) ** 0.5
+    assert (share_KK - 1 / 6).abs().max() < 4 * (5 / 36 / batch_size) ** 0.5
 
 
-def test_marks_are_not_predicted_and_rows_of_few_tokens_count_for_less() -> None:
+def test_special_tokens_are_not_predicted_and_sequences_of_few_targets_count_for_less() -> None:
     eligible_BT = np.ones((2, 48), bool)
     eligible_BT[0, 10:], eligible_BT[1, 3:9] = False, False
-    eligible_BT[0, :5] = False  # 5 of the 8 targets that a row has room for
-    found = xlnet.order(eligible_BT, generator(0, 1, "order"))
+    eligible_BT[0, :5] = False  # 5 of the 8 targets that a sequence has room for
+    found = xlnet.order(eligible_BT, rng_of(0, 1, "order"))
     valid_BK = found["weights_BK"] > 0
     assert valid_BK.sum(1).tolist() == [5, 8]
     assert found["weights_BK"].mean() == pytest.approx(1)
-    assert torch.from_numpy(eligible_BT).gather(1, found["places_BK"])[valid_BK].all()
+    assert torch.from_numpy(eligible_BT).gather(1, found["positions_BK"])[valid_BK].all()
     assert (found["ranks_BT"] >= 0).sum(1).tolist() == [5, 8]
-    rows = xlnet.batch(running_text(), 0, 16, 32, 0)
-    predicted = rows["tokens_BT"].gather(1, rows["places_BK"])[rows["weights_BK"] > 0]
+    batch = xlnet.batch(running_text(), 0, 16, 32, 0)
+    predicted = batch["tokens_BT"].gather(1, batch["positions_BK"])[batch["weights_BK"] > 0]
     assert (predicted > SPECIAL_TOKENS.mask).all()
-    assert rows["tokens_BT"][:, -2:].tolist() == [[SPECIAL_TOKENS.sep, SPECIAL_TOKENS.cls]] * 16
+    assert batch["tokens_BT"][:, -2:].tolist() == [[SPECIAL_TOKENS.sep, SPECIAL_TOKENS.cls]] * 16
 
 
 def ordered() -> tuple[Tensor, Tensor, Tensor]:
-    """A row of 20 tokens, of which 6 are predicted: tokens, ranks, places."""
-    tokens_BT, ranks_BT = random_rows(1, 20), torch.full((1, 20), -1)
-    places_BK = torch.tensor([[3, 4, 9, 12, 17, 18]])
-    ranks_BT[0, places_BK[0]] = torch.tensor([4, 1, 0, 5, 2, 3])
-    return tokens_BT, ranks_BT, places_BK
+    """A sequence of 20 tokens, of which 6 are predicted: tokens, ranks, positions."""
+    tokens_BT, ranks_BT = random_tokens(1, 20), torch.full((1, 20), -1)
+    positions_BK = torch.tensor([[3, 4, 9, 12, 17, 18]])
+    ranks_BT[0, positions_BK[0]] = torch.tensor([4, 1, 0, 5, 2, 3])
+    return tokens_BT, ranks_BT, positions_BK
 
 
 def streams(
-    network: nn.Module, tokens_BT: Tensor, ranks_BT: Tensor, places_BK: Tensor
+    network: nn.Module, tokens_BT: Tensor, ranks_BT: Tensor, positions_BK: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Last states of the content stream [T, D] and of the query stream [K, D]."""
     content, query = network(
         input_ids=tokens_BT,
         perm_mask=xlnet.unseen(ranks_BT),
-        target_mapping=nn.functional.one_hot(places_BK, 20).float(),
+        target_mapping=nn.functional.one_hot(positions_BK, 20).float(),
         output_hidden_states=True,
     ).hidden_states[-2:]
     return content[0], query[0]
 
 
 def test_a_token_that_a_position_may_not_see_changes_nothing_there() -> None:
-    network, (tokens_BT, ranks_BT, places_BK) = tiny(), ordered()
-    content_TD, query_KD = streams(network, tokens_BT, ranks_BT, places_BK)
-    logits_KV = xlnet.predictions(network, tokens_BT, ranks_BT, places_BK)[0]
+    network, (tokens_BT, ranks_BT, positions_BK) = tiny(), ordered()
+    content_TD, query_KD = streams(network, tokens_BT, ranks_BT, positions_BK)
+    logits_KV = xlnet.predictions(network, tokens_BT, ranks_BT, positions_BK)[0]
     assert content_TD.shape == (20, 32)
     assert query_KD.shape == (6, 32)
     rank_T = ranks_BT[0]
-    for place in range(20):
+    for position in range(20):
         changed_BT = tokens_BT.clone()
-        changed_BT[0, place] = other(changed_BT[0, place])
-        content, query = streams(network, changed_BT, ranks_BT, places_BK)
-        logits = xlnet.predictions(network, changed_BT, ranks_BT, places_BK)[0]
-        known = rank_T[place] < 0  # of the context: every position sees it
+        changed_BT[0, position] = other(changed_BT[0, position])
+        content, query = streams(network, changed_BT, ranks_BT, positions_BK)
+        logits = xlnet.predictions(network, changed_BT, ranks_BT, positions_BK)[0]
+        known = rank_T[position] < 0  # of the context: every position sees it
         for at in range(20):
-            sees = known or rank_T[at] > rank_T[place] or at == place
-            assert torch.equal(content[at], content_TD[at]) is not bool(sees), (place, at)
-        for k, at in enumerate(places_BK[0]):
-            sees = known or rank_T[at] > rank_T[place]
-            assert torch.equal(query[k], query_KD[k]) is not bool(sees), (place, at)
-            assert torch.equal(logits[k], logits_KV[k]) is not bool(sees), (place, at)
+            sees = known or rank_T[at] > rank_T[position] or at == position
+            assert torch.equal(content[at], content_TD[at]) is not bool(sees), (position, at)
+        for k, at in enumerate(positions_BK[0]):
+            sees = known or rank_T[at] > rank_T[position]
+            assert torch.equal(query[k], query_KD[k]) is not bool(sees), (position, at)
+            assert torch.equal(logits[k], logits_KV[k]) is not bool(sees), (position, at)
 
 
 def test_a_prediction_knows_where_it_stands() -> None:
@@ -137,23 +137,23 @@ def test_a_prediction_knows_where_it_stands() -> None:
 
 def test_loss_is_that_of_one_prediction_after_the_other() -> None:
     """Each target alone, with random tokens in place of itself and those that come later."""
-    network, rows = tiny(), xlnet.batch(running_text(), 2, 3, 24, 0)
+    network, batch = tiny(), xlnet.batch(running_text(), 2, 3, 24, 0)
     losses = []
-    for tokens_T, ranks_T, places_K in zip(
-        rows["tokens_BT"], rows["ranks_BT"], rows["places_BK"], strict=True
+    for tokens_T, ranks_T, positions_K in zip(
+        batch["tokens_BT"], batch["ranks_BT"], batch["positions_BK"], strict=True
     ):
-        for place in places_K[ranks_T[places_K].argsort()]:
-            later_T = ranks_T >= ranks_T[place]
-            shown_T = torch.where(later_T, random_rows(1, 24, seed=int(place))[0], tokens_T)
-            logits_V = xlnet.predictions(network, shown_T[None], ranks_T[None], place.view(1, 1))[0, 0]
-            losses.append(-nn.functional.log_softmax(logits_V, dim=-1)[tokens_T[place]])
-    found, _ = xlnet.Objective(network, SPECIAL_TOKENS)(**rows)
+        for position in positions_K[ranks_T[positions_K].argsort()]:
+            later_T = ranks_T >= ranks_T[position]
+            shown_T = torch.where(later_T, random_tokens(1, 24, seed=int(position))[0], tokens_T)
+            logits_V = xlnet.predictions(network, shown_T[None], ranks_T[None], position.view(1, 1))[0, 0]
+            losses.append(-nn.functional.log_softmax(logits_V, dim=-1)[tokens_T[position]])
+    found, _ = xlnet.Objective(network, SPECIAL_TOKENS)(**batch)
     torch.testing.assert_close(found, torch.stack(losses).mean())
     theirs = network(
-        input_ids=rows["tokens_BT"],
-        perm_mask=xlnet.unseen(rows["ranks_BT"]),
-        target_mapping=nn.functional.one_hot(rows["places_BK"], 24).float(),
-        labels=rows["tokens_BT"].gather(1, rows["places_BK"]),
+        input_ids=batch["tokens_BT"],
+        perm_mask=xlnet.unseen(batch["ranks_BT"]),
+        target_mapping=nn.functional.one_hot(batch["positions_BK"], 24).float(),
+        labels=batch["tokens_BT"].gather(1, batch["positions_BK"]),
     ).loss
     torch.testing.assert_close(found, theirs)
 
@@ -169,7 +169,7 @@ def test_a_batch_is_a_function_of_seed_and_step() -> None:
 
 
 def test_features_are_the_mean_state_of_text_sep_and_cls() -> None:
-    network, tokens_BT = tiny(), random_rows(3, 20)
+    network, tokens_BT = tiny(), random_tokens(3, 20)
     tokens_BT[1, 9:], tokens_BT[2, 1:] = SPECIAL_TOKENS.padding, SPECIAL_TOKENS.padding
     found_BD = xlnet.features(network, tokens_BT, SPECIAL_TOKENS)
     more_BD = xlnet.features(

@@ -53,7 +53,7 @@ def small(path: Path) -> None:
     family["held_out_batches"] = 2
     family["finetune"] |= {"seeds": [1, 2], "learning_rates": [0.01], "steps": 24, "batch": 8}
     for name in AUTO:
-        own = {"width": 32, "heads": 2, "context": CONTEXT, "batch": BATCH, "dropout": 0.1}
+        own = {"hidden_size": 32, "heads": 2, "context": CONTEXT, "batch_size": BATCH, "dropout": 0.1}
         family["systems"][name] |= own
     with open(path, "w") as file:
         YAML().dump(tree, file)
@@ -232,7 +232,7 @@ def test_a_batch_that_grows_takes_the_seconds_of_the_budget(
 
 def test_without_a_warm_up_the_rate_begins_at_its_top_and_then_falls_as_it_does_with_one() -> None:
     own = SimpleNamespace(schedule="noam")
-    member = SimpleNamespace(own=own, module=transformer, size=SimpleNamespace(width=128))
+    member = SimpleNamespace(own=own, module=transformer, size=SimpleNamespace(hidden_size=128))
     training = SimpleNamespace(steps=50, warmup_steps=10)
     rates = {}
     for warms_up in (True, False):
