@@ -33,8 +33,8 @@ def main() -> None:
         settings.pretrain.model, vocabulary=settings.tokenize.tokenizer.vocabulary, end_of_text=0, padding=1
     )
     batch = {
-        "tokens_BS": torch.randint(2, config.vocab_size, (training.batch, context + 1), device=device),
-        "weights_BT": torch.ones(training.batch, context, device=device),
+        "tokens_BS": torch.randint(2, config.vocab_size, (training.batch_size, context + 1), device=device),
+        "weights_BT": torch.ones(training.batch_size, context, device=device),
     }
     bare = access.moved(causal.build(config, seed=1), device)
     engine.prefer_attention(bare)  # the same network in both, kernels included
@@ -49,12 +49,12 @@ def main() -> None:
         for name, step in loops.items():
             seconds[name] = min(seconds[name], timed(step, arguments.steps))
     peak = matrix_product_peak(device)
-    tokens = training.batch * context
+    tokens = training.batch_size * context
     network = causal.build(config, seed=1)
     # a multiply and an add a weight forward, twice that backward; and attention's two products over the context
     attention = 12 * config.num_hidden_layers * config.hidden_size * context
     flops = tokens * (6 * network.num_parameters() + attention)
-    print(f"{network.num_parameters():,} parameters, batch {training.batch} x {context}, bf16, compiled")
+    print(f"{network.num_parameters():,} parameters, batch {training.batch_size} x {context}, bf16, compiled")
     print(f"{'':12}{'tokens/s':>10}{'GFLOP/s':>10}{'of peak':>9}")
     for name, value in seconds.items():
         print(f"{name:12}{tokens / value:>10,.0f}{flops / value / 1e9:>10,.0f}{flops / value / peak:>9.1%}")

@@ -152,7 +152,7 @@ def at_step(
             f"step {step}: it must be from 1 to pretrain.training.steps, {settings.training.steps}"
         )
     try:
-        layout = Layout(settings.training.batch, settings.model.context, settings.seed, settings.packing)
+        layout = Layout(settings.training.batch_size, settings.model.context, settings.seed, settings.packing)
         sequences = documents_at(TokenCorpus.open(TOKENS), step - 1, layout)
         _add_first_words(sequences)
     except (ValueError, LookupError) as error:

@@ -29,7 +29,7 @@ def distill(stage: Stage[Distill]) -> None:
     held_out = Prompts.open(PROMPTS / "validation")
     student = distil.student_of(teacher, params.layers)
     # the teacher has something to say of prompts too: every token is a target
-    batch_at = continuation.batches(rows.tokens_NS, rows.real_NT, params.training.batch, params.seed)
+    batch_at = continuation.batches(rows.tokens_NS, rows.real_NT, params.training.batch_size, params.seed)
     objective = distil.Distil(student, teacher, params.temperature, params.weights)
     history = engine.train(objective, batch_at, params.training, stage.job())
     engine.save_network(student, tokenizer, STUDENT)

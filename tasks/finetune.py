@@ -43,7 +43,7 @@ def _policy(stage: Stage[Finetune], tokenizer: PreTrainedTokenizerBase) -> tuple
     held_out = Prompts.open(PROMPTS / "validation")
     network = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
     before = response_perplexity(network, held_out)
-    batch_at = continuation.batches(rows.tokens_NS, rows.mask_NT, params.training.batch, seed)
+    batch_at = continuation.batches(rows.tokens_NS, rows.mask_NT, params.training.batch_size, seed)
     history = engine.train(causal.NextTokenWhere(network), batch_at, params.training, stage.job("policy"))
     engine.save_network(network, tokenizer, POLICY)
     return history, PolicyTuning(len(rows), before, response_perplexity(network, held_out))
@@ -61,7 +61,7 @@ def _classifiers(
     truncated = heads.full(data.tokens["train"], access.end_of_text(tokenizer))
     why = "texts fill finetune.classifier.context: the rest of them is not read"
     note(stage, "classifier.truncated", truncated, len(data.texts["train"]), why)
-    batch_at = classifier.batches(data, tokenizer, params.training.batch, seed, params.source)
+    batch_at = classifier.batches(data, tokenizer, params.training.batch_size, seed, params.source)
     base = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
     curves: dict[str, list[Row]] = {}
     accuracy: dict[str, dict[str, float]] = {}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def pretrain(stage: Stage[Pretrain]) -> None:
     params = stage.params
-    context, batch = params.model.context, params.training.batch
+    context, batch = params.model.context, params.training.batch_size
     tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
     corpus = TokenCorpus.open(TOKENS / "train")
     special_tokens = {"end_of_text": tokenizer.eos_token_id, "padding": tokenizer.pad_token_id}

@@ -35,7 +35,7 @@ def reward(stage: Stage[Reward]) -> None:
     why = "texts fill reward.context: the rest of them is not read"
     note(stage, "truncated", truncated, 2 * len(pairs["train"]), why)
 
-    batch_at = rewards.batches(sides, network, params.training.batch, params.seed)
+    batch_at = rewards.batches(sides, network, params.training.batch_size, params.seed)
     history = engine.train(rewards.Compare(network), batch_at, params.training, stage.job())
     simulated = [row for row in rows_of(pairs["train"]) if row["kind"] == "simulated"]
     simulated = simulated[: params.normalisation_samples // 2]

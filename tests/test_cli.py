@@ -176,7 +176,7 @@ def packed_project(packing: str, tmp_path_factory: pytest.TempPathFactory) -> Pa
     tree = YAML(typ="safe").load(ROOT / "params.yaml")
     tree["pretrain"] |= {"packing": packing}
     tree["pretrain"]["model"]["context"] = 90
-    tree["pretrain"]["training"]["batch"] = 4
+    tree["pretrain"]["training"]["batch_size"] = 4
     YAML(typ="safe").dump(tree, folder / "params.yaml")
     tokenizer = trained(TEXTS, 300)
     rows = [document(text, "films" if i % 3 else "books") for i, text in enumerate(TEXTS)]

@@ -23,13 +23,13 @@ def recipe(
     optimizer: Optimizer,
     precision: Precision,
     steps: int,
-    batch: int,
+    batch_size: int,
     warmup: int,
 ) -> Training:
     """Return a training of so many steps, by what is the same for all of the section."""
     return params.Training(
         steps=steps,
-        batch=batch,
+        batch_size=batch_size,
         precision=precision,
         optimizer=optimizer,
         warmup_steps=min(warmup, steps - 1),
@@ -51,7 +51,7 @@ def fine_tune(
     """Train a classifier in place. It is a matter of seconds: nothing is saved or logged on the way."""
     name = f"{task.name} {training.optimizer.adam_learning_rate:g} {seed}"
     job = Job(name, seed, compute, Run(), checkpoints=None)
-    engine.train(classifier, batches(task, training.batch, seed), training, job, own)
+    engine.train(classifier, batches(task, training.batch_size, seed), training, job, own)
 
 
 def adamw(settings: Family | FamilyBaselines, learning_rate: float) -> Optimizer:

@@ -176,11 +176,11 @@ class Params(Section):
 
     def _batches(self) -> list[tuple[str, int]]:
         return [
-            ("pretrain.training.batch", self.pretrain.training.batch),
-            ("finetune.policy.training.batch", self.finetune.policy.training.batch),
-            ("finetune.classifier.training.batch", self.finetune.classifier.training.batch),
-            ("distill.training.batch", self.distill.training.batch),
-            ("reward.training.batch", self.reward.training.batch),
+            ("pretrain.training.batch_size", self.pretrain.training.batch_size),
+            ("finetune.policy.training.batch_size", self.finetune.policy.training.batch_size),
+            ("finetune.classifier.training.batch_size", self.finetune.classifier.training.batch_size),
+            ("distill.training.batch_size", self.distill.training.batch_size),
+            ("reward.training.batch_size", self.reward.training.batch_size),
             ("ppo.minibatch", self.ppo.minibatch),
         ]
 

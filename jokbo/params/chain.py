@@ -63,7 +63,7 @@ class Model(Section):
     """Network of transformers: gpt2 or llama."""
     layers: SizeOf
     """Number of layers."""
-    width: SizeOf
+    hidden_size: SizeOf
     """Hidden size: numbers in the state of one token."""
     heads: SizeOf
     """Number of attention heads; it must divide the hidden size."""
@@ -72,17 +72,12 @@ class Model(Section):
     dropout: DropoutRate
     """Share of activations that training sets to zero, 0 to 1."""
 
-    @property
-    def hidden_size(self) -> int:
-        """The width, by the name that networks have for it."""
-        return self.width
-
     @model_validator(mode="after")
     def divides(self) -> Model:
-        check_heads(self.width, self.heads)
-        if self.architecture == "llama" and (self.width // self.heads) % 2:
+        check_heads(self.hidden_size, self.heads)
+        if self.architecture == "llama" and (self.hidden_size // self.heads) % 2:
             raise ValueError(
-                f"width / heads is {self.width // self.heads}: rotary positions need an even number"
+                f"hidden_size / heads is {self.hidden_size // self.heads}: rotary positions need an even number"
             )
         return self
 
@@ -110,7 +105,7 @@ class Optimizer(Section):
 class Training(Section):
     steps: Positive
     """Number of optimizer steps."""
-    batch: Positive
+    batch_size: Positive
     """Number of sequences of a step, over all ranks."""
     precision: Precision
     """fp32, or bf16 autocast."""

@@ -144,9 +144,9 @@ def _prompts(settings: Params, counts: Counts) -> Problems:
 
 def _finetune(settings: Params, counts: Counts) -> Problems:
     policy, classifier = settings.finetune.policy, settings.finetune.classifier
-    batch = policy.training.batch
+    batch = policy.training.batch_size
     yield from _too_few(
-        counts, settings, "train", policy.prompts_per_text, "finetune.policy.training.batch", batch
+        counts, settings, "train", policy.prompts_per_text, "finetune.policy.training.batch_size", batch
     )
     key, source = "finetune.classifier.source", [classifier.source]
     yield from _lacking(counts, key, source, ["train", "validation", "test"])
@@ -156,16 +156,16 @@ def _finetune(settings: Params, counts: Counts) -> Problems:
             found = ", ".join(f"{number:,} with label {label}" for label, number in labels.items())
             needs = "texts of both labels" if split == "train" else "labelled texts"
             yield f"{key} is {classifier.source}, which has {found} in {split}: name a source with {needs}"
-        elif split == "train" and sum(labels.values()) < classifier.training.batch:
+        elif split == "train" and sum(labels.values()) < classifier.training.batch_size:
             found = f"{classifier.source} has {sum(labels.values())} labelled texts in train"
-            batch = f"finetune.classifier.training.batch is {classifier.training.batch}"
+            batch = f"finetune.classifier.training.batch_size is {classifier.training.batch_size}"
             yield f"{batch}, but {found}: give it more or set the batch lower"
 
 
 def _distill(settings: Params, counts: Counts) -> Problems:
     own = settings.distill
-    batch = own.training.batch
-    yield from _too_few(counts, settings, "train", own.prompts_per_text, "distill.training.batch", batch)
+    batch = own.training.batch_size
+    yield from _too_few(counts, settings, "train", own.prompts_per_text, "distill.training.batch_size", batch)
 
 
 def _preferences(settings: Params, counts: Counts) -> Problems:
@@ -189,13 +189,13 @@ def _preferences(settings: Params, counts: Counts) -> Problems:
 
 
 def _reward(settings: Params, counts: Counts) -> Problems:
-    own, batch = settings.preferences, settings.reward.training.batch
+    own, batch = settings.preferences, settings.reward.training.batch_size
     prompts = min(own.prompts, _documents(counts, "prompts", settings.prompts.sources))
     each = own.responses_per_prompt
     most = prompts * each * (each - 1) // 2 + own.human_pairs
     if most < batch:
         found = f"preferences.prompts and human_pairs give {most:,} pairs at most"
-        yield f"reward.training.batch is {batch}, but {found}: ask for more or set it lower"
+        yield f"reward.training.batch_size is {batch}, but {found}: ask for more or set it lower"
 
 
 def _ppo(settings: Params, counts: Counts) -> Problems:

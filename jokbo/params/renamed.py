@@ -5,6 +5,11 @@ RENAMED = {  # *: any system
     "family.systems.*.batch": "family.systems.*.batch_size",
     "family.systems.*.unit": "family.systems.*.neuron",
     "family.systems.*.width": "family.systems.*.hidden_size",
+    "pretrain.model.width": "pretrain.model.hidden_size",
+    **{
+        f"{section}.training.batch": f"{section}.training.batch_size"
+        for section in ("pretrain", "finetune.policy", "finetune.classifier", "distill", "reward")
+    },
     "finetune.policy.sources": "prompts.sources",
     "finetune.policy.prompt_tokens": "prompts.prompt_tokens",
     "finetune.policy.response_tokens": "prompts.response_tokens",

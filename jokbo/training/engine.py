@@ -58,10 +58,10 @@ def train(
 ) -> list[dict[str, float]]:
     """Train `objective` in place for `settings.steps` steps; return the row of metrics of each step.
 
-    `objective(**batch)` gives (mean loss of its rows, {metric: scalar}); `batch_at(step)`, counted from 0, gives the
-    global batch, tensors whose first axis is its rows, and is called ahead of its step, in another thread. Every rank
-    asks for the same batch and trains on its own rows of it. A batch may have other than `settings.batch` rows, as
-    where the batch grows. `after_step` is called with the number of steps done after each.
+    `objective(**batch)` gives (mean loss of its sequences, {metric: scalar}). `batch_at(step)`, counted from 0, gives
+    the global batch: tensors whose first axis is its sequences. It is called ahead of its step, in another thread.
+    Every rank asks for the same batch and trains on its own share of it. A batch may have another size than
+    `settings.batch_size`, as where the batch grows. `after_step` is called with the number of steps done after each.
 
     Raises as `loop` does.
     """
@@ -69,7 +69,7 @@ def train(
     torch.manual_seed(job.seed + processes.rank())  # dropout differs between ranks, and is restored with them
     engine = start(
         objective,
-        StepSettings(settings.batch, settings.precision, settings.gradient_clip),
+        StepSettings(settings.batch_size, settings.precision, settings.gradient_clip),
         own.optimizer or settings.optimizer,
         job.compute,
         own.schedule or trapezoid(settings),
@@ -127,7 +127,7 @@ def beside_training() -> bool:
 class StepSettings:
     """What one step of an engine goes by."""
 
-    batch: int  # sequences of the global batch
+    batch_size: int  # sequences of the global batch
     precision: str  # fp32 or bf16
     gradient_clip: float  # the norm that gradients are clipped at; 0: none
 
@@ -145,7 +145,7 @@ def start(
 
     Raises InputError if ranks and micro-batches cannot share the batch.
     """
-    _check_share(settings.batch, compute.micro_batch)
+    _check_share(settings.batch_size, compute.micro_batch)
     for module in objective.modules():
         if isinstance(module, PreTrainedModel):
             prefer_attention(module)
@@ -158,8 +158,8 @@ def start(
         optimizer=optimizer,
         lr_scheduler=schedule,  # pyright: ignore[reportArgumentType]  # the name there is of torch before 2.0
         config={
-            "train_batch_size": settings.batch,
-            "train_micro_batch_size_per_gpu": compute.micro_batch or settings.batch // processes.world(),
+            "train_batch_size": settings.batch_size,
+            "train_micro_batch_size_per_gpu": compute.micro_batch or settings.batch_size // processes.world(),
             "gradient_clipping": settings.gradient_clip,
             # ZeRO 3 needs whole gradients for Muon
             "zero_optimization": {

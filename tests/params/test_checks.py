@@ -146,15 +146,15 @@ def test_a_split_that_a_stage_reads_has_a_share(split: str) -> None:
         ),
         (
             "finetune",
-            {"finetune__classifier__training__batch": 800},
-            "classifier.training.batch is 800, but rotten_tomatoes",
+            {"finetune__classifier__training__batch_size": 800},
+            "classifier.training.batch_size is 800, but rotten_tomatoes",
         ),
         (
             "finetune",
-            {"finetune__policy__training__batch": 800},
-            "policy.training.batch is 800, but the texts of imdb in train",
+            {"finetune__policy__training__batch_size": 800},
+            "policy.training.batch_size is 800, but the texts of imdb in train",
         ),
-        ("distill", {"distill__training__batch": 8000}, "distill.training.batch is 8000"),
+        ("distill", {"distill__training__batch_size": 8000}, "distill.training.batch_size is 8000"),
         (
             "preferences",
             {"preferences__human_sources": ["imdb"]},
@@ -163,8 +163,8 @@ def test_a_split_that_a_stage_reads_has_a_share(split: str) -> None:
         ("preferences", {"preferences__test_pairs": 3000}, "test_pairs asks 3,000 pairs of each source"),
         (
             "reward",
-            {"preferences__prompts": 4, "preferences__human_pairs": 0, "reward__training__batch": 64},
-            "reward.training.batch is 64, but preferences.prompts and human_pairs give",
+            {"preferences__prompts": 4, "preferences__human_pairs": 0, "reward__training__batch_size": 64},
+            "reward.training.batch_size is 64, but preferences.prompts and human_pairs give",
         ),
         ("ppo", {"ppo__rollout_batch": 400}, "ppo.rollout_batch is 400, but the texts of imdb in prompts"),
         (

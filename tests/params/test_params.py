@@ -59,7 +59,11 @@ def test_the_shipped_file_is_valid() -> None:
 @pytest.mark.parametrize(
     ("found", "written", "said"),
     [
-        ("width: 256", "widht: 256", "pretrain.model.widht is not a known key: did you mean width?"),
+        (
+            "hidden_size: 256",
+            "hiden_size: 256",
+            "pretrain.model.hiden_size is not a known key: did you mean hidden_size?",
+        ),
         ("\nppo:", "\npoo:", "poo is not a known key: did you mean ppo?"),
         (
             "sha256: 0f",
@@ -93,13 +97,13 @@ def test_the_shipped_file_is_valid() -> None:
             "learning_rate: .nan",
             "optimizer.learning_rate is nan: input should be a finite",
         ),
-        ("heads: 4", "heads: 3", "heads is 3: it must divide width, which is 256"),
+        ("heads: 4", "heads: 3", "heads is 3: it must divide hidden_size, which is 256"),
         ("heads: 4", "heads: 256", "rotary positions need an even number"),
         ("context: 128", "context: 32", "it must be at most pretrain.model.context, which is 32"),
         (
             "processes: 1",
             "processes: 5",
-            "pretrain.training.batch is 32: it must be a multiple of compute.processes",
+            "pretrain.training.batch_size is 32: it must be a multiple of compute.processes",
         ),
         (
             "words: {minimum: 50,",
@@ -122,7 +126,11 @@ def test_the_shipped_file_is_valid() -> None:
         ("train: 0.65", "train: 0.9", "prepare.splits: the shares add up to 1.25"),
         ("kind: package", "kind: parcel", "kind is parcel: did you mean package?"),
         ("gradient_clip: 0.0", "gradient_clip: 1.0", "with the muon optimizer it must be 0"),
-        ("width: 256", "width: 100000000", "pretrain.model.width is 100000000: input should be less than or"),
+        (
+            "hidden_size: 256",
+            "hidden_size: 100000000",
+            "pretrain.model.hidden_size is 100000000: input should be less than or",
+        ),
         ("steps: 850", "steps: '850'", "pretrain.training.steps is '850': input should be a valid integer"),
         ("steps: 850", "steps: .inf", "pretrain.training.steps is inf: input should be a valid integer"),
         ("discount: 1.0", "discount: .nan", "ppo.discount is nan: input should be a finite number"),

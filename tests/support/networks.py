@@ -51,10 +51,10 @@ def optimizer(name: str = "adamw", rate: float = 0.01) -> SimpleNamespace:
     )
 
 
-def training(steps: int, batch: int = 8, **changes: object) -> SimpleNamespace:
+def training(steps: int, batch_size: int = 8, **changes: object) -> SimpleNamespace:
     settings = {
         "steps": steps,
-        "batch": batch,
+        "batch_size": batch_size,
         "precision": "fp32",
         "optimizer": optimizer(),
         "warmup_steps": 2,

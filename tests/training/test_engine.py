@@ -66,7 +66,7 @@ def test_compiled_twice_it_ends_with_the_same_bits(tmp_path: Path, monkeypatch: 
         tokens_BS = tokens(512, seed=step)
         return {"tokens_BS": tokens_BS, "weights_BT": torch.ones(512, tokens_BS.shape[1] - 1)}
 
-    settings = training(STEPS, batch=512)
+    settings = training(STEPS, batch_size=512)
     runs = [train(tmp_path / str(i), batches=many, settings=settings, compile=True)[1] for i in range(3)]
     torch.set_num_threads(threads)
     for other in runs[1:]:
