@@ -40,6 +40,10 @@ class System(Section):
     finetune: Pooling
     revisions: None = None  # keeps checkpoints at steps of powers of two, as Pythia did
     unit: None = None  # which one unit tells sentiment best
+    last: None = None  # reads the state at a text's last token, too, as GPT's paper does
+    scratch: str | None = (
+        None  # the system whose network from scratch is this one's too, and is not trained again
+    )
     more: Nothing
 
     @model_validator(mode="after")
@@ -51,8 +55,14 @@ class System(Section):
 class Reader(System):
     """A network of transformers that reads text as it is."""
 
-    module: Literal["gpt1", "gpt2", "gpt3", "t5"]
+    module: Literal["gpt2", "gpt3", "t5"]
     revisions: Revisions = None
+
+
+class Gpt1(System):
+    module: Literal["gpt1"]
+    revisions: Revisions = None
+    last: Literal[True] | None = None
 
 
 class Masked(System):
@@ -195,6 +205,7 @@ AnySystem = Annotated[
     | Electra
     | Elmo
     | FastWeights
+    | Gpt1
     | Mass
     | SentimentNeuron
     | Transformer

@@ -139,19 +139,14 @@ def next_token_batch(text: Text, step: int, rows: int, context: int, seed: int) 
     return {"tokens_BS": text.blocks(step, rows, context + 1, seed)}
 
 
-def at_last(states_BTD: Tensor, tokens_BT: Tensor, padding: int) -> Tensor:
-    """The state [B, D] at each row's last token, which alone has read the whole of a row padded on its right."""
-    return at(states_BTD, (tokens_BT != padding).sum(dim=1) - 1)
-
-
 def at(states_BTD: Tensor, places_B: Tensor) -> Tensor:
     """Of each row the state at one place, [B, D]."""
     return states_BTD[torch.arange(len(places_B), device=places_B.device), places_B]
 
 
 def mean_state(states_BTD: Tensor, real_BT: Tensor) -> Tensor:
-    """The mean [B, D] of each row's states that are real, not of padding."""
-    return (states_BTD * real_BT[:, :, None]).sum(dim=1) / real_BT.sum(dim=1, keepdim=True)
+    """The mean [B, D] of each row's states that are real, not of padding; zeros for a row without any."""
+    return (states_BTD * real_BT[:, :, None]).sum(dim=1) / real_BT.sum(dim=1, keepdim=True).clamp(min=1)
 
 
 def sinusoids(length: int, width: int, device: torch.device | None = None) -> Tensor:

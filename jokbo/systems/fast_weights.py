@@ -27,8 +27,8 @@ from jokbo.systems.common import (
     Paper,
     Size,
     SpecialTokens,
-    at_last,
     exact,
+    mean_state,
     next_token_batch,
     not_compiled,
 )
@@ -141,5 +141,5 @@ batch = next_token_batch
 
 
 def features(network: FastWeights, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
-    """The state at each row's last token, [B, D]: it alone has read the whole row."""
-    return at_last(network.states(tokens_BT), tokens_BT, special_tokens.padding)
+    """Return the mean of the states, [B, D]."""
+    return mean_state(network.states(tokens_BT), tokens_BT != special_tokens.padding)

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import AutoConfig, PreTrainedModel
 
 from jokbo.models import causal
-from jokbo.systems.common import Paper, Size, SpecialTokens, Text, at
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, at, mean_state
 
 TITLE, YEAR, OBJECTIVE = "GPT", 2018, "next token"
 NATS = "loss"
@@ -60,6 +60,13 @@ def batch(text: Text, step: int, rows: int, context: int, seed: int) -> dict[str
 
 
 def features(network: PreTrainedModel, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
+    """Return the mean [B, D] of the last states. Padding comes after them, where causal attention does not look."""
+    tokens_BT = tokens_BT[:, : network.config.max_position_embeddings]
+    states_BTD = network.base_model(input_ids=tokens_BT, use_cache=False).last_hidden_state
+    return mean_state(states_BTD, tokens_BT != special_tokens.padding)
+
+
+def last(network: PreTrainedModel, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
     """The last state at an end-of-text token put after each row (the extract token of section 3.2; in place of the
     last token where the row fills the context). Padding comes after it, where causal attention does not look."""
     longest = network.config.max_position_embeddings

@@ -53,7 +53,7 @@ class SystemModule(Protocol):
         ...
 
     def features(self, network: Any, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
-        """Return a vector for each row of padded text, [B, D]: what a classifier reads."""
+        """Return the mean of the states of each row of padded text, [B, D], padding left out: what a classifier reads."""
         ...
 
 
@@ -90,13 +90,22 @@ class Gradual(SystemModule, Protocol):
         ...
 
 
+@runtime_checkable
+class Decoder(SystemModule, Protocol):
+    """It may be read at a text's end, too, with `last: true`."""
+
+    def last(self, network: Any, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
+        """Return the state at each row's end, [B, D]."""
+        ...
+
+
 class Unit(Protocol):
     """One unit of a network as a classifier."""
 
     index: int
 
-    def accuracy(self, features_ND: np.ndarray, labels_N: np.ndarray) -> float:
-        """Return the share of texts that it tells right."""
+    def right(self, features_ND: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
+        """Return whether it tells each text right, [N]."""
         ...
 
 

@@ -31,7 +31,7 @@ from jokbo.systems.common import (
     Paper,
     Size,
     SpecialTokens,
-    at_last,
+    mean_state,
     next_token_batch,
     not_compiled,
 )
@@ -173,8 +173,8 @@ batch = next_token_batch
 
 
 def features(network: MultiplicativeLSTM, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
-    """tanh of the cell states after each row's last byte, [B, D]."""
-    return at_last(network.states(tokens_BT)[1], tokens_BT, special_tokens.padding).tanh()
+    """Return the mean over a row's bytes of tanh of the cell states, [B, D]; the paper reads those after the last."""
+    return mean_state(network.states(tokens_BT)[1].tanh(), tokens_BT != special_tokens.padding)
 
 
 @dataclass(frozen=True)
@@ -185,15 +185,15 @@ class Unit:
     threshold: float
     sign: int
 
-    def accuracy(self, features_ND: np.ndarray, labels_N: np.ndarray) -> float:
+    def right(self, features_ND: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
         positive_N = self.sign * features_ND[:, self.index] > self.sign * self.threshold
-        return float((positive_N == (labels_N == 1)).mean())
+        return positive_N == (labels_N == 1)
 
 
 def best_unit(features_ND: np.ndarray, labels_N: np.ndarray) -> Unit:
     """The unit that with the best of all thresholds tells labels 1 from 0 most often, chosen on these texts.
 
-    How well it does has to be asked of others: unit.accuracy(held-out features, their labels).
+    How well it does has to be asked of others: unit.right(held-out features, their labels).
     """
     count = len(labels_N)
     order_ND = np.argsort(features_ND, axis=0, kind="stable")
