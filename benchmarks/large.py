@@ -12,9 +12,11 @@ import argparse
 import gc
 import hashlib
 import json
+import math
 import os
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -26,15 +28,18 @@ from jokbo import params  # first: it keeps DeepSpeed quiet
 import torch  # isort: skip
 from transformers import AutoTokenizer
 
+from jokbo.comparison.claims import CLAIMS, Evidence, check
 from jokbo.comparison.finetuning import Start, downstream, vectors
 from jokbo.comparison.member import Member, opened
 from jokbo.comparison.pretraining import pretrain
 from jokbo.comparison.search import Task, tasks_in
 from jokbo.comparison.texts import TASKS
+from jokbo.comparison.verdicts import RULE, SEEN, UNMEASURED, gain
 from jokbo.params import Compute, FamilyParams
+from jokbo.reporting.page import DASH, Table, large, number
 from jokbo.runtime import environment
 from jokbo.runtime.errors import InputError
-from jokbo.runtime.files import remembered, write_text
+from jokbo.runtime.files import read_json, remembered, write_text
 from jokbo.runtime.tracking import Run
 from jokbo.training import processes
 from jokbo.training.job import Job
@@ -42,6 +47,8 @@ from tasks.frame.paths import FAMILY, FAMILY_DATA, STATE
 
 PROFILE = Path("profiles/large.yaml")
 ROWS = Path("results/large")
+HEADER = ("Parameters", "Tokens", "FLOPs", "Seconds", "Loss, nats", "Copying, nats", "Context, nats")
+OVER = [each for each in CLAIMS if len(each.needs) == 2 and each.here.startswith("what pretraining adds")]
 SMOKE = {"steps": 3, "texts": 48}
 
 
@@ -64,7 +71,7 @@ def main() -> None:
         for name in arguments.systems:
             compared(name, settings, rows, smoke=bool(arguments.smoke))
         if arguments.table:
-            print("not yet")
+            print(table(rows))
     except InputError as error:
         sys.exit(f"jokbo: {error}")
 
@@ -75,10 +82,10 @@ def tiny(settings: FamilyParams) -> FamilyParams:
     systems = {
         name: own.model_copy(update={"context": 32, "batch": 8}) for name, own in family.systems.items()
     }
-    labels = [each.model_copy(update={"steps": SMOKE["steps"]}) for each in family.finetune.labels[:2]]
+    labels = family.finetune.labels[0].model_copy(update={"count": 40, "steps": SMOKE["steps"]})
     finetune = family.finetune.model_copy(
         update={
-            "labels": [each.model_copy(update={"count": 40}) for each in labels[:1]] + labels[1:],
+            "labels": [labels],
             **{"seeds": [1, 2], "learning_rates": [0.0005, 0.001], "batch": 8},
         }
     )
@@ -102,7 +109,7 @@ def compared(name: str, settings: FamilyParams, rows: Path, *, smoke: bool) -> N
     compute = prepared(settings.compute)
     member, key = opened(name, settings.family, FAMILY_DATA, compute), key_of(name, settings)
     path = rows / f"{name}.json"
-    row = remembered(path) or {}
+    row: dict[str, Any] = remembered(path) or {}
     if row.get("key") != key:
         row = {"key": key, "name": name, "begun": now()}
     folder = Path("..") / STATE / "large" / key
@@ -111,18 +118,98 @@ def compared(name: str, settings: FamilyParams, rows: Path, *, smoke: bool) -> N
     say(f"on {kind(environment.collect())}, {settings.family.budget.amount:.2g} FLOPs")
     made = pretrain(job, member)
     row |= made.metrics | {"environment": environment.collect(), "settings": settings_of(name, settings)}
-    row.setdefault("downstream", {})
+    row["downstream"] = results = dict(row.get("downstream", {}))
     leave(path, row)
     say(f"pretrained to {made.metrics['pretraining']['nats']:.3f} nats in {made.metrics['steps']} steps")
     start = Start(made.network, cache(partial(vectors, member, made.network)))
     for labels in settings.family.finetune.labels:
         some, count = [task.first(labels.count) for task in tasks], str(labels.count)
         found = downstream(job.part(count), member, some, start, labels.steps)
-        row["downstream"][count] = found
+        results[count] = found
         leave(path, row)
         gc.collect()  # the engines of its trainings hold on to their networks
         told = ", ".join(f"{each} {result['mean']:.1%}" for each, result in found.items())
         say(f"{count} labels: {told}")
+
+
+def table(rows: Path) -> str:
+    """Return the rows that are there as a page of markdown.
+
+    Raises InputError if there are none, or if they were made on different kinds of machine.
+    """
+    found = {path.stem: read_json(path) for path in sorted(rows.glob("*.json"))}
+    if not found:
+        raise InputError(f"{FAMILY / rows}: no row: run `python -m benchmarks.large SYSTEM`")
+    machines = {name: kind(row["environment"]) for name, row in found.items()}
+    if len(set(machines.values())) > 1:
+        told = ", ".join(f"{name} on {machine}" for name, machine in machines.items())
+        raise InputError(
+            f"{FAMILY / rows}: rows of one table are of one kind of machine: {told}: run some again"
+        )
+    counts = sorted({count for row in found.values() for count in row["downstream"]}, key=by_count)
+    lines = [
+        Table(
+            "large",
+            "",
+            ["System", *HEADER, *(f"{count} labels" for count in counts)],
+            [
+                [row["title"], *costs(row), *(told_gain(row["downstream"].get(count)) for count in counts)]
+                for row in found.values()
+            ],
+        ).markdown(1)
+    ]
+    parts = [f"On {machines.popitem()[1]}. {unseen(found, counts)}", *lines, *claimed(found, counts), RULE]
+    return "\n\n".join(parts)
+
+
+def by_count(count: str) -> float:
+    return math.inf if count == "all" else int(count)
+
+
+def costs(row: Mapping[str, Any]) -> list[str]:
+    """Return what a row's pretraining cost and came to, as HEADER names it."""
+    learned = row["pretraining"]
+    context = learned["context"]
+    return [
+        *(large(row[key]) for key in ("parameters", "tokens", "flops")),
+        *(number(value) for value in (row["seconds"], learned["nats"], learned["copying"])),
+        f"{context['gain']:+.2f} ({context['error']:.2f})",
+    ]
+
+
+def told_gain(results: Mapping[str, Any] | None) -> str:
+    """Return both accuracies, and what pretraining adds with its standard error."""
+    if not results:
+        return DASH
+    found = gain(results)
+    pair = " / ".join(f"{100 * result['mean']:.1f}" for result in results.values())
+    return f"{pair}: {100 * found.value:+.1f} ({100 * found.error:.1f})"
+
+
+def unseen(found: Mapping[str, Any], counts: Sequence[str]) -> str:
+    """Return one sentence on where pretraining does not pay by two standard errors."""
+    parts = []
+    for count in counts:
+        having = [row for row in found.values() if count in row["downstream"]]
+        without = [row["title"] for row in having if gain(row["downstream"][count]).verdict != SEEN]
+        parts.append(f"with {count} labels for {', '.join(without) or 'none'} of {len(having)}")
+    return f"That pretraining pays is not seen {'; '.join(parts)}."
+
+
+def claimed(found: Mapping[str, Any], counts: Sequence[str]) -> list[str]:
+    """Return a table of the papers' claims on two systems that are both there, for each number of labels."""
+    tables = []
+    for count in counts:
+        having = {name: row for name, row in found.items() if count in row["downstream"]}
+        told = [
+            each for each in check(Evidence(having, {}, {}, count), OVER) if each["verdict"] != UNMEASURED
+        ]
+        columns = ("claim", "paper", "figures", "verdict")
+        cells = [[each[column] for column in columns] for each in told]
+        tables.append(
+            f"With {count} labels:\n\n" + Table("claims", "", [*map(str.title, columns)], cells).markdown(4)
+        )
+    return tables
 
 
 def prepared(compute: Compute) -> Compute:

@@ -1,4 +1,4 @@
-"""What the systems are compared with: rules over a list of words, counts of words, and two networks without pretraining.
+"""What the systems are compared with: rules over a list of words, counts of words, and networks without pretraining.
 
 Counts are asked twice: of as much of each text as the networks read, and of whole texts.
 """

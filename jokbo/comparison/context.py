@@ -3,9 +3,9 @@
 Of the same targets there are two held-out losses, one with the text's own context and one with another text's in its
 place. The rule is one for all systems; which of its three cases holds is told by what a batch has:
 
-    places in a text    what is predicted stands at places of the sequence that is read (masked tokens, XLNet, MASS). All
-                        other tokens are those of the row before, of which nothing is hidden; at its own places a row
-                        keeps what it shows there.
+    places in a text    what is predicted stands at places of the sequence that is read (masked tokens, XLNet, MASS).
+                        All other tokens are those of the row before, of which nothing is hidden; at its own places a
+                        row keeps what it shows there.
     a source            an encoder reads one sequence, a decoder writes another: each target is given the source of the
                         row before. What a decoder has written before a token stays, so that the source alone is asked.
     running text        the first half of a row is that of the row before, and the loss is that of the second half's

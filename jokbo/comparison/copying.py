@@ -1,9 +1,9 @@
 """What is lost by a model that knows how frequent tokens are, and copies: the mark beside a system's own loss.
 
-A token's probability is a mixture of three: its frequency in the training text; its share among the ordinary tokens that
-are visible, each as likely to be copied as any other; and 1 if the place shows it. Masked places that show nothing have
-weights of their own, and so have those that show a token, which BERT's 10% random and 10% kept ones do. The weights are
-fitted on training text by expectation and maximisation.
+A token's probability is a mixture of three: its frequency in the training text; its share among the ordinary tokens
+that are visible, each as likely to be copied as any other; and 1 if the place shows it. Places that show a token, as
+BERT's 10% random and 10% kept ones do, have weights of their own. The weights are fitted on training text by
+expectation and maximisation.
 
 What is visible: the rest of a text in which places are predicted; a source, and what the decoder has written before a
 token; of running text what comes before a token.

@@ -112,7 +112,7 @@ def searched(
 
 
 def check_same(member: Member, other: Member) -> None:
-    """Raise InputError unless the networks of two systems are the same from scratch: then so is what is read of them."""
+    """Raise InputError unless the networks of two systems, and what is read of them, are the same from scratch."""
     seed = member.settings.finetune.seeds[0]
     ours, theirs = (each.fresh(seed, begins=False).state_dict() for each in (member, other))
     same_text = (member.own.text, member.own.context) == (other.own.text, other.own.context)

@@ -166,7 +166,7 @@ def search(
         def measured(rate: float, seed: int, above: float = -1.0, task: Task = task) -> dict[str, Any]:
             """Figures of a training; test texts are asked only if it does better on validation than `above`."""
             path = done / f"{task.name}-{rate:g}-{seed}.json"
-            figures = remembered(path)
+            figures: Any = remembered(path)
             if any_rank(figures is None):
                 classifier = fitted(task, rate, seed)
                 figures = {"validation": share(right(classifier, task, "validation", precision))}
@@ -217,7 +217,7 @@ def outcome(right_SN: np.ndarray, validation: float, learning_rate: float | None
 
 
 def parted(tree: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return results without what came of each text, and that alone: numbers for people, and what differences are told by."""
+    """Return results without what came of each text, for people to read; and that alone, for sums over texts."""
     numbers: dict[str, Any] = {}
     texts: dict[str, Any] = {}
     for key, value in tree.items():

@@ -82,7 +82,7 @@ class Labels(Section):
 
 
 class Search(Section):
-    """Training a classifier: every learning rate with the first seed, every seed with the one that is best on validation."""
+    """Training a classifier: at every rate with the first seed, and with every seed at the one best on validation."""
 
     seeds: Annotated[list[Seed], Field(min_length=2, max_length=9)]  # one alone has no standard deviation
     learning_rates: Annotated[list[Rate], Field(min_length=1)]

@@ -5,8 +5,9 @@ New: a decoder writes the whole text again that the encoder sees corrupted, and 
 changes the length (section 2.2). Five are compared: tokens masked, tokens deleted, spans of Poisson(3) tokens each
 replaced by one mask (none at all among them: a mask too many), sentences in random order, the text rotated to begin
 at a random token. What the large model uses is 30% of the tokens in spans and all sentences permuted (section 5), the
-default here. For classification the same text goes to both sides (section 3.1);
-the paper reads the decoder's state at its end, here it is the mean of the decoder's states. The network is the Transformer with GELU (2.1) and learned positions.
+default here. For classification the same text goes to both sides (section 3.1); the paper reads the decoder's state at
+its end, here it is the mean of the decoder's states. The network is the Transformer with GELU (2.1) and learned
+positions.
 
 Departures: a token stands for a word (the authors mask whole words). The text of the comparison has no sentences:
 they are spans of one document, from random cuts, one in SENTENCE tokens on average. How many tokens are masked or

@@ -53,7 +53,7 @@ class SystemModule(Protocol):
         ...
 
     def features(self, network: Any, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
-        """Return the mean of the states of each row of padded text, [B, D], padding left out: what a classifier reads."""
+        """Return the mean [B, D] of the states of each row of padded text, padding left out: a classifier reads it."""
         ...
 
 
