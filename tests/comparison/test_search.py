@@ -76,6 +76,7 @@ def test_the_rate_that_is_best_on_validation_is_run_with_every_seed(tmp_path: Pa
     accuracies = [30 / 40, 20 / 40, 34 / 40]
     assert result["tasks"]["b"] == {
         "accuracies": accuracies,
+        "right": "".join(str(sum(place < right for right in (30, 20, 34))) for place in range(40)),
         "mean": pytest.approx(0.7),
         "sd": pytest.approx(statistics.stdev(accuracies)),
         "validation": 30 / 40,
@@ -169,5 +170,6 @@ def test_frozen_features_are_read_by_a_regression_chosen_on_validation() -> None
     """Of features with the label in one unit, one accuracy, not one a seed."""
     result = frozen([task()], lambda tokens_NT: tokens_NT.float())
     (made_up,) = result["tasks"].values()
-    assert made_up == {"accuracies": [1.0], "mean": 1.0, "sd": 0.0, "validation": 1.0, "learning_rate": None}
+    chosen = {"validation": 1.0, "learning_rate": None}
+    assert made_up == {"accuracies": [1.0], "mean": 1.0, "sd": 0.0, "right": "1" * 40, **chosen}
     assert (result["mean"], result["sd"]) == (1.0, 0.0)
