@@ -1,6 +1,6 @@
 #!/bin/sh
 # The large comparison on one machine with a GPU: its eight systems side by side, and what they left so far as one archive
-# in a folder, renewed every 20 seconds. `sh benchmarks/large.sh FOLDER [more options of benchmarks.large]`
+# in a folder, renewed every 20 seconds: `sh benchmarks/large.sh FOLDER [--smoke ROWS]`. SYSTEMS names others than all.
 folder=$1
 shift
 logs=.jokbo/large/logs
@@ -14,7 +14,7 @@ keep() {
 
 systems=0
 rm -f "$logs"/*
-for system in elmo deberta xlnet electra bert roberta bart gpt2; do # the slowest first
+for system in ${SYSTEMS:-elmo deberta xlnet electra bert roberta bart gpt2}; do # the slowest first
     (
         python3 -m benchmarks.large "$@" "$system" >"$logs/$system.log" 2>&1
         echo "$system ends with $?" >"$logs/$system.ended"

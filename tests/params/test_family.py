@@ -14,7 +14,7 @@ from jokbo.runtime.errors import InputError
 
 CHAIN = Path(__file__).parents[2] / "params.yaml"
 SHIPPED = CHAIN.parent / "family/params.yaml"
-LARGE = ROOT / "family" / "profiles" / "large.yaml"
+LARGE = CHAIN.parent / "family/profiles/large.yaml"
 
 
 def loaded(folder: Path, text: str, chain: str | None = None) -> FamilyParams:

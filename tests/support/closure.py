@@ -7,7 +7,8 @@ imports all of a folder it depends on that folder.
 Paths of code in the dvc.yaml of an optional graph begin with UP, for its stages run in their own folder. `family`
 stands for a stage a system of family/params.yaml. All depend on what tasks.family imports and on what the files of
 systems share; each on the paper's file that its system names, on another paper's file if that one imports it, on its
-teacher, and on the results of the system that has its network from scratch. DVC takes lists of dependencies only as wide as they stand in dvc.yaml: a path fills up by standing twice.
+teacher, and on the results of the system that has its network from scratch. DVC takes lists of dependencies only as
+wide as they stand in dvc.yaml: a path fills up by standing twice.
 """
 
 from __future__ import annotations
