@@ -1,6 +1,6 @@
 #!/bin/sh
 # The large comparison on one machine with a GPU: its eight systems side by side, and what they left so far as one archive
-# in a folder, renewed every 20 seconds: `sh benchmarks/large.sh FOLDER [--smoke ROWS]`. SYSTEMS names others than all.
+# in a folder, renewed every 10 seconds: `sh benchmarks/large.sh FOLDER [--smoke ROWS]`. SYSTEMS names others than all.
 folder=$1
 shift
 logs=.jokbo/large/logs
@@ -22,7 +22,7 @@ for system in ${SYSTEMS:-elmo deberta xlnet electra bert roberta bart gpt2}; do 
     systems=$((systems + 1))
 done
 while [ "$(ls "$logs" | grep -c ended)" -lt $systems ]; do
-    sleep 20
+    sleep 10
     keep
     tail -qn 1 "$logs"/*.log
 done
