@@ -5,39 +5,58 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from functools import cache, partial
+from typing import Any
 
 from jokbo.comparison.extras import extras
-from jokbo.comparison.finetuning import downstream, vectors
+from jokbo.comparison.finetuning import Start, check_same, downstream, vectors
 from jokbo.comparison.member import Member, opened
 from jokbo.comparison.pretraining import Pretrained, pretrain, revisions
-from jokbo.comparison.search import tasks_in
+from jokbo.comparison.search import parted, tasks_in, together
 from jokbo.comparison.texts import TASKS
-from jokbo.runtime.files import atomic_write_folder
+from jokbo.runtime.files import atomic_write_folder, read_json, write_text
 from jokbo.systems.common import save
-from tasks.frame.paths import FAMILY_DATA, FAMILY_MODELS
+from tasks.frame.paths import FAMILY_DATA, FAMILY_MODELS, FAMILY_RIGHT, METRICS
 from tasks.frame.records import write_curves, write_metrics
 from tasks.frame.stage import Stage, leads, run_stage
 
 
 def family(stage: Stage) -> None:
-    name, job = stage.name.partition("@")[2], stage.job()
-    member = opened(name, stage.params, FAMILY_DATA, stage.compute)
+    name, job, settings = stage.name.partition("@")[2], stage.job(), stage.params
+    member = opened(name, settings, FAMILY_DATA, stage.compute)
+    known = _known(stage, member)
     made = pretrain(job, member)
     if leads():
         _save(stage, name, member, made)
-    tasks = tasks_in(
+    start = Start(made.network, cache(partial(vectors, member, made.network)))
+    whole = tasks_in(
         FAMILY_DATA / TASKS, member.tokenizer, member.own.context - 2
-    )  # two special tokens have to fit in
-    read = cache(
-        partial(vectors, member, made.network)
-    )  # the regression and the one unit ask for the same texts
-    found = {"downstream": downstream(job, member, tasks, made.network, read)}
-    found["extra"] = extras(job, member, tasks, made.network, read, made.metrics["steps"])
+    )  # two special tokens fit in
+    found: dict[str, Any] = {"downstream": {}}
+    for labels in settings.finetune.labels:
+        tasks, count = [task.first(labels.count) for task in whole], str(labels.count)
+        scratch = known[count]["scratch"] if known else None
+        found["downstream"][count] = downstream(job.part(count), member, tasks, start, labels.steps, scratch)
+    tasks = [task.first(settings.finetune.labels[0].count) for task in whole]
+    found["extra"] = extras(job, member, tasks, start, made.metrics["steps"])
+    metrics, texts = parted(found)
+    if leads():
+        write_text(FAMILY_RIGHT / f"{name}.json", json.dumps(texts) + "\n")
     write_curves(stage, {name: made.history})
-    write_metrics(stage, made.metrics | found)
+    write_metrics(stage, made.metrics | metrics)
+
+
+def _known(stage: Stage, member: Member) -> dict[str, Any] | None:
+    """Return the downstream results of the system that has this one's network from scratch, if one is named."""
+    if (other := member.own.scratch) is None:
+        return None
+    check_same(member, opened(other, stage.params, FAMILY_DATA, stage.compute))
+    remedy = "run `make family`"
+    metrics = read_json(METRICS / "family" / f"{other}.json", remedy)
+    return together(metrics, read_json(FAMILY_RIGHT / f"{other}.json", remedy))["downstream"]
 
 
 def _save(stage: Stage, name: str, member: Member, made: Pretrained) -> None:

@@ -11,12 +11,13 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from jokbo.comparison import claims, figures, measures, table
+from jokbo.comparison.search import together
 from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.reporting.publish import publish, read_curves, read_json
 from jokbo.runtime.errors import InputError
 from jokbo.systems import bahdanau
 from jokbo.systems.common import Text, load, special_tokens_of
-from tasks.frame.paths import FAMILY_DATA, FAMILY_MODELS, FAMILY_TABLE, METRICS, PLOTS
+from tasks.frame.paths import FAMILY_DATA, FAMILY_MODELS, FAMILY_RIGHT, FAMILY_TABLE, METRICS, PLOTS
 from tasks.frame.records import write_metrics
 from tasks.frame.stage import Stage, run_stage
 
@@ -28,7 +29,7 @@ SEED = 1
 
 
 def family_table(stage: Stage) -> None:
-    comparison = compared(list(stage.params.systems))
+    comparison = compared(list(stage.params.systems), str(stage.params.finetune.labels[0].count))
     pages = {
         FAMILY_TABLE: table.markdown(comparison),
         FAMILY_TABLE.with_suffix(".html"): table.html(comparison),
@@ -38,17 +39,16 @@ def family_table(stage: Stage) -> None:
     write_metrics(stage, comparison)
 
 
-def compared(names: list[str]) -> dict[str, Any]:
-    """All that is shown of these systems, as plain data; see jokbo.comparison.table. InputError names a file
-    that is missing."""
-    systems = {name: _json(METRICS / SYSTEMS / f"{name}.json") for name in sorted(names)}
+def compared(names: list[str], labels: str) -> dict[str, Any]:
+    """All that is shown of these systems, with so many labels, as plain data; see jokbo.comparison.table. InputError
+    names a file that is missing."""
+    systems = {name: _whole(METRICS / SYSTEMS / f"{name}.json", name) for name in sorted(names)}
     tests = {name: splits["test"] for name, splits in _json(METRICS / "family_text.json")["tasks"].items()}
-    test_rows = {name: found["rows"] for name, found in tests.items()}
     majority = {name: max(found["positive"], 1 - found["positive"]) for name, found in tests.items()}
     closer = measured()
-    evidence = claims.Evidence(systems, test_rows, majority, closer["gradients"])
+    evidence = claims.Evidence(systems, majority, closer["gradients"], labels)
     return {
-        "rows": table.rows(systems, _json(METRICS / "family_baselines.json"), test_rows),
+        "rows": table.rows(systems, _whole(METRICS / "family_baselines.json", "baselines"), labels),
         "claims": claims.check(evidence),
         "curves": {
             name: table.thinned(_curve(name), found["pretraining"]["kind"]) for name, found in systems.items()
@@ -74,6 +74,11 @@ def measured() -> dict[str, Any]:
 
 def _curve(name: str) -> list[dict[str, float]]:
     return read_curves(PLOTS / SYSTEMS / f"{name}.csv", REMEDY).get(name, [])
+
+
+def _whole(path: Path, name: str) -> dict[str, Any]:
+    """Return metrics with what came of each test text, which stands in a file of its own."""
+    return together(_json(path), _json(FAMILY_RIGHT / f"{name}.json"))
 
 
 def _json(path: Path) -> Any:

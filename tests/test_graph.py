@@ -51,7 +51,9 @@ def test_a_stage_is_a_task_a_section_and_a_command_of_one_name(stage: str, impor
     base, schema = ("", Params) if stage in CHAIN else (closure.UP, FamilyParams)
     assert STAGES[stage]["cmd"] == f"sh {base}tasks/python -m tasks.{stage}"
     assert f"tasks.{stage}" in imports.modules
-    own = {"family_table": ["family.systems"]}.get(stage, [stage] if stage in schema.model_fields else [])
+    own = {"family_table": ["family.systems", "family.finetune"]}.get(
+        stage, [stage] if stage in schema.model_fields else []
+    )
     assert STAGES[stage].get("params", []) == own
 
 
@@ -68,12 +70,13 @@ def test_a_system_depends_on_what_all_share_and_on_its_own_section(imports) -> N
 def test_the_paths_of_a_system_are_its_paper_that_which_it_imports_and_its_teacher() -> None:
     own = {name: list(dict.fromkeys(paths)) for name, paths in SYSTEMS.items()}
     assert own["bert"] == ["../jokbo/systems/bert.py"]
-    assert own["pythia"] == ["../jokbo/systems/gpt2.py", "../jokbo/systems/gpt1.py"]
+    assert own["gpt2"] == ["../jokbo/systems/gpt2.py", "../jokbo/systems/gpt1.py"]
     assert own["distilbert"] == [
         "../jokbo/systems/distilbert.py",
         "../jokbo/systems/roberta.py",
         "models/bert_deep",
     ]
+    assert own["mass"][-1] == "right/transformer.json"
     shared = {path for path in STAGES["family"]["do"]["deps"] if path.startswith("../jokbo/systems/")}
     assert shared == {f"../jokbo/systems/{name}.py" for name in ("common", "masking", "noise", "protocol")}
 
@@ -100,6 +103,7 @@ def test_every_path_in_the_graph_is_a_constant_of_the_tasks() -> None:
     known = {str(value) for value in vars(paths).values() if isinstance(value, Path)}
     known |= {str(paths.FAMILY_TABLE.with_suffix(".html")), f"{paths.FAMILY_MODELS}/${{key}}"}
     known |= {f"{path}{ancestry.SUFFIX}" for path in known if path.startswith("models/")}
+    known |= {f"{paths.FAMILY_RIGHT}/{name}.json" for name in ("${key}", "baselines")}
     for name, stage in STAGES.items():
         each = f"{name}/${{key}}" if "foreach" in stage else name
         assert set(_outs(stage)) <= known | {f"metrics/{each}.json", f"plots/{each}.csv"}, name

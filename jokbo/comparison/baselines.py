@@ -1,4 +1,7 @@
-"""What the systems are compared with: rules over a list of words, tf-idf, and two networks without pretraining."""
+"""What the systems are compared with: rules over a list of words, counts of words, and networks without pretraining.
+
+Counts are asked twice: of as much of each text as the networks read, and of whole texts.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,14 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import MultinomialNB
 from torch import Tensor, nn
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from jokbo.comparison.from_scratch import Convolutions, Recurrent
 from jokbo.comparison.recipe import fine_tune, of_search
@@ -36,10 +40,17 @@ def measured(
     """Return what each baseline comes to on the tasks in the folder `data`, which the stage family_text left. What the
     searches have found is kept in the folder `done`."""
     trained = partial(from_scratch, data, settings, compute, done)
+    whole = texts_in(data, settings.finetune.labels[0].count)
+    tokenizer = AutoTokenizer.from_pretrained(data / settings.text / "tokenizer")
+    read = {task: as_read(texts, tokenizer, settings.context) for task, texts in whole.items()}
+    tokens, all_of_it = f"on the first {settings.context} tokens", "on whole texts"
     metrics = {}
     for name, title, year, of_it in (
-        ("rules", "Rules over a list of words", 2014, partial(with_rules, data)),
-        ("tfidf", "tf-idf, logistic regression", 1972, partial(with_tfidf, data)),
+        ("rules", f"Rules over a list of words, {all_of_it}", 2014, partial(with_rules, data, whole)),
+        ("naive_bayes", f"Naive Bayes, {tokens}", 1961, partial(by_words, read, naive_bayes)),
+        ("naive_bayes_whole", f"Naive Bayes, {all_of_it}", 1961, partial(by_words, whole, naive_bayes)),
+        ("tfidf", f"tf-idf, {tokens}", 1972, partial(by_words, read, tfidf)),
+        ("tfidf_whole", f"tf-idf, {all_of_it}", 1972, partial(by_words, whole, tfidf)),
         ("cnn", "CNN", 2014, partial(trained, "cnn", Convolutions)),
         ("lstm", "LSTM, both directions", 2005, partial(trained, "lstm", Recurrent)),
     ):
@@ -49,7 +60,35 @@ def measured(
     return metrics
 
 
-def with_rules(data: Path) -> dict[str, Any]:
+def texts_in(data: Path, count: int | Literal["all"]) -> dict[str, Labelled]:
+    """Return the texts and labels of each task: of training texts the first so many."""
+    found = {}
+    for folder in sorted((data / TASKS).iterdir()):
+        splits = {str(split): rows for split, rows in open_splits(folder).items()}
+        found[folder.name] = {
+            split: (list(rows["text"]), list(rows["label"])) for split, rows in splits.items()
+        }
+        if count != "all":
+            texts, labels = found[folder.name]["train"]
+            found[folder.name]["train"] = texts[:count], labels[:count]
+    return found
+
+
+def as_read(texts: Labelled, tokenizer: PreTrainedTokenizerBase, length: int) -> Labelled:
+    """Return the beginning of each text that has so many tokens, all that a network reads of it."""
+    return {
+        split: ([cut(text, tokenizer, length) for text in some], labels)
+        for split, (some, labels) in texts.items()
+    }
+
+
+def cut(text: str, tokenizer: PreTrainedTokenizerBase, length: int) -> str:
+    """Return the beginning of a text that has so many tokens."""
+    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    return text[: offsets[min(length, len(offsets)) - 1][1]] if offsets else text
+
+
+def with_rules(data: Path, texts: Mapping[str, Labelled]) -> dict[str, Any]:
     """Return the accuracies of VADER's lexicon and negation, which learn only which label is the more frequent."""
     lexicon = read_json(data / LEXICON)
 
@@ -57,34 +96,37 @@ def with_rules(data: Path) -> dict[str, Any]:
         majority = int(np.mean(texts["train"][1]) >= 0.5)
         return partial(baselines.by_rules, lexicon, majority=majority), 0
 
-    return by_words(data, fitted)
+    return by_words(texts, fitted)
 
 
-def with_tfidf(data: Path) -> dict[str, Any]:
-    """Return the accuracies of a logistic regression on tf-idf."""
-
-    def fitted(texts: Labelled) -> tuple[Predict, int]:
-        model = baselines.tfidf(*texts["train"], *texts["validation"])
-        regression = model[-1]
-        assert isinstance(regression, LogisticRegression)
-        return model.predict, regression.coef_.size + 1
-
-    return by_words(data, fitted)
+def tfidf(texts: Labelled) -> tuple[Predict, int]:
+    """Return a logistic regression on tf-idf, and how many numbers it has learned."""
+    model = baselines.tfidf(*texts["train"], *texts["validation"])
+    regression = model[-1]
+    assert isinstance(regression, LogisticRegression)
+    return model.predict, regression.coef_.size + 1
 
 
-def by_words(data: Path, fitted: Callable[[Labelled], tuple[Predict, int]]) -> dict[str, Any]:
+def naive_bayes(texts: Labelled) -> tuple[Predict, int]:
+    """Return naive Bayes on words and pairs of words, and how many numbers it has learned."""
+    model = baselines.naive_bayes(*texts["train"])
+    bayes = model[-1]
+    assert isinstance(bayes, MultinomialNB)
+    return model.predict, bayes.feature_log_prob_.size + bayes.class_log_prior_.size
+
+
+def by_words(
+    texts: Mapping[str, Labelled], fitted: Callable[[Labelled], tuple[Predict, int]]
+) -> dict[str, Any]:
     """Return what classifiers without chance in them come to: one accuracy, not one a seed. Learned parameters are
     those of the task that has the most."""
     found, parameters = {}, []
-    for folder in sorted((data / TASKS).iterdir()):
-        splits = open_splits(folder)
-        texts = {str(split): (list(rows["text"]), list(rows["label"])) for split, rows in splits.items()}
-        predict, count = fitted(texts)
+    for task, splits in texts.items():
+        predict, count = fitted(splits)
         right = {
-            split: float(np.mean(np.array(predict(texts[split][0])) == texts[split][1]))
-            for split in ("validation", "test")
+            split: np.array(predict(splits[split][0])) == splits[split][1] for split in ("validation", "test")
         }
-        found[folder.name] = outcome([right["test"]], right["validation"])
+        found[task] = outcome(right["test"][None], float(right["validation"].mean()))
         parameters.append(count)
     return {"parameters": max(parameters), "downstream": {"tasks": found, **over_tasks(found)}}
 
@@ -100,10 +142,10 @@ def from_scratch(
     """Return what the search that the systems have too comes to, for a network that begins with random weights; `name`
     is the key of its sizes."""
     tokenizer = AutoTokenizer.from_pretrained(data / settings.text / "tokenizer")
-    tasks = tasks_in(data / TASKS, tokenizer, settings.context)
+    sought, labels = settings.finetune, settings.finetune.labels[0]
+    tasks = [task.first(labels.count) for task in tasks_in(data / TASKS, tokenizer, settings.context)]
     own = getattr(settings, name).model_dump()
     dropout = own.pop("dropout")
-    sought = settings.finetune
 
     def fresh(seed: int) -> Classifier:
         torch.manual_seed(seed)
@@ -112,7 +154,7 @@ def from_scratch(
 
     def fitted(task: Task, learning_rate: float, seed: int) -> Classifier:
         classifier = fresh(seed)
-        training = of_search(settings, settings.precision, learning_rate)
+        training = of_search(settings, settings.precision, learning_rate, labels.steps)
         fine_tune(classifier, task, training, seed, compute, engine.Overrides(compiled=False))
         return classifier
 

@@ -1,11 +1,14 @@
 """What the papers claim, and whether it is seen here: by the rule of `verdicts`, from what was measured.
 
+A claim on accuracies, of whatever two systems, is on what pretraining adds to each. What they do from scratch, where
+one architecture is better than another with so few labels, is no part of it.
+
 No claim was made of networks this small trained for so short a time. What is not seen here is not refuted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -18,32 +21,41 @@ from jokbo.comparison.verdicts import (
     SEEN,
     UNMEASURED,
     Difference,
-    TestRows,
-    difference,
-    standard_error,
+    Result,
+    contrast,
+    gain,
+    gain_over,
+    holm,
+    judged,
 )
 from jokbo.reporting.page import large, percent
 
 
 @dataclass(frozen=True)
 class Evidence:
-    systems: Mapping[str, Mapping[str, Any]]  # metrics/family/NAME.json by NAME
-    test_rows: TestRows  # by task
+    systems: Mapping[str, Mapping[str, Any]]  # metrics/family/NAME.json by NAME, with what came of each text
     majority: Mapping[str, float]  # share of the commoner label among a task's test texts
     gradients: Mapping[
         str, Mapping[str, list[float]]
     ]  # by norm, "post" and "pre", and stack: see measures.py
+    labels: str  # the number of labels with which claims are checked
 
-    def downstream(self, name: str, start: str = "pretrained") -> Mapping[str, Any]:
-        return self.systems[name]["downstream"][start]
+    def downstream(self, name: str) -> Mapping[str, Result]:
+        """Return the results of a system by what it started from."""
+        return self.systems[name]["downstream"][self.labels]
 
     def nats(self, name: str) -> float:
         return self.systems[name]["pretraining"]["nats"]
 
 
 class Finding(NamedTuple):
+    """What was found of a claim: a verdict, or a difference that gets one when all are known. `unless` is a verdict in
+    the place of `seen`, where something else speaks against the claim."""
+
     figures: str
-    verdict: str
+    verdict: str = UNMEASURED
+    difference: Difference | None = None
+    unless: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,49 +67,66 @@ class Claim:
     find: Callable[[Evidence], Finding]
 
 
-def check(evidence: Evidence) -> list[dict[str, str]]:
-    """Of each claim `claim`, `paper`, `here`, `figures` and `verdict`."""
+def check(evidence: Evidence, claims: Sequence[Claim] | None = None) -> list[dict[str, str]]:
+    """Of each of the claims, or of all, `claim`, `paper`, `here`, `figures` and `verdict`, which on accuracies is
+    corrected for their number."""
+    claims = CLAIMS if claims is None else claims
+    found = [_found(each, evidence) for each in claims]
+    measured = [place for place, each in enumerate(found) if each.difference]
+    corrected = holm([found[place].difference.chance for place in measured])  # pyright: ignore[reportOptionalMemberAccess]
+    verdicts = {
+        place: _verdict(found[place], chance) for place, chance in zip(measured, corrected, strict=True)
+    }
     return [
         {
             "claim": each.claim,
             "paper": each.paper,
             "here": each.here,
-            **_found(each, evidence)._asdict(),
+            "figures": finding.figures,
+            "verdict": verdicts.get(place, finding.verdict),
         }
-        for each in CLAIMS
+        for place, (each, finding) in enumerate(zip(claims, found, strict=True))
     ]
 
 
-def against_scratch(system: Mapping[str, Any], test_rows: TestRows) -> Difference:
-    """What pretraining adds to the downstream mean of the same network."""
-    return difference(system["downstream"]["pretrained"], system["downstream"]["scratch"], test_rows)
+def _verdict(finding: Finding, corrected: float) -> str:
+    assert finding.difference
+    verdict = judged(finding.difference, corrected)
+    return finding.unless if finding.unless and verdict == SEEN else verdict
 
 
 def _found(claim: Claim, evidence: Evidence) -> Finding:
     missing = [name for name in claim.needs if name not in evidence.systems]
     if missing:
-        return Finding(f"no metrics of {', '.join(missing)}", UNMEASURED)
+        return Finding(f"no metrics of {', '.join(missing)}")
     return claim.find(evidence)
 
 
 def _over(claim: str, paper: str, ours: str, theirs: str) -> Claim:
     def find(evidence: Evidence) -> Finding:
-        gain = difference(evidence.downstream(ours), evidence.downstream(theirs), evidence.test_rows)
-        means = [percent(evidence.downstream(name)["mean"]) for name in (ours, theirs)]
+        both = [evidence.downstream(name) for name in (ours, theirs)]
+        gains = [f"{100 * gain(each).value:+.1f}" for each in both]
+        means = [percent(each["pretrained"]["mean"]) for each in both]
         cost = [large(evidence.systems[name]["flops"]) for name in (ours, theirs)]
-        figures = f"{' against '.join(means)}, for {' and '.join(cost)} FLOPs: {gain}"
-        return Finding(figures, gain.verdict)
+        found = gain_over(*both)
+        figures = (
+            f"gains of {' and '.join(gains)} points (to {' and '.join(means)}), for {' and '.join(cost)} FLOPs: "
+            f"{found}"
+        )
+        return Finding(figures, difference=found)
 
-    return Claim(claim, paper, f"downstream means of {ours} and {theirs}", (ours, theirs), find)
+    here = f"what pretraining adds to {ours}, less what it adds to {theirs}"
+    return Claim(claim, paper, here, (ours, theirs), find)
 
 
 def _scratch(paper: str, name: str) -> Claim:
     """Only of papers that say so; the table has it of every system."""
 
     def find(evidence: Evidence) -> Finding:
-        gain = against_scratch(evidence.systems[name], evidence.test_rows)
-        means = [percent(evidence.downstream(name, start)["mean"]) for start in ("pretrained", "scratch")]
-        return Finding(f"{' against '.join(means)}: {gain}", gain.verdict)
+        results = evidence.downstream(name)
+        means = [percent(results[start]["mean"]) for start in ("pretrained", "scratch")]
+        found = gain(results)
+        return Finding(f"{' against '.join(means)}: {found}", difference=found)
 
     claim = f"Pretraining beats the same network from scratch ({name})"
     here = "downstream means, pretrained and from scratch, with the same few labels"
@@ -108,14 +137,14 @@ def _keeps(claim: str, paper: str, small: str, large_one: str, share: float) -> 
     """The verdict is on what is kept; a system with no fewer parameters has not shown it either."""
 
     def find(evidence: Evidence) -> Finding:
-        ours, theirs = evidence.downstream(small), evidence.downstream(large_one)
+        ours, theirs = (evidence.downstream(name)["pretrained"] for name in (small, large_one))
         sizes = [evidence.systems[name]["parameters"] for name in (small, large_one)]
-        margin = difference(ours, theirs, evidence.test_rows, share)
+        margin = contrast((1, ours), (-share, theirs))
         figures = (
             f"keeps {percent(ours['mean'] / theirs['mean'])} with {large(sizes[0])} of {large(sizes[1])} parameters "
             f"({percent(1 - sizes[0] / sizes[1])} fewer); over {share:.0%} of {percent(theirs['mean'])} by {margin}"
         )
-        return Finding(figures, margin.verdict if sizes[0] < sizes[1] else NOT_SEEN)
+        return Finding(figures, difference=margin, unless=None if sizes[0] < sizes[1] else NOT_SEEN)
 
     here = f"downstream mean of {small} less {share:.0%} of that of {large_one}, and parameters"
     return Claim(claim, paper, here, (small, large_one), find)
@@ -158,26 +187,22 @@ def _gradients(evidence: Evidence) -> Finding:
 
 def _one_unit(evidence: Evidence) -> Finding:
     """Seen if each task's best unit is better than the commoner label and not worse than all units together."""
-    units, every = (
-        evidence.systems["sentiment_neuron"]["extra"]["unit"],
-        evidence.downstream("sentiment_neuron"),
-    )
+    units = evidence.systems["sentiment_neuron"]["extra"]["unit"]
+    every = evidence.downstream("sentiment_neuron")["pretrained"]
+    tasks = {task: {"accuracies": [unit["accuracy"]], "right": unit["right"]} for task, unit in units.items()}
     alone: dict[str, Any] = {
-        "tasks": {
-            task: {"accuracies": [unit["accuracy"]], "mean": unit["accuracy"]} for task, unit in units.items()
-        }
+        "tasks": tasks,
+        "mean": fmean(unit["accuracy"] for unit in units.values()),
+        "sd": 0.0,
     }
-    alone |= {"mean": fmean(unit["accuracy"] for unit in units.values()), "sd": 0.0}
     chance = fmean(evidence.majority[task] for task in units)
-    above = Difference(alone["mean"] - chance, standard_error(alone, evidence.test_rows))
-    behind = difference(every, alone, evidence.test_rows)
+    above = Difference(alone["mean"] - chance, contrast((1, alone)).error)
+    behind = contrast((1, every), (-1, alone))
     figures = (
         f"one unit {percent(alone['mean'])}, all units {percent(every['mean'])}, the commoner label {percent(chance)}; "
         f"all units less one: {behind}"
     )
-    if above.verdict != SEEN:
-        return Finding(figures, above.verdict)
-    return Finding(figures, NOT_SEEN if behind.verdict == SEEN else SEEN)
+    return Finding(figures, difference=above, unless=NOT_SEEN if behind.verdict == SEEN else None)
 
 
 def _apart(gain: float) -> str:
@@ -196,8 +221,8 @@ CLAIMS = (
     Claim(
         "One unit of a byte-level LSTM tells sentiment nearly as well as all of them",
         "Radford et al. 2017, sections 3 and 4",
-        f"test accuracy of the unit that is best on training texts: {ERRORS} errors above the commoner label, and not "
-        "as far behind a regression on all units",
+        f"test accuracy of the unit that is best on training texts: above the commoner label, and not {ERRORS} errors "
+        "behind a regression on all units",
         ("sentiment_neuron",),
         _one_unit,
     ),

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, cast
 
 import torch
-from torch import nn
 from transformers import PreTrainedModel
 
-from jokbo.comparison.finetuning import Read
+from jokbo.comparison.finetuning import Read, Start, searched
 from jokbo.comparison.member import Member
 from jokbo.comparison.pretraining import held_out, revisions, schedule_of, trained
-from jokbo.comparison.search import Task
+from jokbo.comparison.search import Task, counted
 from jokbo.systems.protocol import OneNeuron
 from jokbo.training import engine
 from jokbo.training.job import Job
@@ -19,26 +19,41 @@ from jokbo.training.job import Job
 PROBE = 0.25  # of the steps: the trainings with and without a warm-up
 
 
-def extras(
-    job: Job, member: Member, tasks: list[Task], network: nn.Module, read: Read, steps: int
-) -> dict[str, Any]:
-    """Return what the system is asked beyond the others. `read` gives the pretrained network's features of texts, and
-    `steps` are those of its pretraining."""
+def extras(job: Job, member: Member, tasks: list[Task], start: Start, steps: int) -> dict[str, Any]:
+    """Return what the system is asked beyond the others; `steps` are those of its pretraining."""
     own, found = member.own, {}
     if own.neuron:
-        found["unit"] = {task.name: best_unit(cast(OneNeuron, member.module), read, task) for task in tasks}
+        found["neuron"] = {
+            task.name: best_neuron(cast(OneNeuron, member.module), start.read, task) for task in tasks
+        }
+    if own.last:
+        found["last"] = read_at_end(job.part("last"), member, tasks, start)
     if own.revisions:
-        found["revisions"] = revision_losses(job, member, cast(type[PreTrainedModel], type(network)))
+        found["revisions"] = revision_losses(job, member, cast(type[PreTrainedModel], type(start.network)))
     if own.schedule == "noam":
         found |= warmups(job, member, max(1, round(PROBE * steps)))
     return found
 
 
-def best_unit(module: OneNeuron, read: Read, task: Task) -> dict[str, float]:
-    """Return the one unit that tells the labels of training texts best, and how well it tells those of test texts."""
+def best_neuron(module: OneNeuron, read: Read, task: Task) -> dict[str, Any]:
+    """Return the one neuron that tells the labels of training texts best, and how well it tells those of test texts."""
     features = {split: read(task.tokens[split]).numpy() for split in ("train", "test")}
-    unit = module.best_neuron(features["train"], task.labels["train"].numpy())
-    return {"index": unit.index, "accuracy": unit.accuracy(features["test"], task.labels["test"].numpy())}
+    neuron = module.best_neuron(features["train"], task.labels["train"].numpy())
+    right_N = neuron.right(features["test"], task.labels["test"].numpy())
+    return {"index": neuron.index, "accuracy": float(right_N.mean()), "right": counted(right_N[None])}
+
+
+def read_at_end(job: Job, member: Member, tasks: list[Task], start: Start) -> dict[str, Any]:
+    """Return what the search finds for the network read at a text's end, pretrained and from scratch."""
+    steps = member.settings.finetune.labels[0].steps
+    begun = {
+        "pretrained": lambda seed: copy.deepcopy(start.network),
+        "scratch": lambda seed: member.fresh(seed, begins=False),
+    }
+    return {
+        name: searched(job.part(name), member, tasks, steps, each, features=member.last)
+        for name, each in begun.items()
+    }
 
 
 def revision_losses(job: Job, member: Member, kind: type[PreTrainedModel]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib
@@ -12,6 +13,7 @@ from matplotlib.patches import Rectangle
 from jokbo.reporting.figures import ACCENT, INK, MUTED, SECOND, SIZE, STYLE, Chart, panel
 
 ROW = 0.24  # inches of height for each system
+DASHES = ((4, 2), (1, 1.5), (6, 2, 1, 2), (8, 3), (2, 2), (10, 2, 2, 2), (3, 1, 1, 1, 1, 1))  # of baselines
 NORMS = {"post": ("post-norm", ACCENT), "pre": ("pre-norm", SECOND)}
 
 
@@ -44,7 +46,7 @@ def downstream(rows: Sequence[Mapping[str, Any]]) -> list[Chart]:
                 **{"fmt": "o", "markersize": 4, "color": colour, "elinewidth": 1.2},
                 label={"scratch": "from scratch"}.get(start, start),
             )
-        for row, dashes in zip(baselines, ((4, 2), (1, 1.5), (6, 2, 1, 2), (8, 3)), strict=False):
+        for row, dashes in zip(baselines, cycle(DASHES), strict=False):
             mean = row["scratch"]["mean"]
             axes.axvline(mean, color=SECOND, linewidth=1, linestyle=(0, dashes), label=row["label"])
         axes.set_yticks(places, [row["label"] for row in systems], color=INK, fontsize=9)

@@ -3,33 +3,60 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from jokbo.comparison.member import Member
+from jokbo.comparison.member import Features, Member
 from jokbo.comparison.recipe import fine_tune, of_search
 from jokbo.comparison.search import Classifier, Task, frozen, search
 from jokbo.models.heads import by_length
+from jokbo.runtime.errors import InputError
 from jokbo.systems.protocol import Gradual
 from jokbo.training import engine, processes
 from jokbo.training.job import Job
 
 Read = Callable[[Tensor], Tensor]  # texts as tokens [N, T] -> a vector of each, [N, D]
+Results = dict[str, dict[str, Any]]  # by start; see search.py
 
 
-def downstream(job: Job, member: Member, tasks: list[Task], network: nn.Module, read: Read) -> dict[str, Any]:
-    """Return what the search finds for the pretrained network, of which `read` gives the features, and from scratch."""
+class Start(NamedTuple):
+    """A pretrained network, and what a regression reads of it, remembered for texts that are asked again."""
+
+    network: nn.Module
+    read: Read
+
+
+def downstream(
+    job: Job,
+    member: Member,
+    tasks: list[Task],
+    start: Start,
+    steps: int,
+    known: Mapping[str, Any] | None = None,
+) -> Results:
+    """Return what the search finds, in trainings of so many steps, by what they start from:
+
+    pretrained   the pretrained network: as its paper fine-tunes it, or read as it is by a regression (frozen)
+    scratch      the same network with random weights, trained end to end
+    random       where the pretrained one is frozen: the network with random weights, frozen too
+
+    `known` is the result from scratch where another system has it, as its network is the same.
+    """
     fresh = partial(member.fresh, begins=False)
+    found: Results = {}
     if member.own.finetune == "frozen":
-        first = fresh(member.settings.finetune.seeds[0])
-        reads = {"pretrained": read, "scratch": partial(vectors, member, first)}
-        return {start: frozen(tasks, each) for start, each in reads.items()}
-    starts = {"pretrained": lambda seed: copy.deepcopy(network), "scratch": fresh}
-    return {start: _searched(job.part(start), member, tasks, begun) for start, begun in starts.items()}
+        untrained = fresh(member.settings.finetune.seeds[0])
+        found["pretrained"] = frozen(tasks, start.read)
+        found["random"] = frozen(tasks, partial(vectors, member, untrained))
+    else:
+        begun, how = lambda seed: copy.deepcopy(start.network), member.own.finetune
+        found["pretrained"] = searched(job.part("pretrained"), member, tasks, steps, begun, how=how)
+    found["scratch"] = dict(known) if known else searched(job.part("scratch"), member, tasks, steps, fresh)
+    return found
 
 
 def vectors(member: Member, network: nn.Module, tokens_NT: Tensor, rows: int = 128) -> Tensor:
@@ -43,21 +70,34 @@ def vectors(member: Member, network: nn.Module, tokens_NT: Tensor, rows: int = 1
     return by_length(read, tokens_NT, member.special_tokens.padding, rows)
 
 
-def _searched(
-    job: Job, member: Member, tasks: list[Task], begun: Callable[[int], nn.Module]
+def searched(
+    job: Job,
+    member: Member,
+    tasks: list[Task],
+    steps: int,
+    begun: Callable[[int], nn.Module],
+    *,
+    how: str = "whole",
+    features: Features | None = None,
 ) -> dict[str, Any]:
-    """What the search finds for networks that `begun(seed)` gives; it goes on with what it left in the job's folder."""
+    """Return what the search finds for networks that `begun(seed)` gives; it goes on with what it left in the job's
+    folder. `features` are read in the place of the system's own."""
     sought, own = member.settings.finetune, member.own
+    read = features or member.features
 
     def fitted(task: Task, learning_rate: float, seed: int) -> Classifier:
         network = begun(seed)
         torch.manual_seed(seed)
-        width = vectors(member, network, task.tokens["validation"][:2]).shape[1]
-        classifier = Classifier(network, member.features, width)
+        network.eval()
+        with torch.no_grad():
+            width = read(network, task.tokens["validation"][:2].to(next(network.parameters()).device)).shape[
+                1
+            ]
+        classifier = Classifier(network, read, width)
         its = (None, None)
-        if own.finetune == "gradual":
-            its = cast(Gradual, member.module).gradual(network, classifier.head, learning_rate, sought.steps)
-        training = of_search(member.settings, own.precision, learning_rate)
+        if how == "gradual":
+            its = cast(Gradual, member.module).gradual(network, classifier.head, learning_rate, steps)
+        training = of_search(member.settings, own.precision, learning_rate, steps)
         fine_tune(classifier, task, training, seed, job.compute, engine.Overrides(*its, compiled=False))
         return classifier
 
@@ -69,3 +109,16 @@ def _searched(
         precision=own.precision,
         done=job.folder,
     )
+
+
+def check_same(member: Member, other: Member) -> None:
+    """Raise InputError unless the networks of two systems, and what is read of them, are the same from scratch."""
+    seed = member.settings.finetune.seeds[0]
+    ours, theirs = (each.fresh(seed, begins=False).state_dict() for each in (member, other))
+    same_text = (member.own.text, member.own.context) == (other.own.text, other.own.context)
+    same_weights = ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
+    if not (same_text and same_weights and member.module.features is other.module.features):
+        raise InputError(
+            f"family.systems: {member.own.module} names {member.own.scratch} for its results from scratch, which is "
+            "another network or reads another text: remove `scratch`"
+        )

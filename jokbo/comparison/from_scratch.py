@@ -40,11 +40,13 @@ class Recurrent(nn.Module):
     Rows are turned round and read whole: PyTorch's packed sequences take five times as long on a CPU.
     """
 
-    def __init__(self, vocabulary: int, padding: int, *, embedding: int, layers: int, width: int) -> None:
+    def __init__(
+        self, vocabulary: int, padding: int, *, embedding: int, layers: int, hidden_size: int
+    ) -> None:
         super().__init__()
-        self.width = 2 * width  # of the vector
+        self.width = 2 * hidden_size  # of the vector
         self.embedding = embeddings(vocabulary, padding, embedding)
-        self.ahead, self.back = (nn.LSTM(embedding, width, layers, batch_first=True) for _ in range(2))
+        self.ahead, self.back = (nn.LSTM(embedding, hidden_size, layers, batch_first=True) for _ in range(2))
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
         padding = self.embedding.padding_idx

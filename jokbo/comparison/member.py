@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -16,11 +17,14 @@ from jokbo.comparison.texts import FACTS, TRANSLATIONS
 from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.runtime.files import read_json
 from jokbo.systems.common import Size, SpecialTokens, Text, encoded, special_tokens_of
-from jokbo.systems.protocol import OneCycle, SystemModule
+from jokbo.systems.protocol import Decoder, OneCycle, SystemModule
 from jokbo.training.engine import Batch
 
 if TYPE_CHECKING:
     from jokbo.params import Compute, Family, System, Training
+
+
+Features = Callable[[nn.Module, Tensor], Tensor]  # network and tokens [B, T] -> [B, D]
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,12 @@ class Member:
         return self.module.batch(text, step, rows, self.own.context, self.settings.seed)
 
     def features(self, network: nn.Module, tokens_BT: Tensor) -> Tensor:
-        """Return what a classifier reads of each text, [B, D]."""
+        """Return what a classifier reads of each text, [B, D]: the mean of the states."""
         return self.module.features(network, tokens_BT, self.special_tokens)
+
+    def last(self, network: nn.Module, tokens_BT: Tensor) -> Tensor:
+        """Return the state at each text's end, [B, D], which GPT's paper reads."""
+        return cast(Decoder, self.module).last(network, tokens_BT, self.special_tokens)
 
 
 def opened(name: str, settings: Family, data: Path, compute: Compute) -> Member:

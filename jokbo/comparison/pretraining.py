@@ -14,6 +14,8 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from jokbo.comparison import budget
+from jokbo.comparison.context import of_context
+from jokbo.comparison.copying import copying
 from jokbo.comparison.member import Member
 from jokbo.runtime.files import read_if_there, read_json, write_text
 from jokbo.systems.common import save
@@ -66,7 +68,13 @@ def pretrain(job: Job, member: Member) -> Pretrained:
     )
     before = held_out(member, objective)
     history, seconds = _timed(job, member, objective, steps)
-    losses = {"before": before, "nats": held_out(member, objective), "unigram": member.unigram}
+    losses = {
+        "before": before,
+        "nats": held_out(member, objective),
+        "unigram": member.unigram,
+        "copying": copying(member),
+        "context": of_context(member, objective),
+    }
     metrics = {
         "title": module.TITLE,
         "year": module.YEAR,

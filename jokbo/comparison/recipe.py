@@ -38,11 +38,13 @@ def recipe(
     )
 
 
-def of_search(settings: Family | FamilyBaselines, precision: Precision, learning_rate: float) -> Training:
-    """Return the fine-tuning that the section asks for, at one of its learning rates."""
+def of_search(
+    settings: Family | FamilyBaselines, precision: Precision, learning_rate: float, steps: int
+) -> Training:
+    """Return the fine-tuning that the section asks for, at one of its learning rates, for so many steps."""
     sought = settings.finetune
-    warmup = round(sought.warmup_fraction * sought.steps)
-    return recipe(settings, adamw(settings, learning_rate), precision, sought.steps, sought.batch, warmup)
+    warmup = round(sought.warmup_fraction * steps)
+    return recipe(settings, adamw(settings, learning_rate), precision, steps, sought.batch_size, warmup)
 
 
 def fine_tune(

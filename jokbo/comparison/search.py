@@ -2,6 +2,10 @@
 
 For each task the learning rate is chosen on validation texts, with the first seed; the other seeds are run with it.
 Test texts have no say in it.
+
+A result is {"tasks": {NAME: {"accuracies", "mean", "sd", "validation", "learning_rate", "right"}}, "mean", "sd"}:
+accuracies on test texts by seed; `right` is a string with a digit a test text, how many seeds were right about it; the
+last two are of the mean over tasks, over seeds.
 """
 
 from __future__ import annotations
@@ -9,10 +13,10 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -25,6 +29,7 @@ from jokbo.data.corpus.batches import epoch_order, sample_indices
 from jokbo.data.tables import open_splits
 from jokbo.models import access
 from jokbo.models.heads import Head, by_length, last_tokens, trimmed
+from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import read_if_there, write_text
 from jokbo.training.processes import any_rank, autocast, device, rank
 
@@ -46,6 +51,21 @@ class Task:
     tokens: Mapping[str, Tensor]
     labels: Mapping[str, Tensor]
     padding: int
+
+    def first(self, count: int | Literal["all"]) -> Task:
+        """Return the task with its first so many training texts. Raises InputError if it has fewer."""
+        if count == "all":
+            return self
+        if len(self.labels["train"]) < count:
+            raise InputError(
+                f"finetune.labels has a count of {count}: {self.name} has {len(self.labels['train'])} training texts: "
+                "lower it, or say all"
+            )
+        cut = {"train": slice(count), "validation": slice(None), "test": slice(None)}
+        tokens, labels = (
+            {split: rows[cut[split]] for split, rows in part.items()} for part in (self.tokens, self.labels)
+        )
+        return replace(self, tokens=tokens, labels=labels)
 
 
 class Classifier(nn.Module):
@@ -115,8 +135,8 @@ def batches(task: Task, rows: int, seed: int) -> Callable[[int], Batch]:
     return batch_at
 
 
-def accuracy(classifier: Classifier, task: Task, split: str, precision: str, rows: int = 128) -> float:
-    """The share of a split's texts that get their label."""
+def right(classifier: Classifier, task: Task, split: str, precision: str, rows: int = 256) -> Tensor:
+    """Return whether each of a split's texts gets its label, [N]."""
     classifier.eval()
 
     def read(tokens_BT: Tensor) -> Tensor:
@@ -124,7 +144,7 @@ def accuracy(classifier: Classifier, task: Task, split: str, precision: str, row
             return classifier.logits(tokens_BT.to(device()))
 
     logits_NC = by_length(read, task.tokens[split], task.padding, rows)
-    return int((logits_NC.argmax(-1) == task.labels[split]).sum()) / len(task.labels[split])
+    return logits_NC.argmax(-1) == task.labels[split]
 
 
 def search(
@@ -136,30 +156,34 @@ def search(
     precision: str,
     done: Path,
 ) -> dict[str, Any]:
-    """What comes of `fitted(task, learning_rate, seed)`, a classifier that has been trained, for each task.
+    """Return the result of `fitted(task, learning_rate, seed)`, a classifier that has been trained, on each task.
 
-    {"tasks": {name: {"accuracies", "mean", "sd", "validation", "learning_rate"}}, "mean", "sd"}: accuracies on test
-    texts by seed; the last two are of the mean over tasks, over seeds. Each training's figures are kept in the folder
-    `done`, and found there by a run that goes on.
+    Each training's figures are kept in the folder `done`, and found there by a run that goes on.
     """
     found: dict[str, Any] = {}
-    known: dict[Path, dict[str, float]] = {}  # of this process: rank 0 alone writes the files
     for task in tasks:
 
-        def measured(rate: float, seed: int, task: Task = task) -> dict[str, float]:
+        def measured(rate: float, seed: int, above: float = -1.0, task: Task = task) -> dict[str, Any]:
+            """Figures of a training; test texts are asked only if it does better on validation than `above`."""
             path = done / f"{task.name}-{rate:g}-{seed}.json"
-            figures = known.get(path) or read_if_there(path)
+            figures: Any = read_if_there(path)
             if any_rank(figures is None):
                 classifier = fitted(task, rate, seed)
-                figures = {split: accuracy(classifier, task, split, precision) for split in SPLITS[1:]}
+                figures = {"validation": share(right(classifier, task, "validation", precision))}
+                if figures["validation"] > above:
+                    figures["right"] = counted(right(classifier, task, "test", precision)[None])
                 if rank() == 0:  # all ranks come to the same figures
                     write_text(path, json.dumps(figures))
-            known[path] = figures
             return figures
 
-        validation = {rate: measured(rate, seeds[0])["validation"] for rate in learning_rates}
-        rate = max(learning_rates, key=validation.__getitem__)
-        found[task.name] = outcome([measured(rate, seed)["test"] for seed in seeds], validation[rate], rate)
+        best, best_rate, first = -1.0, learning_rates[0], {}
+        for rate in learning_rates:
+            figures = measured(rate, seeds[0], best)
+            if figures["validation"] > best:
+                best, best_rate, first = figures["validation"], rate, figures
+        runs = [first, *(measured(best_rate, seed) for seed in seeds[1:])]
+        right_SN = np.array([[*map(int, run["right"])] for run in runs])
+        found[task.name] = outcome(right_SN, best, best_rate)
     return {"tasks": found, **over_tasks(found)}
 
 
@@ -170,26 +194,61 @@ def frozen(tasks: list[Task], vectors: Callable[[Tensor], Tensor]) -> dict[str, 
     found: dict[str, Any] = {}
     for task in tasks:
         read = {split: vectors(task.tokens[split]).numpy() for split in SPLITS}
-        scores: dict[float, dict[str, float]] = {}
+        best, chosen = -1.0, np.empty(0)
         for strength in STRENGTHS:
             regression = make_pipeline(
                 StandardScaler(),
                 LogisticRegression(l1_ratio=1, C=strength, solver="liblinear", random_state=0),
             )
             regression.fit(read["train"], task.labels["train"].numpy())
-            scores[strength] = {
-                split: float(regression.score(read[split], task.labels[split].numpy()))
-                for split in SPLITS[1:]
-            }
-        best = max(STRENGTHS, key=lambda strength: scores[strength]["validation"])
-        found[task.name] = outcome([scores[best]["test"]], scores[best]["validation"])
+            validation = float(regression.score(read["validation"], task.labels["validation"].numpy()))
+            if validation > best:
+                best, chosen = validation, regression.predict(read["test"]) == task.labels["test"].numpy()
+        found[task.name] = outcome(chosen[None], best)
     return {"tasks": found, **over_tasks(found)}
 
 
-def outcome(accuracies: list[float], validation: float, learning_rate: float | None = None) -> dict[str, Any]:
-    """What came of one task: accuracies on test texts by seed (one, where there is no chance), and what was chosen."""
+def outcome(right_SN: np.ndarray, validation: float, learning_rate: float | None = None) -> dict[str, Any]:
+    """Return what came of one task: of whether each seed (one, where there is no chance) is right about each test text,
+    and of what was chosen."""
+    accuracies = right_SN.mean(axis=1).tolist()
     chosen = {"validation": validation, "learning_rate": learning_rate}
-    return {"accuracies": accuracies, **spread(accuracies), **chosen}
+    return {"accuracies": accuracies, **spread(accuracies), **chosen, "right": counted(right_SN)}
+
+
+def parted(tree: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return results without what came of each text, for people to read; and that alone, for sums over texts."""
+    numbers: dict[str, Any] = {}
+    texts: dict[str, Any] = {}
+    for key, value in tree.items():
+        if key == "right":
+            texts[key] = value
+        elif isinstance(value, dict):
+            numbers[key], inner = parted(value)
+            if inner:
+                texts[key] = inner
+        else:
+            numbers[key] = value
+    return numbers, texts
+
+
+def together(numbers: dict[str, Any], texts: dict[str, Any]) -> dict[str, Any]:
+    """Return what `parted` took apart."""
+    inner = {
+        key: together(numbers[key], value) if isinstance(value, dict) else value
+        for key, value in texts.items()
+    }
+    return {**numbers, **inner}
+
+
+def share(right_N: Tensor) -> float:
+    """Return the share of texts that are right, by a division that all machines do alike."""
+    return int(right_N.sum()) / len(right_N)
+
+
+def counted(right_SN: np.ndarray | Tensor) -> str:
+    """Return a digit a text: how many of at most nine seeds are right about it."""
+    return "".join(map(str, right_SN.sum(0).tolist()))
 
 
 def over_tasks(found: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

@@ -15,60 +15,75 @@ from statistics import fmean
 from typing import Any
 
 from jokbo.comparison import figures
-from jokbo.comparison.claims import against_scratch
-from jokbo.comparison.verdicts import NOISE, NOT_SEEN, RULE, SEEN, UNMEASURED, TestRows, standard_error
+from jokbo.comparison.verdicts import (
+    ERRORS,
+    NOISE,
+    NOT_SEEN,
+    RULE,
+    SEEN,
+    UNMEASURED,
+    gain,
+    standard_error,
+)
 from jokbo.reporting import page
 from jokbo.reporting.page import DASH, Table, large, number
 
 CURVE_POINTS = 30
 ANSWERS = {SEEN: "yes", NOT_SEEN: "no", NOISE: NOISE}
 ORDER = ("yes", SEEN, "no", NOT_SEEN, NOISE, UNMEASURED)
-STARTS = ("pretrained", "scratch")
+STARTS = ("pretrained", "random", "scratch")
 HEADER = [
-    *(
-        "System",
-        "Year",
-        "Objective",
-        "Parameters",
-        "Tokens",
-        "FLOPs",
-        "Seconds",
-        "Loss, nats",
-        "Unigram, nats",
-    ),
-    *("Pretrained, %", "From scratch, %", "Gain, points", "Pretraining helps"),
+    *("System", "Year", "Objective", "Parameters", "Tokens", "FLOPs", "Seconds"),
+    *("Loss, nats", "Copying, nats", "Unigram, nats", "Context, nats", "Learned"),
+    *("Pretrained, %", "Frozen random, %", "From scratch, %", "Gain, points", "Pretraining helps"),
 ]
 
 Metrics = Mapping[str, Mapping[str, Any]]
 Comparison = Mapping[str, Any]
 
 
-def rows(systems: Metrics, baselines: Metrics, test_rows: TestRows) -> list[dict[str, Any]]:
+def rows(systems: Metrics, baselines: Metrics, labels: str) -> list[dict[str, Any]]:
     """A row each, by year: `name`, `label`, `year`, `objective`, `parameters`, `tokens`, `flops`, `seconds`, and
 
         nats, before, unigram   held-out loss of a predicted token: trained, untrained, by token frequencies alone
-        kind                    the metric that it is
+        copying                 the same by token frequencies and copying: see copying.py
+        context                 what its own context lowers it by: `gain`, `error`; see context.py
+        kind                    the metric that the loss is
         pretrained, scratch     accuracy over tasks: `mean`, `sd` over seeds, `error` (standard, of seeds and of test
                                 texts), and `tasks`, means by name
+        random                  the same of a network that is frozen and was not pretrained
         gain                    of pretraining: `value`, `error`, `verdict`
 
-    `systems` are metrics/family/NAME.json by NAME, `baselines` is metrics/family_baselines.json. A baseline has
-    nothing of pretraining: null.
+    `systems` are metrics/family/NAME.json by NAME, `baselines` is metrics/family_baselines.json, both with what came of
+    each text; `labels` is the number of labels. A baseline has nothing of pretraining: null. A system that is read at
+    a text's last token too has a second row for that.
     """
     titles = Counter(found["title"] for found in (*systems.values(), *baselines.values()))
-    found = [
-        {
-            "name": name,
-            "label": each["title"] if titles[each["title"]] == 1 else f"{each['title']} ({name})",
-            **{key: each.get(key) for key in ("objective", "tokens", "flops")},
-            **{key: each[key] for key in ("year", "parameters", "seconds")},
-            **{key: each.get("pretraining", {}).get(key) for key in ("nats", "before", "unigram", "kind")},
-            **{start: _accuracies(each["downstream"].get(start), test_rows) for start in STARTS},
-            "gain": _gain(each, test_rows) if name in systems else None,
-        }
-        for name, each in (*systems.items(), *_scratch_only(baselines).items())
-    ]
+    each_result = {
+        **{name: found["downstream"][labels] for name, found in systems.items()},
+        **{name: {"scratch": found["downstream"]} for name, found in baselines.items()},
+    }
+    found = []
+    for name, results in each_result.items():
+        each = systems.get(name) or baselines[name]
+        label = each["title"] if titles[each["title"]] == 1 else f"{each['title']} ({name})"
+        found.append(_record(name, label, each, results))
+        if last := each.get("extra", {}).get("last"):
+            found.append(_record(f"{name}_last", f"{label}, read at its last token", each, last))
     return sorted(found, key=lambda row: (row["year"], row["label"].casefold()))
+
+
+def _record(name: str, label: str, each: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:
+    pretraining = each.get("pretraining", {})
+    return {
+        "name": name,
+        "label": label,
+        **{key: each.get(key) for key in ("objective", "tokens", "flops")},
+        **{key: each[key] for key in ("year", "parameters", "seconds")},
+        **{key: pretraining.get(key) for key in ("nats", "before", "unigram", "copying", "context", "kind")},
+        **{start: _accuracies(results.get(start)) for start in STARTS},
+        "gain": _gain(results) if "pretrained" in results else None,
+    }
 
 
 def thinned(curve: Sequence[Mapping[str, float]], kind: str) -> dict[str, list[float]]:
@@ -90,13 +105,14 @@ def tables(comparison: Comparison) -> list[Table]:
         Table(
             "family",
             "By year. Accuracies are over tasks, with their standard deviation over seeds; a gain is with its standard "
-            f"error. Pretraining helps: {_tally(ANSWERS[row['gain']['verdict']] for row in found if row['gain'])}",
+            "error, and so is what its own context lowers a loss by. Pretraining helps: "
+            f"{_tally(ANSWERS[row['gain']['verdict']] for row in found if row['gain'])}",
             HEADER,
             [_row(row) for row in found],
         ),
         Table(
             "family-tasks",
-            "Accuracy on test texts by task, %: pretrained / from scratch",
+            "Accuracy on test texts by task, %: pretrained / frozen random, where there is one / from scratch",
             ["System", *tasks],
             [[row["label"], *(_task(row, task) for task in tasks)] for row in found],
         ),
@@ -120,7 +136,30 @@ def html(comparison: Comparison) -> str:
         tables={table.name: table for table in tables(comparison)},
         charts=figures.charts(comparison),
         rule=RULE,
+        unseen=unseen(comparison),
     )
+
+
+def unseen(comparison: Comparison) -> str:
+    """Return one sentence on what this comparison does not show."""
+    systems = [row for row in comparison["rows"] if row["gain"]]
+    helped = [row["label"] for row in systems if row["gain"]["verdict"] != SEEN]
+    learned = [row["label"] for row in systems if not learned_something(row)]
+    claimed = [each["claim"] for each in comparison["claims"] if each["verdict"] != SEEN]
+    parts = [
+        f"{what} ({len(which)} of {of}): {', '.join(which) or 'none'}"
+        for what, which, of in (
+            ("that pretraining helps", helped, len(systems)),
+            ("that something was learned of context", learned, len(systems)),
+            ("what the papers claim", claimed, len(comparison["claims"])),
+        )
+    ]
+    return f"What is not seen here: {'; '.join(parts)}."
+
+
+def learned_something(row: Mapping[str, Any]) -> bool:
+    """Return whether a system's own context lowers its loss by more than two standard errors."""
+    return row["context"]["gain"] > ERRORS * row["context"]["error"]
 
 
 def markdown(comparison: Comparison) -> str:
@@ -129,39 +168,37 @@ def markdown(comparison: Comparison) -> str:
     parts = [
         f"{table.caption}.\n\n{table.markdown(texts.get(table.name, 1))}" for table in tables(comparison)
     ]
-    return "\n".join(["# The family compared\n", *parts, f"{RULE}\n"])
+    return "\n".join(["# The family compared\n", f"{unseen(comparison)}\n", f"{RULE}\n", *parts])
 
 
-def _scratch_only(baselines: Metrics) -> dict[str, dict[str, Any]]:
-    return {name: {**each, "downstream": {"scratch": each["downstream"]}} for name, each in baselines.items()}
-
-
-def _accuracies(result: Mapping[str, Any] | None, test_rows: TestRows) -> dict[str, Any] | None:
+def _accuracies(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if result is None:
         return None
     return {
         **{key: result[key] for key in ("mean", "sd")},
-        "error": standard_error(result, test_rows),
+        "error": standard_error(result),
         "tasks": {task: found["mean"] for task, found in sorted(result["tasks"].items())},
     }
 
 
-def _gain(system: Mapping[str, Any], test_rows: TestRows) -> dict[str, Any]:
-    gain = against_scratch(system, test_rows)
-    return {"value": gain.value, "error": gain.error, "verdict": gain.verdict}
+def _gain(results: Mapping[str, Any]) -> dict[str, Any]:
+    found = gain(results)
+    return {"value": found.value, "error": found.error, "verdict": found.verdict}
 
 
 def _row(row: Mapping[str, Any]) -> list[str]:
-    gain = row["gain"]
+    gained, context = row["gain"], row["context"]
     return [
         row["label"],
         str(row["year"]),
         row["objective"] or DASH,
         *(large(row[key]) for key in ("parameters", "tokens", "flops")),
-        *(number(row[key]) for key in ("seconds", "nats", "unigram")),
+        *(number(row[key]) for key in ("seconds", "nats", "copying", "unigram")),
+        f"{context['gain']:+.2f} ({context['error']:.2f})" if context else DASH,
+        ("yes" if learned_something(row) else "no") if context else DASH,
         *(_spread(row[start]) for start in STARTS),
-        f"{100 * gain['value']:+.1f} ({100 * gain['error']:.1f})" if gain else DASH,
-        ANSWERS[gain["verdict"]] if gain else DASH,
+        f"{100 * gained['value']:+.1f} ({100 * gained['error']:.1f})" if gained else DASH,
+        ANSWERS[gained["verdict"]] if gained else DASH,
     ]
 
 
@@ -170,7 +207,8 @@ def _spread(result: Mapping[str, Any] | None) -> str:
 
 
 def _task(row: Mapping[str, Any], task: str) -> str:
-    return " / ".join(f"{100 * row[start]['tasks'][task]:.1f}" if row[start] else DASH for start in STARTS)
+    starts = [start for start in STARTS if row[start] or start != "random"]
+    return " / ".join(f"{100 * row[start]['tasks'][task]:.1f}" if row[start] else DASH for start in starts)
 
 
 def _tally(verdicts: Iterable[str]) -> str:

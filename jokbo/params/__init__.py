@@ -190,15 +190,21 @@ def load(path: Path | str = "params.yaml") -> Params:
     return checked(read(Path(path)), str(path))
 
 
-def load_family(path: Path | str = "params.yaml", chain: Path | str = "../params.yaml") -> FamilyParams:
+def load_family(
+    path: Path | str = "params.yaml", chain: Path | str = "../params.yaml", profile: Path | None = None
+) -> FamilyParams:
     """Return the checked parameters of the comparison; how it is computed is read from the chain's file.
 
-    Raises InputError as `load` does, for either file.
+    A key of a section that stands in the `profile` takes the place of the whole key. Raises InputError as `load` does,
+    for any of the files.
     """
-    compute, tree = load(chain).compute, read(Path(path))
+    compute, tree, name = load(chain).compute, read(Path(path)), str(path)
+    if profile is not None:
+        changes, name = read(profile), f"{path} with {profile}"
+        tree = {**tree, **{section: {**tree.get(section, {}), **keys} for section, keys in changes.items()}}
     if "compute" in tree:
-        raise InputError(f"{path}: compute is in {chain} alone: remove it here")
-    return _checked(FamilyParams, {**with_defaults(tree), "compute": compute}, str(path), tree)
+        raise InputError(f"{name}: compute is in {chain} alone: remove it here")
+    return _checked(FamilyParams, {**with_defaults(tree), "compute": compute}, name, tree)
 
 
 def checked(tree: dict[str, Any], name: str) -> Params:

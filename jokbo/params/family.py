@@ -51,14 +51,6 @@ class Task(Section):
     )
 
 
-class Examples(Section):
-    """Of each task and split, at most."""
-
-    train: Positive
-    validation: Positive
-    test: Positive
-
-
 class FamilyText(Section):
     seed: Seed
     shard_tokens: Positive
@@ -67,7 +59,6 @@ class FamilyText(Section):
     translations: Translations
     lexicon: Package
     tasks: Annotated[dict[Name, Task], Field(min_length=1)]
-    examples: Examples
     test_splits: Annotated[list[Literal["prompts", "test"]], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -83,14 +74,30 @@ class Budget(Section):
     amount: Rate
 
 
-class Search(Section):
-    """Training a classifier, with the rate that is best on validation, once a seed."""
+class Labels(Section):
+    """So many labelled texts of a task, and the steps of a training on them."""
 
-    seeds: Annotated[list[Seed], Field(min_length=2)]  # one alone has no standard deviation
-    learning_rates: Annotated[list[Rate], Field(min_length=1)]
+    count: Positive | Literal["all"]
     steps: Positive
-    batch: Positive
+
+
+class Search(Section):
+    """Training a classifier: at every rate with the first seed, and with every seed at the one best on validation."""
+
+    seeds: Annotated[list[Seed], Field(min_length=2, max_length=9)]  # one alone has no standard deviation
+    learning_rates: Annotated[list[Rate], Field(min_length=1)]
+    labels: Annotated[list[Labels], Field(min_length=1)]  # the first is the one of the table
+    batch_size: Positive
     warmup_fraction: Share
+
+    @model_validator(mode="after")
+    def fills_a_batch(self) -> Search:
+        for each in self.labels:
+            if each.count != "all" and each.count < self.batch_size:
+                raise ValueError(
+                    f"labels has a count of {each.count}: it must be at least batch_size, {self.batch_size}"
+                )
+        return self
 
 
 class Family(Section):
@@ -102,7 +109,7 @@ class Family(Section):
     weight_decay: Annotated[float, Field(ge=0)]
     gradient_clip: Annotated[float, Field(ge=0)]  # 0: off; with Muon always
     muon_learning_rate: Rate
-    held_out_batches: Positive
+    held_out_batches: Annotated[int, Field(ge=2)]  # of one alone no error is known
     finetune: Search
     defaults: dict[str, Any]  # what a system has that does not say otherwise
     systems: Annotated[dict[Name, AnySystem], Field(min_length=1)]
@@ -112,6 +119,10 @@ class Family(Section):
         for name, system in self.systems.items():
             if isinstance(system, Distilbert):
                 self._check_teacher(name, system)
+            if system.scratch is not None and system.scratch not in set(self.systems) - {name}:
+                raise ValueError(
+                    f"systems.{name}.scratch is {preview(system.scratch)}: it must be another of family.systems"
+                )
         return self
 
     def _check_teacher(self, name: str, student: Distilbert) -> None:
@@ -147,7 +158,7 @@ class Convolutions(Section):
 class Recurrent(Section):
     embedding: Positive
     layers: Positive
-    width: Positive
+    hidden_size: Positive
     dropout: DropoutRate
 
 
@@ -189,8 +200,8 @@ class FamilyParams(Section):
                     (f"family.systems.{name}.batch_size", own.batch_size)
                     for name, own in self.family.systems.items()
                 ),
-                ("family.finetune.batch", self.family.finetune.batch),
-                ("family_baselines.finetune.batch", self.family_baselines.finetune.batch),
+                ("family.finetune.batch_size", self.family.finetune.batch_size),
+                ("family_baselines.finetune.batch_size", self.family_baselines.finetune.batch_size),
             ]
         )
         return self
@@ -227,12 +238,6 @@ def check_texts(text: FamilyText, family: Family, baselines: FamilyBaselines) ->
     for key, name in {**read, "family_baselines.text": baselines.text}.items():
         if name not in text.texts:
             raise ValueError(f"{key} is {preview(name)}: {_one_of(text.texts)}")
-    for key, search in (("family", family.finetune), ("family_baselines", baselines.finetune)):
-        if search.batch > text.examples.train:
-            raise ValueError(
-                f"{key}.finetune.batch is {search.batch}: it must be at most family_text.examples.train, "
-                f"{text.examples.train}"
-            )
     for name, system in family.systems.items():
         key, kind = f"family.systems.{name}.text is {system.text}", text.texts[system.text].kind
         if system.NEEDS_SPECIAL_TOKENS and kind != "wordpiece":

@@ -5,6 +5,9 @@ RENAMED = {  # *: any system
     "family.systems.*.batch": "family.systems.*.batch_size",
     "family.systems.*.unit": "family.systems.*.neuron",
     "family.systems.*.width": "family.systems.*.hidden_size",
+    "family.finetune.batch": "family.finetune.batch_size",
+    "family_baselines.finetune.batch": "family_baselines.finetune.batch_size",
+    "family_baselines.lstm.width": "family_baselines.lstm.hidden_size",
     "pretrain.model.width": "pretrain.model.hidden_size",
     **{
         f"{section}.training.batch": f"{section}.training.batch_size"

@@ -60,6 +60,10 @@ class System(Section):
     """true: keeps checkpoints at steps that are powers of two, as Pythia did."""
     neuron: None = None
     """true: finds the one neuron that tells sentiment best (sentiment_neuron)."""
+    last: None = None
+    """true: is read at a text's last token too, as GPT's paper does (gpt1)."""
+    scratch: str | None = None
+    """System whose network from scratch is this one's too, and is not trained again; absent: none."""
     more: Nothing
     """What only its paper has: see jokbo/systems/MODULE.py."""
 
@@ -72,10 +76,16 @@ class System(Section):
 class Reader(System):
     """A network of transformers that reads text as it is."""
 
-    module: Literal["gpt1", "gpt2", "gpt3", "t5"]
+    module: Literal["gpt2", "gpt3", "t5"]
     """File of jokbo/systems."""
     revisions: Revisions = None
     """true: keeps checkpoints at steps that are powers of two, as Pythia did."""
+
+
+class Gpt1(System):
+    module: Literal["gpt1"]
+    revisions: Revisions = None
+    last: Literal[True] | None = None
 
 
 class Masked(System):
@@ -309,6 +319,7 @@ AnySystem = Annotated[
     | Electra
     | Elmo
     | FastWeights
+    | Gpt1
     | Mass
     | SentimentNeuron
     | Transformer

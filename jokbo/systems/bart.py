@@ -5,8 +5,8 @@ New: the encoder sees a corrupted text, and the decoder writes the whole text ag
 that changes the length (section 2.2). Five are compared: tokens masked, tokens deleted, spans of Poisson(3) tokens each
 replaced by one mask (a span of no token inserts one), sentences in random order, the text rotated to begin at a random
 token. The large model uses 30% of the tokens in spans and all sentences permuted (section 5), the default here. For
-classification both sides read the same text, and the feature is the decoder's state at its end, which has seen all of
-it (section 3.1). The network is the Transformer with GELU (2.1) and learned positions.
+classification both sides read the same text (section 3.1). The paper reads the decoder's state at its end, and here it
+is the mean of the decoder's states. The network is the Transformer with GELU (2.1) and learned positions.
 
 Departures: a token stands for a word (the authors mask whole words). The text of the comparison has no sentences: they
 are spans of one document, from random cuts, one in SENTENCE tokens on average. The paper does not say how many tokens
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from transformers import BartConfig, BartForConditionalGeneration
 
 from jokbo.systems import noise
-from jokbo.systems.common import Paper, Size, SpecialTokens, Text, at, rng_of
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, mean_state, rng_of
 from jokbo.systems.transformer import shifted
 
 TITLE, YEAR, OBJECTIVE = "BART", 2020, "a text from itself corrupted"
@@ -140,4 +140,5 @@ def features(
         decoder_input_ids=nn.functional.pad(tokens_BT, (1, 0), value=special_tokens.end_of_text),
         use_cache=False,
     ).last_hidden_state
-    return at(states_BSD, real_BT.sum(dim=1))
+    read_BS = nn.functional.pad(real_BT, (1, 0), value=True)  # the mark that starts it is read, too
+    return mean_state(states_BSD, read_BS)

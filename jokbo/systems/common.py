@@ -144,22 +144,14 @@ def next_token_batch(text: Text, step: int, batch_size: int, context: int, seed:
     return {"tokens_BS": text.blocks(step, batch_size, context + 1, seed)}
 
 
-def at_last(states_BTD: Tensor, tokens_BT: Tensor, padding: int) -> Tensor:
-    """Return the state [B, D] at each sequence's last token.
-
-    Of text that is padded on its right that state alone has read the whole.
-    """
-    return at(states_BTD, (tokens_BT != padding).sum(dim=1) - 1)
-
-
 def at(states_BTD: Tensor, positions_B: Tensor) -> Tensor:
     """Return the state [B, D] at one position of each sequence."""
     return states_BTD[torch.arange(len(positions_B), device=positions_B.device), positions_B]
 
 
 def mean_state(states_BTD: Tensor, real_BT: Tensor) -> Tensor:
-    """Return the mean [B, D] of each sequence's states where `real_BT` is true: not at padding."""
-    return (states_BTD * real_BT[:, :, None]).sum(dim=1) / real_BT.sum(dim=1, keepdim=True)
+    """Return the mean [B, D] of each sequence's states where `real_BT` is true: not at padding. Zeros if none is."""
+    return (states_BTD * real_BT[:, :, None]).sum(dim=1) / real_BT.sum(dim=1, keepdim=True).clamp(min=1)
 
 
 def sinusoids(length: int, hidden_size: int, device: torch.device | None = None) -> Tensor:

@@ -31,8 +31,8 @@ from jokbo.systems.common import (
     Paper,
     Size,
     SpecialTokens,
-    at_last,
     exact,
+    mean_state,
     next_token_batch,
     not_compiled,
 )
@@ -154,8 +154,5 @@ batch = next_token_batch
 
 
 def features(network: FastWeights, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
-    """Return the state at each text's last token, [B, D].
-
-    That state alone has read the whole text.
-    """
-    return at_last(network.states(tokens_BT), tokens_BT, special_tokens.padding)
+    """Return the mean of the states, [B, D]."""
+    return mean_state(network.states(tokens_BT), tokens_BT != special_tokens.padding)

@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import AutoConfig, PreTrainedModel
 
 from jokbo.models import causal
-from jokbo.systems.common import Paper, Size, SpecialTokens, Text, at
+from jokbo.systems.common import Paper, Size, SpecialTokens, Text, at, mean_state
 
 TITLE, YEAR, OBJECTIVE = "GPT", 2018, "next token"
 NATS = "loss"
@@ -66,6 +66,13 @@ def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> di
 
 
 def features(network: PreTrainedModel, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
+    """Return the mean [B, D] of the last states. Padding comes after them, where causal attention does not look."""
+    tokens_BT = tokens_BT[:, : network.config.max_position_embeddings]
+    states_BTD = network.base_model(input_ids=tokens_BT, use_cache=False).last_hidden_state
+    return mean_state(states_BTD, tokens_BT != special_tokens.padding)
+
+
+def last(network: PreTrainedModel, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
     """Return the last state at an end-of-text token that is put after each text, [B, D].
 
     That is the extract token of section 3.2. It replaces the last token where the text fills the context. Padding comes

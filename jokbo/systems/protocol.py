@@ -57,7 +57,7 @@ class SystemModule(Protocol):
         ...
 
     def features(self, network: Any, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
-        """Return what a classifier reads of each padded text, [B, D]."""
+        """Return the mean [B, D] of the states of each padded text, without padding: a classifier reads it."""
         ...
 
 
@@ -94,13 +94,22 @@ class Gradual(SystemModule, Protocol):
         ...
 
 
+@runtime_checkable
+class Decoder(SystemModule, Protocol):
+    """It may be read at a text's end, too, with `last: true`."""
+
+    def last(self, network: Any, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
+        """Return the state at each text's end, [B, D]."""
+        ...
+
+
 class Neuron(Protocol):
     """One neuron of a network as a classifier."""
 
     index: int
 
-    def accuracy(self, features_ND: np.ndarray, labels_N: np.ndarray) -> float:
-        """Return the share of texts whose label it tells."""
+    def right(self, features_ND: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
+        """Return whether it tells each text's label, [N]."""
         ...
 
 

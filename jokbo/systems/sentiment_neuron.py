@@ -34,7 +34,7 @@ from jokbo.systems.common import (
     Paper,
     Size,
     SpecialTokens,
-    at_last,
+    mean_state,
     next_token_batch,
     not_compiled,
 )
@@ -184,8 +184,8 @@ batch = next_token_batch
 
 
 def features(network: MultiplicativeLSTM, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
-    """Return tanh of the cell states after each text's last byte, [B, D]."""
-    return at_last(network.states(tokens_BT)[1], tokens_BT, special_tokens.padding).tanh()
+    """Return the mean over a text's bytes of tanh of the cell states, [B, D]; the paper reads those after the last."""
+    return mean_state(network.states(tokens_BT)[1].tanh(), tokens_BT != special_tokens.padding)
 
 
 @dataclass(frozen=True)
@@ -196,16 +196,16 @@ class Neuron:
     threshold: float
     sign: int
 
-    def accuracy(self, features_ND: np.ndarray, labels_N: np.ndarray) -> float:
-        """Return the share of texts whose label it tells."""
+    def right(self, features_ND: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
+        """Return whether it tells each text's label, [N]."""
         positive_N = self.sign * features_ND[:, self.index] > self.sign * self.threshold
-        return float((positive_N == (labels_N == 1)).mean())
+        return positive_N == (labels_N == 1)
 
 
 def best_neuron(features_ND: np.ndarray, labels_N: np.ndarray) -> Neuron:
     """Return the neuron that, with the best of all thresholds, tells labels 1 from 0 most often on these texts.
 
-    Other texts have to say how well it does: neuron.accuracy(their features, their labels).
+    Other texts have to say how well it does: neuron.right(their features, their labels).
     """
     count = len(labels_N)
     order_ND = np.argsort(features_ND, axis=0, kind="stable")

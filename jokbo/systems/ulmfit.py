@@ -5,7 +5,7 @@ How that is done keeps it from forgetting much of what it knew (sections 3.2 and
   discriminative rates: each layer has a learning rate 2.6 times lower than the one above it (`parameter_groups`);
   slanted triangular rates: a short, steep rise and a long decay (equation 3, `slanted_triangular`);
   gradual unfreezing: from the last layer on, one layer more each epoch (`gradual`, with the other two);
-  concat pooling: the classifier reads the last state and the maximum and mean of all (equation 4, `features`).
+  concat pooling: the classifier reads the last state and the maximum and mean of all (equation 4); here the mean.
 
 The network is the AWD-LSTM (section 3): three plain LSTM layers, the output tied to the embeddings, and regularised so
 much that no more is needed: DropConnect on hidden-to-hidden weights, one mask a forward pass (Merity et al., section
@@ -33,7 +33,6 @@ from jokbo.systems.common import (
     Paper,
     Size,
     SpecialTokens,
-    at_last,
     mean_state,
     next_token_batch,
     next_token_loss,
@@ -141,12 +140,8 @@ batch = next_token_batch
 
 
 def features(network: AWDLSTM, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:
-    """Return each text's last state and the maximum and mean of all, [B, 3 D] (concat pooling, equation 4)."""
-    kept_BT = tokens_BT != special_tokens.padding
-    states_BTD = network.states(tokens_BT)
-    last_BD = at_last(states_BTD, tokens_BT, special_tokens.padding)
-    largest_BD = states_BTD.masked_fill(~kept_BT[..., None], -torch.inf).amax(dim=1)
-    return torch.cat([last_BD, largest_BD, mean_state(states_BTD, kept_BT)], dim=-1)
+    """Return the mean of the states, [B, D]; the paper adds the last one and the maximum (equation 4)."""
+    return mean_state(network.states(tokens_BT), tokens_BT != special_tokens.padding)
 
 
 def parameter_groups(network: AWDLSTM, head: nn.Module, rate: float, factor: float = 2.6) -> list[dict]:

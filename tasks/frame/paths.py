@@ -29,6 +29,9 @@ FAMILY = Path("family")
 FAMILY_DOCUMENTS = Path("../data/documents")
 FAMILY_DATA = Path("data")
 FAMILY_MODELS = Path("models")  # a folder a system
+FAMILY_RIGHT = Path(
+    "right"
+)  # of each system and of the baselines, how many seeds were right about each test text
 FAMILY_TABLE = Path("reports/family.md")
 KEPT_TABLE = FAMILY / "table.json"  # in git: what the last run of the family measured
 

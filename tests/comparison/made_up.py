@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from statistics import fmean, stdev
 from typing import Any
 
+import numpy as np
+
 from jokbo.comparison import claims, table
+from jokbo.comparison.search import outcome, over_tasks
 
 TEST_ROWS = {"imdb": 2000, "rotten_tomatoes": 1000, "snippets": 400}
+LABELS = "2000"
 MAJORITY = {"imdb": 0.5, "rotten_tomatoes": 0.52, "snippets": 0.6}
 YEARS = {
     **{
@@ -48,20 +51,17 @@ ALIGNMENT = {
 }
 
 
-def result(mean: float, sd: float = 0.01, seeds: int = 3) -> dict[str, Any]:
-    """A downstream result of this mean over tasks, and of about this standard deviation over seeds."""
-    steps = [sd * (seed - (seeds - 1) / 2) for seed in range(seeds)]
+def result(mean: float, sd: float = 0.01, seeds: int = 3, draw: int = 0) -> dict[str, Any]:
+    """A downstream result of about this mean over tasks, and of about this standard deviation over seeds. Which texts
+    are right is drawn, and for the same `draw` the same ones are easy."""
+    easy = np.random.default_rng(draw)
     tasks = {}
-    for task, lift in zip(TEST_ROWS, (0.03, 0.0, -0.03), strict=True):
-        accuracies = [mean + lift + step for step in steps]
-        tasks[task] = {
-            "accuracies": accuracies,
-            "mean": fmean(accuracies),
-            "sd": stdev(accuracies) if seeds > 1 else 0.0,
-            "validation": mean + lift,
-            "learning_rate": 0.002,
-        }
-    return {"tasks": tasks, "mean": mean, "sd": stdev(steps) if seeds > 1 else 0.0}
+    for (task, rows), lift in zip(TEST_ROWS.items(), (0.03, 0.0, -0.03), strict=True):
+        hard_N = easy.permutation(rows) / rows
+        means = [mean + lift + sd * (seed - (seeds - 1) / 2) for seed in range(seeds)]
+        right_SN = np.stack([hard_N < each for each in means]).astype(int)
+        tasks[task] = outcome(right_SN, mean + lift, 0.002)
+    return {"tasks": tasks, **over_tasks(tasks)}
 
 
 def system(name: str, pretrained: float = 0.75, scratch: float = 0.65, nats: float = 4.0) -> dict[str, Any]:
@@ -74,9 +74,20 @@ def system(name: str, pretrained: float = 0.75, scratch: float = 0.65, nats: flo
         "tokens": 60 * 32 * 64,
         "flops": 5.0e12,
         "seconds": 33.3,
-        "pretraining": {"nats": nats, "before": 8.3, "unigram": 6.5, "kind": "masked"},
-        "downstream": {"pretrained": result(pretrained), "scratch": result(scratch)},
+        "pretraining": {
+            **{"nats": nats, "before": 8.3, "unigram": 6.5, "copying": 6.0, "kind": "masked"},
+            "context": {"own": nats, "other": nats + 0.5, "gain": 0.5, "error": 0.1},
+        },
+        "downstream": {LABELS: {"pretrained": result(pretrained), "scratch": result(scratch)}},
         "extra": {},
+    }
+
+
+def unit(accuracy: float) -> dict[str, Any]:
+    """One unit of the sentiment neuron, of this accuracy on each task."""
+    return {
+        task: {"index": 7, "accuracy": accuracy, "right": outcomes["right"]}
+        for task, outcomes in result(accuracy, seeds=1, draw=1)["tasks"].items()
     }
 
 
@@ -88,11 +99,11 @@ def systems() -> dict[str, dict[str, Any]]:
     found = {name: system(name) for name in sorted(YEARS)}
     for name, without in (("transformer", 6.4), ("transformer_pre", 4.61)):
         found[name]["extra"] = {"with_warmup": {"nats": 4.6}, "without_warmup": {"nats": without}}
-    found["sentiment_neuron"]["extra"] = {
-        "unit": {task: {"index": 7, "accuracy": 0.74} for task in TEST_ROWS}
+    found["sentiment_neuron"]["extra"] = {"unit": unit(0.74)}
+    found["sentiment_neuron"]["downstream"][LABELS] = {
+        kind: result(0.75, seeds=1) for kind in ("pretrained", "random", "scratch")
     }
-    for kind in ("pretrained", "scratch"):
-        found["sentiment_neuron"]["downstream"][kind] = result(0.75, seeds=1)
+    found["gpt1"]["extra"] = {"last": {"pretrained": result(0.7), "scratch": result(0.69)}}
     found["distilbert"]["parameters"], found["albert"]["parameters"] = 600_000, 110_000
     return found
 
@@ -108,7 +119,8 @@ def baselines() -> dict[str, dict[str, Any]]:
         }
         for name, title, year, parameters, mean in (
             ("rules", "VADER", 2014, 7506, 0.62),
-            ("tfidf", "tf-idf + logistic regression", 1972, 30_000, 0.71),
+            ("tfidf", "tf-idf, on the first 62 tokens", 1972, 30_000, 0.71),
+            ("tfidf_whole", "tf-idf, on whole texts", 1972, 300_000, 0.76),
             ("cnn", "CNN", 2014, 700_000, 0.68),
             ("lstm", "LSTM", 1997, 650_000, 0.66),
         )
@@ -124,15 +136,15 @@ def curve(steps: int = 60) -> list[dict[str, float]]:
 
 def evidence(**changes: Any) -> claims.Evidence:
     """Of `systems`, some of them changed."""
-    return claims.Evidence(systems() | changes, TEST_ROWS, MAJORITY, GRADIENTS)
+    return claims.Evidence(systems() | changes, MAJORITY, GRADIENTS, LABELS)
 
 
 def comparison(*names: str) -> dict[str, Any]:
     """What the stage makes of all this, or of the systems so called."""
     found = {name: each for name, each in systems().items() if name in names or not names}
     return {
-        "rows": table.rows(found, baselines(), TEST_ROWS),
-        "claims": claims.check(claims.Evidence(found, TEST_ROWS, MAJORITY, GRADIENTS)),
+        "rows": table.rows(found, baselines(), LABELS),
+        "claims": claims.check(claims.Evidence(found, MAJORITY, GRADIENTS, LABELS)),
         "curves": {name: table.thinned(curve(), "masked") for name in found},
         "gradients": GRADIENTS,
         "alignment": ALIGNMENT,

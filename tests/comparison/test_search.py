@@ -10,7 +10,19 @@ import pytest
 import torch
 from datasets import Dataset, DatasetDict
 
-from jokbo.comparison.search import SPLITS, Task, batches, frozen, over_tasks, search, spread, tasks_in
+from jokbo.comparison.search import (
+    SPLITS,
+    Task,
+    batches,
+    frozen,
+    over_tasks,
+    parted,
+    search,
+    spread,
+    tasks_in,
+    together,
+)
+from jokbo.runtime.errors import InputError
 from tests.finetuning.test_classifier import Words
 from tests.support.networks import PADDING
 from tests.training.ranks import in_two_ranks
@@ -76,6 +88,7 @@ def test_the_rate_that_is_best_on_validation_is_run_with_every_seed(tmp_path: Pa
     accuracies = [30 / 40, 20 / 40, 34 / 40]
     assert result["tasks"]["b"] == {
         "accuracies": accuracies,
+        "right": "".join(str(sum(place < right for right in (30, 20, 34))) for place in range(40)),
         "mean": pytest.approx(0.7),
         "sd": pytest.approx(statistics.stdev(accuracies)),
         "validation": 30 / 40,
@@ -169,5 +182,31 @@ def test_frozen_features_are_read_by_a_regression_chosen_on_validation() -> None
     """Of features with the label in one unit, one accuracy, not one a seed."""
     result = frozen([task()], lambda tokens_NT: tokens_NT.float())
     (made_up,) = result["tasks"].values()
-    assert made_up == {"accuracies": [1.0], "mean": 1.0, "sd": 0.0, "validation": 1.0, "learning_rate": None}
+    chosen = {"validation": 1.0, "learning_rate": None}
+    assert made_up == {"accuracies": [1.0], "mean": 1.0, "sd": 0.0, "right": "1" * 40, **chosen}
     assert (result["mean"], result["sd"]) == (1.0, 0.0)
+
+
+def test_a_task_has_its_first_training_texts_alone_or_says_how_many_there_are() -> None:
+    few = task().first(6)
+    assert torch.equal(few.labels["train"], task().labels["train"][:6])
+    assert len(few.tokens["train"]) == 6
+    assert torch.equal(few.tokens["test"], task().tokens["test"])
+    assert task().first("all").labels["train"].shape == (40,)
+    with pytest.raises(InputError, match=r"count of 41: made up has 40 training texts: lower it, or say all"):
+        task().first(41)
+
+
+def test_test_texts_are_asked_only_of_what_is_best_so_far(tmp_path: Path) -> None:
+    """Rate 0.3 does as well on validation as 0.2, which was there before it."""
+    found(tmp_path, [1, 2, 3], lambda task, rate, seed: Says(RIGHT[rate, seed]))
+    asked = {path.stem: "right" in json.loads(path.read_text()) for path in tmp_path.glob("b-*.json")}
+    assert asked == {"b-0.1-1": True, "b-0.2-1": True, "b-0.3-1": False, "b-0.2-2": True, "b-0.2-3": True}
+
+
+def test_what_came_of_each_text_is_taken_apart_and_put_together_again() -> None:
+    whole = {"downstream": {"40": {"scratch": {"tasks": {"a": {"mean": 0.5, "right": "01"}}, "mean": 0.5}}}}
+    numbers, texts = parted(whole)
+    assert texts == {"downstream": {"40": {"scratch": {"tasks": {"a": {"right": "01"}}}}}}
+    assert "right" not in json.dumps(numbers)
+    assert together(numbers, texts) == whole

@@ -34,7 +34,7 @@ def html(few):
 
 def test_everyone_has_one_row_by_year(comparison, tables) -> None:
     names = [row["name"] for row in comparison["rows"]]
-    assert sorted(names) == sorted([*made_up.systems(), *made_up.baselines()])
+    assert sorted(names) == sorted([*made_up.systems(), *made_up.baselines(), "gpt1_last"])
     assert [row["year"] for row in comparison["rows"]] == sorted(row["year"] for row in comparison["rows"])
     for each in ("family", "family-tasks"):
         assert [row[0] for row in tables[each].rows] == [row["label"] for row in comparison["rows"]]
@@ -42,13 +42,16 @@ def test_everyone_has_one_row_by_year(comparison, tables) -> None:
 
 def test_a_row_is_the_metrics_that_were_given(comparison) -> None:
     for row in comparison["rows"]:
-        given = {**made_up.systems(), **made_up.baselines()}[row["name"]]
-        if row["name"] in made_up.systems():
+        given = {**made_up.systems(), **made_up.baselines()}.get(row["name"])
+        if given is None:  # the second row of GPT
+            assert row["pretrained"]["mean"] == made_up.result(0.7)["mean"]
+        elif row["name"] in made_up.systems():
             assert row["nats"] == given["pretraining"]["nats"]
             assert row["flops"] == given["flops"]
-            for start in table.STARTS:
-                assert row[start]["mean"] == given["downstream"][start]["mean"]
-                assert row[start]["tasks"]["imdb"] == given["downstream"][start]["tasks"]["imdb"]["mean"]
+            for start, result in given["downstream"][made_up.LABELS].items():
+                assert row[start]["mean"] == result["mean"]
+                assert row[start]["tasks"]["imdb"] == result["tasks"]["imdb"]["mean"]
+            assert (row["random"] is None) == (row["name"] != "sentiment_neuron")
             gained = row["pretrained"]["mean"] - row["scratch"]["mean"]
             assert row["gain"]["value"] == pytest.approx(gained)
         else:
@@ -64,14 +67,26 @@ def test_two_of_one_title_are_told_apart(tables) -> None:
 
 def test_whether_pretraining_helps_is_said_of_every_system() -> None:
     changed = made_up.systems() | {"bert": made_up.system("bert", 0.6, 0.7)}
-    rows = table.rows(changed, made_up.baselines(), made_up.TEST_ROWS)
+    rows = table.rows(changed, made_up.baselines(), made_up.LABELS)
     (whole, *_) = table.tables({"rows": rows, "claims": []})
     said = {record["System"]: record["Pretraining helps"] for record in whole.records()}
     assert said["BERT"] == "no"
     assert said["gpt1"] == "yes"
     assert said["sentiment_neuron"] == "within noise"
     assert said["LSTM"] == DASH
-    assert "21 yes, 1 no, 1 within noise" in whole.caption
+    assert said["gpt1, read at its last token"] == "within noise"
+    assert "21 yes, 1 no, 2 within noise" in whole.caption
+
+
+def test_one_sentence_says_what_is_not_seen() -> None:
+    changed = made_up.systems() | {"bert": made_up.system("bert", 0.6, 0.7)}
+    changed["elmo"]["pretraining"]["context"] |= {"gain": 0.19}  # below two errors
+    rows = table.rows(changed, made_up.baselines(), made_up.LABELS)
+    sentence = table.unseen({"rows": rows, "claims": [{"claim": "BERT over GPT", "verdict": "not seen"}]})
+    assert "pretraining helps (3 of 24): sentiment_neuron, gpt1, read at its last token, BERT;" in sentence
+    assert "learned of context (1 of 24): elmo;" in sentence
+    assert sentence.endswith("what the papers claim (1 of 1): BERT over GPT.")
+    assert sentence.count(".") == 1
 
 
 def test_the_comparison_is_plain_data_and_comes_back_the_same(few, html) -> None:

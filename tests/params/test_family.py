@@ -15,6 +15,7 @@ from jokbo.runtime.errors import InputError
 
 CHAIN = Path(__file__).parents[2] / "params.yaml"
 SHIPPED = CHAIN.parent / "family/params.yaml"
+LARGE = CHAIN.parent / "family/profiles/large.yaml"
 
 
 def loaded(folder: Path, text: str, chain: str | None = None) -> FamilyParams:
@@ -27,7 +28,7 @@ def loaded(folder: Path, text: str, chain: str | None = None) -> FamilyParams:
 def test_the_shipped_file_is_valid_and_computed_as_the_chain_is() -> None:
     found = params.load_family(SHIPPED, CHAIN)
     assert found.compute == params.load(CHAIN).compute
-    assert len(found.family.systems) == 26
+    assert len(found.family.systems) == 25
 
 
 def test_a_system_has_the_defaults_but_for_what_it_names() -> None:
@@ -70,7 +71,11 @@ def test_what_is_not_as_it_should_be_is_left_to_the_schema(tree: dict[str, Any])
             "by: flop",
             "family.budget.by is 'flop': input should be 'tokens', 'flops' or 'seconds'",
         ),
-        ("seeds: [1, 2, 3]", "seeds: [1]", "family.finetune.seeds is [1]: list should have at least 2 items"),
+        (
+            "seeds: [1, 2, 3, 4, 5]",
+            "seeds: [1]",
+            "family.finetune.seeds is [1]: list should have at least 2 items",
+        ),
         (
             "module: gpt3",
             "module: gtp3",
@@ -79,7 +84,7 @@ def test_what_is_not_as_it_should_be_is_left_to_the_schema(tree: dict[str, Any])
         (
             "module: gpt3",
             "module: noise",
-            "family.systems.gpt3.module is noise: it must be one of 'gpt1', 'gpt2'",
+            "family.systems.gpt3.module is noise: it must be one of 'gpt2', 'gpt3'",
         ),
         ("    gpt3: {", "    gpt3.5: {", "family.systems.gpt3.5 is 'gpt3.5': string should match pattern"),
         (
@@ -237,3 +242,13 @@ def test_what_does_not_go_with_how_it_is_computed(
 def test_a_mistake_in_the_chains_file_is_told_of_that(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"chain.yaml: poo is not a known key: did you mean ppo\?"):
         loaded(tmp_path, SHIPPED.read_text(), CHAIN.read_text().replace("\nppo:", "\npoo:"))
+
+
+def test_the_profile_of_the_large_comparison_takes_the_place_of_whole_keys() -> None:
+    own, large = params.load_family(SHIPPED, CHAIN), params.load_family(SHIPPED, CHAIN, LARGE)
+    changed = {*params.read(LARGE)["family"]}
+    for key in own.family.model_dump():
+        assert (getattr(own.family, key) == getattr(large.family, key)) == (key not in changed), key
+    assert len(large.family.systems) == 8
+    assert all(system.width == 256 for system in large.family.systems.values())
+    assert large.family.budget.amount >= 3.5e14

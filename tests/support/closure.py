@@ -6,8 +6,9 @@ imports all of a folder it depends on that folder.
 
 Paths of code in the dvc.yaml of an optional graph begin with UP, for its stages run in their own folder. `family`
 stands for a stage a system of family/params.yaml. All depend on what tasks.family imports and on what the files of
-systems share; each on the paper's file that its system names, on another paper's file if that one imports it, and on
-its teacher. DVC takes lists of dependencies only as wide as they stand in dvc.yaml: a path fills up by standing twice.
+systems share; each on the paper's file that its system names, on another paper's file if that one imports it, on its
+teacher, and on the results of the system that has its network from scratch. DVC takes lists of dependencies only as
+wide as they stand in dvc.yaml: a path fills up by standing twice.
 """
 
 from __future__ import annotations
@@ -105,8 +106,10 @@ def own(system: dict[str, Any], imports: grimp.ImportGraph, base: str) -> list[s
     """What a system of the family depends on that not all do, given its values; its own file first."""
     module = f"{SYSTEMS}.{system['module']}"
     kin = imports.find_upstream_modules(module) & _papers(imports)
-    teacher = [system["more"]["teacher"]] if "teacher" in system["more"] else []
-    return [*(f"{base}{name.replace('.', '/')}.py" for name in (module, *sorted(kin))), *teacher]
+    others = [system["more"]["teacher"]] if "teacher" in system["more"] else []
+    if system.get("scratch"):
+        others.append(f"right/{system['scratch']}.json")
+    return [*(f"{base}{name.replace('.', '/')}.py" for name in (module, *sorted(kin))), *others]
 
 
 def is_code(path: str) -> bool:

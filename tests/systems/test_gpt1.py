@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from jokbo.systems import gpt1, gpt2, gpt3
@@ -70,20 +71,31 @@ def test_a_batch_is_a_function_of_seed_and_step() -> None:
 
 
 @SYSTEMS
-def test_features_are_the_state_at_a_mark_after_the_text(system: ModuleType) -> None:
+def test_features_are_the_mean_state_whatever_the_padding(system: ModuleType) -> None:
     network = sharpened(system.network(SIZE, SPECIAL_TOKENS, 0))
+    for found_D, row, _ in read(system.features, network):
+        torch.testing.assert_close(found_D, network.base_model(row[None]).last_hidden_state[0].mean(dim=0))
+    empty_BT = torch.full((1, 4), SPECIAL_TOKENS.padding)
+    assert not system.features(network, empty_BT, SPECIAL_TOKENS).any()  # a text of no token
+
+
+def test_gpt_is_also_read_at_a_mark_after_the_text() -> None:
+    network = sharpened(gpt1.network(SIZE, SPECIAL_TOKENS, 0))
+    for found_D, _, ended in read(gpt1.last, network):
+        torch.testing.assert_close(found_D, network.base_model(ended[None]).last_hidden_state[0, -1])
+
+
+def read(features: Callable[..., Tensor], network: nn.Module) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield what is read of each of three texts, the text without its padding, and with a mark at its end."""
     tokens_BT = random_tokens(3, 20)
     tokens_BT[1, 9:], tokens_BT[2, 1:] = SPECIAL_TOKENS.padding, SPECIAL_TOKENS.padding
-    found_BD = system.features(network, tokens_BT, SPECIAL_TOKENS)
+    found_BD = features(network, tokens_BT, SPECIAL_TOKENS)
     assert found_BD.shape == (3, 32)
-    more_BD = system.features(
-        network, nn.functional.pad(tokens_BT, (0, 12), value=SPECIAL_TOKENS.padding), SPECIAL_TOKENS
-    )
-    torch.testing.assert_close(found_BD, more_BD)
+    more_BT = nn.functional.pad(tokens_BT, (0, 12), value=SPECIAL_TOKENS.padding)
+    torch.testing.assert_close(found_BD, features(network, more_BT, SPECIAL_TOKENS))
     for row, length, found_D in zip(tokens_BT, (20, 9, 1), found_BD, strict=True):
-        alone = torch.cat([row[:length], torch.tensor([SPECIAL_TOKENS.end_of_text])])
-        torch.testing.assert_close(found_D, network.base_model(alone[None]).last_hidden_state[0, -1])
-    full_BD = system.features(network, random_tokens(2, 32), SPECIAL_TOKENS)  # as long as the context
+        yield found_D, row[:length], torch.cat([row[:length], torch.tensor([SPECIAL_TOKENS.end_of_text])])
+    full_BD = features(network, random_tokens(2, 32), SPECIAL_TOKENS)  # as long as the context
     assert full_BD.shape == (2, 32)
 
 

@@ -27,6 +27,7 @@ OPTIONAL = (  # key and value of params.yaml, and what the file then has to brin
     ("schedule", "one_cycle", protocol.OneCycle),
     ("finetune", "gradual", protocol.Gradual),
     ("neuron", Literal[True], protocol.OneNeuron),
+    ("last", Literal[True], protocol.Decoder),
 )
 
 

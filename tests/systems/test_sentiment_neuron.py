@@ -100,7 +100,7 @@ def test_a_batch_is_a_function_of_seed_and_step() -> None:
     assert not same(first, sentiment_neuron.batch(text, 6, 4, 32, 1))
 
 
-def test_features_are_bounded_cell_states_after_the_last_byte_whatever_the_padding() -> None:
+def test_features_are_the_mean_of_bounded_cell_states_whatever_the_padding() -> None:
     network = tiny().double()
     tokens_BT = random_tokens(3, 20)
     tokens_BT[1, 9:], tokens_BT[2, 1:] = SPECIAL_TOKENS.padding, SPECIAL_TOKENS.padding
@@ -108,7 +108,7 @@ def test_features_are_bounded_cell_states_after_the_last_byte_whatever_the_paddi
     more_BT = nn.functional.pad(tokens_BT, (0, 12), value=SPECIAL_TOKENS.padding)
     torch.testing.assert_close(found_BD, sentiment_neuron.features(network, more_BT, SPECIAL_TOKENS))
     for row, length, found_D in zip(tokens_BT, (20, 9, 1), found_BD, strict=True):
-        torch.testing.assert_close(found_D, network.states(row[None, :length])[1][0, -1].tanh())
+        torch.testing.assert_close(found_D, network.states(row[None, :length])[1][0].tanh().mean(dim=0))
 
 
 def test_a_tokenizer_of_bytes_alone_is_had_without_merges() -> None:
@@ -130,7 +130,7 @@ def test_the_best_neuron_is_that_of_trying_all_neurons_and_thresholds() -> None:
             for share in [float(((unit_N > (low + high) / 2) == labels_N).mean())]
         ]
         neuron = best_neuron(features_ND, labels_N)
-        assert neuron.accuracy(features_ND, labels_N) == pytest.approx(max(tried)), seed
+        assert neuron.right(features_ND, labels_N).mean() == pytest.approx(max(tried)), seed
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -143,7 +143,7 @@ def test_a_planted_unit_is_found_and_does_as_well_on_others(sign: int) -> None:
     neuron = best_neuron(features_ND[:2000], labels_N[:2000])
     assert (neuron.index, neuron.sign) == (17, sign)
     assert neuron.threshold == pytest.approx(sign * 1.5, abs=0.5)
-    assert neuron.accuracy(features_ND[2000:], labels_N[2000:]) == pytest.approx(0.933, abs=0.025)
+    assert neuron.right(features_ND[2000:], labels_N[2000:]).mean() == pytest.approx(0.933, abs=0.025)
 
 
 def test_a_short_training_learns_more_than_how_often_each_token_comes() -> None:

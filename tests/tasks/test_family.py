@@ -31,16 +31,17 @@ from jokbo.data.corpus.tokenizer import save_tokenizer
 from jokbo.runtime.tracking import Run
 from jokbo.systems import transformer
 from jokbo.training.job import Job
-from tasks.frame.paths import FAMILY_DATA, FAMILY_MODELS, METRICS, PLOTS
+from tasks.frame.paths import FAMILY_DATA, FAMILY_MODELS, FAMILY_RIGHT, METRICS, PLOTS
 from tests.support import corpora, miniature
 
 STEPS, BATCH, CONTEXT = 12, 8, 32
+LABELS = 40
 REVISIONS = [1, 2, 4, 8]
 UNIGRAM = 3.5
 AUTO = {
     "bert_deep": "AutoModelForPreTraining",
     "distilbert": "AutoModelForMaskedLM",
-    "pythia": "AutoModelForCausalLM",
+    "gpt2": "AutoModelForCausalLM",
 }
 
 
@@ -51,7 +52,8 @@ def small(path: Path) -> None:
     family = tree["family"]
     family["budget"] = {"by": "tokens", "amount": STEPS * BATCH * CONTEXT}
     family["held_out_batches"] = 2
-    family["finetune"] |= {"seeds": [1, 2], "learning_rates": [0.01], "steps": 24, "batch": 8}
+    family["finetune"] |= {"seeds": [1, 2], "learning_rates": [0.01], "batch_size": 8}
+    family["finetune"]["labels"] = [{"count": LABELS, "steps": 24}]
     for name in AUTO:
         own = {"hidden_size": 32, "heads": 2, "context": CONTEXT, "batch_size": BATCH, "dropout": 0.1}
         family["systems"][name] |= own
@@ -125,17 +127,24 @@ def test_its_metrics_are_all_there_and_its_model_opens(project: Path, name: str)
     assert found["parameters"] == model.num_parameters()
     assert found["flops"] > found["tokens"] * found["parameters"]
     pretraining = found["pretraining"]
-    assert set(pretraining) == {"kind", "before", "nats", "unigram"}
+    assert set(pretraining) == {"kind", "before", "nats", "unigram", "copying", "context"}
+    assert set(pretraining["context"]) == {"own", "other", "gain", "error"}
     assert pretraining["unigram"] == UNIGRAM
     assert 0 < pretraining["nats"] < pretraining["before"]
     for kind in ("pretrained", "scratch"):
-        measured = found["downstream"][kind]
+        measured = found["downstream"][str(LABELS)][kind]
         assert set(measured) == {"tasks", "mean", "sd"}
         (task,) = measured["tasks"].values()
         assert set(task) == {"accuracies", "mean", "sd", "validation", "learning_rate"}
         assert len(task["accuracies"]) == 2
         assert (task["mean"], task["sd"]) == (measured["mean"], measured["sd"])
         assert task["learning_rate"] == 0.01
+    texts = json.loads((project / FAMILY_RIGHT / f"{name}.json").read_text())["downstream"][str(LABELS)]
+    for kind, each in texts.items():
+        (right,) = (task["right"] for task in each["tasks"].values())
+        shares = [int(digit) / 2 for digit in right]
+        (task,) = found["downstream"][str(LABELS)][kind]["tasks"].values()
+        assert sum(shares) / len(shares) == pytest.approx(task["mean"])
     with open(project / PLOTS / "family" / f"{name}.csv") as file:
         curve = list(csv.DictReader(file))
     assert [(row["part"], int(row["step"])) for row in curve] == [(name, 1 + step) for step in range(STEPS)]
@@ -155,9 +164,9 @@ def test_a_student_begins_with_its_teacher_and_from_scratch_without(
 
 
 def test_revisions_are_at_powers_of_two_and_open(project: Path) -> None:
-    found = metrics_of(project, "pythia")
+    found = metrics_of(project, "gpt2")
     assert set(found["extra"]["revisions"]) == set(map(str, REVISIONS))
-    folders = sorted((project / FAMILY_MODELS / "pythia" / "revisions").iterdir())
+    folders = sorted((project / FAMILY_MODELS / "gpt2" / "revisions").iterdir())
     assert [folder.name for folder in folders] == [f"step-{step:08d}" for step in REVISIONS]
     for folder in folders:
         transformers.AutoModelForCausalLM.from_pretrained(folder)
@@ -169,7 +178,7 @@ def test_revisions_are_at_powers_of_two_and_open(project: Path) -> None:
 
 def test_killed_in_pretraining_and_in_fine_tuning_it_ends_with_the_same_bits(project: Path) -> None:
     def left() -> tuple[dict[str, str], dict[str, Any]]:
-        model, metrics = project / FAMILY_MODELS / "pythia", metrics_of(project, "pythia")
+        model, metrics = project / FAMILY_MODELS / "gpt2", metrics_of(project, "gpt2")
         metrics.pop("seconds")
         digests = {
             str(path.relative_to(model)): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -179,12 +188,12 @@ def test_killed_in_pretraining_and_in_fine_tuning_it_ends_with_the_same_bits(pro
 
     expected = left()
     assert len(expected[0]) == 1 + len(REVISIONS)
-    shutil.rmtree(project / FAMILY_MODELS / "pythia")
-    checkpoints = project.parent / ".jokbo/checkpoints/family@pythia"
+    shutil.rmtree(project / FAMILY_MODELS / "gpt2")
+    checkpoints = project.parent / ".jokbo/checkpoints/family@gpt2"
     shutil.rmtree(checkpoints)
 
     def killed_once(reached: Callable[[], bool]) -> None:
-        process = miniature.start(project, "tasks.family", "pythia", **of_code(project))
+        process = miniature.start(project, "tasks.family", "gpt2", **of_code(project))
         while not reached():
             assert process.poll() is None, process.stdout.read()[-3000:]
             time.sleep(0.005)
@@ -193,11 +202,11 @@ def test_killed_in_pretraining_and_in_fine_tuning_it_ends_with_the_same_bits(pro
         assert process.returncode == -signal.SIGKILL
 
     killed_once(lambda: any(int(path.name[5:]) >= 5 for path in checkpoints.glob("*/pretrain/step-*")))
-    assert not list(checkpoints.glob("*/pretrained"))  # it was at it
-    killed_once(lambda: len(list(checkpoints.glob("*/pretrained/*.json"))) >= 1)
-    done = {path: path.stat().st_mtime_ns for path in checkpoints.glob("*/pretrained/*.json")}
+    assert not list(checkpoints.glob("*/*/pretrained"))  # it was at it
+    killed_once(lambda: len(list(checkpoints.glob("*/*/pretrained/*.json"))) >= 1)
+    done = {path: path.stat().st_mtime_ns for path in checkpoints.glob("*/*/pretrained/*.json")}
     assert len(done) == 1  # of two: so was this
-    assert "from step 12" in ran(project, "pythia")
+    assert "from step 12" in ran(project, "gpt2")
     assert left() == expected
     assert all(path.stat().st_mtime_ns == moment for path, moment in done.items())
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from jokbo.comparison.search import parted
 from jokbo.data.corpus.tokenizer import save_tokenizer, train_tokenizer
 from jokbo.params import Tokenizer
 from jokbo.runtime.errors import InputError
@@ -27,8 +28,17 @@ SENTENCE = "the film was slow , and nobody in it seems to know why . "
 
 
 def stage(name: str, run: Run | None = None) -> Stage:
-    params = SimpleNamespace(systems=dict.fromkeys(RUN))
+    labels = [SimpleNamespace(count=made_up.LABELS)]
+    params = SimpleNamespace(systems=dict.fromkeys(RUN), finetune=SimpleNamespace(labels=labels))
     return Stage(name, params, None, "key", run or Run(), Path("none"))
+
+
+def left(name: str, of: str, whole: dict) -> None:
+    """Writes what a stage leaves: numbers, and beside them what came of each text."""
+    numbers, texts = parted(whole)
+    write_metrics(stage(of), numbers)
+    paths.FAMILY_RIGHT.mkdir(exist_ok=True)
+    (paths.FAMILY_RIGHT / f"{name}.json").write_text(json.dumps(texts))
 
 
 @pytest.fixture
@@ -38,11 +48,11 @@ def project(tmp_path, monkeypatch):
     for folder in (paths.METRICS / "family", paths.PLOTS / "family"):
         folder.mkdir(parents=True)
     for name in RUN:
-        write_metrics(stage(f"family/{name}"), made_up.systems()[name])
+        left(name, f"family/{name}", made_up.systems()[name])
         write_curves(
             stage(f"family/{name}"), {name: made_up.curve(), f"{name} other": [{"step": 0, "masked": 99.0}]}
         )
-    write_metrics(stage("family_baselines"), made_up.baselines())
+    left("baselines", "family_baselines", made_up.baselines())
     tasks = {
         task: {split: {"rows": rows, "positive": 0.4} for split in ("train", "test")}
         for task, rows in made_up.TEST_ROWS.items()
@@ -102,7 +112,7 @@ def test_writes_the_table_the_pages_and_the_artifacts(project) -> None:
 
 def test_gradients_of_fresh_networks_are_as_the_paper_says(project) -> None:
     gradients = family_table.measured()["gradients"]
-    evidence = made_up.claims.Evidence(made_up.systems(), made_up.TEST_ROWS, made_up.MAJORITY, gradients)
+    evidence = made_up.claims.Evidence(made_up.systems(), made_up.MAJORITY, gradients, made_up.LABELS)
     assert verdict_of("At initialisation", evidence) == "seen"
 
 
@@ -111,6 +121,7 @@ def test_gradients_of_fresh_networks_are_as_the_paper_says(project) -> None:
     [
         paths.METRICS / "family_text.json",
         paths.METRICS / "family/bert.json",
+        paths.FAMILY_RIGHT / "bert.json",
         paths.METRICS / "family_baselines.json",
         paths.PLOTS / "family/bert.csv",
         family_table.LOOKING / "model.safetensors",
@@ -119,12 +130,12 @@ def test_gradients_of_fresh_networks_are_as_the_paper_says(project) -> None:
 def test_what_is_missing_is_one_line(project, path: Path) -> None:
     path.unlink()
     with pytest.raises(InputError, match="run `make family`") as raised:
-        family_table.compared(list(RUN))
+        family_table.compared(list(RUN), made_up.LABELS)
     assert str(path.parent) in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
 def test_a_system_that_params_yaml_no_longer_names_is_not_in_the_table(project) -> None:
-    found = family_table.compared(["bert", "electra"])
+    found = family_table.compared(["bert", "electra"], made_up.LABELS)
     assert {row["name"] for row in found["rows"]} == {"bert", "electra", *made_up.baselines()}
     assert set(found["curves"]) == {"bert", "electra"}
