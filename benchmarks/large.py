@@ -192,8 +192,9 @@ def unseen(found: Mapping[str, Any], counts: Sequence[str]) -> str:
     for count in counts:
         having = [row for row in found.values() if count in row["downstream"]]
         without = [row["title"] for row in having if gain(row["downstream"][count]).verdict != SEEN]
-        parts.append(f"with {count} labels for {', '.join(without) or 'none'} of {len(having)}")
-    return f"That pretraining pays is not seen {'; '.join(parts)}."
+        if without:
+            parts.append(f"with {count} labels of {', '.join(without)} ({len(without)} of {len(having)})")
+    return f"That pretraining pays is not seen {'; '.join(parts) or 'of none: it is of all'}."
 
 
 def claimed(found: Mapping[str, Any], counts: Sequence[str]) -> list[str]:
