@@ -3,8 +3,8 @@
 Of the same targets there are two held-out losses, one with the text's own context and one with another text's in its
 place. The rule is one for all systems; which of its three cases holds is told by what a batch has:
 
-    places in a text    what is predicted stands at places of the sequence that is read (masked tokens, XLNet, MASS).
-                        All other tokens are those of the row before, of which nothing is hidden; at its own places a
+    positions in a text    what is predicted stands at positions of the sequence that is read (masked tokens, XLNet, MASS).
+                        All other tokens are those of the row before, of which nothing is hidden; at its own positions a
                         row keeps what it shows there.
     a source            an encoder reads one sequence, a decoder writes another: each target is given the source of the
                         row before. What a decoder has written before a token stays, so that the source alone is asked.
@@ -14,7 +14,7 @@ place. The rule is one for all systems; which of its three cases holds is told b
 The first row takes the last one's. A system has learned something if its own context lowers the loss by more than two
 standard errors, over batches.
 
-Shapes: B rows, T and S tokens of a row, K places predicted in it.
+Shapes: B rows, T and S tokens of a row, K positions predicted in it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from jokbo.comparison.member import Member
 from jokbo.training import processes
 from jokbo.training.engine import Batch
 
-READ = ("inputs_BT", "hidden_BT", "tokens_BT")  # sequences with places in them
+READ = ("inputs_BT", "hidden_BT", "tokens_BT")  # sequences with positions in them
 SOURCES = ("noised_BN", "source_BS", "inputs_BN")
 BESIDE = ("segments_BT", "languages_BT", "positions_BT", "real_BT")  # what goes with each token of a sequence
 RUNNING = ("tokens_BS", "tokens_BT")
@@ -38,39 +38,39 @@ RUNNING = ("tokens_BS", "tokens_BT")
 
 @dataclass(frozen=True)
 class Hidden:
-    """What is predicted at places of the sequence that is read."""
+    """What is predicted at positions of the sequence that is read."""
 
     key: str  # of the sequence
     targets_BK: Tensor
     valid_BK: Tensor  # false for what only fills a row up
-    where_BT: Tensor  # true at the places that are predicted
+    where_BT: Tensor  # true at the positions that are predicted
 
 
 def hidden(batch: Batch) -> Hidden:
-    """Return what is predicted in a batch that has places."""
+    """Return what is predicted in a batch that has positions."""
     key = next(name for name in READ if name in batch)
-    places_BK = batch["places_BK"]
+    positions_BK = batch["positions_BK"]
     targets_BK = batch["targets_BK"] if "targets_BK" in batch else batch.get("fragment_BK")
     if targets_BK is None:  # XLNet's content stream reads the targets themselves
-        targets_BK = batch[key].gather(1, places_BK)
+        targets_BK = batch[key].gather(1, positions_BK)
     weights_BK = batch.get("weights_BK")
-    valid_BK = torch.ones_like(places_BK, dtype=torch.bool) if weights_BK is None else weights_BK > 0
+    valid_BK = torch.ones_like(positions_BK, dtype=torch.bool) if weights_BK is None else weights_BK > 0
     where_BT = torch.zeros_like(batch[key], dtype=torch.bool)
-    where_BT[rows_of(places_BK)[valid_BK], places_BK[valid_BK]] = True
+    where_BT[rows_of(positions_BK)[valid_BK], positions_BK[valid_BK]] = True
     return Hidden(key, targets_BK, valid_BK, where_BT)
 
 
-def rows_of(places_BK: Tensor) -> Tensor:
+def rows_of(positions_BK: Tensor) -> Tensor:
     """Return the row of each place, [B, K]."""
-    return torch.arange(len(places_BK), device=places_BK.device)[:, None].expand_as(places_BK)
+    return torch.arange(len(positions_BK), device=positions_BK.device)[:, None].expand_as(positions_BK)
 
 
 def with_anothers(batch: Batch) -> Batch:
     """Return a batch of the same targets in another text's context."""
-    if "places_BK" in batch:
-        found, places_BK = hidden(batch), batch["places_BK"]
+    if "positions_BK" in batch:
+        found, positions_BK = hidden(batch), batch["positions_BK"]
         whole_BT = batch[found.key].clone()
-        whole_BT[rows_of(places_BK)[found.valid_BK], places_BK[found.valid_BK]] = found.targets_BK[
+        whole_BT[rows_of(positions_BK)[found.valid_BK], positions_BK[found.valid_BK]] = found.targets_BK[
             found.valid_BK
         ]
         swapped = {found.key: torch.where(found.where_BT, batch[found.key], whole_BT.roll(1, 0))}
@@ -95,7 +95,7 @@ def losses(objective: nn.Module, batch: Batch, metric: str) -> tuple[float, floa
     """
     objective.eval()
     other = with_anothers(batch)
-    if "places_BK" in batch or any(key in batch for key in SOURCES):
+    if "positions_BK" in batch or any(key in batch for key in SOURCES):
         return _loss(objective, batch, metric), _loss(objective, other, metric)
     key = running(batch)
     length = batch[key].shape[1]

@@ -5,7 +5,7 @@ that are visible, each as likely to be copied as any other; and 1 if the place s
 BERT's 10% random and 10% kept ones do, have weights of their own. The weights are fitted on training text by
 expectation and maximisation.
 
-What is visible: the rest of a text in which places are predicted; a source, and what the decoder has written before a
+What is visible: the rest of a text in which positions are predicted; a source, and what the decoder has written before a
 token; of running text what comes before a token.
 
 Shapes: B rows, T and S tokens of a row, K tokens predicted in it, N predicted tokens, 3 parts of the mixture.
@@ -62,11 +62,11 @@ def parts(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return of each predicted token the three probabilities [N, 3], and whether its place shows a token [N]."""
     lowest, highest = special_tokens.mask, len(frequencies_V)  # ordinary tokens are between
-    if "places_BK" in batch:
+    if "positions_BK" in batch:
         found = hidden(batch)
         tokens_BT, targets_BK, valid_BK = batch[found.key], found.targets_BK, found.valid_BK
         visible_BT = (tokens_BT > lowest) & ~found.where_BT
-        shown_BK = tokens_BT.gather(1, batch["places_BK"])
+        shown_BK = tokens_BT.gather(1, batch["positions_BK"])
         shown_BK = shown_BK.masked_fill(shown_BK <= lowest, -1)
         if "ranks_BT" in batch:  # XLNet's queries do not see what stands there
             shown_BK = torch.full_like(shown_BK, -1)

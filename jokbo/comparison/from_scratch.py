@@ -28,7 +28,7 @@ class Convolutions(nn.Module):
         found = []
         for filters in self.filters:
             assert isinstance(filters, nn.Conv1d)
-            # as many places as tokens, the last ones with zeros after them: a text may be shorter than a filter
+            # as many positions as tokens, the last ones with zeros after them: a text may be shorter than a filter
             ahead_BET = nn.functional.pad(embedded_BET, (0, filters.kernel_size[0] - 1))
             found.append((filters(ahead_BET).relu() * real_B1T).amax(dim=-1))  # nothing is below zero here
         return torch.cat(found, dim=-1)

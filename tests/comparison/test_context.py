@@ -49,11 +49,11 @@ class Objective(nn.Module):
         self.network = Tiny(causal=causal)
 
     def forward(self, **batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        if "places_BK" in batch:
+        if "positions_BK" in batch:
             logits_BTV = self.network(batch["inputs_BT"])
             losses_BK = (
                 -logits_BTV.log_softmax(-1)
-                .gather(1, batch["places_BK"][..., None].expand(-1, -1, V))
+                .gather(1, batch["positions_BK"][..., None].expand(-1, -1, V))
                 .gather(2, batch["targets_BK"][..., None])
             )
             return (losses_BK[..., 0] * batch["weights_BK"]).mean(), {}
@@ -106,18 +106,18 @@ def test_a_source_is_that_of_the_row_before_and_what_is_written_stays() -> None:
 
 
 def masked_batch() -> tuple[Tensor, dict[str, Tensor]]:
-    """Three rows of eight, two places each but for the last, which has one; the second row shows what it predicts."""
+    """Three rows of eight, two positions each but for the last, which has one; the second row shows what it predicts."""
     tokens_BT = drawn(3, 8)
-    places_BK = torch.tensor([[1, 6], [0, 3], [5, 0]])
+    positions_BK = torch.tensor([[1, 6], [0, 3], [5, 0]])
     valid_BK = torch.tensor([[True, True], [True, True], [True, False]])
     inputs_BT = tokens_BT.clone()
     for row, place in ((0, 1), (0, 6), (1, 0), (2, 5)):
         inputs_BT[row, place] = MASK
     weights_BK = valid_BK / valid_BK.float().mean()
-    targets_BK = tokens_BT.gather(1, places_BK)
+    targets_BK = tokens_BT.gather(1, positions_BK)
     return tokens_BT, {
         "inputs_BT": inputs_BT,
-        "places_BK": places_BK,
+        "positions_BK": positions_BK,
         "targets_BK": targets_BK,
         "weights_BK": weights_BK,
     }
@@ -134,7 +134,7 @@ def test_what_is_hidden_stays_where_it_is_among_the_tokens_of_the_row_before() -
             own = [
                 place
                 for place, weight in zip(
-                    batch["places_BK"][row].tolist(), batch["weights_BK"][row].tolist(), strict=True
+                    batch["positions_BK"][row].tolist(), batch["weights_BK"][row].tolist(), strict=True
                 )
                 if weight
             ]

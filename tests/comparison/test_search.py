@@ -61,9 +61,9 @@ class Says(torch.nn.Module):
         self.right, self.asked = right, 0
 
     def logits(self, tokens_BT: torch.Tensor) -> torch.Tensor:
-        places = self.asked + torch.arange(len(tokens_BT))
+        positions = self.asked + torch.arange(len(tokens_BT))
         self.asked = (self.asked + len(tokens_BT)) % 40
-        said = torch.where(places < self.right, tokens_BT[:, 0] - 2, 3 - tokens_BT[:, 0])
+        said = torch.where(positions < self.right, tokens_BT[:, 0] - 2, 3 - tokens_BT[:, 0])
         return torch.nn.functional.one_hot(said, 2).float()
 
 
