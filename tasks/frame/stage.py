@@ -233,7 +233,7 @@ def _sweep(name: str, identity: Identity) -> None:
 
 
 def _tags(name: str, identity: Identity) -> dict[str, str]:
-    tags = {"stage": name, **_version()}
+    tags = {"stage": name, **version()}
     tags |= {f"dep.{path}": hash for path, hash in identity.deps.items()}
     if PARENT_RUN in os.environ:
         tags["mlflow.parentRunId"] = os.environ[PARENT_RUN]
@@ -242,7 +242,7 @@ def _tags(name: str, identity: Identity) -> dict[str, str]:
     return tags
 
 
-def _version() -> dict[str, str]:
+def version() -> dict[str, str]:
     """The commit, and whether anything differs from it; or that they are unknown, and why."""
     try:
         if not _git("ls-files", "--", "dvc.yaml"):
