@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from jokbo.runtime import ancestry, tracking
-from jokbo.runtime.errors import InputError
+from jokbo.runtime import ancestry, files, tracking
+from jokbo.runtime.errors import BAD_INPUT, InputError
 from jokbo.runtime.mlflow_store import reason, say
 
 if TYPE_CHECKING:
@@ -46,11 +46,9 @@ def in_one_line(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def guarded(*arguments: Any, **options: Any) -> None:
         try:
-            command(*arguments, **options)
-            sys.stdout.flush()
-        except InputError as error:
-            print(f"jokbo: {error}", file=sys.stderr)
-            sys.exit(2)
+            with files.in_one_line():
+                command(*arguments, **options)
+                sys.stdout.flush()
         except KeyboardInterrupt:
             sys.exit(130)
         except BrokenPipeError:
@@ -60,7 +58,7 @@ def in_one_line(command: Callable[..., None]) -> Callable[..., None]:
             sys.exit(141)
         except OSError as error:
             print(f"jokbo: {error.filename or command.__name__}: {error.strerror or error}", file=sys.stderr)
-            sys.exit(2)
+            sys.exit(BAD_INPUT)
 
     return guarded
 

@@ -63,7 +63,7 @@ def evaluate(stage: Stage) -> None:
     write_metrics(stage, asdict(evaluation))
     # a speed is this machine's and this moment's: it goes to the records of runs, not into outputs
     speeds = {name: scoring.speeds(networks[name], held_out) for name in ("supervised", "distilled")}
-    stage.run.log({f"tokens_per_second/{name}": value for name, value in flat(speeds).items()})
+    stage.run.log({f"tokens_per_second/{name}": value for name, value in flat(speeds, "/").items()})
     write_text(timing("speed"), json.dumps(speeds) + "\n")
 
 

@@ -291,7 +291,7 @@ def test_where_the_runs_are_shown_is_said_if_a_server_has_them(project: Project)
 
 
 def test_the_ui_serves_the_projects_store_without_its_address_among_the_arguments(
-    project: Project, monkeypatch: pytest.MonkeyPatch
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     started = []
     monkeypatch.setattr(os, "execve", lambda *arguments: started.append(arguments))
@@ -299,6 +299,8 @@ def test_the_ui_serves_the_projects_store_without_its_address_among_the_argument
     store.write_bytes(b"")  # half made: the ui makes it whole as a stage does
     ui.main()
     ((_, command, environment),) = started
-    assert command[1:] == ["-m", "mlflow", "ui", "--host", "127.0.0.1"]
+    assert command[1:] == ["-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", "5000"]
+    assert "http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning" in capsys.readouterr().out
+    assert project.client.get_experiment("1").tags["mlflow.experimentKind"] == "custom_model_development"
     assert environment["MLFLOW_BACKEND_STORE_URI"] == f"sqlite:///{store}"
     assert store.stat().st_size

@@ -26,7 +26,7 @@ def write_metrics(stage: Stage, metrics: dict[str, Any]) -> None:
     number: JSON has neither NaN nor infinity."""
     if not leads():
         return
-    numbers = {name: value for name, value in flat(metrics).items() if isinstance(value, (int, float))}
+    numbers = {name: value for name, value in flat(metrics, "/").items() if isinstance(value, (int, float))}
     for name, value in numbers.items():
         if not math.isfinite(value):
             raise InputError(

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jokbo.runtime import ancestry, environment, launcher, tracking
-from jokbo.runtime.errors import InputError
-from jokbo.runtime.files import refusal, remembered, write_text, writing
+from jokbo.runtime.files import in_one_line, locked, remembered, write_text
 from jokbo.runtime.interruption import SIGNALS, Interrupted, hold_lifeline, raising
+from jokbo.runtime.tracking import flat
 from jokbo.training.job import Job
 from tasks.frame import asked, projects
 from tasks.frame.identity import Identity, check_loaded, check_unchanged, committed, identify
@@ -64,7 +64,7 @@ def run_stage(
     """
     hold_lifeline()
     try:
-        with raising():
+        with in_one_line(), raising():
             settings = projects.load()
             own = getattr(settings, section or name.partition("@")[0], None)
             compute = settings.compute
@@ -75,14 +75,6 @@ def run_stage(
             else:
                 asked.check_before(name, settings)
                 _begin(name, body, own, settings.compute, parallel)
-    except InputError as error:
-        print(f"jokbo: {error}", file=sys.stderr)
-        sys.exit(2)
-    except Exception as error:
-        if (line := refusal(error)) is None:
-            raise
-        print(f"jokbo: {line}", file=sys.stderr)
-        sys.exit(2)
     except Interrupted as error:
         for number in SIGNALS:
             signal.signal(
@@ -157,6 +149,7 @@ def _work(
         state=state(),
         made_in=made_in,
     ) as run:
+        run.text(environment.text(identity.deps), "inputs.json")
         start = time.monotonic()
         body(stage(run))
         check_unchanged(name, identity)
@@ -184,19 +177,11 @@ def _launch(processes: int) -> None:
 @contextmanager
 def _alone(name: str, lock: Path) -> Iterator[None]:
     """Hold a lock of the stage: a second run of it in this folder waits, and says so."""
-    with writing(lock):
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        lock.touch()
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(
-                f"jokbo: {name} is already running in this folder: waiting for it",
-                file=sys.stderr,
-                flush=True,
-            )
-            fcntl.flock(file, fcntl.LOCK_EX)
+
+    def taken() -> None:
+        print(f"jokbo: {name} is already running in this folder: waiting for it", file=sys.stderr, flush=True)
+
+    with locked(lock, taken):
         yield
 
 
@@ -234,7 +219,11 @@ def _sweep(name: str, identity: Identity) -> None:
 
 def _tags(name: str, identity: Identity) -> dict[str, str]:
     tags = {"stage": name, **version()}
-    tags |= {f"dep.{path}": hash for path, hash in identity.deps.items()}
+    seed = next(
+        (f" seed {value}" for key, value in flat(identity.params).items() if key.endswith("seed")), ""
+    )
+    changed = " with changes" if tags["git.dirty"] == "True" else ""
+    tags["mlflow.runName"] = f"{name}{seed}, {tags['git.commit'][:7]}{changed}"
     if PARENT_RUN in os.environ:
         tags["mlflow.parentRunId"] = os.environ[PARENT_RUN]
     if FLOW_RUN in os.environ:

@@ -52,6 +52,7 @@ def test_everything_runs_once_without_any_server_of_the_users(project: Project) 
     assert _outcomes(output) == {"pretrain": "cached", "finetune": "cached", "distill": "cached"}
     assert "starts at" not in output
     assert output.endswith("Nothing to do, so no Prefect server was started.\n")
+    assert len(project.runs("pipeline")) == 1  # what changed nothing leaves no run
 
 
 def test_what_the_data_cannot_give_is_refused_before_any_output_is_removed(project: Project) -> None:
