@@ -10,6 +10,7 @@ from jokbo.data.prompts import Prompts
 from jokbo.distillation import distil
 from jokbo.evaluation.perplexity import answer_perplexity
 from jokbo.models import causal
+from jokbo.reporting import model_card
 from jokbo.training import engine
 from tasks.frame.paths import POLICY, PROMPTS, STUDENT
 from tasks.frame.records import write_curves, write_metrics
@@ -33,7 +34,7 @@ def distill(stage: Stage) -> None:
 
     objective = distil.Distil(student, teacher, params.temperature, params.weights)
     history = engine.train(objective, batch_at, params.training, stage.job())
-    engine.save_network(student, tokenizer, STUDENT)
+    engine.save_network(student, tokenizer, STUDENT, model_card.text(STUDENT, student, [POLICY, PROMPTS]))
     write_curves(stage, {"distill": history})
     read = {
         name: answer_perplexity(network, held_out)

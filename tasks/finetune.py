@@ -17,6 +17,7 @@ from jokbo.evaluation.baselines import naive_bayes
 from jokbo.evaluation.perplexity import answer_perplexity
 from jokbo.finetuning import classifier
 from jokbo.models import access, causal, heads
+from jokbo.reporting import model_card
 from jokbo.training import engine
 from tasks.frame.paths import BASE, CLASSIFIER, DOCUMENTS, POLICY, PROMPTS
 from tasks.frame.records import note, write_curves, write_metrics
@@ -46,7 +47,7 @@ def _policy(stage: Stage, tokenizer: PreTrainedTokenizerBase) -> tuple[Curve, di
         return causal.training_rows(rows.tokens_NS, mask_NT, torch.from_numpy(indices))
 
     history = engine.train(causal.NextTokenWhere(network), batch_at, params.training, stage.job("policy"))
-    engine.save_network(network, tokenizer, POLICY)
+    engine.save_network(network, tokenizer, POLICY, model_card.text(POLICY, network, [BASE, PROMPTS]))
     after = answer_perplexity(network, held_out)
     return history, {"sequences": len(rows), "before": before, "after": after}
 
@@ -88,7 +89,9 @@ def _classifiers(
             for split in ("validation", "test")
         }
         if name == "classifier":
-            engine.save_network(network, tokenizer, CLASSIFIER)
+            engine.save_network(
+                network, tokenizer, CLASSIFIER, model_card.text(CLASSIFIER, network, [BASE, DOCUMENTS])
+            )
     bayes = naive_bayes(texts["train"], labels["train"])
     accuracy["naive-bayes"] = {
         split: _accuracy(bayes.predict(texts[split]).tolist(), labels[split])

@@ -8,6 +8,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from jokbo.alignment import ppo as ppo_
 from jokbo.alignment import rollouts
 from jokbo.data.prompts import Prompts
+from jokbo.reporting import model_card
 from jokbo.runtime.files import whole_directory
 from jokbo.training import engine
 from tasks.frame.paths import ALIGNED, POLICY, PROMPTS, REWARD, ROLLOUTS
@@ -36,7 +37,9 @@ def ppo(stage: Stage) -> None:
     history = ppo_.align(networks, asked.prompts_NP, params, stage.job(), record)
     with whole_directory(ROLLOUTS) as folder:
         rollouts.gather(kept, ppo_.recorded(params), folder)
-    engine.save_network(policy, tokenizer, ALIGNED)
+    engine.save_network(
+        policy, tokenizer, ALIGNED, model_card.text(ALIGNED, policy, [POLICY, REWARD, PROMPTS])
+    )
     write_curves(stage, {"ppo": history})
     shown = ("reward", "kl", "kl_per_token", "entropy", "response_length", "explained_variance")
     write_metrics(stage, {name: {"first": history[0][name], "last": history[-1][name]} for name in shown})

@@ -9,6 +9,7 @@ from jokbo.data.corpus.batches import efficiency, packed_batch
 from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.evaluation.perplexity import check_length, corpus_perplexity
 from jokbo.models import causal
+from jokbo.reporting import model_card
 from jokbo.training import engine
 from tasks.frame.paths import BASE, TOKENIZER, TOKENS
 from tasks.frame.records import note, write_curves, write_metrics
@@ -44,7 +45,7 @@ def pretrain(stage: Stage) -> None:
             "tokens stand beyond pretrain.model.context of their document",
         )
     history = engine.train(causal.NextToken(network), batch_at, params.training, stage.job())
-    engine.save_network(network, tokenizer, BASE)
+    engine.save_network(network, tokenizer, BASE, model_card.text(BASE, network, [TOKENS, TOKENIZER]))
     apart = params.packing != "joined"
     held_out = corpus_perplexity(network, tokenizer, validation, context, apart=apart)
     write_curves(stage, {"pretrain": history})

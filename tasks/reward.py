@@ -15,6 +15,7 @@ from jokbo.data.tables import Row, open_splits, rows_of
 from jokbo.evaluation.calibration import error_by_unit, reliability
 from jokbo.evaluation.intervals import by_unit
 from jokbo.models import heads
+from jokbo.reporting import model_card
 from jokbo.training import engine
 from tasks.frame.paths import POLICY, PREFERENCES, REWARD
 from tasks.frame.records import note, write_curves, write_metrics
@@ -49,7 +50,7 @@ def reward(stage: Stage) -> None:
         : params.normalisation_samples // 2
     ]
     rewards_.normalise(network, torch.cat(_encode(tokenizer, simulated, params.context)))
-    engine.save_network(network, tokenizer, REWARD)
+    engine.save_network(network, tokenizer, REWARD, model_card.text(REWARD, network, [POLICY, PREFERENCES]))
     write_curves(stage, {"reward": history})
     write_metrics(stage, {"human": _score(network, tokenizer, comparisons["test"], params.context)})
 

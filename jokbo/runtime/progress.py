@@ -48,7 +48,7 @@ class Progress:
             resumed = f", from step {self.done} on" if self.done else ""
             print(f"{self.name}: {self.steps:,} steps{resumed}", flush=True)
             if self.compiles and self.done < self.steps:
-                print(f"{self.name}: compiling the network, up to a minute before the first step", flush=True)
+                print(f"{self.name}: compiling the network before the first step", flush=True)
         if self.bar:
             self.bar.start()
             self.task = self.bar.add_task(self.name, total=self.steps, completed=self.done, values="")

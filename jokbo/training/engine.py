@@ -271,10 +271,12 @@ def _gather(engine: deepspeed.DeepSpeedEngine, objective: nn.Module) -> None:
         parameter.data = whole[name]
 
 
-def save_network(network: PreTrainedModel, tokenizer: Any, folder: Path) -> None:
-    """Writes a model that `AutoModel` and `AutoTokenizer` open: safetensors, configuration, tokenizer. Rank 0 only."""
+def save_network(network: PreTrainedModel, tokenizer: Any, folder: Path, card: str) -> None:
+    """Writes a model that `AutoModel` and `AutoTokenizer` open: safetensors, configuration, tokenizer, and the card as
+    README.md. Rank 0 only."""
     if processes.rank() == 0:
         with whole_directory(folder) as whole:
             network.save_pretrained(whole)
             tokenizer.save_pretrained(whole)
+            (whole / "README.md").write_text(card, "utf-8")
     processes.meet()
