@@ -90,6 +90,7 @@ def test_the_tree_joins_the_records(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [line.split("  by")[0].strip(" └─") for line in shown(everything=False).splitlines()] == [
         "policy",
         "models/base",
+        "data/tokens",
     ]
     _file(base).unlink()
     assert f"models/base  weights {record.weights[:12]}, of which no record is there" in shown()

@@ -40,11 +40,11 @@ def test_lines_name_their_training_once_and_fit_80_columns(
     with Progress("classifier-scratch", 1000, done=0, compiles=True) as shown:
         for _ in range(1000):
             clock[0] += 11.0
-            shown.advance(loss=1.5, accuracy=0.75)
+            shown.advance(loss=1.5)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "classifier-scratch: 1,000 steps"
     assert "compiling" in lines[1]
-    assert lines[5] == "classifier-scratch 4/1000  loss 1.500  accuracy 0.750  3 h 02 min left"
+    assert lines[5] == "classifier-scratch 4/1000  loss 1.500  3 h 02 min left"
     assert "trained in 3 h 03 min" in lines[-1]
     assert all(line.count("classifier-scratch") == 1 for line in lines)
     assert max(len("12:00:00  " + line) for line in lines) <= 80
