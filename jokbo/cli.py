@@ -230,7 +230,7 @@ def _prompts() -> Iterator[str]:
             sys.stdin.reconfigure(errors="replace")  # bytes that are no UTF-8
         yield from filter(None, (line.rstrip("\n") for line in sys.stdin))
         return
-    print("Type the beginning of a text, and the model goes on. An empty line or Ctrl-D ends this.\n")
+    print("Type the beginning of a text: the model goes on. An empty line ends it.\n")
     try:
         while prompt := Console().input("[bold cyan]> [/]"):
             yield prompt

@@ -21,7 +21,7 @@ from jokbo.preferences.comparisons import (
 )
 from jokbo.runtime.files import whole_directory
 from tasks.frame.paths import DOCUMENTS, POLICY, PREFERENCES, PROMPTS
-from tasks.frame.records import note, note_few, write_metrics
+from tasks.frame.records import note, note_few, say, write_metrics
 from tasks.frame.stage import Stage, run_stage
 
 
@@ -41,6 +41,9 @@ def preferences(stage: Stage) -> None:
 
     asked = Prompts.open(PROMPTS / "prompts", limit=params.prompts)
     note_few(stage, "prompts", params.prompts, len(asked))
+    say(
+        stage, [f"the policy gives {params.responses_per_prompt} responses to each of {len(asked):,} prompts"]
+    )
     rollout = sample(
         policy,
         asked.prompts_NP.repeat_interleave(params.responses_per_prompt, dim=0),

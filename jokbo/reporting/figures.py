@@ -181,9 +181,7 @@ def judged_positive(systems: Mapping[str, Scores]) -> list[Chart]:
         axes.grid(False, axis="y")
     shares = ", ".join(f"{name} {systems[name].positive:.0%}" for name in names)
     return [
-        Chart(
-            "judged-positive", "Judged positive", f"Share of responses judged positive: {shares}.", figure
-        )
+        Chart("judged-positive", "Judged positive", f"Share of responses judged positive: {shares}.", figure)
     ]
 
 

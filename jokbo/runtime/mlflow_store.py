@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "jokbo"
-# a tag of an experiment: with it MLflow opens it at its runs, else at traces of conversations
+# a tag of an experiment: an MLflow whose page has no switch between conversations and training opens it at its runs
 KIND, TRAINING = "mlflow.experimentKind", "custom_model_development"
 VARIABLE = "MLFLOW_TRACKING_URI"
 SERVERS = ("http", "https")

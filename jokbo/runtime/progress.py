@@ -78,7 +78,7 @@ class Progress:
             self.bar.stop()
         if self.shown and self.began_at < self.done == self.steps:
             took = duration(time.monotonic() - self.began)
-            print(f"{self.name}: trained in {took}; now it is saved and measured", flush=True)
+            print(f"{self.name}: trained in {took}; saving and measuring it", flush=True)
 
 
 def duration(seconds: float) -> str:
