@@ -38,7 +38,7 @@ from jokbo.runtime.progress import duration
 from jokbo.runtime.secrets import hidden
 from tasks.frame import asked, projects
 from tasks.frame.paths import EVALUATION, RESULT, STATE, search_path
-from tasks.frame.stage import FLOW_RUN, PARENT_RUN, state, timing, version
+from tasks.frame.stage import FLOW_RUN, PARENT_RUN, at_commit, state, timing, version
 
 BAD_INPUT_STATE = "BadInput"
 CHATTER = re.compile(
@@ -237,7 +237,7 @@ def run_name() -> str:
     given, found = flow_run.parameters, version()
     folder, until = given.get("folder", "."), given.get("until")
     what = ("chain" if folder == "." else folder) + (f" until {until}" if until else "")
-    return f"{what}, {found['git.commit'][:7]}" + (" with changes" if found["git.dirty"] == "True" else "")
+    return what + at_commit(found)
 
 
 def _tell(parent: tracking.Run, found: graph.Graph) -> None:

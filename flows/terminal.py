@@ -72,13 +72,12 @@ def conclusion() -> None:
         return
     evaluation = Evaluation.load(file)
     found = headlines.models(evaluation)
-    table = Table(
-        *found.header, box=box.SIMPLE_HEAD, title=headlines.verdict(evaluation), title_justify="left"
-    )
+    shown = [place for place, name in enumerate(found.header) if "like length" not in name]  # 80 columns wide
+    table = Table(*(found.header[place] for place in shown), box=box.SIMPLE_HEAD)
     for row in found.rows:
-        table.add_row(*row)
+        table.add_row(*(row[place] for place in shown))
     console = Console(width=columns())
-    console.print(table)
+    console.print(headlines.verdict(evaluation), table, sep="\n", highlight=False)
     for what, command in (
         (f"Report: {REPORT}", "jokbo report"),
         ("Try it", f"jokbo chat {ALIGNED}"),

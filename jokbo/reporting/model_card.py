@@ -6,6 +6,7 @@ run again on the same leaves the same card.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,6 +52,6 @@ license: other
 - **Made from**: {", ".join(f"`{path}`" for path in made_from)}. `jokbo tree models/{model.name}` shows all ancestors.
 - **Licence**: the code that made it is under Apache-2.0. What its texts allow holds for it too: reports/data-card.md
   names their licences.
-- **Limits**: {limits}
+- **Limits**: {textwrap.fill(limits, 110, subsequent_indent="  ")}
 - **Scores**: in reports/report.html and in MLflow (`make ui`).
 """

@@ -44,7 +44,7 @@ def test_everything_runs_once_without_any_server_of_the_users(project: Project) 
         assert noise not in output
     (parent,) = project.runs("pipeline")
     assert parent.info.status == "FINISHED"
-    assert parent.info.run_name.startswith("chain, ")
+    assert parent.info.run_name.startswith("chain")
     assert parent.data.params["pretrain.seed"] == "1"
     assert parent.data.metrics["seconds"] > 0
     for stage in ("pretrain", "finetune", "distill"):

@@ -180,7 +180,7 @@ def test_every_model_of_a_stage_gets_the_record_of_its_family(project: Project) 
     assert not [tag for tag in run.data.tags if tag.startswith("dep.")]
     (inputs,) = project.folder.glob(f".jokbo/mlartifacts/{run.info.run_id}/artifacts/inputs.json")
     assert json.loads(inputs.read_text()) == dict(committed()["finetune"].deps)
-    assert run.info.run_name.startswith("finetune seed 1, ")
+    assert run.info.run_name.startswith("finetune seed 1")
 
 
 def test_a_model_has_beside_it_every_environment_that_it_was_made_in(project: Project) -> None:
