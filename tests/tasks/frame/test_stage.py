@@ -213,7 +213,7 @@ def test_a_stage_goes_on_without_its_tracker_and_the_next_one_sends_what_it_kept
     assert "sent to MLflow what 1 earlier run had kept" in output
     client = MlflowClient(down)
     runs = client.search_runs([client.get_experiment_by_name(tracking.EXPERIMENT).experiment_id])
-    assert {run.info.run_name: run.info.status for run in runs} == {
+    assert {run.data.tags["stage"]: run.info.status for run in runs} == {
         "pretrain": "FINISHED",
         "finetune": "FINISHED",
     }
