@@ -10,16 +10,17 @@ from pathlib import Path
 
 import httpx
 import typer
+from prefect import tags
 from prefect.client.schemas.objects import State
 
-from flows import graph
-from flows.flow import BAD_INPUT, BAD_INPUT_STATE, alone, summary
+from flows import graph, terminal
+from flows.flow import BAD_INPUT_STATE, alone, seconds_of
 from flows.schedule import SKIPPED
 from flows.server import NoServer, own_server, server
 from jokbo import params
 from jokbo.runtime import tracking
-from jokbo.runtime.errors import InputError
-from jokbo.runtime.files import refusal
+from jokbo.runtime.errors import BAD_INPUT
+from jokbo.runtime.files import in_one_line
 from jokbo.runtime.interruption import STOPPED, hold_lifeline
 from jokbo.runtime.secrets import hidden
 from tasks.frame import checks, projects
@@ -40,11 +41,19 @@ def bring(run: Callable[[], State], until: str | None = None, folder: Path = Pat
         for asking in (chain, settings):
             checks.check(asking, found.stale, found.stale)
         if not found.stale and not own_server():
-            summary(dict.fromkeys(found.needs, "Cached"))
+            terminal.summary(dict.fromkeys(found.needs, "Cached"), seconds_of(found.needs))
             print("Nothing to do, so no Prefect server was started.")
-            return
-        with server():
-            end(run())
+        else:
+            with server(), tags(*_tags(folder, until)):
+                terminal.quiet()
+                end(run())
+        if "report" in found.needs and projects.root(folder) == folder:
+            terminal.conclusion()
+
+
+def _tags(folder: Path, until: str | None) -> list[str]:
+    """Return what runs in Prefect are found by: whose graph it is, and how far it goes."""
+    return [folder.name or "chain", *([f"until {until}"] if until else [])]
 
 
 def above_zero(hours: float) -> float:
@@ -65,21 +74,14 @@ def end(outcome: State) -> None:
 def one_line() -> Iterator[None]:
     """Exit in one line: 2 for bad input, 1 where Prefect's server is not there, or no longer, 130 for Ctrl-C."""
     try:
-        yield
+        with in_one_line():
+            yield
     except KeyboardInterrupt:
         print(STOPPED, file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
-    except InputError as error:
-        print(f"jokbo: {error}", file=sys.stderr)
-        sys.exit(BAD_INPUT)
     except NoServer as error:
         print(f"jokbo: {error}", file=sys.stderr)
         sys.exit(1)
     except httpx.HTTPError as error:
         print(f"jokbo: Prefect's server is gone: {hidden(str(error))}: run this again", file=sys.stderr)
         sys.exit(1)
-    except Exception as error:
-        if (line := refusal(error)) is None:
-            raise
-        print(f"jokbo: {line}", file=sys.stderr)
-        sys.exit(BAD_INPUT)

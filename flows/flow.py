@@ -5,43 +5,44 @@ DVC decides whether a stage must run; Prefect decides when, how often it is trie
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
-from rich.console import Console
-from rich.table import Table
 
-from flows import graph
+from flows import graph, terminal
 from flows.schedule import SKIPPED, overtaken
 from flows.server import leave_if_gone
 from flows.supervise import follow, sweep
+from jokbo.evaluation.results import Evaluation
+from jokbo.reporting import headlines, markdown
 from jokbo.runtime import tracking
-from jokbo.runtime.errors import InputError
-from jokbo.runtime.files import read_if_there, writing
+from jokbo.runtime.errors import BAD_INPUT, InputError
+from jokbo.runtime.files import locked, read_if_there, read_json
+from jokbo.runtime.progress import duration
 from jokbo.runtime.secrets import hidden
 from tasks.frame import checks, projects
-from tasks.frame.paths import STATE, search_path
-from tasks.frame.stage import FLOW_RUN, PARENT_RUN, state, timing
+from tasks.frame.paths import EVALUATION, RESULT, STATE, search_path
+from tasks.frame.stage import FLOW_RUN, PARENT_RUN, at_commit, state, timing, version
 
-BAD_INPUT = 2  # exit status of a stage that was given something it can't use: trying again won't help
 BAD_INPUT_STATE = "BadInput"
 CHATTER = re.compile(
-    r"^\s*$|^To (track|enable)|^\s+(git add|dvc config)|^Use `dvc push`|ing lock file"
+    r"^\s*$|^Running stage '|^> |^To (track|enable)|^\s+(git add|dvc config)|^Use `dvc push`|ing lock file"
 )  # DVC's hints
 LACKING = "failed to download"  # what DVC says where a remote has not all of a stage's data
 HELD = re.compile(
@@ -91,12 +92,18 @@ def _worth_retrying(task: object, run: object, state: State) -> bool:
 
 @task(task_run_name="{name}", retries=1, retry_delay_seconds=1, retry_condition_fn=_worth_retrying)
 def run(
-    name: str, folder: Path, stale: bool, timeout_hours: float, settings: dict[str, str], remote: str | None
+    name: str,
+    folder: Path,
+    title: str | None,
+    timeout_hours: float,
+    settings: dict[str, str],
+    remote: str | None,
 ) -> State:
     """Bring one stage of the folder's project up to date, from the DVC remote where that has it, with `settings` in its
-    environment. One that is not stale is not even started."""
-    if not stale:
+    environment. `title` announces it; a stage that is not stale has none, and is not even started."""
+    if not title:
         return Completed(name="Cached")
+    get_run_logger().info(title)
     before = _ended(name)
     deadline = (
         time.monotonic() + timeout_hours * 3600
@@ -113,7 +120,14 @@ def run(
         raise StageTooLong(f"{name} was stopped: it took longer than {timeout_hours:g} hours")
     if status:
         raise StageFailed(name, int(statuses[-1]) if statuses else status)
-    return Completed(name="Cached" if _ended(name) == before else "Ran")
+    ended = _ended(name)
+    took = (
+        "as before: nothing to do"
+        if ended == before
+        else f"done in {duration((ended or {}).get('seconds', 0))}"
+    )
+    get_run_logger().info(f"{name}: {took}")
+    return Completed(name="Cached" if ended == before else "Ran")
 
 
 def _reproduce(
@@ -170,7 +184,9 @@ def threads(workers: int) -> TaskRunner[Any]:
     return ThreadPoolTaskRunner(max_workers=workers)
 
 
-@flow(name="pipeline", task_runner=threads(1))  # stages share the cores, or the GPU
+@flow(
+    name="pipeline", flow_run_name=lambda: run_name(), task_runner=threads(1)
+)  # stages share the cores, or the GPU
 def pipeline(
     timeout_hours: float = 24.0,
     until: str | None = None,
@@ -198,17 +214,49 @@ def pipeline(
 
 
 def _pipeline(timeout_hours: float, until: str | None, settings: dict[str, str], folder: Path) -> State:
-    projects.load(folder)
+    asked_for = projects.load(folder).model_dump(mode="json")
     with alone():
         found = graph.read(until, folder)
+        if not found.stale:  # a run in MLflow would be empty
+            _run_all(found, timeout_hours, settings)
+            return Completed(name="Cached", message="nothing had changed")
         id, store = str(flow_run.id), tracking.local_store(state())
-        tags = {"stage": "pipeline", "flow.run": id}
-        with tracking.open_run("pipeline", id, params={}, tags=tags, tracking_uri=store) as parent:
+        tags = {"stage": "pipeline", "flow.run": id, **version(), "mlflow.runName": run_name()}
+        with tracking.open_run("pipeline", id, params=asked_for, tags=tags, tracking_uri=store) as parent:
             told = {FLOW_RUN: id, PARENT_RUN: parent.id, checks.STAGES: ",".join(found.needs)}
             states = _run_all(found, timeout_hours, {**settings, **told})
-            summary({name: state.name or state.type.name for name, state in states.items()})
+            outcomes = {name: state.name or state.type.name for name, state in states.items()}
+            terminal.summary(outcomes, seconds_of(states))
             _all_completed(states)
+            _tell(parent, found)
     return Completed()
+
+
+def run_name() -> str:
+    """Return what the flow that runs is of and at which commit, as Prefect and MLflow show it."""
+    given, found = flow_run.parameters, version()
+    folder, until = given.get("folder", "."), given.get("until")
+    what = ("chain" if folder == "." else folder) + (f" until {until}" if until else "")
+    return what + at_commit(found)
+
+
+def _tell(parent: tracking.Run, found: graph.Graph) -> None:
+    """Put the result and what each stage took where MLflow and Prefect show the run as a whole."""
+    seconds = seconds_of(found.needs)
+    parent.log({"seconds": sum(seconds.values())})
+    rows = [
+        [name, "ran" if name in found.stale else "cached", duration(seconds.get(name, 0))]
+        for name in found.needs
+    ]
+    told = markdown.table(["Stage", "State", "Time"], rows)
+    if RESULT.is_file() and "report" in found.needs:
+        parent.log(read_json(RESULT))
+        evaluation = Evaluation.load(EVALUATION / "evaluation.json")
+        shown = headlines.models(evaluation)
+        parent.table(shown.records(), "models.json")
+        told = f"{headlines.verdict(evaluation)}.\n\n{shown.markdown()}\n{told}"
+    with suppress(httpx.HTTPError):  # leave_if_gone tells of a server that is gone
+        create_markdown_artifact(key="result", markdown=told, description=run_name())
 
 
 def _all_completed(states: dict[str, State]) -> None:
@@ -220,10 +268,12 @@ def _all_completed(states: dict[str, State]) -> None:
 def _run_all(found: graph.Graph, timeout_hours: float, settings: dict[str, str]) -> dict[str, State]:
     futures: dict[str, PrefectFuture] = {}
     remotes = {folder: graph.remote(folder) for folder in set(found.folders.values())}
+    stale = [name for name in found.needs if name in found.stale]
+    titles = {name: f"stage {number} of {len(stale)}: {name}" for number, name in enumerate(stale, 1)}
     try:
         for name, upstream in found.needs.items():
             before, folder = [futures[other] for other in sorted(upstream)], found.folders[name]
-            given = (name, folder, name in found.stale, timeout_hours, settings, remotes[folder])
+            given = (name, folder, titles.get(name), timeout_hours, settings, remotes[folder])
             futures[name] = run.submit(*given, wait_for=before, return_state=False)
         wait(list(futures.values()))
     except BaseException:
@@ -232,13 +282,9 @@ def _run_all(found: graph.Graph, timeout_hours: float, settings: dict[str, str])
     return {name: future.state for name, future in futures.items()}
 
 
-def summary(states: dict[str, str]) -> None:
-    """Print stage by stage how it ended, and what its last whole run took."""
-    table = Table("stage", "state", "seconds", "MLflow run", title="pipeline")
-    for name, outcome in states.items():
-        last = _ended(name) or {}
-        table.add_row(name, outcome.lower(), f"{last.get('seconds', 0):.1f}", last.get("run", ""))
-    Console(width=90).print(table)
+def seconds_of(stages: Iterable[str]) -> dict[str, float]:
+    """Return what the last whole run of each stage took, of those that are known."""
+    return {name: found["seconds"] for name in stages if (found := _ended(name))}
 
 
 def _ended(name: str) -> dict[str, Any] | None:
@@ -252,14 +298,11 @@ def alone(state: Path = STATE) -> Iterator[None]:
     """Hold a project's lock, with nothing running that an earlier pipeline left. Busy if another holds it. `state` is
     the project's .jokbo."""
     lock = state / "locks" / "pipeline"
-    with writing(lock):
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        lock.touch()
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            where = "this folder" if state == STATE else state.parent
-            raise Busy(f"another pipeline runs in {where}: wait for it, or stop it") from None
+
+    def taken() -> None:
+        where = "this folder" if state == STATE else state.parent
+        raise Busy(f"another pipeline runs in {where}: wait for it, or stop it")
+
+    with locked(lock, taken):
         sweep(state.parent)
         yield

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,11 +24,11 @@ from flows.flow import alone
 from flows.supervise import follow
 from jokbo import params
 from jokbo.data.fetch.sources import LOCAL
-from jokbo.runtime import tracking
+from jokbo.runtime import ancestry, environment, tracking
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import atomic_write_file, write_text
 from jokbo.runtime.regular import check_all_regular
-from tasks.frame.paths import METRICS, PROFILES, STATE
+from tasks.frame.paths import BASE, METRICS, PROFILES, STATE
 from tasks.frame.stage import state
 
 LAST = "pretrain"
@@ -44,11 +45,14 @@ def main(name: Annotated[str, typer.Argument(help="Of profiles/NAME.yaml.")]) ->
         folder = project(name)
         store = {"MLFLOW_TRACKING_URI": tracking.local_store(state().resolve())}
     command = [sys.executable, "-m", "flows.pipeline", "--until", LAST]
-    environment = {**os.environ, **store}
-    status = follow(command, environment, lambda line: print(line, flush=True), lambda: False, folder)
+    status = follow(
+        command, {**os.environ, **store}, lambda line: print(line, flush=True), lambda: False, folder
+    )
     if status:
         sys.exit(status)
     found = {stage: json.loads((folder / METRICS / f"{stage}.json").read_text()) for stage in SHOWN}
+    made_in = ancestry.Record.load(folder / BASE).environments[-1]
+    found["measured"] = {"date": time.strftime("%Y-%m-%d"), "machine": environment.machine(made_in)}
     results = PROFILES / f"{name}.json"
     write_text(results, json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
     print(f"{results}: {found[LAST]['validation']['bits_per_byte']:.3f} bits a byte on held-out text")

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
-from jokbo.runtime import ancestry, tracking
-from jokbo.runtime.errors import InputError
+from jokbo.runtime import ancestry, files, tracking
+from jokbo.runtime.errors import BAD_INPUT, InputError
 from jokbo.runtime.mlflow_store import reason, say
 
 if TYPE_CHECKING:
@@ -46,11 +47,9 @@ def in_one_line(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def guarded(*arguments: Any, **options: Any) -> None:
         try:
-            command(*arguments, **options)
-            sys.stdout.flush()
-        except InputError as error:
-            print(f"jokbo: {error}", file=sys.stderr)
-            sys.exit(2)
+            with files.in_one_line():
+                command(*arguments, **options)
+                sys.stdout.flush()
         except KeyboardInterrupt:
             sys.exit(130)
         except BrokenPipeError:
@@ -60,7 +59,7 @@ def in_one_line(command: Callable[..., None]) -> Callable[..., None]:
             sys.exit(141)
         except OSError as error:
             print(f"jokbo: {error.filename or command.__name__}: {error.strerror or error}", file=sys.stderr)
-            sys.exit(2)
+            sys.exit(BAD_INPUT)
 
     return guarded
 
@@ -77,10 +76,15 @@ def run(context: typer.Context) -> None:
 
 @app.command()
 @in_one_line
-def tree(model: Model) -> None:
-    """Show what a model was made from: data, code, parameters, and its parents, theirs too."""
-    record = ancestry.Record.load(model)
-    Console().print(ancestry.tree(str(model), record, ancestry.records_in(model.parent), _commits()))
+def tree(
+    model: Model,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also the code, data, parameters and machine of each.")
+    ] = False,
+) -> None:
+    """Show who a model descends from, down to the data."""
+    record, known = ancestry.Record.load(model), ancestry.records_in(model.parent)
+    Console().print(ancestry.tree(str(model), record, known, _commits(), everything=everything))
 
 
 @app.command()
@@ -117,7 +121,11 @@ def chat(
             pad_token_id=tokenizer.eos_token_id,
             **sampling,
         )
-        print(tokenizer.decode(text_BT[0], skip_special_tokens=True), flush=True)
+        written = tokenizer.decode(text_BT[0, prompt_BT.shape[1] :], skip_special_tokens=True)
+        if sys.stdin.isatty():
+            Console().print(Text.assemble((prompt, "dim"), str(written)), end="\n\n")  # wrapped between words
+        else:
+            print(f"{prompt}{written}", flush=True)
 
 
 @app.command()
@@ -173,6 +181,11 @@ def _opened(model: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
     """The tokenizer and the language model in a folder. InputError if it holds none that can be opened."""
     if not (model / "config.json").is_file():
         raise InputError(f"{model}: no config.json there: name the folder of a model, such as models/aligned")
+    kind = (files.read_if_there(model / "config.json") or {}).get("architectures") or [""]
+    if "Classification" in kind[0]:
+        raise InputError(
+            f"{model}: it scores texts and writes none ({kind[0]}): name one that writes, such as models/aligned"
+        )
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
@@ -211,8 +224,9 @@ def _prompts() -> Iterator[str]:
             sys.stdin.reconfigure(errors="replace")  # bytes that are no UTF-8
         yield from filter(None, (line.rstrip("\n") for line in sys.stdin))
         return
+    print("Type the beginning of a text: the model goes on. An empty line ends it.\n")
     try:
-        while prompt := Console().input("[bold]> [/]"):
+        while prompt := Console().input("[bold cyan]> [/]"):
             yield prompt
     except EOFError:
         print()

@@ -6,28 +6,26 @@ import os
 import sys
 from pathlib import Path
 
-from jokbo.runtime.errors import InputError
-from jokbo.runtime.files import refusal
-from jokbo.runtime.mlflow_store import SERVERS, VARIABLE, local_store, make_ready, sqlite_file
+from jokbo.runtime.files import in_one_line
+from jokbo.runtime.mlflow_store import SERVERS, VARIABLE, connect, local_store, make_ready, sqlite_file
 from jokbo.runtime.secrets import hidden
+
+PORT = 5000
+ADDRESS = f"http://127.0.0.1:{PORT}"
 
 
 def main() -> None:
-    """Serve the store at http://127.0.0.1:5000, for this machine alone, or say where its server is."""
-    try:
+    """Serve the store to this machine alone, and print the link to its runs; or say where the server is."""
+    with in_one_line():
         uri = local_store(Path(".jokbo"))
         if uri.startswith(SERVERS):
             print(f"The runs are at {hidden(uri)} ({VARIABLE})")
             return
         if file := sqlite_file(uri):
             make_ready(file)
-    except Exception as error:
-        line = str(error) if isinstance(error, InputError) else refusal(error)
-        if line is None:
-            raise
-        print(f"jokbo: {line}", file=sys.stderr)
-        sys.exit(2)
-    command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1"]
+        _, experiment = connect(uri)
+    print(f"The runs: {ADDRESS}/#/experiments/{experiment}/runs?workflowType=machine_learning", flush=True)
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(PORT)]
     os.environ.setdefault(
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false"
     )  # seven processes that a page does not need

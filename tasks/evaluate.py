@@ -20,7 +20,7 @@ from jokbo.models import access
 from jokbo.runtime.files import atomic_write_folder, write_text
 from jokbo.runtime.tracking import flat
 from tasks.frame import paths
-from tasks.frame.records import note_few, write_metrics
+from tasks.frame.records import note_few, say, write_metrics
 from tasks.frame.stage import Stage, run_stage, timing
 
 if TYPE_CHECKING:
@@ -49,13 +49,16 @@ def evaluate(stage: Stage[Evaluate]) -> None:
     held_out = Prompts.open(paths.PROMPTS / "test", limit=params.prompts)
     note_few(stage, "prompts", params.prompts, len(held_out))
 
+    say(stage, [f"{len(networks)} models respond to {len(held_out):,} prompts each"])
     rollouts = scoring.responses(networks, held_out, params)
     samples = {name: rollout.texts(tokenizer) for name, rollout in rollouts.items()}
     positive = {name: the_judge.positive(texts) for name, texts in samples.items()}
     lengths = {name: rollout.lengths_B.numpy() for name, rollout in rollouts.items()}
+    say(stage, ["the responses are scored, and the models' perplexity is measured"])
     scores = scoring.scored(networks, rollouts, held_out, reward_model, tokenizer)
     for name, found in scoring.judged(positive, lengths, params).items():
         scores[name] |= found
+    say(stage, ["the judge is tried on texts with labels"])
     trust = scoring.trust_in(the_judge, open_splits(paths.DOCUMENTS))
     evaluation = scoring.evaluation(networks, samples, scores, trust, held_out, params)
 
@@ -67,7 +70,7 @@ def evaluate(stage: Stage[Evaluate]) -> None:
     write_metrics(stage, evaluation)
     # a speed is this machine's and this moment's: it goes to the records of runs, not into outputs
     speeds = {name: scoring.speeds(networks[name], held_out) for name in ("supervised", "distilled")}
-    stage.run.log({f"tokens_per_second/{name}": value for name, value in flat(speeds).items()})
+    stage.run.log({f"tokens_per_second/{name}": value for name, value in flat(speeds, "/").items()})
     write_text(timing("speed"), json.dumps(speeds) + "\n")
 
 

@@ -13,8 +13,9 @@ from transformers import AutoTokenizer
 from jokbo.comparison import claims, figures, measures, table
 from jokbo.comparison.search import together
 from jokbo.data.corpus.token_corpus import TokenCorpus
-from jokbo.reporting.publish import publish, read_curves, read_json
+from jokbo.reporting.publish import publish, read_curves
 from jokbo.runtime.errors import InputError
+from jokbo.runtime.files import read_json
 from jokbo.systems import bahdanau
 from jokbo.systems.common import Text, load, special_tokens_of
 from tasks.frame.paths import FAMILY_DATA, FAMILY_MODELS, FAMILY_RIGHT, FAMILY_TABLE, METRICS, PLOTS

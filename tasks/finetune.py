@@ -17,6 +17,7 @@ from jokbo.evaluation.perplexity import response_perplexity
 from jokbo.evaluation.results import Finetuning, PolicyTuning
 from jokbo.finetuning import classifier, continuation
 from jokbo.models import access, causal, heads
+from jokbo.reporting import model_card
 from jokbo.training import engine
 from tasks.frame.paths import BASE, CLASSIFIER, DOCUMENTS, POLICY, PROMPTS
 from tasks.frame.records import note, write_curves, write_metrics
@@ -45,7 +46,7 @@ def _policy(stage: Stage[Finetune], tokenizer: PreTrainedTokenizerBase) -> tuple
     before = response_perplexity(network, held_out)
     batch_at = continuation.batches(rows.tokens_NS, rows.mask_NT, params.training.batch_size, seed)
     history = engine.train(causal.NextTokenWhere(network), batch_at, params.training, stage.job("policy"))
-    engine.save_network(network, tokenizer, POLICY)
+    engine.save_network(network, tokenizer, POLICY, model_card.text(POLICY, network, [BASE, PROMPTS]))
     return history, PolicyTuning(len(rows), before, response_perplexity(network, held_out))
 
 
@@ -77,7 +78,8 @@ def _classifiers(
         }
         accuracy[name] = classifier.accuracies(data, predicted)
         if name == "classifier":
-            engine.save_network(network, tokenizer, CLASSIFIER)
+            card = model_card.text(CLASSIFIER, network, [BASE, DOCUMENTS])
+            engine.save_network(network, tokenizer, CLASSIFIER, card)
     bayes = naive_bayes(data.texts["train"], data.labels["train"])
     predicted = {split: bayes.predict(data.texts[split]).tolist() for split in HELD_OUT}
     accuracy["naive-bayes"] = classifier.accuracies(data, predicted)

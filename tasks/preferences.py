@@ -17,7 +17,7 @@ from jokbo.models import access
 from jokbo.preferences import pairs, people, raters, simulated
 from jokbo.runtime.files import atomic_write_folder
 from tasks.frame.paths import DOCUMENTS, POLICY, PREFERENCES, PROMPTS
-from tasks.frame.records import note, note_few, write_metrics
+from tasks.frame.records import note, note_few, say, write_metrics
 from tasks.frame.stage import Stage, run_stage
 
 if TYPE_CHECKING:
@@ -38,6 +38,9 @@ def preferences(stage: Stage[Preferences]) -> None:
     policy = access.accelerated(AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32))
     asked = Prompts.open(PROMPTS / "prompts", limit=params.prompts)
     note_few(stage, "prompts", params.prompts, len(asked))
+    say(
+        stage, [f"the policy gives {params.responses_per_prompt} responses to each of {len(asked):,} prompts"]
+    )
     answered = simulated.pairs(policy, tokenizer, asked, population, params)
     all_pairs = len(asked) * params.responses_per_prompt * (params.responses_per_prompt - 1) // 2
     why = "pairs of responses are alike or have an empty one: not compared"

@@ -3,65 +3,95 @@
 from __future__ import annotations
 
 import json
+import time
+from functools import partial
 from pathlib import Path
-from typing import Any
+
+from ruamel.yaml import YAML
 
 from jokbo.evaluation.results import Evaluation
-from jokbo.reporting.publish import publish, read, read_curves, read_json
+from jokbo.reporting import headlines
+from jokbo.reporting.publish import publish, read, read_curves
 from jokbo.reporting.report import Findings, charts, render, tables
-from jokbo.runtime import ancestry
-from jokbo.runtime.files import read_if_there
-from tasks.frame.paths import ALIGNED, DATA_CARD, EVALUATION, METRICS, PLOTS, PROFILES, REPORT
-from tasks.frame.records import write_metrics
-from tasks.frame.stage import Stage, run_stage, timing
+from jokbo.runtime import ancestry, environment
+from jokbo.runtime.files import atomic_write_folder, read_if_there, read_json, write_text
+from tasks.frame.paths import (
+    ALIGNED,
+    DATA_CARD,
+    EVALUATION,
+    FIGURES,
+    METRICS,
+    PLOTS,
+    PROFILES,
+    REPORT,
+    RESULT,
+)
+from tasks.frame.stage import Stage, run_stage, timing, version
 
 REMEDY = "run the stages before the report first (`dvc repro`)"
-WITH_CURVES = ("pretrain", "finetune", "distill", "reward", "ppo")
-STAGES = (
-    "fetch",
-    "prepare",
-    "tokenize",
-    "prompts",
-    *WITH_CURVES[:3],
-    "preferences",
-    *WITH_CURVES[3:],
-    "evaluate",
-)
+json_of = partial(read_json, remedy=REMEDY)
 
 
 def report(stage: Stage) -> None:
     findings = read_findings()
     figures = [chart for section in charts(findings).values() for chart in section]
-    shown = tables(findings)
-    publish(stage.run, {REPORT: render(findings)}, figures, shown)
-    write_metrics(stage, {"figures": len(figures), "tables": len(shown)})
+    publish(stage.run, {REPORT: render(findings)}, figures, tables(findings))
+    with atomic_write_folder(FIGURES) as folder:
+        for chart in figures:
+            chart.figure.savefig(folder / f"{chart.name}.png", metadata={"Software": None})
+    numbers = headlines.numbers(findings.evaluation)
+    write_text(RESULT, json.dumps(numbers, indent=1, sort_keys=True) + "\n")
+    stage.run.log(numbers)
+
+
+def inputs(folder: Path) -> list[str]:
+    """Return the stages of whose files in the folder (metrics, plots) the report is made, as dvc.yaml names them."""
+    deps = YAML(typ="safe").load(Path("dvc.yaml"))["stages"]["report"]["deps"]
+    return [Path(dep).stem for dep in deps if Path(dep).parent == folder]
 
 
 def read_findings() -> Findings:
-    """What the stages left; InputError names a file that is not there or cannot be read."""
+    """Return what the stages left; InputError names a file that is not there or cannot be read."""
     curves = {
         name if part == name else f"{name}/{part}": rows
-        for name in WITH_CURVES
+        for name in inputs(PLOTS)
         for part, rows in read_curves(PLOTS / f"{name}.csv", REMEDY).items()
     }
-    timings = {name: timing(name) for name in STAGES}
+    stages = inputs(METRICS)
+    timings = {name: timing(name) for name in stages}
     speeds = timing("speed")  # evaluate's
+    aligned = ancestry.Record.load(ALIGNED)
     return Findings(
         evaluation=Evaluation.load(EVALUATION / "evaluation.json"),
         samples=[json.loads(line) for line in read(EVALUATION / "samples.jsonl", REMEDY).splitlines()],
-        metrics={name: _json(METRICS / f"{name}.json") for name in STAGES},
+        metrics={name: json_of(METRICS / f"{name}.json") for name in stages},
         curves=curves,
         ancestry=ancestry.records_in(ALIGNED.parent),
-        aligned=ancestry.Record.load(ALIGNED).weights,
+        aligned=aligned.weights,
         timings={name: found["seconds"] for name, path in timings.items() if (found := read_if_there(path))},
-        speeds=_json(speeds) if speeds.is_file() else {},
-        card=_json(DATA_CARD),
-        profiles={path.stem: _json(path) for path in sorted(PROFILES.glob("*.json"))},
+        speeds=json_of(speeds) if speeds.is_file() else {},
+        card=json_of(DATA_CARD),
+        profiles={path.stem: json_of(path) for path in sorted(PROFILES.glob("*.json"))},
+        made=_made(aligned),
     )
 
 
-def _json(path: Path) -> Any:
-    return read_json(path, REMEDY)
+def _made(aligned: ancestry.Record) -> headlines.Made:
+    """Return today, the commit that is checked out, and where the aligned model was trained."""
+    where = aligned.environments[-1] if aligned.environments else environment.collect()
+    packages = where["packages"]
+    return headlines.Made(
+        date=time.strftime("%-d %B %Y"),
+        commit=_commit(),
+        machine=environment.machine(where),
+        versions=", ".join(f"{name} {packages[name]}" for name in environment.SHOWN[:3] if name in packages),
+    )
+
+
+def _commit() -> str:
+    found = version()
+    dirty = ", with changes" if found["git.dirty"] == "True" else ""
+    return f"{found['git.commit'][:7]}{dirty}" if found["git.dirty"] != "unknown" else found["git.commit"]
 
 
 if __name__ == "__main__":

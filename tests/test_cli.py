@@ -15,7 +15,14 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast, set_seed
+from transformers import (
+    AutoTokenizer,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    GPT2LMHeadModel,
+    PreTrainedTokenizerFast,
+    set_seed,
+)
 
 from jokbo import ui
 from jokbo.data.corpus.batches import Layout, packed_batch
@@ -127,6 +134,13 @@ def test_a_model_of_another_kind_and_a_temperature_of_nothing_are_one_line(
     assert "--temperature is 1e-40: give 0, or from 0.001" in _one_line(
         _jokbo("chat", str(speaker), "--temperature", "1e-40", folder=tmp_path)
     )
+
+
+def test_a_model_that_scores_is_no_partner_of_a_chat(speaker: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(speaker, tmp_path / "reward"))
+    GPT2ForSequenceClassification(GPT2Config.from_pretrained(speaker)).save_pretrained(other)
+    said = _one_line(_jokbo("chat", "reward", folder=tmp_path, typed="a\n"))
+    assert said.startswith("jokbo: reward: it scores texts and writes none")
 
 
 def test_bytes_that_are_no_text_do_not_end_a_chat(speaker: Path) -> None:
@@ -242,13 +256,18 @@ def test_no_corpus_to_list_documents_of(packed_project: Path, tmp_path: Path) ->
 
 def test_tree_names_parents_parameters_and_the_commit_of_each(project: Project) -> None:
     project.run("dvc", "repro", "finetune")
-    result = _jokbo("tree", "models/finetune", folder=project.folder)
+    result = _jokbo("tree", "models/finetune", "--all", folder=project.folder)
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
     ).stdout.strip()
     assert result.returncode == 0, result.stderr
     assert result.stdout.count(commit) == 2
-    assert "models/pretrain  made by pretrain" in result.stdout
+    assert "models/pretrain  by pretrain" in result.stdout
+    short = _jokbo("tree", "models/finetune", folder=project.folder).stdout.splitlines()
+    assert [line.partition("  by ")[0].strip(" └─") for line in short] == [
+        "models/finetune",
+        "models/pretrain",
+    ]
     assert "finetune.seed: 1" in result.stdout
 
 
@@ -270,7 +289,7 @@ def test_the_tree_of_a_model_is_shown_without_its_tracker(project: Project) -> N
     status, output = project.run("standin", "pretrain")
     assert status == 0, output
     down = "http://me:s3cret@127.0.0.1:9"
-    status, output = project.run("jokbo.cli", "tree", "models/pretrain", MLFLOW_TRACKING_URI=down)
+    status, output = project.run("jokbo.cli", "tree", "models/pretrain", "--all", MLFLOW_TRACKING_URI=down)
     assert status == 0, output
     assert output.startswith("jokbo: MLflow at http://***@127.0.0.1:9 does not answer (")
     assert "commit unknown" in output
@@ -290,7 +309,7 @@ def test_where_the_runs_are_shown_is_said_if_a_server_has_them(project: Project)
 
 
 def test_the_ui_serves_the_projects_store_without_its_address_among_the_arguments(
-    project: Project, monkeypatch: pytest.MonkeyPatch
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     started = []
     monkeypatch.setattr(os, "execve", lambda *arguments: started.append(arguments))
@@ -298,6 +317,10 @@ def test_the_ui_serves_the_projects_store_without_its_address_among_the_argument
     store.write_bytes(b"")  # half made: the ui makes it whole as a stage does
     ui.main()
     ((_, command, environment),) = started
-    assert command[1:] == ["-m", "mlflow", "ui", "--host", "127.0.0.1"]
+    assert command[1:] == ["-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", "5000"]
+    assert (
+        "http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning" in capsys.readouterr().out
+    )
+    assert project.client.get_experiment("1").tags["mlflow.experimentKind"] == "custom_model_development"
     assert environment["MLFLOW_BACKEND_STORE_URI"] == f"sqlite:///{store}"
     assert store.stat().st_size

@@ -3,18 +3,18 @@
 Of the same targets there are two held-out losses, one with the text's own context and one with another text's in its
 place. The rule is one for all systems; which of its three cases holds is told by what a batch has:
 
-    positions in a text    what is predicted stands at positions of the sequence that is read (masked tokens, XLNet, MASS).
-                        All other tokens are those of the row before, of which nothing is hidden; at its own positions a
-                        row keeps what it shows there.
+    positions in a text What is predicted stands at positions of the sequence that is read (masked tokens, XLNet, MASS).
+                        All other tokens are those of the sequence before, of which nothing is hidden. At its own
+                        positions a sequence keeps what it shows there.
     a source            an encoder reads one sequence, a decoder writes another: each target is given the source of the
                         row before. What a decoder has written before a token stays, so that the source alone is asked.
     running text        the first half of a row is that of the row before, and the loss is that of the second half's
                         tokens. Of ELMo's two directions it is the one that reads forward.
 
-The first row takes the last one's. A system has learned something if its own context lowers the loss by more than two
+The first sequence takes the last one's. A system has learned something if its own context lowers the loss by more than two
 standard errors, over batches.
 
-Shapes: B rows, T and S tokens of a row, K positions predicted in it.
+Shapes: B sequences, T and S tokens of one, K positions predicted in it.
 """
 
 from __future__ import annotations

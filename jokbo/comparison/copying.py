@@ -5,8 +5,8 @@ that are visible, each as likely to be copied as any other; and 1 if the place s
 BERT's 10% random and 10% kept ones do, have weights of their own. The weights are fitted on training text by
 expectation and maximisation.
 
-What is visible: the rest of a text in which positions are predicted; a source, and what the decoder has written before a
-token; of running text what comes before a token.
+What is visible: the rest of a text in which positions are predicted; a source, and what the decoder has written before
+a token; of running text what comes before a token.
 
 Shapes: B rows, T and S tokens of a row, K tokens predicted in it, N predicted tokens, 3 parts of the mixture.
 """

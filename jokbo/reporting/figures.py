@@ -159,9 +159,9 @@ def reliability_diagram(bins: Rows) -> list[Chart]:
 
 
 def judged_positive(systems: Mapping[str, Scores]) -> list[Chart]:
-    """Return a chart of the share of each system's continuations that the judge finds positive, with its interval."""
+    """Return a chart of the share of each system's responses that the judge finds positive, with its interval."""
     names = list(systems)
-    with panel("share of continuations judged positive", "") as (figure, axes):
+    with panel("share of responses judged positive", "") as (figure, axes):
         for place, name in enumerate(reversed(names)):
             system, colour = systems[name], SYSTEMS.get(name, MUTED)
             ends = [system.positive_low, system.positive_high]
@@ -181,9 +181,7 @@ def judged_positive(systems: Mapping[str, Scores]) -> list[Chart]:
         axes.grid(False, axis="y")
     shares = ", ".join(f"{name} {systems[name].positive:.0%}" for name in names)
     return [
-        Chart(
-            "judged-positive", "Judged positive", f"Share of continuations judged positive: {shares}.", figure
-        )
+        Chart("judged-positive", "Judged positive", f"Share of responses judged positive: {shares}.", figure)
     ]
 
 

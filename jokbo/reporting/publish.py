@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jokbo.reporting.figures import Chart
 from jokbo.reporting.page import Table
@@ -34,14 +33,6 @@ def read(path: Path, remedy: str) -> str:
         return path.read_text("utf-8")
     except FileNotFoundError:
         raise InputError(f"{path}: not there: {remedy}") from None
-
-
-def read_json(path: Path, remedy: str) -> Any:
-    """InputError if the file is not there or no JSON."""
-    try:
-        return json.loads(read(path, remedy))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: not JSON ({error}): run the stage that writes it again") from error
 
 
 def read_curves(path: Path, remedy: str) -> dict[str, list[dict[str, float]]]:

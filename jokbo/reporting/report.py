@@ -7,31 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from jokbo.evaluation.results import Evaluation, Scores
-from jokbo.reporting import figures, page
+from jokbo.reporting import figures, headlines, page
 from jokbo.reporting.figures import Chart
-from jokbo.reporting.page import DASH, TIMES, Table, number, percent, share
+from jokbo.reporting.headlines import Made
+from jokbo.reporting.page import Table, number, percent
 from jokbo.runtime.ancestry import Record
 
 SAMPLES_SHOWN = 12
-SYSTEM_NOTES = {
-    "base": "pretrained only",
-    "supervised": "finetuned on reviews",
-    "distilled": "student of the supervised one",
-    "aligned": "after PPO",
-}
-SYSTEM_COLUMNS = [
-    *(
-        "System",
-        "Length",
-        "Judged positive",
-        "Wins",
-        "Wins at like length",
-        "Reward",
-        "KL, nats",
-        "KL a token",
-    ),
-    *("Distinct-1", "Distinct-2", "Perplexity", "End, nats"),
-]
+THIS_RUN = "this run"
+MORE_COLUMNS = ["Model", "Reward", "KL, nats", "KL a token", "Distinct-1", "Distinct-2", "End, nats"]
 CLASSIFIERS = {
     "classifier": "Pretrained, then finetuned (GPT-1, loss L3)",
     "classifier-scratch": "The same network, from scratch",
@@ -53,7 +37,8 @@ class Findings:
     timings: Mapping[str, float]
     speeds: Mapping[str, Mapping[str, float]]
     card: Mapping[str, Any]
-    profiles: Mapping[str, Mapping[str, Numbers]]
+    profiles: Mapping[str, Mapping[str, Any]]
+    made: Made
 
 
 def render(findings: Findings) -> str:
@@ -69,66 +54,24 @@ def render(findings: Findings) -> str:
     models by the hash of their weights, `aligned` that of the final one. `timings`, seconds by stage, and `speeds`,
     tokens a second `reading` and `writing` of the supervised and of the distilled system, are of this machine, and
     empty if unknown. `card` is the data card (jokbo.reporting.data_card); `profiles`, by name, the metrics of
-    `prepare`, `tokenize` and `pretrain` of other corpora.
+    `prepare`, `tokenize` and `pretrain` of other corpora and, where known, `measured`: `date` and `machine`.
+    `made` is of this report.
     """
     return page.render(
         "reporting/report.html.jinja",
-        headlines=headlines(findings),
+        verdict=headlines.verdict(findings.evaluation),
+        facts=headlines.facts(findings),
+        cards=headlines.cards(findings),
         evaluation=findings.evaluation,
         tables={table.name: table for table in tables(findings)},
         charts=charts(findings),
         samples=findings.samples[:SAMPLES_SHOWN],
-        notes=SYSTEM_NOTES,
+        notes=headlines.MODELS,
         timings=findings.timings,
         longest=max(findings.timings.values(), default=0),
         examples=findings.card["examples"],
         family=family(findings.aligned, findings.ancestry, set()),
     )
-
-
-def headlines(findings: Findings) -> list[dict[str, str]]:
-    """The few numbers to read first: `value`, `label`, `detail`."""
-    evaluation, reward, speeds = findings.evaluation, findings.metrics["reward"]["human"], findings.speeds
-    supervised, aligned = evaluation.systems["supervised"], evaluation.systems["aligned"]
-    teacher, student = evaluation.student["teacher"], evaluation.student["student"]
-    smaller = f"{share(1 - student.parameters / teacher.parameters)} fewer parameters"
-    perplexities = f"perplexity {number(student.perplexity)} against {number(teacher.perplexity)}"
-    speed = f"{speeds['distilled']['writing'] / speeds['supervised']['writing']:.1f}{TIMES}" if speeds else ""
-    lengths = f"answers of {supervised.length:.1f} and {aligned.length:.1f} tokens"
-    alike = f"where both answers are as long within {evaluation.matched_tokens} tokens {_matched(aligned)}"
-    foretold = reward["accuracy"]
-    assert aligned.win_rate is not None
-    assert aligned.win_rate_low is not None
-    assert aligned.win_rate_high is not None
-    return [
-        {
-            "value": f"{share(supervised.positive)} → {share(aligned.positive)}",
-            "label": "judged positive, before and after PPO",
-            "detail": f"{lengths}; {evaluation.prompts:,} held-out prompts; a judge that no stage has seen",
-        },
-        {
-            "value": share(aligned.win_rate),
-            "label": "of prompts won against the supervised model",
-            "detail": f"95% interval {share(aligned.win_rate_low)} to {share(aligned.win_rate_high)}; {alike}",
-        },
-        {
-            "value": f"{aligned.kl:.1f} nats",
-            "label": "moved from the supervised model",
-            "detail": f"{aligned.kl_per_token:.2f} a token, {aligned.length:.1f} tokens; distinct-2 "
-            f"{number(aligned.distinct_2)}, supervised {number(supervised.distinct_2)}",
-        },
-        {
-            "value": share(foretold["value"]),
-            "label": "of real human comparisons foretold",
-            "detail": f"95% interval {share(foretold['low'])} to {share(foretold['high'])}: reward model, "
-            f"{reward['comparisons']:,} comparisons of {reward['texts']:,} texts it never saw",
-        },
-        {
-            "value": speed or smaller,
-            "label": "speed of the student" if speed else "in the student",
-            "detail": f"{smaller}, {perplexities}" if speed else perplexities,
-        },
-    ]
 
 
 def tables(findings: Findings) -> list[Table]:
@@ -140,11 +83,12 @@ def tables(findings: Findings) -> list[Table]:
         metrics["reward"]["human"],
     )
     return [
+        headlines.models(evaluation),
         Table(
-            "systems",
-            f"The same {evaluation.prompts:,} held-out prompts for every system; 95% intervals in brackets",
-            SYSTEM_COLUMNS,
-            [_system_row(name, system) for name, system in _systems(findings).items()],
+            "models-more",
+            "More of the same models",
+            MORE_COLUMNS,
+            [_more(name, scores) for name, scores in headlines.ordered(evaluation).items()],
         ),
         Table(
             "classification",
@@ -192,7 +136,7 @@ def tables(findings: Findings) -> list[Table]:
             ],
         ),
         *_data_tables(findings.card),
-        _corpora_table({"this run": metrics, **findings.profiles}),
+        _corpora_table({THIS_RUN: metrics, **findings.profiles}),
         *(
             Table(
                 f"metrics-{stage}",
@@ -241,7 +185,15 @@ def _corpora_table(corpora: Mapping[str, Mapping[str, Numbers]]) -> Table:
     return Table(
         "corpora",
         "The same small network pretrained on each corpus, on held-out text of its own",
-        ["Corpus", "Languages", "Bytes a token", "Tokens trained on", "Nats a token", "Bits a byte"],
+        [
+            "Corpus",
+            "Languages",
+            "Bytes a token",
+            "Tokens trained on",
+            "Nats a token",
+            "Bits a byte",
+            "Measured",
+        ],
         [
             [
                 name,
@@ -252,9 +204,22 @@ def _corpora_table(corpora: Mapping[str, Mapping[str, Numbers]]) -> Table:
                     number(found["pretrain"]["validation"][unit])
                     for unit in ("nats_per_token", "bits_per_byte")
                 ),
+                _measured(name, found),
             ]
             for name, found in corpora.items()
         ],
+    )
+
+
+def _measured(corpus: str, found: Mapping[str, Any]) -> str:
+    """Return who measured the row of a corpus: this run, or another, whose numbers are kept in profiles/."""
+    if corpus == THIS_RUN:
+        return "by this run"
+    known = found.get("measured")
+    return (
+        f"{known['date']} on {known['machine']}, not by this run"
+        if known
+        else "by an earlier run, not by this one"
     )
 
 
@@ -263,7 +228,7 @@ def charts(findings: Findings) -> dict[str, list[Chart]]:
     ppo = findings.curves.get("ppo", [])
     training = {name: rows for name, rows in findings.curves.items() if name != "ppo" and rows}
     return {
-        "results": figures.judged_positive(_systems(findings)),
+        "results": figures.judged_positive(headlines.ordered(findings.evaluation)),
         "training": figures.loss_curves(training),
         "ppo": [*figures.reward_against_kl(ppo), *figures.ppo_curves(ppo)],
         "reward": figures.reliability_diagram(findings.metrics["reward"]["human"]["calibration"]),
@@ -286,39 +251,14 @@ def family(weights: str, records: Mapping[str, tuple[str, Record]], seen: set[st
     }
 
 
-def _systems(findings: Findings) -> dict[str, Scores]:
-    return {
-        name: findings.evaluation.systems[name] for name in SYSTEM_NOTES
-    }  # a file has them by the alphabet
-
-
-def _system_row(name: str, system: Scores) -> list[str]:
-    return [
-        name,
-        number(system.length),
-        *(_interval(system, measure) for measure in ("positive", "win_rate")),
-        _matched(system),
-        *(number(getattr(system, measure)) for measure in ("reward", "kl", "kl_per_token")),
-        *(
-            number(getattr(system, measure))
-            for measure in ("distinct_1", "distinct_2", "perplexity", "end_nats")
-        ),
-    ]
-
-
-def _matched(system: Scores) -> str:
-    shown = _interval(system, "matched_win_rate")
-    return shown if shown == DASH else f"{shown} of {system.matched:,}"
+def _more(name: str, scores: Scores) -> list[str]:
+    measures = ("reward", "kl", "kl_per_token", "distinct_1", "distinct_2", "end_nats")
+    return [name, *(number(getattr(scores, measure)) for measure in measures)]
 
 
 def _estimate(found: Numbers) -> list[str]:
     """Value, standard error and number of independent units, as printed."""
     return [percent(found["value"]), percent(found["standard_error"]), number(found["units"])]
-
-
-def _interval(system: Scores, name: str) -> str:
-    value, low, high = (getattr(system, f"{name}{end}") for end in ("", "_low", "_high"))
-    return DASH if value is None else f"{share(value)} ({100 * low:.0f}{DASH}{100 * high:.0f})"
 
 
 def _flat(numbers: Numbers, prefix: str = "") -> Iterator[tuple[str, Any]]:

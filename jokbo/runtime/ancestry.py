@@ -98,29 +98,46 @@ def tree(
     record: Record,
     known: Mapping[str, tuple[str, Record]],
     commit_of: Callable[[str], str | None],
+    *,
+    everything: bool = False,
 ) -> Tree:
-    """Return the record and its parents' as a tree to print.
+    """Return who a model descends from as a tree to print: a line a model, and the data of those without parents;
+    with `everything` also code, data, parameters and environments. A model that is met again is only named.
 
     `known` are the records that there are, by the hash of the weights; `commit_of` maps a stage's key to a git commit.
     """
-    branch = Tree(f"[bold]{name}[/]  made by [cyan]{record.stage}[/]  weights {record.weights[:12]}")
-    branch.add(f"code    {commit_of(record.key) or 'commit unknown'}, {len(record.code)} files and folders")
+    met: set[str] = set()
+
+    def branch_of(name: str, record: Record) -> Tree:
+        met.add(record.weights)
+        commit = commit_of(record.key) or "commit unknown"
+        made = f"by [cyan]{record.stage}[/]  {commit[: None if everything else 14]}"
+        branch = Tree(f"[bold]{name}[/]  {made}  weights {record.weights[:12]}")
+        if everything:
+            _add_all(branch, record)
+        elif not record.parents and record.data:
+            branch.add(", ".join(record.data))
+        for path, weights in record.parents.items():
+            if weights in met:
+                branch.add(f"[bold]{path}[/]  as above")
+            elif weights in known:
+                branch.add(branch_of(*known[weights]))
+            else:
+                branch.add(f"[bold]{path}[/]  weights {weights[:12]}, of which no record is there")
+        return branch
+
+    return branch_of(name, record)
+
+
+def _add_all(branch: Tree, record: Record) -> None:
+    branch.add(f"code: {len(record.code)} files and folders")
     for found in record.environments:
         branch.add(escape(f"made on {environment.summary(found)}"))
-    if record.data:
-        data = branch.add("data")
-        for path, hash in record.data.items():
-            data.add(f"{path}  md5 {hash}")
-    if record.params:
-        params = branch.add("params")
-        for key, value in flat(record.params).items():
-            params.add(escape(f"{key}: {value}"))
-    for path, weights in record.parents.items():
-        if weights in known:
-            branch.add(tree(*known[weights], known, commit_of))
-        else:
-            branch.add(f"[bold]{path}[/]  weights {weights[:12]}, of which no record is there")
-    return branch
+    for title, found in (("data", record.data), ("params", flat(record.params))):
+        if found:
+            twig = branch.add(title)
+            for key, value in found.items():
+                twig.add(escape(f"{key}: {value}"))
 
 
 def weights_of(model: Path) -> str:

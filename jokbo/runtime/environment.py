@@ -83,6 +83,12 @@ def summary(found: Mapping[str, Any]) -> str:
     return ", ".join(part for part in parts if part)
 
 
+def machine(found: Mapping[str, Any]) -> str:
+    """Return what a run was made on, in a few words."""
+    parts = summary(found).split(", torch ")[0]
+    return f"{parts}, {found['cores']} core{'s' * (found['cores'] != 1)}"
+
+
 def text(found: Any) -> str:
     """As JSON: the same bytes for the same environment."""
     return json.dumps(found, indent=1, sort_keys=True) + "\n"

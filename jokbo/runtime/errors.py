@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+BAD_INPUT = 2  # exit status of who was given something it can't use: trying again won't help
 MUCH = 0.1  # of what there was: so much left out is said on the terminal
 
 

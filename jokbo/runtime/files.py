@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from jokbo.runtime.errors import InputError
+from jokbo.runtime.errors import BAD_INPUT, InputError
 
 SPACE, RIGHT = "free some space on its disk", "make it readable and writable for you"
 REMEDIES = {
@@ -92,6 +94,38 @@ def read_if_there(path: Path) -> Any:
         return json.loads(path.read_text("utf-8"))
     except (FileNotFoundError, ValueError):
         return None
+
+
+@contextmanager
+def locked(path: Path, taken: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock of a file. If another process holds it, call `taken`, and wait unless that raises."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            taken()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def in_one_line() -> Iterator[None]:
+    """Within it, what only the user can mend ends this process with one line and status 2, without a traceback."""
+    try:
+        yield
+    except Exception as error:
+        if (line := reason_of(error)) is None:
+            raise
+        print(f"jokbo: {line}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+
+
+def reason_of(error: BaseException) -> str | None:
+    """Return what only the user can mend, in one line: bad input, or what the disk refused. None for another error."""
+    return str(error) if isinstance(error, InputError) else refusal(error)
 
 
 @contextmanager

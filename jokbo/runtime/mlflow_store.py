@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "jokbo"
+# a tag of an experiment: an MLflow whose page has no switch between conversations and training opens it at its runs
+KIND, TRAINING = "mlflow.experimentKind", "custom_model_development"
 VARIABLE = "MLFLOW_TRACKING_URI"
 SERVERS = ("http", "https")
 DATABASES = ("postgresql", "mysql", "mssql")
@@ -74,11 +76,13 @@ def connect(uri: str) -> tuple[MlflowClient, str]:
         # left to itself, MLflow would write artifacts to the current folder
         location = (file.parent / "mlartifacts").as_uri() if file else None
         try:
-            return client, client.create_experiment(EXPERIMENT, artifact_location=location)
+            return client, client.create_experiment(EXPERIMENT, location, {KIND: TRAINING})
         except MlflowException:
             found = client.get_experiment_by_name(EXPERIMENT)  # another process was first
             if found is None:
                 raise
+    if KIND not in found.tags:
+        client.set_experiment_tag(found.experiment_id, KIND, TRAINING)
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
         say(f"MLflow's experiment {EXPERIMENT} had been deleted: it and its runs are restored")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 RUNS = "runs"  # in .jokbo
+PARAMS = 100  # the most parameters of one log_batch
 BATCH = 1000  # the most metrics, and the store's limit, of one log_batch
 QUICK_SECONDS = 1.0  # a refusal that came within this may be tried again at once
 RETRY_SECONDS = 60.0  # else it is tried again after this, and after 30 times what the try took
@@ -217,9 +218,9 @@ def _send(client: MlflowClient, id: str, entry: Entry, seen: set[tuple[str, int]
         seen |= set(fresh)
     if "params" in entry:
         there = client.get_run(id).data.params
-        client.log_batch(
-            id, params=[Param(*pair) for pair in entry["params"].items() if pair[0] not in there]
-        )
+        params = [Param(*pair) for pair in entry["params"].items() if pair[0] not in there]
+        for first in range(0, len(params), PARAMS):
+            client.log_batch(id, params=params[first : first + PARAMS])
     if "tags" in entry:
         set_tags(client, id, entry["tags"])
     if "artifact" in entry:

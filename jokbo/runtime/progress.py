@@ -1,73 +1,94 @@
-"""How long work shows itself: a bar on a terminal; of a training also a line now and then in a log."""
+"""How long work shows itself: a bar on a terminal; of a training also a line now and then in a log.
+
+No line is wider than 80 columns, the time of day before it included.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn, track
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, track
 from rich.progress import Progress as RichProgress
 
 from jokbo.runtime import launcher
 
 LINE_SECONDS = 10.0
+WINDOW = 20  # steps whose speed tells how long the others will take
 
 Item = TypeVar("Item")
 
 
 class Progress:
-    """`with Progress("pretrain", 1000, done=0, writes=folder) as progress: progress.advance(loss=4.2)`"""
+    """`with Progress("pretrain", 1000, done=0, compiles=True) as progress: progress.advance(loss=4.2)`"""
 
-    def __init__(self, name: str, steps: int, *, done: int, writes: Path | None) -> None:
-        self.name, self.steps, self.done, self.writes = name, steps, done, writes
+    def __init__(self, name: str, steps: int, *, done: int, compiles: bool) -> None:
+        self.name, self.steps, self.done, self.compiles = name, steps, done, compiles
         self.shown = launcher.rank() == 0
-        self.began_at, self.began = done, time.monotonic()
-        self.last_line = self.began
+        self.began = self.last_line = time.monotonic()
+        self.began_at = done
+        self.ends: deque[float] = deque(
+            maxlen=WINDOW + 1
+        )  # of steps; not the beginning, for the first one compiles
         self.bar: RichProgress | None = None
         if self.shown and sys.stdout.isatty():
             self.bar = RichProgress(
                 TextColumn("{task.description}"),
-                BarColumn(),
+                BarColumn(bar_width=12),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]:.1f} steps/s"),
                 TextColumn("{task.fields[values]}"),
-                TimeRemainingColumn(),
             )
 
     def __enter__(self) -> Progress:
         if self.shown:
-            resumed = f" from step {self.done}" if self.done else ""
-            writes = f", checkpoints in {self.writes}" if self.writes else ""
-            print(f"{self.name}: {self.steps} steps{resumed}{writes}", flush=True)
+            resumed = f", from step {self.done} on" if self.done else ""
+            print(f"{self.name}: {self.steps:,} steps{resumed}", flush=True)
+            if self.compiles and self.done < self.steps:
+                print(f"{self.name}: compiling the network before the first step", flush=True)
         if self.bar:
             self.bar.start()
-            self.task = self.bar.add_task(
-                self.name, total=self.steps, completed=self.done, rate=0.0, values=""
-            )
+            self.task = self.bar.add_task(self.name, total=self.steps, completed=self.done, values="")
         return self
 
     def advance(self, **values: float) -> None:
         self.done += 1
         now = time.monotonic()
-        rate = (self.done - self.began_at) / max(now - self.began, 1e-9)
-        text = "  ".join(f"{key} {value:.3f}" for key, value in values.items())
+        self.ends.append(now)
+        left = self.seconds_left()
+        shown = [f"{key} {value:.3f}" for key, value in values.items()]
+        text = "  ".join([*shown, *([f"{duration(left)} left"] if left else [])])
         if self.bar:
-            self.bar.update(self.task, completed=self.done, rate=rate, values=text)
+            self.bar.update(self.task, completed=self.done, values=text)
         elif self.shown and (now - self.last_line >= LINE_SECONDS or self.done == self.steps):
             self.last_line = now
-            left = (self.steps - self.done) / rate
-            print(
-                f"{self.name}: {self.done}/{self.steps}  {text}  {rate:.1f} steps/s  {left:.0f} s left",
-                flush=True,
-            )
+            print(f"{self.name} {self.done}/{self.steps}  {text}", flush=True)
+
+    def seconds_left(self) -> float | None:
+        """Return how long the steps that are left take at the speed of the last ones; None before there are two."""
+        if len(self.ends) < 2:
+            return None
+        return (self.steps - self.done) * (self.ends[-1] - self.ends[0]) / (len(self.ends) - 1)
 
     def __exit__(self, *_: object) -> None:
         if self.bar:
             self.bar.stop()
+        if self.shown and self.began_at < self.done == self.steps:
+            took = duration(time.monotonic() - self.began)
+            print(f"{self.name}: trained in {took}; saving and measuring it", flush=True)
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: 45 s, 7 min 30 s, 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
 def progress(items: Iterable[Item], what: str, total: int | None = None) -> Iterator[Item]:

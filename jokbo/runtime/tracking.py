@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["EXPERIMENT", "KEY", "SUPERSEDED", "Run", "find_run", "flat", "local_store", "open_run"]
+TABLES = "mlflow.loggedArtifacts"  # tag: which artifacts MLflow shows as tables, not as JSON
 FLUSH_SECONDS = 10.0  # a flush takes a tenth of a second
 STATE = Path(".jokbo")
 
@@ -36,6 +37,7 @@ class Run:
         self._outbox = outbox
         self._buffer: list[list[Any]] = []
         self._flushed = time.monotonic()
+        self._tables: list[dict[str, str]] = []
 
     @property
     def id(self) -> str | None:
@@ -82,6 +84,8 @@ class Run:
         columns = list(dict.fromkeys(column for row in rows for column in row))
         data = [[row.get(column) for column in columns] for row in rows]
         self.text(json.dumps({"columns": columns, "data": data}, indent=2), name)
+        self._tables.append({"path": name, "type": "table"})
+        self.tag(TABLES, json.dumps(self._tables))
 
     def _made(self, name: str, write: Callable[[Path], Any]) -> None:
         if self._outbox is None:
@@ -134,10 +138,12 @@ def open_run(
         outbox.close()
 
 
-def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one: {"a": {"b": 1}} -> {"a.b": 1}."""
+def flat(params: Mapping[str, Any], separator: str = ".", prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one: {"a": {"b": 1}} -> {"a.b": 1}. MLflow groups metrics whose names have `/`."""
     pairs: dict[str, Any] = {}
     for name, value in params.items():
         nested = isinstance(value, Mapping) and value
-        pairs |= flat(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
+        pairs |= (
+            flat(value, separator, f"{prefix}{name}{separator}") if nested else {f"{prefix}{name}": value}
+        )
     return pairs

@@ -271,10 +271,14 @@ def _gather(engine: deepspeed.DeepSpeedEngine, objective: nn.Module) -> None:
         parameter.data = whole[name]
 
 
-def save_network(network: PreTrainedModel, tokenizer: Any, folder: Path) -> None:
-    """Write a model that `AutoModel` and `AutoTokenizer` open: safetensors, configuration, tokenizer. Rank 0 only."""
+def save_network(network: PreTrainedModel, tokenizer: Any, folder: Path, card: str) -> None:
+    """Write a model that `AutoModel` and `AutoTokenizer` open, and its card as README.md. Rank 0 alone writes.
+
+    The folder holds safetensors, configuration and tokenizer.
+    """
     if processes.rank() == 0:
         with atomic_write_folder(folder) as whole:
             network.save_pretrained(whole)
             tokenizer.save_pretrained(whole)
+            (whole / "README.md").write_text(card, "utf-8")
     processes.meet()

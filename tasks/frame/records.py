@@ -33,7 +33,7 @@ def write_metrics(stage: Stage[Any], record: DataclassInstance | dict[str, Any])
     if not leads():
         return
     metrics = asdict(record) if is_dataclass(record) else record
-    numbers = {name: value for name, value in flat(metrics).items() if isinstance(value, (int, float))}
+    numbers = {name: value for name, value in flat(metrics, "/").items() if isinstance(value, (int, float))}
     for name, value in numbers.items():
         if not math.isfinite(value):
             raise InputError(

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from jokbo.runtime import ancestry, environment, launcher, tracking
-from jokbo.runtime.errors import InputError
-from jokbo.runtime.files import read_if_there, refusal, write_text, writing
+from jokbo.runtime.files import in_one_line, locked, read_if_there, write_text
 from jokbo.runtime.interruption import SIGNALS, Interrupted, hold_lifeline, raising
+from jokbo.runtime.tracking import flat
 from jokbo.training.job import Job
 from tasks.frame import checks, projects
 from tasks.frame.identity import Identity, check_loaded, check_unchanged, committed, identify
@@ -76,7 +76,7 @@ def run_stage(
     """
     hold_lifeline()
     try:
-        with raising():
+        with in_one_line(), raising():
             settings = projects.load()
             own = getattr(settings, section or name.partition("@")[0], None)
             compute = settings.compute
@@ -87,14 +87,6 @@ def run_stage(
             else:
                 checks.check_before(name, settings)
                 _begin(name, body, own, settings.compute, parallel)
-    except InputError as error:
-        print(f"jokbo: {error}", file=sys.stderr)
-        sys.exit(2)
-    except Exception as error:
-        if (line := refusal(error)) is None:
-            raise
-        print(f"jokbo: {line}", file=sys.stderr)
-        sys.exit(2)
     except Interrupted as error:
         for number in SIGNALS:
             signal.signal(
@@ -170,6 +162,7 @@ def _work(
         state=state(),
         made_in=made_in,
     ) as run:
+        run.text(environment.text(identity.deps), "inputs.json")
         start = time.monotonic()
         body(stage(run))
         check_unchanged(name, identity)
@@ -197,19 +190,11 @@ def _launch(processes: int) -> None:
 @contextmanager
 def _alone(name: str, lock: Path) -> Iterator[None]:
     """Hold a lock of the stage: a second run of it in this folder waits, and says so."""
-    with writing(lock):
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        lock.touch()
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(
-                f"jokbo: {name} is already running in this folder: waiting for it",
-                file=sys.stderr,
-                flush=True,
-            )
-            fcntl.flock(file, fcntl.LOCK_EX)
+
+    def taken() -> None:
+        print(f"jokbo: {name} is already running in this folder: waiting for it", file=sys.stderr, flush=True)
+
+    with locked(lock, taken):
         yield
 
 
@@ -246,8 +231,11 @@ def _sweep(name: str, identity: Identity) -> None:
 
 
 def _tags(name: str, identity: Identity) -> dict[str, str]:
-    tags = {"stage": name, **_version()}
-    tags |= {f"dep.{path}": hash for path, hash in identity.deps.items()}
+    tags = {"stage": name, **version()}
+    seed = next(
+        (f" seed {value}" for key, value in flat(identity.params).items() if key.endswith("seed")), ""
+    )
+    tags["mlflow.runName"] = f"{name}{seed}{at_commit(tags)}"
     if PARENT_RUN in os.environ:
         tags["mlflow.parentRunId"] = os.environ[PARENT_RUN]
     if FLOW_RUN in os.environ:
@@ -255,7 +243,7 @@ def _tags(name: str, identity: Identity) -> dict[str, str]:
     return tags
 
 
-def _version() -> dict[str, str]:
+def version() -> dict[str, str]:
     """Return the commit, and whether anything differs from it; or that they are unknown, and why."""
     try:
         if not _git("ls-files", "--", "dvc.yaml"):
@@ -266,6 +254,13 @@ def _version() -> dict[str, str]:
         }
     except LookupError as error:
         return {"git.commit": f"unknown ({error})", "git.dirty": "unknown"}
+
+
+def at_commit(found: dict[str, str]) -> str:
+    """Return how a run's name ends: at which commit it runs, given `version`; empty where that is unknown."""
+    ends = {"True": " with changes", "False": ""}
+    dirty = found["git.dirty"]
+    return f", {found['git.commit'][:7]}{ends[dirty]}" if dirty in ends else ""
 
 
 def _git(*arguments: str) -> str:

@@ -106,7 +106,7 @@ def test_a_source_is_that_of_the_row_before_and_what_is_written_stays() -> None:
 
 
 def masked_batch() -> tuple[Tensor, dict[str, Tensor]]:
-    """Three rows of eight, two positions each but for the last, which has one; the second row shows what it predicts."""
+    """Three rows of eight, two positions each, but one in the last; the second row shows what it predicts."""
     tokens_BT = drawn(3, 8)
     positions_BK = torch.tensor([[1, 6], [0, 3], [5, 0]])
     valid_BK = torch.tensor([[True, True], [True, True], [True, False]])

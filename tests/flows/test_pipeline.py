@@ -38,9 +38,15 @@ def test_everything_runs_once_without_any_server_of_the_users(project: Project) 
     assert status == 0, output
     assert _outcomes(output) == {"pretrain": "ran", "finetune": "ran", "distill": "ran"}
     assert "pretrain starts at 0" in output
-    assert "Traceback" not in output
+    for number, stage in enumerate(("pretrain", "finetune", "distill"), 1):
+        assert f"stage {number} of 3: {stage}\n" in output
+    for noise in ("Traceback", "View at", "Finished in", "Beginning flow run", "Running stage"):
+        assert noise not in output
     (parent,) = project.runs("pipeline")
     assert parent.info.status == "FINISHED"
+    assert parent.info.run_name.startswith("chain")
+    assert parent.data.params["pretrain.seed"] == "1"
+    assert parent.data.metrics["seconds"] > 0
     for stage in ("pretrain", "finetune", "distill"):
         (run,) = project.runs(stage)
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
@@ -52,6 +58,7 @@ def test_everything_runs_once_without_any_server_of_the_users(project: Project) 
     assert _outcomes(output) == {"pretrain": "cached", "finetune": "cached", "distill": "cached"}
     assert "starts at" not in output
     assert output.endswith("Nothing to do, so no Prefect server was started.\n")
+    assert len(project.runs("pipeline")) == 1  # what changed nothing leaves no run
 
 
 def test_what_the_data_cannot_give_is_refused_before_any_output_is_removed(project: Project) -> None:
@@ -85,6 +92,7 @@ def test_no_process_outlives_a_flow_that_is_stopped(served: Project, stop: signa
     assert flow.returncode != 0
     if stop == signal.SIGINT:
         assert output.splitlines()[-1] == interruption.STOPPED
+        assert "Crash detected" not in output
     if stop != signal.SIGKILL:
         assert [run.info.status for run in served.runs("pipeline")] == ["KILLED"]
     until(lambda: not alive(served.folder))

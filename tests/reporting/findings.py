@@ -8,6 +8,7 @@ from itertools import pairwise
 from pydantic import TypeAdapter
 
 from jokbo.evaluation.results import Evaluation
+from jokbo.reporting.headlines import Made
 from jokbo.reporting.report import Findings
 from jokbo.runtime.ancestry import Record
 
@@ -63,7 +64,11 @@ def corpus(language: str, bits: float) -> dict:
     """Metrics of the stages that a corpus goes through."""
     return {
         "tokenize": {"languages": {language: {"tokens": 4_700_000}}, "bytes_per_token/train": 3.9},
-        "pretrain": {"tokens": 3_481_600, "validation": {"nats_per_token": 4.26, "bits_per_byte": bits}},
+        "pretrain": {
+            "parameters": 4_458_752,
+            "tokens": 3_481_600,
+            "validation": {"nats_per_token": 4.26, "bits_per_byte": bits},
+        },
     }
 
 
@@ -219,4 +224,5 @@ def findings() -> Findings:
         },
         card=CARD,
         profiles={"korean": corpus("ko", bits=1.9)},
+        made=Made("27 November 2026", "0123abc", "a processor, AVX2, torch 2.13.0", "deepspeed 0.19.8"),
     )

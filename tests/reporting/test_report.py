@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from jokbo.reporting import headlines, report
 from jokbo.reporting import page as pages
-from jokbo.reporting import report
-from tests.reporting.findings import findings
+from tests.reporting.findings import corpus, findings
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
@@ -94,27 +94,88 @@ def test_shows_every_table_and_every_figure(made, page):
     assert len(page.pictures) == sum(len(section) for section in report.charts(made).values())
 
 
-def test_headlines_are_the_numbers(made):
-    values = [headline["value"] for headline in report.headlines(made)]
-    assert values == ["49% → 84%", "82%", "8.4 nats", "72%", "1.9\N{MULTIPLICATION SIGN}"]
+def test_the_first_screen_says_whether_it_worked_and_what_it_cost(made, page):
+    assert page.text.index("It worked: 49% of responses judged positive before PPO, 84% after") < 100
+    for fact in (
+        "27 November 2026",
+        "0123abc",
+        "a processor",
+        "4.46M parameters",
+        "9 minutes on that machine",
+    ):
+        assert page.text.index(fact) < page.text.index("side by side"), fact
+    assert "jokbo chat models/aligned" in page.text
 
 
-def test_headlines_say_of_how_long_answers_and_how_many_independent_texts(made):
-    details = [headline["detail"] for headline in report.headlines(made)]
-    assert details[0].startswith("answers of 22.8 and 21.4 tokens")
-    assert f"as long within 3 tokens 79% (76{pages.DASH}82) of 143" in details[1]
-    assert "0.40 a token, 21.4 tokens" in details[2]
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [(0.51, 0.6, "It worked"), (0.4, 0.49, "It made things worse"), (0.49, 0.51, "It made no difference")],
+)
+def test_it_worked_only_by_more_than_the_interval(made, low, high, said):
+    aligned = dataclasses.replace(made.evaluation.systems["aligned"], win_rate_low=low, win_rate_high=high)
+    systems = {**made.evaluation.systems, "aligned": aligned}
+    assert headlines.verdict(dataclasses.replace(made.evaluation, systems=systems)).startswith(said)
+
+
+def test_cards_are_the_numbers(made):
+    values = [card["value"] for card in headlines.cards(made)]
+    assert values == ["49% → 84%", "82%", "44.1 → 49.8", "72%", "1.9\N{MULTIPLICATION SIGN}"]
+
+
+def test_what_limits_a_number_stands_beside_it(made):
+    details = [card["detail"] for card in headlines.cards(made)]
+    assert "right 69% of the time" in details[0]
+    assert "21.4 tokens, 22.8 before" in details[1]
+    assert f"as long within 3 tokens: 79% (76{pages.DASH}82) of 143" in details[1]
+    assert "8.4 nats a response" in details[2]
     assert details[3].startswith("95% interval 68% to 76%")
-    assert "2,000 comparisons of 1,014 texts" in details[3]
+    assert "2,000 pairs of 1,014 texts" in details[3]
+
+
+def _luminance(colour: str) -> float:
+    channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_words_can_be_told_from_what_is_behind_them(html):
+    """Contrast of at least 4.5 (WCAG 1.4.3), in light and dark dress."""
+    light, dark = (
+        dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", part)) for part in html.split("prefers-color-scheme")[:2]
+    )
+    assert re.search(r"mark \{[^}]*color: var\(--ink\)", html)
+    for dress in (light, light | dark):
+        for words, behind in [
+            ("ink", "mark"),
+            *((w, b) for w in ("ink", "muted") for b in ("paper", "card")),
+        ]:
+            above, below = sorted((_luminance(dress[words]), _luminance(dress[behind])), reverse=True)
+            assert (above + 0.05) / (below + 0.05) >= 4.5, (words, behind)
+
+
+def test_every_cell_names_its_column_for_narrow_screens(html):
+    assert '<td data-column="Judged positive">' in html
+    assert html.count("<td") == html.count("<td data-column=")
+
+
+def test_who_measured_another_corpus_is_said(made):
+    measured = {"date": "2026-11-20", "machine": "a big one"}
+    other = dataclasses.replace(
+        made, profiles={**made.profiles, "german": corpus("de", 1.8) | {"measured": measured}}
+    )
+    (table,) = [table for table in report.tables(other) if table.name == "corpora"]
+    said = {row["Corpus"]: row["Measured"] for row in table.records()}
+    assert said["this run"] == "by this run"
+    assert said["korean"] == "by an earlier run, not by this one"
+    assert said["german"] == "2026-11-20 on a big one, not by this run"
 
 
 def test_what_makes_no_sense_is_a_dash(made):
-    systems = report.tables(made)[0]
-    supervised = next(row for row in systems.rows if row[0] == "supervised")
+    models, more = report.tables(made)[:2]
     dash = pages.DASH
-    measured = ["0.700", "0.00", "0.00", "0.181", "0.620", "44.1", "0.710"]
-    assert supervised == ["supervised", "22.8", f"49% (45{dash}52)", dash, dash, *measured]
-    assert systems.records()[1]["Perplexity"] == "44.1"
+    assert models.rows[1] == ["supervised", f"49% (45{dash}52)", dash, dash, "22.8", "44.1"]
+    assert more.rows[1] == ["supervised", "0.700", "0.00", "0.00", "0.181", "0.620", "0.710"]
+    assert models.records()[1]["Perplexity"] == "44.1"
 
 
 def test_samples_are_text_not_markup(html, page):
@@ -145,7 +206,7 @@ def test_times_are_left_out_where_unknown(made, page):
 
 def test_speed_is_left_out_where_unknown(made):
     unknown = dataclasses.replace(made, speeds={})
-    assert report.headlines(unknown)[-1]["value"] == "50% fewer parameters"
+    assert headlines.cards(unknown)[-1]["value"] == "50% fewer parameters"
     student = next(table for table in report.tables(unknown) if table.name == "student")
     assert [row[-1] for row in student.rows] == ["–", "–"]  # noqa: RUF001
 

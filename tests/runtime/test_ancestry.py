@@ -68,15 +68,17 @@ def test_the_tree_joins_the_records(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     replace(record, environments=[environment.collect(zero_stage=1)]).save(base)
     policy = _write(_model(Path("models/policy")), deps={"models/base": "b.dir", "data/documents": "d5"})
 
-    def shown() -> str:
+    def shown(everything: bool = True) -> str:
         console = Console(file=io.StringIO(), width=100)
         known = ancestry.records_in(Path("models"))
-        console.print(ancestry.tree("policy", policy, known, {"base-key": "c0ffee"}.get))
+        console.print(
+            ancestry.tree("policy", policy, known, {"base-key": "c0ffee"}.get, everything=everything)
+        )
         return console.file.getvalue()
 
     text = shown()
     parts = (
-        "data/documents  md5 d5",
+        "data/documents: d5",
         "models/base",
         "c0ffee",
         "model.width: 8",
@@ -85,6 +87,11 @@ def test_the_tree_joins_the_records(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     )
     for part in (*parts, "made on", "commit unknown"):  # the last is the policy's
         assert part in text
+    assert [line.split("  by")[0].strip(" └─") for line in shown(everything=False).splitlines()] == [
+        "policy",
+        "models/base",
+        "data/tokens",
+    ]
     _file(base).unlink()
     assert f"models/base  weights {record.weights[:12]}, of which no record is there" in shown()
 

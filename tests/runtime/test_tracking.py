@@ -42,10 +42,26 @@ def test_a_run_holds_what_it_was_opened_with_and_what_was_logged(store: str, tmp
     artifacts = Path(record.info.artifact_uri.removeprefix("file://"))
     assert (artifacts / "samples.txt").read_text() == "hello"
     assert json.loads((artifacts / "table.json").read_text())["data"] == [[1, None], [2, 3]]
+    shown = json.loads(record.data.tags["mlflow.loggedArtifacts"])  # MLflow shows these as tables
+    assert shown == [{"path": "table.json", "type": "table"}]
     (made_in,) = json.loads((artifacts / "environment.json").read_text())
     assert made_in == json.loads(json.dumps(environment.collect()))
     assert record.data.tags["environment.processor"] == made_in["processor"]
     assert artifacts.is_relative_to(Path(store.removeprefix("sqlite:///")).parent)
+
+
+def test_a_run_takes_more_parameters_than_one_batch_and_a_name_that_tells(store: str, tmp_path: Path) -> None:
+    params = {f"p{number}": number for number in range(2 * outbox.PARAMS + 1)}
+    tags = {"mlflow.runName": "chain, 0123abc"}
+    with open_run("pipeline", "k1", params=params, tags=tags, tracking_uri=store, state=tmp_path) as run:
+        pass
+    record = _record(store, run.id)
+    assert len(record.data.params) == len(params)
+    assert record.info.run_name == "chain, 0123abc"
+
+
+def test_nested_names_are_joined_by_the_separator() -> None:
+    assert tracking.flat({"a": {"b": {"c": 1}}, "d": 2}, "/") == {"a/b/c": 1, "d": 2}
 
 
 @pytest.mark.parametrize(

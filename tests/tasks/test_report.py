@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,10 @@ from tasks import report
 from tasks.frame import paths
 from tasks.frame.records import write_curves
 from tasks.frame.stage import Stage
+from tests.conftest import ROOT
 from tests.reporting.findings import findings
+
+PNG = re.compile(r"<figure>")
 
 
 def stage(run: Run, name: str = "report") -> Stage:
@@ -24,6 +29,7 @@ def project(tmp_path, monkeypatch):
     """A folder in which all stages before the report have run."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
     made = findings()
     for folder in (paths.EVALUATION, paths.METRICS, paths.ALIGNED):
         folder.mkdir(parents=True)
@@ -39,9 +45,9 @@ def project(tmp_path, monkeypatch):
     (paths.PROFILES / "korean.yaml").write_text("pretrain: {seed: 1}\n")
     for name, found in made.profiles.items():
         (paths.PROFILES / f"{name}.json").write_text(json.dumps(found))
-    for name in report.STAGES:
+    for name in report.inputs(paths.METRICS):
         (paths.METRICS / f"{name}.json").write_text(json.dumps(made.metrics.get(name, {})))
-    for name in report.WITH_CURVES:
+    for name in report.inputs(paths.PLOTS):
         parts = {
             key.rpartition("/")[2]: rows for key, rows in made.curves.items() if key.split("/")[0] == name
         }
@@ -68,12 +74,13 @@ def test_writes_the_page_its_numbers_and_the_artifacts(project):
     with open_run("report", "key", params={}, tags={}, tracking_uri=store) as run:
         report.report(stage(run))
     assert paths.REPORT.read_text("utf-8") == render(report.read_findings())
-    numbers = json.loads(Path("metrics/report.json").read_text())
+    numbers = json.loads(paths.RESULT.read_text())
+    assert numbers == {"positive": 0.84, "win_rate": 0.816, "kl": 8.37, "length": 21.4, "perplexity": 49.8}
     artifacts = {path.name for path in Path("mlartifacts").rglob("*") if path.is_file()}
-    assert {"report.html", "reward-kl.png", "systems.json"} <= artifacts
-    assert len([name for name in artifacts if name.endswith(".png")]) == numbers["figures"]
-    tables = {name for name in artifacts if name.endswith(".json")} - {"environment.json"}
-    assert len(tables) == numbers["tables"]
+    assert {"report.html", "reward-kl.png", "models.json"} <= artifacts
+    images = {path.name for path in paths.FIGURES.iterdir()}
+    assert images == {name for name in artifacts if name.endswith(".png")}
+    assert len(images) == len(PNG.findall(paths.REPORT.read_text("utf-8")))
 
 
 @pytest.mark.parametrize("path", [paths.EVALUATION / "samples.jsonl", paths.PLOTS / "ppo.csv"])
@@ -85,5 +92,5 @@ def test_a_missing_file_is_named(project, path):
 
 def test_a_broken_file_is_named(project):
     (paths.METRICS / "ppo.json").write_text("{")
-    with pytest.raises(InputError, match=r"metrics/ppo.json: not JSON"):
+    with pytest.raises(InputError, match=r"metrics/ppo.json: not whole"):
         report.read_findings()

@@ -7,3 +7,7 @@ def collect(**more):
 
 def worked(*given, **more):
     return []
+
+
+def text(found):
+    return ""

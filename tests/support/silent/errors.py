@@ -2,7 +2,7 @@
 
 from contextlib import contextmanager
 
-MUCH = 1.0
+BAD_INPUT, MUCH = 2, 1.0
 
 
 class InputError(Exception):

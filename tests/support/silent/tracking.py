@@ -27,5 +27,5 @@ def find_run(client, key):
     return None
 
 
-def flat(params, prefix=""):
+def flat(params, separator=".", prefix=""):
     return {}

@@ -177,7 +177,10 @@ def test_every_model_of_a_stage_gets_the_record_of_its_family(project: Project) 
     assert parent.key == committed()["pretrain"].key
     (run,) = project.runs("finetune")
     assert run.data.tags["out.models/finetune"] == record.weights
-    assert run.data.tags["dep.models/pretrain"] == committed()["finetune"].deps["models/pretrain"]
+    assert not [tag for tag in run.data.tags if tag.startswith("dep.")]
+    (inputs,) = project.folder.glob(f".jokbo/mlartifacts/{run.info.run_id}/artifacts/inputs.json")
+    assert json.loads(inputs.read_text()) == dict(committed()["finetune"].deps)
+    assert run.info.run_name.startswith("finetune seed 1")
 
 
 def test_a_model_has_beside_it_every_environment_that_it_was_made_in(project: Project) -> None:
@@ -210,7 +213,7 @@ def test_a_stage_goes_on_without_its_tracker_and_the_next_one_sends_what_it_kept
     assert "sent to MLflow what 1 earlier run had kept" in output
     client = MlflowClient(down)
     runs = client.search_runs([client.get_experiment_by_name(tracking.EXPERIMENT).experiment_id])
-    assert {run.info.run_name: run.info.status for run in runs} == {
+    assert {run.data.tags["stage"]: run.info.status for run in runs} == {
         "pretrain": "FINISHED",
         "finetune": "FINISHED",
     }
