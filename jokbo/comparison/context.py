@@ -11,8 +11,8 @@ place. The rule is one for all systems; which of its three cases holds is told b
     running text        the first half of a row is that of the row before, and the loss is that of the second half's
                         tokens. Of ELMo's two directions it is the one that reads forward.
 
-The first sequence takes the last one's. A system has learned something if its own context lowers the loss by more than two
-standard errors, over batches.
+The first sequence takes the last one's. A system has learned something if its own context lowers the loss by more than
+two standard errors, over batches.
 
 Shapes: B sequences, T and S tokens of one, K positions predicted in it.
 """

@@ -84,8 +84,11 @@ class Reader(System):
 
 class Gpt1(System):
     module: Literal["gpt1"]
+    """File of jokbo/systems."""
     revisions: Revisions = None
+    """true: keeps checkpoints at steps that are powers of two, as Pythia did."""
     last: Literal[True] | None = None
+    """true: is read at a text's last token too, as GPT's paper does."""
 
 
 class Masked(System):

@@ -250,5 +250,5 @@ def test_the_profile_of_the_large_comparison_takes_the_place_of_whole_keys() -> 
     for key in own.family.model_dump():
         assert (getattr(own.family, key) == getattr(large.family, key)) == (key not in changed), key
     assert len(large.family.systems) == 8
-    assert all(system.width == 256 for system in large.family.systems.values())
+    assert all(system.hidden_size == 256 for system in large.family.systems.values())
     assert large.family.budget.amount >= 3.5e14
