@@ -67,7 +67,7 @@ def step(network: PreTrainedModel, length: int) -> None:
 
 
 def resident() -> int:
-    """Return bytes of memory that this process holds."""
+    """Return the bytes of memory that this process holds."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize()
 

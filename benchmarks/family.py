@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def input_costs(names: list[str], settings: FamilyParams, steps: int) -> bool:
-    """Prints how long making a batch takes, and a step with it and without; whether all stay within COST."""
+    """Print how long making a batch takes, and a step with it and without; whether all stay within COST."""
     print(f"{'':18}{'batch, ms':>10}{'step, ms':>10}{'without, ms':>13}{'cost':>8}", flush=True)
     costs = []
     for name in names:
@@ -75,8 +75,9 @@ def input_costs(names: list[str], settings: FamilyParams, steps: int) -> bool:
 
 
 def step_times(name: str, settings: FamilyParams, steps: int) -> tuple[float, float, float]:
-    """Seconds of making a batch with nothing beside it, of a step of a training that makes its batches ahead, and of a
-    step of one that has them all: the medians over turns, in which each is done for so many steps."""
+    """Return the seconds of making a batch with nothing beside it, of a step of a training that makes its batches
+    ahead, and of a step of one that has them all: the medians over turns, in which each is done for so many steps.
+    """
     member = opened(name, settings.family, FAMILY_DATA, settings.compute)
     own = member.own
     training = member.training(steps)
@@ -114,7 +115,7 @@ def step_times(name: str, settings: FamilyParams, steps: int) -> tuple[float, fl
 
 
 def learning(names: list[str], settings: FamilyParams, seconds: float) -> bool:
-    """Prints held-out loss before and after so long a training; whether context helps all, by ERRORS of its errors."""
+    """Print held-out loss before and after so long a training; whether context helps all, by ERRORS of its errors."""
     budget = settings.family.budget.model_copy(update={"by": "seconds", "amount": seconds})
     family = settings.family.model_copy(update={"budget": budget})
     lines = [

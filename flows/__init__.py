@@ -13,7 +13,7 @@ from jokbo.runtime.text import printable
 
 
 def _refused(error: BaseException) -> str | None:
-    """One line where Prefect, as it is imported, refuses its settings, or the disk its files; else None."""
+    """Return one line where Prefect, as it is imported, refuses its settings, or the disk its files; else None."""
     if type(error).__name__ == "TOMLDecodeError":
         return f"Prefect's profiles.toml can't be read ({error}): mend it, or remove it"
     if not type(error).__module__.startswith("pydantic"):

@@ -57,7 +57,7 @@ def _tags(folder: Path, until: str | None) -> list[str]:
 
 
 def above_zero(hours: float) -> float:
-    """The option, if it is a time that a stage can take: as typer's callback."""
+    """Return the option, if it is a time that a stage can take: as typer's callback."""
     if not hours > 0:
         raise typer.BadParameter(f"{hours:g} is not above 0")
     return hours

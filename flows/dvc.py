@@ -26,7 +26,7 @@ IN_PLACE = _common._dump_data  # private: tests/flows/test_dvc.py fails if DVC c
 
 
 def whole(path: Any, data: Any, dumper: Any, fs: Any = None, **more: Any) -> None:
-    """What DVC calls to write a YAML file, with the file put in place when it is whole."""
+    """Return what DVC calls to write a YAML file, with the file put in place when it is whole."""
     if fs is not None and not isinstance(fs, LocalFileSystem):
         IN_PLACE(path, data, dumper, fs=fs, **more)
         return
@@ -49,7 +49,10 @@ def refused(record: logging.LogRecord) -> None:
 
 
 def main() -> int:
-    """Mend what a killed DVC left, then do as `dvc` does. Returns its exit status; 2 for what only the user can do."""
+    """Mend what a killed DVC left, then do as `dvc` does.
+
+    Returns its exit status; 2 for what only the user can do.
+    """
     arguments = sys.argv[1:]
     if arguments[:1] == ["--cd"]:  # DVC's own option, heeded here as what is to be mended is there
         os.chdir(arguments[1])

@@ -51,7 +51,7 @@ def keep() -> None:
 
 
 def at_once() -> int:
-    """As many stages as there are cores, but one where there is an accelerator."""
+    """Return how many stages run at once: as many as there are cores, but one where there is an accelerator."""
     import torch
 
     return 1 if torch.accelerator.is_available() else cores()

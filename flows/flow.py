@@ -288,7 +288,7 @@ def seconds_of(stages: Iterable[str]) -> dict[str, float]:
 
 
 def _ended(name: str) -> dict[str, Any] | None:
-    """The record of the stage's last run that came to its end."""
+    """Return the record of the stage's last run that came to its end."""
     record = read_if_there(timing(name))
     return record and {**record, "at": timing(name).stat().st_mtime_ns}
 

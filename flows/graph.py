@@ -71,13 +71,13 @@ def read(until: str | None = None, folder: Path = Path()) -> Graph:
 
 
 def remote(folder: Path = Path()) -> str | None:
-    """The name of the DVC remote that is set for the folder's project, if one is."""
+    """Return the name of the DVC remote that is set for the folder's project, if one is."""
     with Repo(str(folder)) as repo:
         return repo.config["core"].get("remote")
 
 
 def _project(folder: Path) -> _Project:
-    """What DVC says of the folder's project, once no other DVC works on it. InputError if it is not right."""
+    """Return what DVC says of the folder's project, once no other DVC works on it. InputError if it is not right."""
     told: set[str] = set()
     while True:
         try:
@@ -110,7 +110,7 @@ def _read(folder: Path) -> _Project:
 
 
 def _joined(own: _Project, chain: _Project) -> dict[str, set[str]]:
-    """The stages of an optional graph, each also with those of the chain whose outputs it reads, and these."""
+    """Return the stages of an optional graph, each also with those of the chain whose outputs it reads, and these."""
     needs: dict[str, set[str]] = {}
     for name, paths in own.reads.items():
         makers = {

@@ -59,7 +59,7 @@ def main(name: Annotated[str, typer.Argument(help="Of profiles/NAME.yaml.")]) ->
 
 
 def project(name: str) -> Path:
-    """The project of a profile: this one's code as it stands, its own parameters, data and models.
+    """Return the project of a profile: this one's code as it stands, its own parameters, data and models.
 
     Raises InputError for parameters that are not right.
     """
@@ -122,7 +122,10 @@ def configure(folder: Path) -> None:
 
 
 def merged(base: Path, profile: Path) -> dict[str, Any]:
-    """The parameters of `base` with what the profile names in their place. InputError if there is no such profile."""
+    """Return the parameters of `base` with what the profile names in their place.
+
+    InputError if there is no such profile.
+    """
     if not profile.is_file():
         there = ", ".join(sorted(path.stem for path in PROFILES.glob("*.yaml"))) or "none"
         raise InputError(f"{profile}: no such profile: there is {there}")

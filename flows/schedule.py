@@ -47,7 +47,7 @@ def on_schedule(flow: Flow, cron: str, timezone: str | None, **parameters: Any) 
 
 
 def next_time(cron: str, timezone: str) -> datetime:
-    """When such a time next comes, as Prefect's server reckons it. InputError if it never does."""
+    """Return when such a time next comes, as Prefect's server reckons it. InputError if it never does."""
     from prefect.server.schemas.schedules import CronSchedule
 
     wanted = "five fields as in crontab, such as '0 3 * * *', or @daily"
@@ -66,7 +66,7 @@ def next_time(cron: str, timezone: str) -> datetime:
 
 
 def local_timezone() -> str:
-    """The name of this machine's time zone (TZ, /etc/localtime). InputError if it has none."""
+    """Return the name of this machine's time zone (TZ, /etc/localtime). InputError if it has none."""
     now, half_a_year = datetime.now(), timedelta(days=182)
     try:
         name = tzlocal.get_localzone_name()
@@ -83,8 +83,9 @@ def local_timezone() -> str:
 
 
 def overtaken() -> str | None:
-    """Why this run need not run, if it is late and one like it has begun since it was due; several may be late at
-    once, where the machine slept."""
+    """Return why this run need not run, if it is late and one like it has begun since it was due; several may be late
+    at once, where the machine slept.
+    """
     context = FlowRunContext.get()
     assert context is not None  # it is asked within a flow
     this = context.flow_run

@@ -48,12 +48,12 @@ class NoServer(Exception):
 
 
 def own_server() -> str | None:
-    """The address of a server that the user has chosen, by environment or Prefect profile."""
+    """Return the address of a server that the user has chosen, by environment or Prefect profile."""
     return PREFECT_API_URL.value()
 
 
 def shown_address() -> dict[Any, str]:
-    """Prefect's setting of the address that it prints: the user's server without name and password."""
+    """Return Prefect's setting of the address that it prints: the user's server without name and password."""
     own = own_server()
     if not own or (PREFECT_UI_URL.value() and "@" not in PREFECT_UI_URL.value()):
         return {}
@@ -62,7 +62,7 @@ def shown_address() -> dict[Any, str]:
 
 @contextmanager
 def server() -> Iterator[None]:
-    """Inside, Prefect talks to the user's server if there is one, else to a temporary one.
+    """Have Prefect talk to the user's server if there is one, else to a temporary one.
 
     Raises InputError if the user's address is none, and NoServer if no Prefect answers.
     """
@@ -138,7 +138,7 @@ def _free_port() -> int:
 
 
 def _answers(url: str, process: subprocess.Popen) -> bool:
-    """Whether the server comes to answer there; killed if it does not."""
+    """Return whether the server comes to answer there; killed if it does not."""
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:
@@ -151,7 +151,7 @@ def _answers(url: str, process: subprocess.Popen) -> bool:
 
 
 def check(url: str) -> None:
-    """Raises InputError if this is no address, and NoServer if no Prefect answers there in some seconds."""
+    """Raise InputError if this is no address, and NoServer if no Prefect answers there in some seconds."""
     shown = f"PREFECT_API_URL={hidden(url)}"
     settings: dict[Any, Any] = {
         PREFECT_API_URL: url,

@@ -46,7 +46,7 @@ def parallel_map(call: Callable[[Any], None], items: Iterable[Any]) -> Iterator[
 
 @flow(name="shards")
 def ahead(name: str) -> State:
-    """All shards of the stage, in the folder of the identity that it would run with now."""
+    """Return all shards of the stage, in the folder of the identity that it would run with now."""
     try:
         identity = identify(name)
         check_loaded(identity)
@@ -79,7 +79,7 @@ def main(
 
 
 def task_runner(kind: str, address: str | None) -> TaskRunner[Any]:
-    """Prefect's task runner for a cluster. Raises InputError if the package that has it is missing."""
+    """Return Prefect's task runner for a cluster. Raises InputError if the package that has it is missing."""
     try:
         module = importlib.import_module(f"prefect_{kind}")
     except ImportError as error:

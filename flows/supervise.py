@@ -138,8 +138,9 @@ def sweep(folder: Path) -> None:
 
 
 def marked(part: str) -> set[psutil.Process]:
-    """The processes one of whose marks has this id or this folder, and what they have started; never this one or
-    one above it."""
+    """Return the processes one of whose marks has this id or this folder, and what they have started; never this one or
+    one above it.
+    """
     found: set[psutil.Process] = set()
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):

@@ -33,7 +33,7 @@ logging.getLogger("DeepSpeed").addFilter(lambda record: record.levelno >= loggin
 
 
 def _name() -> None:
-    """Names a user whom the system does not: getpass.getuser reads LOGNAME first."""
+    """Name a user whom the system does not know: getpass.getuser reads LOGNAME first."""
     try:
         pwd.getpwuid(os.getuid())
     except KeyError:
@@ -41,7 +41,7 @@ def _name() -> None:
 
 
 def _home() -> None:
-    """Puts the home into this folder's .jokbo where there is none that can be written to, and says so."""
+    """Put the home into this folder's .jokbo where there is none that can be written to, and says so."""
     try:
         found = Path.home()
         if found.is_dir() and os.access(found, os.W_OK):

@@ -41,8 +41,9 @@ Model = Annotated[Path, typer.Argument(help="The folder of a model, such as mode
 
 
 def in_one_line(command: Callable[..., None]) -> Callable[..., None]:
-    """The command, which ends with one line for bad input (2), and with none for Ctrl-C (130) or a reader that has gone
-    (141), such as `head`."""
+    """Return the command, which ends with one line for bad input (2), and with none for Ctrl-C (130) or a reader that
+    has gone (141), such as `head`.
+    """
 
     @wraps(command)
     def guarded(*arguments: Any, **options: Any) -> None:
@@ -178,7 +179,7 @@ def at_step(
 
 
 def _opened(model: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
-    """The tokenizer and the language model in a folder. InputError if it holds none that can be opened."""
+    """Return the tokenizer and the language model in a folder. InputError if it holds none that can be opened."""
     if not (model / "config.json").is_file():
         raise InputError(f"{model}: no config.json there: name the folder of a model, such as models/aligned")
     kind = (files.read_if_there(model / "config.json") or {}).get("architectures") or [""]
@@ -218,7 +219,7 @@ def _add_first_words(sequences: list[dict[str, Any]]) -> None:
 
 
 def _prompts() -> Iterator[str]:
-    """Lines of standard input; at a terminal an empty one ends it, or Ctrl-D."""
+    """Yield lines of standard input; at a terminal an empty one ends it, or Ctrl-D."""
     if not sys.stdin.isatty():
         if isinstance(sys.stdin, TextIOWrapper):
             sys.stdin.reconfigure(errors="replace")  # bytes that are no UTF-8
@@ -233,7 +234,7 @@ def _prompts() -> Iterator[str]:
 
 
 def _commits() -> Callable[[str], str | None]:
-    """Maps the key of a stage to the commit that its MLflow run was made at, if MLflow is there and knows."""
+    """Map the key of a stage to the commit that its MLflow run was made at, if MLflow is there and knows."""
     if "MLFLOW_TRACKING_URI" not in os.environ and not (STATE / "mlflow.db").is_file():
         return lambda key: None
     from mlflow import MlflowClient

@@ -41,8 +41,10 @@ def family_table(stage: Stage) -> None:
 
 
 def compared(names: list[str], labels: str) -> dict[str, Any]:
-    """All that is shown of these systems, with so many labels, as plain data; see jokbo.comparison.table. InputError
-    names a file that is missing."""
+    """Return all that is shown of these systems, with so many labels, as plain data; see jokbo.comparison.table.
+
+    InputError names a file that is missing.
+    """
     systems = {name: _whole(METRICS / SYSTEMS / f"{name}.json", name) for name in sorted(names)}
     tests = {name: splits["test"] for name, splits in _json(METRICS / "family_text.json")["tasks"].items()}
     majority = {name: max(found["positive"], 1 - found["positive"]) for name, found in tests.items()}
@@ -59,7 +61,9 @@ def compared(names: list[str], labels: str) -> dict[str, Any]:
 
 
 def measured() -> dict[str, Any]:
-    """Gradients by depth and the alignment of the trained RNNsearch, on held-out text; the memory of attention."""
+    """Return the gradients by depth and the alignment of the trained RNNsearch, on held-out text; the memory of
+    attention.
+    """
     if not (LOOKING / "model.safetensors").exists():
         raise InputError(f"{LOOKING}: holds no trained network, whose alignment is drawn: {REMEDY}")
     tokenizer = AutoTokenizer.from_pretrained(WORDS / "tokenizer")

@@ -42,7 +42,7 @@ def steps_for(
     timed: Callable[[], float],
     read_if_there: Path,
 ) -> int:
-    """The number of steps, at least 1, that the budget pays for.
+    """Return the number of steps, at least 1, that the budget pays for.
 
     `tokens` and `flops` are those of a step; `timed()` measures its seconds on this rank, of which those of the slowest
     are kept in the file `read_if_there`.
@@ -60,8 +60,9 @@ def steps_for(
 
 
 def flops_of(objective: nn.Module, batch: Batch) -> int:
-    """Floating-point operations of the matrix products of one step, forward and backward (a multiplication and an
-    addition are two). Counted by doing it, with recurrent layers and attention taken apart into products."""
+    """Return the floating-point operations of the matrix products of one step, forward and backward (a multiplication
+    and an addition are two). Counted by doing it, with recurrent layers and attention taken apart into products.
+    """
     with (
         warnings.catch_warnings(action="ignore"),  # of GPUs that are not there
         torch.random.fork_rng(),
@@ -81,8 +82,8 @@ def seconds_of(
     compute: Compute,
     optimizer_of: Callable[[nn.Module], torch.optim.Optimizer | None] = lambda objective: None,
 ) -> float:
-    """Seconds of one step of a training, of making its batch too: the medians of some, on a copy, which leaves
-    `objective` as it is. Where batches are made beside the training, those of the slower of the two.
+    """Return the seconds of one step of a training, of making its batch too: the medians of some, on a copy, which
+    leaves `objective` as it is. Where batches are made beside the training, those of the slower of the two.
 
     `settings` are of the training itself, whose steps are not looked at; `optimizer_of` the copy is its optimizer,
     where that is not the one that they name.

@@ -68,8 +68,10 @@ class Claim:
 
 
 def check(evidence: Evidence, claims: Sequence[Claim] | None = None) -> list[dict[str, str]]:
-    """Of each of the claims, or of all, `claim`, `paper`, `here`, `figures` and `verdict`, which on accuracies is
-    corrected for their number."""
+    """Return of each claim `claim`, `paper`, `here`, `figures` and `verdict`.
+
+    Verdicts on accuracies are corrected for their number.
+    """
     claims = CLAIMS if claims is None else claims
     found = [_found(each, evidence) for each in claims]
     measured = [place for place, each in enumerate(found) if each.difference]
@@ -120,7 +122,7 @@ def _over(claim: str, paper: str, ours: str, theirs: str) -> Claim:
 
 
 def _scratch(paper: str, name: str) -> Claim:
-    """Only of papers that say so; the table has it of every system."""
+    """Return what only papers that say so claim; the table has it of every system."""
 
     def find(evidence: Evidence) -> Finding:
         results = evidence.downstream(name)
@@ -134,7 +136,7 @@ def _scratch(paper: str, name: str) -> Claim:
 
 
 def _keeps(claim: str, paper: str, small: str, large_one: str, share: float) -> Claim:
-    """The verdict is on what is kept; a system with no fewer parameters has not shown it either."""
+    """Judge what is kept; a system with no fewer parameters has not shown it either."""
 
     def find(evidence: Evidence) -> Finding:
         ours, theirs = (evidence.downstream(name)["pretrained"] for name in (small, large_one))
@@ -161,7 +163,7 @@ def _lower_nats(claim: str, paper: str, ours: str, theirs: str) -> Claim:
 
 
 def _without_warmup(evidence: Evidence) -> Finding:
-    """Seen if leaving out warm-up costs post-norm, and not pre-norm, more than the margin."""
+    """Say "seen" if leaving out warm-up costs post-norm, and not pre-norm, more than the margin."""
     told, harmed = [], {}
     for norm, name in (("post-norm", "transformer"), ("pre-norm", "transformer_pre")):
         with_it, without = (
@@ -175,7 +177,7 @@ def _without_warmup(evidence: Evidence) -> Finding:
 
 
 def _gradients(evidence: Evidence) -> Finding:
-    """Seen if, in the decoder, post-norm's last gradient is the larger, and its spread over depth too."""
+    """Say "seen" if, in the decoder, post-norm's last gradient is the larger, and its spread over depth too."""
     post, pre = (evidence.gradients[norm]["decoder"] for norm in ("post", "pre"))
     spreads = [max(norms) / min(norms) for norms in (post, pre)]
     figures = (
@@ -186,7 +188,7 @@ def _gradients(evidence: Evidence) -> Finding:
 
 
 def _one_unit(evidence: Evidence) -> Finding:
-    """Seen if each task's best unit is better than the commoner label and not worse than all units together."""
+    """Say "seen" if each task's best unit is better than the commoner label and not worse than all units together."""
     units = evidence.systems["sentiment_neuron"]["extra"]["unit"]
     every = evidence.downstream("sentiment_neuron")["pretrained"]
     tasks = {task: {"accuracies": [unit["accuracy"]], "right": unit["right"]} for task, unit in units.items()}

@@ -18,7 +18,7 @@ NORMS = {"post": ("post-norm", ACCENT), "pre": ("pre-norm", SECOND)}
 
 
 def charts(comparison: Mapping[str, Any]) -> dict[str, list[Chart]]:
-    """Every figure, by the place in the page where it stands."""
+    """Return every figure, by the place in the page where it stands."""
     return {
         "family-results": downstream(comparison["rows"]),
         "family-closer": [
@@ -31,7 +31,7 @@ def charts(comparison: Mapping[str, Any]) -> dict[str, list[Chart]]:
 
 
 def downstream(rows: Sequence[Mapping[str, Any]]) -> list[Chart]:
-    """A mark for each system pretrained and one from scratch, with standard errors; a line for each baseline."""
+    """Return a mark for each system pretrained and one from scratch, with standard errors; a line for each baseline."""
     systems = [row for row in rows if row["pretrained"]]
     baselines = [row for row in rows if not row["pretrained"]]
     with matplotlib.rc_context(STYLE):
@@ -68,7 +68,7 @@ def downstream(rows: Sequence[Mapping[str, Any]]) -> list[Chart]:
 
 
 def gradients_by_depth(gradients: Mapping[str, Mapping[str, Sequence[float]]]) -> list[Chart]:
-    """Gradient norm over depth at initialisation, a panel for each stack (Xiong et al. 2020, figure 3)."""
+    """Return the gradient norm over depth at initialisation, a panel for each stack (Xiong et al. 2020, figure 3)."""
     found = []
     for stack in ("encoder", "decoder"):
         with panel(f"layer of the {stack}", "gradient norm") as (figure, axes):
@@ -88,7 +88,10 @@ def gradients_by_depth(gradients: Mapping[str, Mapping[str, Sequence[float]]]) -
 def alignment(
     source: Sequence[str], target: Sequence[str], weights: Sequence[Sequence[float]]
 ) -> list[Chart]:
-    """Where the decoder looked for each word that it wrote: the darker, the more (Bahdanau et al. 2014, figure 3)."""
+    """Draw where the decoder looked for each word that it wrote: the darker, the more (Bahdanau et al.
+
+    2014, figure 3).
+    """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(SIZE[0], SIZE[0]), layout="constrained")
         axes = figure.add_subplot(
@@ -114,7 +117,7 @@ def alignment(
 
 
 def attention_memory(length: Sequence[int], fused: Sequence[float], plain: Sequence[float]) -> list[Chart]:
-    """What is kept for the backward pass over the length of a row, by way of computing attention."""
+    """Return what is kept for the backward pass over the length of a row, by way of computing attention."""
     ways = {"plain": ("as plain products", plain, ACCENT), "fused": ("fused", fused, SECOND)}
     with panel("tokens in a row", "activations kept, MB") as (figure, axes):
         for label, megabytes, colour in ways.values():
@@ -132,7 +135,7 @@ def attention_memory(length: Sequence[int], fused: Sequence[float], plain: Seque
 def pretraining(
     rows: Sequence[Mapping[str, Any]], curves: Mapping[str, Mapping[str, Sequence[float]]]
 ) -> list[Chart]:
-    """A panel for each system: loss of a predicted token, and what guessing by token frequency would lose."""
+    """Return a panel for each system: loss of a predicted token, and what guessing by token frequency would lose."""
     found = []
     for row in rows:
         if row["name"] not in curves:

@@ -59,7 +59,7 @@ class Recurrent(nn.Module):
 
 
 def embeddings(vocabulary: int, padding: int, width: int) -> nn.Embedding:
-    """Vectors within +-0.25, as Kim's of words that word2vec lacks; that of padding is zero and stays so."""
+    """Return vectors within +-0.25, as Kim's of words that word2vec lacks; that of padding is zero and stays so."""
     made = nn.Embedding(vocabulary, width, padding_idx=padding)
     nn.init.uniform_(made.weight, -0.25, 0.25)
     with torch.no_grad():

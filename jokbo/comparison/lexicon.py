@@ -11,7 +11,8 @@ LEXICON = "*/vader_sentiment_lexicon.txt"
 
 
 def valences(requirement: str, sha256: str, downloads: Path) -> dict[str, float]:
-    """The mean rating, -4 to 4, of each word in the lexicon of a package; of one that stands there twice the last.
+    """Return the mean rating, -4 to 4, of each word in the lexicon of a package; of one that stands there twice the
+    last.
 
     downloads: a folder that keeps the package's file. Raises InputError if it has none, or one of another form.
     """

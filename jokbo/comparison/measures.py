@@ -20,8 +20,11 @@ ATTENTION = {"fused": "sdpa", "plain": "eager"}  # what transformers calls them
 
 
 def gradients_by_depth(text: Text, seed: int) -> dict[str, dict[str, list[float]]]:
-    """By place of the norm, "post" and "pre", and stack, "encoder" and "decoder": the norm of the gradient in each
-    layer, first to last, at initialisation (Xiong et al. 2020, figure 3); a mean over batches of text."""
+    """Return the norm of the gradient in each layer, first to last, at initialisation (Xiong et al.
+
+    2020, figure 3). It stands under the position of the norm, "post" or "pre", and the stack, "encoder" or "decoder"; a
+    mean over batches of text.
+    """
     found = {}
     for norm in ("post", "pre"):
         size = Size(text.vocabulary, context=CONTEXT, more={"norm": norm}, **DEPTH)
@@ -42,8 +45,11 @@ def gradients_by_depth(text: Text, seed: int) -> dict[str, dict[str, list[float]
 def alignment(
     network: bahdanau.RNNsearch, text: Text, tokenizer: PreTrainedTokenizerBase, seed: int
 ) -> dict[str, Any]:
-    """Of one block of text: `source` and `target`, words, and `weights`, how much each target word looked at each
-    source word (Bahdanau et al. 2014, figure 3)."""
+    """Return of one block of text `source` and `target`, words, and `weights`: how much each target word looked at each
+    source word (Bahdanau et al.
+
+    2014, figure 3).
+    """
     source_S, target_T = text.blocks(0, 1, 2 * WORDS, seed)[0].tensor_split(2)
     weights_TS = bahdanau.alignment(network.eval(), source_S, target_T)
     return {
@@ -54,9 +60,11 @@ def alignment(
 
 
 def attention_memory(special_tokens: SpecialTokens) -> dict[str, list[float]]:
-    """By way of computing attention, for a row of each of `length` tokens: megabytes that the forward pass of a small
-    GPT-2 in float32 keeps for the backward one. The plain way keeps length times length weights a head, torch's fused
-    kernels keep none (Dao et al. 2022, theorem 2)."""
+    """Return the megabytes that the forward pass of a small GPT-2 in float32 keeps for the backward one.
+
+    They stand under the way of computing attention, for a sequence of each of `length` tokens. The plain way keeps
+    length times length weights a head, torch's fused kernels keep none (Dao et al. 2022, theorem 2).
+    """
     found: dict[str, list[float]] = {"length": list(LENGTHS), **{way: [] for way in ATTENTION}}
     for length in LENGTHS:
         for way, name in ATTENTION.items():
@@ -69,7 +77,7 @@ def attention_memory(special_tokens: SpecialTokens) -> dict[str, list[float]]:
 
 
 def _kept(network: PreTrainedModel, tokens_BT: torch.Tensor) -> int:
-    """Bytes of activations that wait for the backward pass."""
+    """Return the bytes of activations that wait for the backward pass."""
     kept: dict[int, int] = {}
 
     def count(saved: torch.Tensor) -> torch.Tensor:

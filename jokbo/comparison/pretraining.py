@@ -143,8 +143,9 @@ def held_out(member: Member, objective: nn.Module) -> float:
 
 
 def _timed(job: Job, member: Member, objective: nn.Module, steps: int) -> tuple[list[Row], float]:
-    """The curve, and the seconds that its steps took, also of a run that went on with one: what a start costs, and
-    steps that a kill made it do again, are no part of them."""
+    """Return the curve, and the seconds that its steps took, also of a run that went on with one: what a start costs,
+    and steps that a kill made it do again, are no part of them.
+    """
     known, last = job.folder / "seconds.json", None
     spent = read_if_there(known) or {"steps": 0, "seconds": 0.0}
 

@@ -78,7 +78,10 @@ class Classifier(nn.Module):
         width: int,
         dropout: float = 0.1,
     ) -> None:
-        """`features(network, tokens_BT)` gives vectors [B, width]. The layer's weights are drawn here."""
+        """Take the network, and `features(network, tokens_BT)`, which gives vectors [B, D].
+
+        The layer's weights are drawn here.
+        """
         super().__init__()
         self.network = network
         self.features = features
@@ -97,7 +100,7 @@ class Classifier(nn.Module):
 
 
 def tasks_in(folder: Path, tokenizer: PreTrainedTokenizerBase, length: int) -> list[Task]:
-    """The tasks that are saved in a folder, a DatasetDict of columns text and label each: their first tokens."""
+    """Return the tasks that are saved in a folder, a DatasetDict of columns text and label each: their first tokens."""
     found, padding = [], access.padding(tokenizer)
     for path in sorted(folder.iterdir()):
         tokens, labels = {}, {}
@@ -114,8 +117,9 @@ def tasks_in(folder: Path, tokenizer: PreTrainedTokenizerBase, length: int) -> l
 
 
 def batches(task: Task, rows: int, seed: int) -> Callable[[int], Batch]:
-    """The batch of each step: shuffled training texts, gone through again and again, and those of GROUPED steps dealt
-    out to them by length, which leaves less padding."""
+    """Return the batch of each step: shuffled training texts, gone through again and again, and those of GROUPED steps
+    dealt out to them by length, which leaves less padding.
+    """
     lengths_N = last_tokens(task.tokens["train"], task.padding).numpy()
 
     @lru_cache(maxsize=1)
@@ -164,7 +168,7 @@ def search(
     for task in tasks:
 
         def measured(rate: float, seed: int, above: float = -1.0, task: Task = task) -> dict[str, Any]:
-            """Figures of a training; test texts are asked only if it does better on validation than `above`."""
+            """Return the figures of a training: on test texts only if it is better on validation than `above`."""
             path = done / f"{task.name}-{rate:g}-{seed}.json"
             figures: Any = read_if_there(path)
             if any_rank(figures is None):
@@ -188,9 +192,12 @@ def search(
 
 
 def frozen(tasks: list[Task], vectors: Callable[[Tensor], Tensor]) -> dict[str, Any]:
-    """The same for a network that stays as it is: `vectors(tokens_NT)` gives features, which a logistic regression with
-    an L1 penalty reads (Radford et al. 2017, section 3), each divided by its deviation. The strength is chosen on
-    validation texts; there is no chance in it, so it is one accuracy, not one a seed."""
+    """Return the same for a network that stays as it is:
+
+    `vectors(tokens_NT)` gives features, which a logistic regression with an L1 penalty reads (Radford et al. 2017,
+    section 3), each divided by its deviation. The strength is chosen on validation texts; there is no chance in it, so
+    it is one accuracy, not one a seed.
+    """
     found: dict[str, Any] = {}
     for task in tasks:
         read = {split: vectors(task.tokens[split]).numpy() for split in SPLITS}
@@ -252,13 +259,13 @@ def counted(right_SN: np.ndarray | Tensor) -> str:
 
 
 def over_tasks(found: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Mean and standard deviation over seeds of the mean over tasks."""
+    """Return the mean and standard deviation over seeds of the mean over tasks."""
     by_seed = zip(*(figures["accuracies"] for figures in found.values()), strict=True)
     return spread([statistics.fmean(parts) for parts in by_seed])
 
 
 def spread(values: list[float]) -> dict[str, float]:
-    """Mean and standard deviation (of a sample; 0 of a single value)."""
+    """Return the mean and standard deviation (of a sample; 0 of a single value)."""
     return {
         "mean": statistics.fmean(values),
         "sd": statistics.stdev(values) if len(values) > 1 else 0.0,

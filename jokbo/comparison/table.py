@@ -43,7 +43,7 @@ Comparison = Mapping[str, Any]
 
 
 def rows(systems: Metrics, baselines: Metrics, labels: str) -> list[dict[str, Any]]:
-    """A row each, by year: `name`, `label`, `year`, `objective`, `parameters`, `tokens`, `flops`, `seconds`, and
+    """Return a row each, by year: `name`, `label`, `year`, `objective`, `parameters`, `tokens`, `flops`, `seconds`, and
 
         nats, before, unigram   held-out loss of a predicted token: trained, untrained, by token frequencies alone
         copying                 the same by token frequencies and copying: see copying.py
@@ -87,7 +87,7 @@ def _record(name: str, label: str, each: Mapping[str, Any], results: Mapping[str
 
 
 def thinned(curve: Sequence[Mapping[str, float]], kind: str) -> dict[str, list[float]]:
-    """A training's column `kind` as means of equal parts of it, each at its last step."""
+    """Return a training's column `kind` as means of equal parts of it, each at its last step."""
     points = [(row["step"], row[kind]) for row in curve if kind in row]
     size = -(-len(points) // CURVE_POINTS)
     parts = [points[start : start + size] for start in range(0, len(points), size)]
@@ -98,7 +98,7 @@ def thinned(curve: Sequence[Mapping[str, float]], kind: str) -> dict[str, list[f
 
 
 def tables(comparison: Comparison) -> list[Table]:
-    """The comparison, accuracies by task, and the claims, numbers as they are printed."""
+    """Return the comparison, accuracies by task, and the claims, numbers as they are printed."""
     found = comparison["rows"]
     tasks = list(found[0]["scratch"]["tasks"])
     return [
@@ -130,7 +130,7 @@ def tables(comparison: Comparison) -> list[Table]:
 
 
 def html(comparison: Comparison) -> str:
-    """Tables and figures as one HTML file that needs nothing beside it."""
+    """Return the tables and figures as one HTML file that needs nothing beside it."""
     return page.render(
         "comparison/table.page.html.jinja",
         tables={table.name: table for table in tables(comparison)},
@@ -163,7 +163,7 @@ def learned_something(row: Mapping[str, Any]) -> bool:
 
 
 def markdown(comparison: Comparison) -> str:
-    """The tables as a page of markdown."""
+    """Return the tables as a page of markdown."""
     texts = {"family": 3, "family-claims": 5}  # columns that are text
     parts = [
         f"{table.caption}.\n\n{table.markdown(texts.get(table.name, 1))}" for table in tables(comparison)

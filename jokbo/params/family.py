@@ -225,7 +225,7 @@ def with_defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_defaults(keys: list[str], tree: Mapping[str, Any]) -> bool:
-    """Whether the value at these keys is one that a system of the file has from `family.defaults` alone."""
+    """Return whether the value at these keys is one that a system of the file has from `family.defaults` alone."""
     if keys[:2] != ["family", "systems"] or len(keys) < 4:
         return False
     own, shared = tree["family"]["systems"][keys[2]], tree["family"].get("defaults")
@@ -233,7 +233,7 @@ def from_defaults(keys: list[str], tree: Mapping[str, Any]) -> bool:
 
 
 def check_texts(text: FamilyText, family: Family, baselines: FamilyBaselines) -> None:
-    """Every text that is read is one that is made, and has what is read of it."""
+    """Refuse a text that is read and not made, or lacks what is read of it."""
     read = {f"family.systems.{name}.text": system.text for name, system in family.systems.items()}
     for key, name in {**read, "family_baselines.text": baselines.text}.items():
         if name not in text.texts:

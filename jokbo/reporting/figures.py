@@ -83,7 +83,7 @@ class Chart:
 
 
 def loss_curves(curves: Mapping[str, Rows]) -> list[Chart]:
-    """One panel for each training: every column with "loss" in its name against `step`."""
+    """Return one panel for each training: every column with "loss" in its name against `step`."""
     charts = []
     for name, rows in curves.items():
         columns = [column for column in rows[0] if "loss" in column and _points(rows, "step", column)]
@@ -100,7 +100,7 @@ def loss_curves(curves: Mapping[str, Rows]) -> list[Chart]:
 
 
 def ppo_curves(rows: Rows) -> list[Chart]:
-    """One panel for each column of PPO_PANELS that the rows have, against `step`."""
+    """Return one panel for each column of PPO_PANELS that the rows have, against `step`."""
     charts = []
     for column, (title, unit) in PPO_PANELS.items():
         points = _points(rows, "step", column)
@@ -114,7 +114,7 @@ def ppo_curves(rows: Rows) -> list[Chart]:
 
 
 def reward_against_kl(rows: Rows) -> list[Chart]:
-    """Reward model's score over the KL that it cost, by iteration (Stiennon et al. 2020, figure 5)."""
+    """Return the reward model's score over the KL that it cost, by iteration (Stiennon et al. 2020, figure 5)."""
     points = [
         (row["kl"], row["reward"])
         for row in rows
@@ -132,7 +132,7 @@ def reward_against_kl(rows: Rows) -> list[Chart]:
 
 
 def reliability_diagram(bins: Rows) -> list[Chart]:
-    """Accuracy over confidence by bins, and an honest forecaster's diagonal (Guo et al. 2017, figure 1)."""
+    """Return the accuracy over confidence by bins, and an honest forecaster's diagonal (Guo et al. 2017, figure 1)."""
     if not bins:
         return []
     with panel("confidence of the reward model", "share right") as (figure, axes):
@@ -186,7 +186,7 @@ def judged_positive(systems: Mapping[str, Scores]) -> list[Chart]:
 
 
 def svg(chart: Chart) -> str:
-    """The figure as an SVG element for a page: same bytes every time, ids its own, colours the page's."""
+    """Return the figure as an SVG element for a page: same bytes every time, ids its own, colours the page's."""
     buffer = io.StringIO()
     style: dict[RcKeyType, Any] = {**STYLE, "svg.hashsalt": chart.name}
     with matplotlib.rc_context(style):
@@ -205,7 +205,7 @@ def svg(chart: Chart) -> str:
 
 @contextmanager
 def panel(x: str, y: str) -> Iterator[tuple[Figure, Axes]]:
-    """A figure with one axes in the house style, with a legend if anything drawn there has a label."""
+    """Yield the axes of a figure in the house style, with a legend if anything drawn there has a label."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=SIZE, layout="constrained")
         axes = figure.add_subplot(xlabel=x, ylabel=y)
@@ -215,7 +215,7 @@ def panel(x: str, y: str) -> Iterator[tuple[Figure, Axes]]:
 
 
 def _line(axes: Axes, points: Sequence[tuple[float, float]], colour: str, label: str | None = None) -> None:
-    """A curve; a long one as a running mean over the faint original."""
+    """Draw a curve; a long one as a running mean over the faint original."""
     step_N, value_N = np.asarray(points, dtype=float).T
     window = len(points) // 40
     if window > 1:

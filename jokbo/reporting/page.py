@@ -25,16 +25,16 @@ class Table:
     rows: Sequence[Sequence[str]]  # the first cell names the row
 
     def records(self) -> list[dict[str, str]]:
-        """The rows as MLflow wants a table."""
+        """Return the rows as MLflow wants a table."""
         return [dict(zip(self.header, row, strict=True)) for row in self.rows]
 
     def markdown(self, text_columns: int = 1) -> str:
-        """The table without its caption, its first `text_columns` aligned as text and the others as numbers."""
+        """Return the table without its caption, its first `text_columns` aligned as text and the others as numbers."""
         return markdown.table(self.header, self.rows, text_columns) + "\n"
 
 
 def render(template: str, **values: Any) -> str:
-    """A template of this folder, by its path in it, as one HTML text; StrictUndefined names what is not given."""
+    """Return a template, by its path in this folder, as one HTML text; StrictUndefined names what is not given."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parents[1]),
         autoescape=True,
@@ -56,7 +56,7 @@ def percent(value: float) -> str:
 
 
 def number(value: Any) -> str:
-    """Three digits or all of a whole number; a dash where there is none."""
+    """Return three digits or all of a whole number; a dash where there is none."""
     if value is None:
         return DASH
     if not isinstance(value, (int, float)):
@@ -67,7 +67,7 @@ def number(value: Any) -> str:
 
 
 def large(value: float | None) -> str:
-    """Three digits and k, M, G, T or P for 10 ** 3 ... 10 ** 15; a dash where there is none."""
+    """Return three digits and k, M, G, T or P for 10 ** 3 ... 10 ** 15; a dash where there is none."""
     if value is None:
         return DASH
     for letter, unit in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):

@@ -28,7 +28,7 @@ def publish(run: Run, pages: Mapping[Path, str], charts: Iterable[Chart], tables
 
 
 def read(path: Path, remedy: str) -> str:
-    """A file's text. InputError, with what to do, if it is not there."""
+    """Return a file's text. InputError, with what to do, if it is not there."""
     try:
         return path.read_text("utf-8")
     except FileNotFoundError:
@@ -36,7 +36,7 @@ def read(path: Path, remedy: str) -> str:
 
 
 def read_curves(path: Path, remedy: str) -> dict[str, list[dict[str, float]]]:
-    """The rows of each training in plots/NAME.csv, by its part, and of each row the numbers that are there."""
+    """Return the rows of each training in plots/NAME.csv, by its part, and of each row the numbers that are there."""
     found: dict[str, list[dict[str, float]]] = {}
     for row in csv.DictReader(read(path, remedy).splitlines()):
         rows = found.setdefault(row.pop("part"), [])

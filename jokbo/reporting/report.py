@@ -42,7 +42,7 @@ class Findings:
 
 
 def render(findings: Findings) -> str:
-    """The report as one HTML text; the same findings give the same bytes.
+    """Return the report as one HTML text; the same findings give the same bytes.
 
     `findings.evaluation` is what `evaluate` found (evaluation.results).
     `findings.samples` are the rows of samples.jsonl: `prompt`; each system's continuation under its name; `judge`,
@@ -75,7 +75,7 @@ def render(findings: Findings) -> str:
 
 
 def tables(findings: Findings) -> list[Table]:
-    """Every table of the report, numbers as they are printed."""
+    """Return every table of the report, numbers as they are printed."""
     evaluation, metrics = findings.evaluation, findings.metrics
     classifiers, judge, reward = (
         metrics["finetune"]["classifier"],
@@ -181,7 +181,10 @@ def _data_tables(card: Mapping[str, Any]) -> list[Table]:
 
 
 def _corpora_table(corpora: Mapping[str, Mapping[str, Numbers]]) -> Table:
-    """Base models of several corpora. Bits a byte compare what tokens cannot: they do not depend on the tokenizer."""
+    """Return base models of several corpora.
+
+    Bits a byte compare what tokens cannot: they do not depend on the tokenizer.
+    """
     return Table(
         "corpora",
         "The same small network pretrained on each corpus, on held-out text of its own",
@@ -224,7 +227,7 @@ def _measured(corpus: str, found: Mapping[str, Any]) -> str:
 
 
 def charts(findings: Findings) -> dict[str, list[Chart]]:
-    """Every figure of the report, by the section it stands in."""
+    """Return every figure of the report, by the section it stands in."""
     ppo = findings.curves.get("ppo", [])
     training = {name: rows for name, rows in findings.curves.items() if name != "ppo" and rows}
     return {
@@ -257,7 +260,7 @@ def _more(name: str, scores: Scores) -> list[str]:
 
 
 def _estimate(found: Numbers) -> list[str]:
-    """Value, standard error and number of independent units, as printed."""
+    """Return the value, standard error and number of independent units, as printed."""
     return [percent(found["value"]), percent(found["standard_error"]), number(found["units"])]
 
 

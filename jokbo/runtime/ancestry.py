@@ -80,7 +80,7 @@ def made(model: Path, *, stage: str, key: str, params: Mapping[str, Any], deps: 
 
 
 def is_code(path: str) -> bool:
-    """Whether a stage's dependency is code of ours, a file or a folder, and not data."""
+    """Return whether a stage's dependency is code of ours, a file or a folder, and not data."""
     return path.endswith(".py") or path.removeprefix("../").partition("/")[0] in ("jokbo", "tasks", "flows")
 
 

@@ -31,7 +31,7 @@ _VECTOR = re.compile(r"(avx|amx|fma|f16c|sse4|asimd|sve|bf16|i8mm)\w*")
 
 
 def collect(*, ranks: int = 1, zero_stage: int | None = None, compiled: bool | None = None) -> dict[str, Any]:
-    """The environment of this process. What only torch can tell is there if the stage has imported it."""
+    """Return the environment of this process. What only torch can tell is there if the stage has imported it."""
     torch = sys.modules.get("torch")
     found: dict[str, Any] = {
         "python": platform.python_version(),
@@ -56,7 +56,7 @@ def collect(*, ranks: int = 1, zero_stage: int | None = None, compiled: bool | N
 
 
 def tags(found: Mapping[str, Any]) -> dict[str, str]:
-    """The environment as tags of a run: of the packages those that matter most, and a hash of all."""
+    """Return the environment as tags of a run: of the packages those that matter most, and a hash of all."""
     lines = "\n".join(f"{name}=={version}" for name, version in found["packages"].items())
     shown = {name: found["packages"][name] for name in SHOWN if name in found["packages"]}
     short = {
@@ -70,7 +70,7 @@ def tags(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def summary(found: Mapping[str, Any]) -> str:
-    """The environment in a line: what changes the last digits of a model."""
+    """Return the environment in a line: what changes the last digits of a model."""
     vector = [name for name in found["vector"] if name.startswith(("amx", "avx512", "avx2", "sve"))]
     parts = [
         *(found["accelerators"] or [found["processor"]]),
@@ -90,15 +90,16 @@ def machine(found: Mapping[str, Any]) -> str:
 
 
 def text(found: Any) -> str:
-    """As JSON: the same bytes for the same environment."""
+    """Return it as JSON: the same bytes for the same environment."""
     return json.dumps(found, indent=1, sort_keys=True) + "\n"
 
 
 def worked(
     state: Path, stage: str, key: str, found: Mapping[str, Any], *, resumed: bool
 ) -> list[Mapping[str, Any]]:
-    """Every environment in which this identity of a stage was worked on, this one last: a stage that `resumed` may have
-    begun in another. They are read_if_there in .jokbo, here `state`."""
+    """Return every environment in which this identity of a stage was worked on, this one last: a stage that `resumed`
+    may have begun in another. They are read_if_there in .jokbo, here `state`.
+    """
     file = state / "environments" / f"{stage}.json"
     earlier: list[Mapping[str, Any]] = []
     if resumed:
@@ -128,14 +129,14 @@ def _plain(value: Any) -> str:
 
 
 def _threads() -> int:
-    """What OMP_NUM_THREADS, a number or a list by depth, has a process begin with."""
+    """Return what OMP_NUM_THREADS, a number or a list by depth, has a process begin with."""
     first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     return int(first) if first.isdecimal() else cores()
 
 
 @cache
 def _cpuinfo() -> dict[str, str]:
-    """The first core of /proc/cpuinfo, by field."""
+    """Return the first core of /proc/cpuinfo, by field."""
     try:
         core = Path("/proc/cpuinfo").read_text().partition("\n\n")[0]
     except OSError:
@@ -155,7 +156,7 @@ def _vector() -> list[str]:
 
 @cache
 def _packages() -> dict[str, str]:
-    """Every installed package, name and version: the names of their folders say it, in a hundredth of the time."""
+    """Return the name and version of every installed package, as the names of their folders say, which is quick."""
     found: dict[str, str] = {}
     for folder in map(Path, reversed(sys.path)):
         for path in folder.glob("*.dist-info"):
@@ -166,7 +167,7 @@ def _packages() -> dict[str, str]:
 
 @cache
 def _torch_build() -> dict[str, str]:
-    """What torch's own version.py says (version, git_version, cuda ...), read: importing torch takes seconds."""
+    """Return what torch's own version.py says (version, git_version, cuda ...), read: importing torch takes seconds."""
     for folder in sys.path:
         file = Path(folder, "torch", "version.py")
         if file.is_file():
@@ -176,7 +177,9 @@ def _torch_build() -> dict[str, str]:
 
 
 def _accelerators(torch: Any) -> list[str]:
-    """Names of the accelerators and the driver's version, as the kernel says them or, where it doesn't, torch."""
+    """Return the names of the accelerators and the driver's version, as the kernel says them or, where it doesn't,
+    torch.
+    """
     nvidia = Path("/proc/driver/nvidia")
     cards = [
         re.search(r"Model:\s*(.+)", file.read_text()) for file in sorted(nvidia.glob("gpus/*/information"))

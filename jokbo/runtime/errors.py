@@ -15,7 +15,7 @@ class InputError(Exception):
 
 @contextmanager
 def about(place: str) -> Iterator[None]:
-    """Within it, the message of an InputError gets `place`, a key or a file, before it."""
+    """Put `place`, a key or a file, before the message of an InputError within the block."""
     try:
         yield
     except InputError as error:

@@ -79,7 +79,7 @@ def atomic_write_folder(path: Path) -> Iterator[Path]:
 
 
 def read_json(path: Path, remedy: str = "run `make pipeline`, which makes it again") -> Any:
-    """What a JSON file that is needed holds. InputError, with the remedy, if it is not there or not whole."""
+    """Return what a JSON file that is needed holds. InputError, with the remedy, if it is not there or not whole."""
     try:
         return json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
@@ -89,7 +89,7 @@ def read_json(path: Path, remedy: str = "run `make pipeline`, which makes it aga
 
 
 def read_if_there(path: Path) -> Any:
-    """What a JSON file holds that only saves time; None if it is not there, or not whole."""
+    """Return what a JSON file holds that only saves time; None if it is not there, or not whole."""
     try:
         return json.loads(path.read_text("utf-8"))
     except (FileNotFoundError, ValueError):
@@ -113,7 +113,7 @@ def locked(path: Path, taken: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def in_one_line() -> Iterator[None]:
-    """Within it, what only the user can mend ends this process with one line and status 2, without a traceback."""
+    """End this process with one line and status 2, without a traceback, for what only the user can mend."""
     try:
         yield
     except Exception as error:
@@ -130,7 +130,7 @@ def reason_of(error: BaseException) -> str | None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Within it, what the disk refuses is an InputError that names `path`, or the file that was refused."""
+    """Make an InputError that names `path`, or the file that was refused, of what the disk refuses within the block."""
     try:
         yield
     except Exception as error:
@@ -141,7 +141,10 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def refusal(error: BaseException, path: Path | None = None) -> str | None:
-    """One line on what the disk refused: the file, or `path`, why, and what to do. None if the error is another."""
+    """Return one line on what the disk refused: the file, or `path`, why, and what to do.
+
+    None if the error is another.
+    """
     chain = list(_chain(error))
     lines = filter(None, (_refused(link, path) for link in chain))
     said = (str(link) for link in chain if isinstance(link, InputError))  # by `writing`, nearer to it
@@ -163,13 +166,13 @@ def _line(found: Any, path: Path | None, reason: str, remedy: str) -> str:
 
 
 def _full() -> Path:
-    """The first folder of those that everything writes to whose disk has next to no room; else this one."""
+    """Return the first folder of those that everything writes to whose disk has next to no room; else this one."""
     here, temporary = Path.cwd(), Path(tempfile.gettempdir())
     return next((folder for folder in (here, temporary) if shutil.disk_usage(folder).free < 2**20), here)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The errors that led to this one, the first of them first."""
+    """Yield the errors that led to this one, the first of them first."""
     if error is not None:
         yield from _chain(error.__cause__ or error.__context__)
         for inner in getattr(error, "exceptions", ()):

@@ -35,8 +35,8 @@ class Stop:
 
 @contextmanager
 def raising() -> Iterator[None]:
-    """Inside, a stop signal raises Interrupted wherever the main thread happens to be; a second one is ignored, as
-    the same stop may come from a supervisor and from a launcher, and would break off what the first has begun.
+    """Raise Interrupted at a stop signal, wherever the main thread happens to be. A second one is ignored: the same
+    stop may come from a supervisor and from a launcher, and would break off what the first has begun.
 
     Python drops what is raised within a destructor or another callback of its own. Such a signal is sent once more.
     """
@@ -65,7 +65,7 @@ def raising() -> Iterator[None]:
 
 @contextmanager
 def polled() -> Iterator[Stop]:
-    """Inside, a stop signal sets `requested`: the loop saves when its step ends, then raises Interrupted."""
+    """Yield what a stop signal sets `requested` of: the loop saves when its step ends, then raises Interrupted."""
     stop = Stop()
 
     def request(number: int, frame: object) -> None:
@@ -103,7 +103,7 @@ def without_traceback(explain: Callable[[BaseException], str | None] = lambda er
 
 
 def hold_lifeline() -> None:
-    """Where a flow has started this process, see to it that it does not outlive flow and supervisor.
+    """See to it that this process does not outlive the flow and the supervisor that have started it.
 
     Its standard input is then a pipe that ends with the flow. The supervisor stops this process in good order;
     if that is gone too, this process tells itself to stop, and kills itself if it doesn't.

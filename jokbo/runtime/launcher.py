@@ -29,12 +29,12 @@ GRACE_SECONDS = 30.0  # for the other ranks to end too, once one has
 
 
 def meeting() -> str | None:
-    """Where this rank meets the others: a file, or OUTSIDE; None where this process is not one of several."""
+    """Return where this rank meets the others: a file, or OUTSIDE; None where this process is not one of several."""
     return os.environ.get(MEETING)
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -47,12 +47,12 @@ def world() -> int:
 
 
 def begun_elsewhere() -> bool:
-    """Whether another process begins and ends this one's work: its launcher, or, started from outside, rank 0."""
+    """Return whether another process begins and ends this one's work: its launcher, or rank 0 of ranks from outside."""
     return meeting() not in (None, OUTSIDE) or rank() > 0
 
 
 def take_place(kind: str, processes: int, *, trains: bool) -> bool:
-    """Has this process be the rank that `kind` of launcher made it. Returns whether there is work for it.
+    """Make this process the rank that `kind` of launcher made it; return whether there is work for it.
 
     What RANK says counts in a rank that `launch` started and, where `kind` is "external", in a training. Any other
     work is done by rank 0, alone. Raises InputError if a training lacks what an outside launcher must say.
@@ -90,14 +90,14 @@ def _check_outside(processes: int) -> None:
 
 
 def _die_with_launcher() -> None:
-    """A launcher that was killed cannot stop its ranks; standard input ends with it."""
+    """Die with the launcher: one that was killed cannot stop its ranks, and standard input ends with it."""
     while os.read(0, 1):
         pass
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def launch(command: Sequence[str], ranks: int) -> int:
-    """Runs the command as so many ranks until all have ended. Returns 0, or the status of the first that failed.
+    """Run the command as so many ranks until all have ended. Returns 0, or the status of the first that failed.
 
     A stop signal is handed on to each, so that they save. Rank 0 is heard as it speaks; another only if it was the
     first to fail, and not of what rank 0 failed of as well.
@@ -154,7 +154,7 @@ def _statuses(started: list[subprocess.Popen[bytes]]) -> list[int | None]:
 
 
 def _weight(status: int) -> int:
-    """Which of several that ended at once is the cause: bad input before a kill, and that before what it led to."""
+    """Return the order of causes among those that ended at once: bad input, a kill, what it led to."""
     return 0 if status == 2 else 1 if status < 0 else 2
 
 
@@ -171,8 +171,9 @@ def _wait(started: list[subprocess.Popen[bytes]]) -> None:
 
 
 def stay_on_this_machine() -> None:
-    """Has the ranks of one machine talk over its loopback interface, whatever the environment asks for, and a process
-    alone forget what a launcher of something else left there. Ranks from outside know their network themselves."""
+    """Have the ranks of one machine talk over its loopback interface, whatever the environment asks for, and a process
+    alone forget what a launcher of something else left there. Ranks from outside know their network themselves.
+    """
     if meeting() == OUTSIDE:
         return
     loopback = next(

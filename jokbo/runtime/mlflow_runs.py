@@ -21,7 +21,7 @@ PARENT = "mlflow.parentRunId"
 
 
 def find_run(client: MlflowClient, key: str) -> Record | None:
-    """A live run of identity `key`, whoever's it is; a finished one if there is one."""
+    """Return a live run of identity `key`, whoever's it is; a finished one if there is one."""
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         return None
@@ -39,7 +39,8 @@ def claim(
     resumed: bool,
     start: int,
 ) -> str:
-    """The id of the run that this `opening` writes: found again, reopened, or made. Asking twice changes nothing.
+    """Return the id of the run that this `opening` writes: found again, reopened, or made. Asking twice changes
+    nothing.
 
     `tags` say what it is a run of and whose. A finished run is continued only by a stage that `resumed`; one that
     starts afresh is a run of its own, and the finished one says that it is superseded. `start`: milliseconds since
@@ -85,13 +86,13 @@ def bury(client: MlflowClient, experiment: str) -> None:
 
 
 def steps_seen(client: MlflowClient, id: str) -> set[tuple[str, int]]:
-    """Every metric and step that the run has."""
+    """Return every metric and step that the run has."""
     names = client.get_run(id).data.metrics
     return {(name, point.step) for name in names for point in client.get_metric_history(id, name)}
 
 
 def _live(client: MlflowClient, experiment: str, tags: Mapping[str, str]) -> list[Record]:
-    """Runs with these tags that nothing has superseded, the newest first."""
+    """Return the runs with these tags that nothing has superseded, the newest first."""
     return [run for run in _search(client, experiment, tags) if SUPERSEDED not in run.data.tags]
 
 

@@ -33,7 +33,7 @@ _CHECKED_BYTES = 2**25  # a database up to this size is read through before it i
 
 
 def local_store(folder: Path) -> str:
-    """The tracking URI to use: the user's MLFLOW_TRACKING_URI, else a sqlite file in `folder`.
+    """Return the tracking URI to use: the user's MLFLOW_TRACKING_URI, else a sqlite file in `folder`.
 
     A file's path is made absolute, since a stage may run in another folder (`dvc exp run --temp`). Raises
     InputError for a URI that MLflow can make nothing of.
@@ -57,7 +57,7 @@ def local_store(folder: Path) -> str:
 
 
 def connect(uri: str) -> tuple[MlflowClient, str]:
-    """A client of the store, and the id of our experiment there: made, or restored if somebody deleted it.
+    """Return a client of the store, and the id of our experiment there: made, or restored if somebody deleted it.
 
     Raises whatever MLflow raises if the store does not answer.
     """
@@ -90,7 +90,7 @@ def connect(uri: str) -> tuple[MlflowClient, str]:
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """The file of a sqlite store; None for another store."""
+    """Return the file of a sqlite store; None for another store."""
     found = _SQLITE.match(uri)
     return Path(found[1]) if found else None
 
@@ -137,7 +137,9 @@ def say(text: str) -> None:
 
 
 def reason(error: BaseException) -> str:
-    """Why a store does not answer, in a line without passwords: the error at the bottom of those that were wrapped."""
+    """Return why a store does not answer, in a line without passwords: the error at the bottom of those that were
+    wrapped.
+    """
     seen = {id(error)}
     while (below := error.__cause__ or error.__context__) and id(below) not in seen:
         error = below
@@ -155,7 +157,7 @@ def _unusable(uri: str, what: str, remedy: str) -> InputError:
 
 
 def _others() -> set[str]:
-    """The schemes that MLflow and its plugins know besides; files only where the user insists on them."""
+    """Return the schemes that MLflow and its plugins know besides; files only where the user insists on them."""
     files = {"", "file"} if os.environ.get("MLFLOW_ALLOW_FILE_STORE") == "true" else set()
     plugins = {plugin.name for plugin in entry_points(group="mlflow.tracking_store")}
     return {"databricks", "databricks-uc", "uc"} | plugins | files
@@ -185,7 +187,7 @@ def _check_driver(uri: str) -> None:
 
 
 def _fault(path: Path) -> str | None:
-    """What is wrong with the store at `path`: None for nothing, "old" for one to bring to this MLflow's version.
+    """Return what is wrong with the store at `path`: None for nothing, "old" for one to bring to this MLflow's version.
 
     Raises InputError for a store of a later MLflow.
     """

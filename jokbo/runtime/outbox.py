@@ -42,7 +42,7 @@ class Outbox:
     """What one open run has to send. `id` is the run's in MLflow, or its opening's until MLflow was reached."""
 
     def __init__(self, uri: str, state: Path, name: str, key: str, resumed: bool) -> None:
-        """Nothing is sent yet. InputError if the file cannot be written."""
+        """Begin an outbox; nothing is sent yet. InputError if the file cannot be written."""
         self.id = uuid.uuid4().hex
         self._uri, self._state, self._name = uri, state, name
         self._client: MlflowClient | None = None
@@ -194,7 +194,7 @@ def _send_all(
 
 
 def _for_ever(error: Exception) -> bool:
-    """Whether there is no use in sending it again: MLflow cannot take it, or it is no longer there to send."""
+    """Return whether there is no use in sending it again: MLflow cannot take it, or it is no longer there to send."""
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, ErrorCode
 
@@ -231,7 +231,7 @@ def _send(client: MlflowClient, id: str, entry: Entry, seen: set[tuple[str, int]
 
 
 def _entries(file: TextIOWrapper) -> list[Entry]:
-    """The lines of an outbox; one that was cut when its writer was killed is left out."""
+    """Return the lines of an outbox; one that was cut when its writer was killed is left out."""
     file.seek(0)
     found = []
     for line in file:
@@ -242,7 +242,7 @@ def _entries(file: TextIOWrapper) -> list[Entry]:
 
 @contextmanager
 def _taken(path: Path) -> Iterator[TextIOWrapper | None]:
-    """The file, locked; None if its run is still open, or if somebody else sends it or has sent it."""
+    """Return the file, locked; None if its run is still open, or if somebody else sends it or has sent it."""
     try:
         file = path.open("r+")
     except FileNotFoundError:
@@ -258,7 +258,7 @@ def _taken(path: Path) -> Iterator[TextIOWrapper | None]:
 
 
 def _folder(path: Path) -> Path:
-    """Where the artifacts of an outbox are kept."""
+    """Return where the artifacts of an outbox are kept."""
     return path.with_suffix("")
 
 

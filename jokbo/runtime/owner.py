@@ -18,7 +18,7 @@ PROCESS = "jokbo.process"  # tag: the process that writes the run
 
 
 def whose(state: Path) -> dict[str, str]:
-    """The tags that say whose a run of the project with this .jokbo is.
+    """Return the tags that say whose a run of the project with this .jokbo is.
 
     Two containers may be alike in person, host and path: a number that is made once a folder tells them apart.
     """
@@ -29,7 +29,7 @@ def whose(state: Path) -> dict[str, str]:
 
 
 def process() -> str:
-    """This process as others may know it: host, boot, PID namespace, pid, and start in ticks since the boot.
+    """Return this process as others may know it: host, boot, PID namespace, pid, and start in ticks since the boot.
 
     No clock is in it that somebody can set, and a pid that is taken again has another start.
     """
@@ -37,7 +37,7 @@ def process() -> str:
 
 
 def gone(process: str) -> bool:
-    """Whether that process is certainly no more. False for those of other machines, boots and PID namespaces."""
+    """Return whether that process is certainly no more. False for those of other machines, boots and PID namespaces."""
     parts = process.split(" ")
     if len(parts) != 5 or parts[:3] != _machine() or not parts[3].isdecimal():
         return False  # of another, or written by something else
@@ -85,7 +85,7 @@ def _machine() -> list[str]:
 
 
 def _start(pid: int) -> str | None:
-    """When a process started; "ended" for one that nobody has waited for yet; None if that can't be known."""
+    """Return when a process started; "ended" for one that nobody has waited for yet; None if that can't be known."""
     try:
         fields = _stat(pid)
         if _stat("self")[0] != str(os.getpid()):  # /proc is another PID namespace's
@@ -103,7 +103,7 @@ def _start(pid: int) -> str | None:
 
 
 def _stat(pid: int | str) -> tuple[str, str, str]:
-    """Of /proc/PID/stat: pid, state and start; the name between may hold blanks and brackets."""
+    """Return pid, state and start from /proc/PID/stat; the name between may hold blanks and brackets."""
     number, _, rest = Path(f"/proc/{pid}/stat").read_text().partition(" ")
     fields = rest.rpartition(")")[2].split()
     return number, fields[0], fields[19]

@@ -19,13 +19,15 @@ _PORT = re.compile(r"[^:]*:\d+")
 
 
 def hidden(text: str) -> str:
-    """The text with what may be secret in its URLs as ***: user and password, and every value of a query."""
+    """Return the text with what may be secret in its URLs as ***: user and password, and every value of a query."""
     text = _USER.sub(f"{HIDDEN}@", text)
     return _QUERY.sub(lambda found: found[1] + _PART.sub(_hide, found[2]), text)
 
 
 def hidden_of(url: str, text: str) -> str:
-    """`hidden`, and what is secret in `url` wherever the text repeats it, as drivers do in messages of their own."""
+    """Return `hidden`, and what is secret in `url` wherever the text repeats it, as drivers do in messages of their
+    own.
+    """
     user, _, query = _parts(url)
     users = [user, *(found.removesuffix("@") for found in _USER.findall(url))]
     secrets = [part for each in users for part in (each, each.partition(":")[2])]
@@ -42,8 +44,10 @@ def hidden_of(url: str, text: str) -> str:
 
 
 def hidden_in(tree: Any) -> Any:
-    """The same mappings and lists with `hidden` applied to every text in them, keys aside. A text that is a URL as a
-    whole may hold blanks and quotes."""
+    """Return the same mappings and lists with `hidden` applied to every text in them, keys aside.
+
+    A text that is a URL as a whole may hold blanks and quotes.
+    """
     if isinstance(tree, str):
         return _hidden_url(tree) if _WHOLE.match(tree) else hidden(tree)
     if isinstance(tree, Mapping):
@@ -59,7 +63,9 @@ def _hidden_url(url: str) -> str:
 
 
 def _parts(url: str) -> tuple[str, str, str]:
-    """Of a URL, what follows the scheme: user and password; host and path; query and fragment, with their marks."""
+    """Return the parts of a URL after the scheme: user and password; host and path; query and fragment, with their
+    marks.
+    """
     rest = url.partition("://")[2]
     cut = min((rest.find(mark) for mark in "?#" if mark in rest), default=len(rest))
     main, query = rest[:cut], rest[cut:]
@@ -71,7 +77,7 @@ def _parts(url: str) -> tuple[str, str, str]:
 
 
 def _hide(found: re.Match[str]) -> str:
-    """A part of a query or fragment, its mark before it, with its value hidden."""
+    """Return a part of a query or fragment, its mark before it, with its value hidden."""
     name, equals, _ = found[2].partition("=")
     if equals:
         return f"{found[1]}{name}={HIDDEN}"

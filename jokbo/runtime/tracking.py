@@ -111,8 +111,9 @@ def open_run(
     state: Path = STATE,
     made_in: Sequence[Mapping[str, Any]] | None = None,
 ) -> Iterator[Run]:
-    """The run of identity `key`, and of this person, host and folder: reopened if there is one, else a new one
-    with `params` (flattened: a.b.c) and the environments that it is `made_in`, this process's last (by default: alone).
+    """Yield the run of identity `key`, and of this person, host and folder. It is reopened if there is one, else new,
+    with `params` (flattened: a.b.c) and the environments that it is `made_in`, this process's last (by default:
+    alone).
 
     A finished run is continued only by a stage that `resumed`; beside one that starts afresh it is superseded: each
     identity, person, host and folder has one live run. The run ends FINISHED; KILLED if told to stop; FAILED if
@@ -139,7 +140,7 @@ def open_run(
 
 
 def flat(params: Mapping[str, Any], separator: str = ".", prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one: {"a": {"b": 1}} -> {"a.b": 1}. MLflow groups metrics whose names have `/`."""
+    """Return the nested mappings as one: {"a": {"b": 1}} -> {"a.b": 1}. MLflow groups metrics whose names have `/`."""
     pairs: dict[str, Any] = {}
     for name, value in params.items():
         nested = isinstance(value, Mapping) and value

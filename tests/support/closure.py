@@ -50,7 +50,7 @@ FOLDERS = {Path(): "", Path("family"): UP}  # of the projects, and how paths of 
 
 
 def graph() -> grimp.ImportGraph:
-    """Who imports whom among our modules, read from the sources under the current folder."""
+    """Return who imports whom among our modules, read from the sources under the current folder."""
     found = grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True, cache_dir=None)
     for name in [name for name in found.modules if _exempt(name)]:
         found.remove_module(name)
@@ -58,7 +58,7 @@ def graph() -> grimp.ImportGraph:
 
 
 def closure(module: str, imports: grimp.ImportGraph) -> list[str]:
-    """The files that `module` is made of, relative to the project."""
+    """Return the files that `module` is made of, relative to the project."""
     return folded(_files_of({module, *imports.find_upstream_modules(module)}))
 
 
@@ -96,14 +96,14 @@ def _exempt(module: str) -> bool:
 
 
 def shared(imports: grimp.ImportGraph) -> list[str]:
-    """The files that every system of the family is made of."""
+    """Return the files that every system of the family is made of."""
     starts = {"tasks.family", *imports.find_children(SYSTEMS)}
     found = starts.union(*(imports.find_upstream_modules(start) for start in starts))
     return folded(_files_of(found - _papers(imports)))
 
 
 def own(system: dict[str, Any], imports: grimp.ImportGraph, base: str) -> list[str]:
-    """What a system of the family depends on that not all do, given its values; its own file first."""
+    """Return what a system of the family depends on that not all do, given its values; its own file first."""
     module = f"{SYSTEMS}.{system['module']}"
     kin = imports.find_upstream_modules(module) & _papers(imports)
     others = [system["more"]["teacher"]] if "teacher" in system["more"] else []
@@ -113,12 +113,14 @@ def own(system: dict[str, Any], imports: grimp.ImportGraph, base: str) -> list[s
 
 
 def is_code(path: str) -> bool:
-    """Whether a dependency is a file of ours, not an input."""
+    """Return whether a dependency is a file of ours, not an input."""
     return path.removeprefix(UP).partition("/")[0] in PACKAGES
 
 
 def rewritten(text: str, params: str, base: str = "") -> str:
-    """The text of a dvc.yaml with the code of each stage put right, given that of its params.yaml; comments stay."""
+    """Return the text of a dvc.yaml with the code of each stage put right, given that of its params.yaml; comments
+    stay.
+    """
     yaml = YAML()
     yaml.preserve_quotes, yaml.width = True, 118
     tree, imports = yaml.load(text), graph()

@@ -35,7 +35,7 @@ def commented(text: str, root: type[Section] = Params) -> str:
 
 
 def _described(node: Any, model: type[Section]) -> Iterator[tuple[int, str]]:
-    """Line and description of each key that begins a line, in a section that is no flow mapping and those in it."""
+    """Yield line and description of each key that begins a line, in a section that is no flow mapping."""
     for key, value in node.items():
         field = model.model_fields[key]
         yield node.lc.key(key)[0], field.description or ""
@@ -58,7 +58,7 @@ def _is_mapping(annotation: Any) -> bool:
 
 
 def _fitting(models: list[type[Section]], node: Any) -> type[Section]:
-    """The section of a union that has all keys of the node."""
+    """Return the section of a union that has all keys of the node."""
     return next(model for model in models if set(node) <= set(model.model_fields))
 
 

@@ -38,7 +38,7 @@ def document(text: str, *sources: str, language: str = "en") -> dict[str, object
 
 
 def write_documents(path: Path, documents: Sequence[Mapping[str, object]], files: int = 1) -> list[Path]:
-    """Writes them as so many Arrow files, in order."""
+    """Write them as so many Arrow files, in order."""
     size = -(-len(documents) // files)
     found = []
     for number in range(files):
@@ -64,7 +64,7 @@ def encoded(
 
 
 def packed(path: Path, texts: Sequence[str], tokenizer: Tokenizer, shard_tokens: int = 1000) -> TokenCorpus:
-    """The corpus of these texts, one after the other."""
+    """Return the corpus of these texts, one after the other."""
     documents = encoded(path, [document(text) for text in texts], tokenizer)
     packing.lay_out(documents, {"a": 1.0}, 0, path / "tokens", shard_tokens)
     return TokenCorpus.open(path / "tokens")

@@ -81,11 +81,11 @@ class Round:
                 return
 
     def ended(self) -> list[Path]:
-        """The records of the stages that have come to their end."""
+        """Return the records of the stages that have come to their end."""
         return list((self.folder / ".jokbo" / "timings").glob("[!.]*.json"))
 
     def alive(self) -> list[psutil.Process]:
-        """The processes of this round."""
+        """Return the processes of this round."""
         found = []
         for process in psutil.process_iter():
             try:
@@ -134,7 +134,7 @@ class Round:
 
 
 def _role(process: psutil.Process) -> str:
-    """What a process of the tree is, from its command line."""
+    """Return what a process of the tree is, from its command line."""
     words = [word for word in process.cmdline() if not word.startswith("-")]
     for word in words:
         if word.startswith(("flows.", "tasks.")) or word in ("dvc", "prefect", "uvicorn"):
@@ -144,17 +144,17 @@ def _role(process: psutil.Process) -> str:
 
 
 def _lock_written(folder: Path) -> bool:
-    """A stage has just ended: DVC writes it down."""
+    """Return a stage has just ended: DVC writes it down."""
     return _young(folder.glob(".jokbo/timings/*.json"))
 
 
 def _store_made(folder: Path) -> bool:
-    """MLflow's store is being made."""
+    """Say that MLflow's store is being made."""
     return _young(folder.glob(".jokbo/*mlflow.db*"))
 
 
 def _run_made(folder: Path) -> bool:
-    """A stage has just begun: its MLflow run is being made."""
+    """Return a stage has just begun: its MLflow run is being made."""
     return _young(folder.glob(".jokbo/locks/*"))
 
 
@@ -178,14 +178,14 @@ AIMS: dict[str, Callable[[Path], bool]] = {
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """Output -> DVC's hash of it, from dvc.lock; of what was made here, not of what git's dvc.lock has besides."""
+    """Map each output that was made here to DVC's hash of it, from dvc.lock."""
     stages = YAML(typ="safe").load(folder / "dvc.lock")["stages"]
     outs = {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
     return {path: md5 for path, md5 in outs.items() if path not in VARYING and (folder / path).exists()}
 
 
 def faults_of(folder: Path, expected: dict[str, str], environment: dict[str, str]) -> list[str]:
-    """What is not as after an undisturbed run."""
+    """Return what is not as after an undisturbed run."""
     found, faults = hashes(folder), []
     different = sorted(path for path in expected if found.get(path) != expected[path])
     if different:

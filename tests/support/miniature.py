@@ -22,7 +22,7 @@ THINGS = ["film", "plot", "cast", "score", "ending", "script", "dialogue", "stor
 
 
 def build(folder: Path) -> Path:
-    """Makes the project in `folder`, code and graph copied, data and parameters small."""
+    """Make the project in `folder`, code and graph copied, data and parameters small."""
     shutil.copytree(ROOT / "jokbo", folder / "jokbo", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "tasks", folder / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "flows", folder / "flows", ignore=shutil.ignore_patterns("__pycache__"))
@@ -42,7 +42,7 @@ def build(folder: Path) -> Path:
 
 
 def add_family(folder: Path) -> Path:
-    """Adds the optional graph of the family to the project, as it is; returns its folder."""
+    """Add the optional graph of the family to the project, as it is; returns its folder."""
     made = folder / "family"
     for path in ("dvc.yaml", "params.yaml", ".dvcignore", ".dvc/config"):
         (made / path).parent.mkdir(parents=True, exist_ok=True)
@@ -136,7 +136,7 @@ def environment() -> dict[str, str]:
 
 
 def run(folder: Path, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """`python -m COMMAND` in the project, to its end; `more` goes into its environment."""
+    """Return `python -m COMMAND` in the project, to its end; `more` goes into its environment."""
     return subprocess.run(
         [sys.executable, "-m", *command],
         cwd=folder,
@@ -147,7 +147,7 @@ def run(folder: Path, *command: str, **more: str) -> subprocess.CompletedProcess
 
 
 def start(folder: Path, *command: str, **more: str) -> subprocess.Popen[str]:
-    """`python -m COMMAND` in the project, left running; `more` goes into its environment."""
+    """Return `python -m COMMAND` in the project, left running; `more` goes into its environment."""
     return subprocess.Popen(
         [sys.executable, "-m", *command],
         cwd=folder,

@@ -16,7 +16,7 @@ VOCABULARY, CONTEXT, END, PADDING = 61, 24, 0, 1
 def network(
     architecture: str = "llama", *, layers: int = 2, seed: int = 0, context: int = CONTEXT
 ) -> PreTrainedModel:
-    """A network of a few thousand weights, its outputs far enough from uniform for differences to show."""
+    """Return a network of a few thousand weights, its outputs far enough from uniform for differences to show."""
     model = SimpleNamespace(
         architecture=architecture, layers=layers, hidden_size=16, heads=2, context=context, dropout=0.0
     )
@@ -29,7 +29,7 @@ def network(
 
 
 def tokens(rows: int, length: int = CONTEXT, *, seed: int = 0) -> Tensor:
-    """Random ordinary tokens, int64 [rows, length]."""
+    """Return random ordinary tokens, int64 [rows, length]."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(2, VOCABULARY, (rows, length), generator=generator)
 

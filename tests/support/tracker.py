@@ -37,7 +37,7 @@ def free_port() -> int:
 
 @contextmanager
 def serving(port: int, folder: Path) -> Iterator[str]:
-    """Inside, MLflow serves the store of `folder` there. It is killed at the end."""
+    """Serve the MLflow store of `folder` there. The server is killed at the end."""
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     with subprocess.Popen(
         [sys.executable, "-c", SERVER, str(port), str(folder)],
@@ -55,7 +55,7 @@ def serving(port: int, folder: Path) -> Iterator[str]:
 
 @contextmanager
 def hanging() -> Iterator[str]:
-    """Inside, somebody listens there and never answers."""
+    """Listen there and never answer."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(50)
@@ -64,7 +64,7 @@ def hanging() -> Iterator[str]:
 
 @contextmanager
 def answering(status: int, body: bytes = b"<html>") -> Iterator[str]:
-    """Inside, every request there is answered with this."""
+    """Answer every request there with this."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
