@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import picture
+from benchmarks import large, picture
 from benchmarks.seeds import DATA, FOLDER, SHOWN
 from jokbo.comparison import table as comparison
 from jokbo.comparison.verdicts import RULE
@@ -22,7 +22,7 @@ from jokbo.evaluation.results import Evaluation
 from jokbo.reporting import markdown
 from jokbo.runtime import ancestry, environment
 from jokbo.runtime.files import write_text
-from tasks.frame.paths import ALIGNED, EVALUATION, KEPT_TABLE, METRICS, PROFILES
+from tasks.frame.paths import ALIGNED, EVALUATION, FAMILY, KEPT_TABLE, METRICS, PROFILES
 
 PAGE, README, PICTURE = Path("docs/results.md"), Path("README.md"), Path("docs/chain.svg")
 BEGIN, END = "<!-- `make results` writes this -->", "<!-- to here -->"
@@ -124,8 +124,15 @@ class Chain:
         return _markdown(["what", "measured"], [[*row] for row in rows.items()])
 
 
+def large_comparison() -> str:
+    """Return the rows that `python -m benchmarks.large` left, as its own table."""
+    return f"{_when(FAMILY / large.ROWS)}\n\n{large.table(FAMILY / large.ROWS)}"
+
+
 def compared() -> str:
     """Return the comparison of the systems, and its claims, from family/table.json."""
+    if not KEPT_TABLE.is_file():
+        return f"Not measured with the present protocol: `make family` does, and leaves {KEPT_TABLE}."
     systems, _, claims = comparison.tables(json.loads(KEPT_TABLE.read_text("utf-8")))
     parts = [
         f"{each.caption}.\n\n{each.markdown(texts).strip()}" for each, texts in ((systems, 3), (claims, 5))
@@ -144,6 +151,10 @@ def profiles() -> str:
 
 
 def _committed(path: Path) -> str:
+    return f"{_when(path)}; on what machine is not written down."
+
+
+def _when(path: Path) -> str:
     command = [
         "git",
         "log",
@@ -153,7 +164,7 @@ def _committed(path: Path) -> str:
         f":(glob){path}/**/*.json" if path.is_dir() else path,
     ]
     found = subprocess.run(command, capture_output=True, text=True).stdout.strip()
-    return f"Last measured before {found or 'nobody knows when'}; on what machine is not written down."
+    return f"Last measured before {found or 'nobody knows when'}"
 
 
 def _range(values: list[float | None], shown: Callable[[float], str]) -> str:
@@ -179,7 +190,9 @@ def main() -> None:
     parts = [INTRODUCTION, "## The chain", made_in, chain.headline(), MEANING]
     parts += [f"The first prompts of seed {chain.folders[0].name}, not chosen:", chain.samples()]
     parts += [f"What else the run with seed {chain.folders[0].name} says of itself:", chain.more()]
-    parts += ["## The same network on other text", profiles(), "## The systems of the literature", compared()]
+    parts += ["## The same network on other text", profiles()]
+    parts += ["## The systems of the literature, at 3.5e14 FLOPs each", large_comparison()]
+    parts += ["## The systems of the literature, at 3.5e12 FLOPs each", compared()]
     write_text(PAGE, "\n\n".join(parts) + "\n")
     shown = "\n\n".join([BEGIN, made_in, chain.headline(), chain.samples(), END])
     write_text(README, before + shown + after)
