@@ -49,9 +49,9 @@ PROFILE = Path("profiles/large.yaml")
 ROWS = Path("results/large")
 HEADER = ("Parameters", "Tokens", "FLOPs", "Seconds", "Loss, nats", "Copying, nats", "Context, nats")
 OVER = [each for each in CLAIMS if len(each.needs) == 2 and each.here.startswith("what pretraining adds")]
-LEGEND = """With so many labels: accuracy on test texts, %, pretrained / frozen random (ELMo) / from scratch; what pretraining
-adds to the last, points (standard error). Context is what a text's own context lowers the loss by, nats (standard
-error). Seconds are of pretraining, of systems that shared one GPU where there was one. –: not run."""
+LEGEND = f"""With so many labels: accuracy on test texts, %, pretrained / frozen random (ELMo) / from scratch; and what
+pretraining adds to the last, points (standard error). Context is what a text's own context lowers the loss by, nats
+(standard error). Seconds are of pretraining; on a GPU, of systems that shared it. {DASH}: not run."""
 SMOKE = {"steps": 3, "texts": 48}
 
 
