@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from transformers import PreTrainedModel
 
-from jokbo.comparison.finetuning import Read, Start, searched
+from jokbo.comparison.finetuning import Begin, Read, Start, searched
 from jokbo.comparison.member import Member
 from jokbo.comparison.pretraining import held_out, revisions, schedule_of, trained
 from jokbo.comparison.search import Task, counted
@@ -51,7 +51,7 @@ def read_at_end(job: Job, member: Member, tasks: list[Task], start: Start) -> di
         "scratch": lambda seed: member.fresh(seed, begins=False),
     }
     return {
-        name: searched(job.part(name), member, tasks, steps, each, features=member.last)
+        name: searched(job.part(name), member, tasks, steps, Begin(each, features=member.last))
         for name, each in begun.items()
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -53,9 +54,11 @@ def downstream(
         found["pretrained"] = frozen(tasks, start.read)
         found["random"] = frozen(tasks, partial(vectors, member, untrained))
     else:
-        begun, how = lambda seed: copy.deepcopy(start.network), member.own.finetune
-        found["pretrained"] = searched(job.part("pretrained"), member, tasks, steps, begun, how=how)
-    found["scratch"] = dict(known) if known else searched(job.part("scratch"), member, tasks, steps, fresh)
+        begin = Begin(lambda seed: copy.deepcopy(start.network), member.own.finetune)
+        found["pretrained"] = searched(job.part("pretrained"), member, tasks, steps, begin)
+    found["scratch"] = (
+        dict(known) if known else searched(job.part("scratch"), member, tasks, steps, Begin(fresh))
+    )
     return found
 
 
@@ -70,32 +73,38 @@ def vectors(member: Member, network: nn.Module, tokens_NT: Tensor, rows: int = 1
     return by_length(read, tokens_NT, member.special_tokens.padding, rows)
 
 
+@dataclass(frozen=True)
+class Begin:
+    """What fine-tuning begins with."""
+
+    begun: Callable[[int], nn.Module]  # the network of a seed
+    how: str = "whole"  # or "gradual"
+    features: Features | None = None  # what is read in the place of the system's own
+
+
 def searched(
     job: Job,
     member: Member,
     tasks: list[Task],
     steps: int,
-    begun: Callable[[int], nn.Module],
-    *,
-    how: str = "whole",
-    features: Features | None = None,
+    start: Begin,
 ) -> dict[str, Any]:
-    """Return what the search finds for networks that `begun(seed)` gives; it goes on with what it left in the job's
-    folder. `features` are read in the place of the system's own."""
+    """Return what the search finds for the networks that it begins with. It goes on with what it left in the job's
+    folder.
+    """
     sought, own = member.settings.finetune, member.own
-    read = features or member.features
+    read = start.features or member.features
 
     def fitted(task: Task, learning_rate: float, seed: int) -> Classifier:
-        network = begun(seed)
+        network = start.begun(seed)
         torch.manual_seed(seed)
         network.eval()
         with torch.no_grad():
-            width = read(network, task.tokens["validation"][:2].to(next(network.parameters()).device)).shape[
-                1
-            ]
-        classifier = Classifier(network, read, width)
+            some_BT = task.tokens["validation"][:2].to(next(network.parameters()).device)
+            hidden_size = read(network, some_BT).shape[1]
+        classifier = Classifier(network, read, hidden_size)
         its = (None, None)
-        if how == "gradual":
+        if start.how == "gradual":
             its = cast(Gradual, member.module).gradual(network, classifier.head, learning_rate, steps)
         training = of_search(member.settings, own.precision, learning_rate, steps)
         fine_tune(classifier, task, training, seed, job.compute, engine.Overrides(*its, compiled=False))

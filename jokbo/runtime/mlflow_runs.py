@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jokbo.runtime.mlflow_store import EXPERIMENT
 from jokbo.runtime.owner import PROCESS, WHOSE, gone
@@ -29,40 +29,42 @@ def find_run(client: MlflowClient, key: str) -> Record | None:
     return next((run for run in found if run.info.status == "FINISHED"), found[0] if found else None)
 
 
-def claim(
-    client: MlflowClient,
-    experiment: str,
-    *,
-    opening: str,
-    name: str,
-    tags: Mapping[str, str],
-    resumed: bool,
-    start: int,
-) -> str:
+class Opening(NamedTuple):
+    """What is known of a run when it is opened."""
+
+    id: str
+    name: str
+    tags: Mapping[str, str]  # what it is a run of, and whose
+    resumed: bool  # whether the stage went on from where an earlier process stopped
+    start: int  # milliseconds since 1970
+
+
+def claim(client: MlflowClient, experiment: str, opening: Opening) -> str:
     """Return the id of the run that this `opening` writes: found again, reopened, or made. Asking twice changes
     nothing.
 
-    `tags` say what it is a run of and whose. A finished run is continued only by a stage that `resumed`; one that
-    starts afresh is a run of its own, and the finished one says that it is superseded. `start`: milliseconds since
-    1970.
+    A finished run is continued only by a stage that resumed; one that starts afresh is a run of its own, and the
+    finished one says that it is superseded.
     """
     from mlflow.entities import ViewType
 
-    for again in _search(client, experiment, {OPENING: opening}, ViewType.ALL):
+    for again in _search(client, experiment, {OPENING: opening.id}, ViewType.ALL):
         if again.info.lifecycle_stage == "deleted":
             client.restore_run(again.info.run_id)  # whoever deleted it did not see that it is still written
         return again.info.run_id
-    tags = {**tags, OPENING: opening}
+    tags = {**opening.tags, OPENING: opening.id}
     earlier = _live(client, experiment, {KEY: tags[KEY], WHOSE: tags[WHOSE]})
-    if earlier and (resumed or earlier[0].info.status != "FINISHED"):
+    if earlier and (opening.resumed or earlier[0].info.status != "FINISHED"):
         id = earlier.pop(0).info.run_id
         set_tags(client, id, tags)
         client.update_run(id, status="RUNNING")  # with its new owner's tag: another process may be burying
     else:
-        id = client.create_run(experiment, start_time=start, tags=tags, run_name=name).info.run_id
+        id = client.create_run(
+            experiment, start_time=opening.start, tags=tags, run_name=opening.name
+        ).info.run_id
     for other in earlier:
         client.set_tag(other.info.run_id, SUPERSEDED, id)
-    for child in _search(client, experiment, {PARENT: opening}):  # opened while this run was not known yet
+    for child in _search(client, experiment, {PARENT: opening.id}):  # opened while this run was not known yet
         client.set_tag(child.info.run_id, PARENT, id)
     return id
 

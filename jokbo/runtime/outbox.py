@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from jokbo.runtime import owner
 from jokbo.runtime.errors import InputError
-from jokbo.runtime.mlflow_runs import KEY, bury, claim, set_tags, steps_seen
+from jokbo.runtime.mlflow_runs import KEY, Opening, bury, claim, set_tags, steps_seen
 from jokbo.runtime.mlflow_store import connect, reason, say
 from jokbo.runtime.secrets import hidden
 
@@ -174,8 +174,8 @@ def _send_all(
     of their own, which is no reason to hold the rest up.
     """
     opened, *entries = _entries(file)
-    what = {name: opened[name] for name in ("opening", "name", "tags", "resumed", "start")}
-    id = claim(client, experiment, **what)
+    what = (opened[name] for name in ("opening", "name", "tags", "resumed", "start"))
+    id = claim(client, experiment, Opening(*what))
     seen = steps_seen(client, id)
     fault = None
     for entry in sorted(entries, key=lambda entry: "artifact" in entry):

@@ -24,7 +24,7 @@ from transformers import AlbertConfig, AlbertForPreTraining
 from jokbo.models.causal import GELU
 from jokbo.systems.bert import halves, pair_sequences, windows
 from jokbo.systems.common import Paper, Size, SpecialTokens, Text, rng_of
-from jokbo.systems.masking import masked_loss, mean_of_text, replaced, spans
+from jokbo.systems.masking import Corruption, masked_loss, mean_of_text, replaced, spans
 
 TITLE, YEAR, OBJECTIVE = "ALBERT", 2020, "masked n-grams, sentence order"
 NATS = "masked"
@@ -107,8 +107,7 @@ def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> di
     # the text without its special tokens is counted through: [CLS] before all of it, the inner [SEP] before B
     firsts_B1 = pairs_B22[:, :1, 1] - pairs_B22[:, :1, 0]
     positions_BK = found.positions_BK + 1 + (found.positions_BK >= firsts_B1)
-    mask, vocabulary = text.special_tokens.mask, text.vocabulary
-    masks = replaced(tokens_BT, positions_BK, found.valid_BK, rng, mask=mask, vocabulary=vocabulary)
+    masks = replaced(tokens_BT, positions_BK, found.valid_BK, rng, Corruption.of(text))
     return {
         **masks._asdict(),
         "segments_BT": segments_BT,

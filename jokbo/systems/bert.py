@@ -27,7 +27,7 @@ from transformers import BertConfig, BertForPreTraining
 from jokbo.data.corpus.batches import sample_indices
 from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.systems.common import Paper, Size, SpecialTokens, Text, rng_of
-from jokbo.systems.masking import begin_as_sinusoids, masked, masked_loss, mean_of_text
+from jokbo.systems.masking import Corruption, begin_as_sinusoids, masked, masked_loss, mean_of_text
 
 TITLE, YEAR, OBJECTIVE = "BERT", 2019, "masked tokens (static), next sentence"
 NATS = "masked"
@@ -100,9 +100,8 @@ def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> di
     others_B2 = elsewhere(text.corpus, windows_B2, lengths_B, chances_4B[2:])
     pairs_B22[unrelated_B, 1] = others_B2[unrelated_B]
     tokens_BT, segments_BT = pair_sequences(text, pairs_B22, context)
-    known = {"mask": text.special_tokens.mask, "vocabulary": text.vocabulary}
     return {
-        **masked(tokens_BT, tokens_BT > text.special_tokens.mask, rng, **known)._asdict(),
+        **masked(tokens_BT, tokens_BT > text.special_tokens.mask, rng, Corruption.of(text))._asdict(),
         "segments_BT": segments_BT,
         "unrelated_B": torch.from_numpy(unrelated_B).long(),
     }

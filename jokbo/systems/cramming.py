@@ -31,7 +31,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.bert.modeling_bert import eager_attention_forward
 
 from jokbo.systems.common import Paper, Size, SpecialTokens, Text, mean_state, rng_of, sinusoids
-from jokbo.systems.masking import full_sentences, masked, masked_loss
+from jokbo.systems.masking import Corruption, full_sentences, masked, masked_loss
 
 TITLE, YEAR, OBJECTIVE = "Cramming", 2023, "masked tokens"
 NATS = "loss"
@@ -178,8 +178,7 @@ def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> di
     special_tokens = text.special_tokens
     tokens_BT = full_sentences(text, step, batch_size, context, seed)
     rng = rng_of(seed, step, "cramming")
-    known = {"mask": special_tokens.mask, "vocabulary": text.vocabulary}
-    return masked(tokens_BT, tokens_BT > special_tokens.mask, rng, **known)._asdict()
+    return masked(tokens_BT, tokens_BT > special_tokens.mask, rng, Corruption.of(text))._asdict()
 
 
 def rate(share: float) -> float:

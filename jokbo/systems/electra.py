@@ -29,6 +29,7 @@ from transformers import ElectraConfig, ElectraForMaskedLM, ElectraForPreTrainin
 
 from jokbo.systems.common import Paper, Size, SpecialTokens, Text, rng_of
 from jokbo.systems.masking import (
+    Corruption,
     begin_as_sinusoids,
     framed,
     full_sentences,
@@ -157,8 +158,7 @@ def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> di
     special_tokens = text.special_tokens
     tokens_BT = framed(full_sentences(text, step, batch_size, context - 2, seed), special_tokens, context)
     rng = rng_of(seed, step, "electra")
-    known = {"mask": special_tokens.mask, "vocabulary": text.vocabulary, "kept": KEPT, "random": 0}
-    hidden = masked(tokens_BT, tokens_BT > special_tokens.mask, rng, **known)
+    hidden = masked(tokens_BT, tokens_BT > special_tokens.mask, rng, Corruption.of(text, KEPT, random=0))
     uniforms_BK = torch.from_numpy(rng.random(hidden.positions_BK.shape, dtype="float32"))
     return {**hidden._asdict(), "uniforms_BK": uniforms_BK}
 

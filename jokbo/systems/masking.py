@@ -10,6 +10,7 @@ S slots for spans.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -48,22 +49,28 @@ class Masked(NamedTuple):
     weights_BK: Tensor  # mean 1 over the global batch; 0 where a sequence has fewer than K tokens to predict
 
 
+@dataclass(frozen=True)
+class Corruption:
+    """What becomes of tokens that are to be predicted: the rest of them becomes `mask`."""
+
+    mask: int  # the last of a WordPiece tokenizer's special tokens: ordinary tokens come after it
+    vocabulary: int
+    kept: float = 0.1  # share of them that stays
+    random: float = 0.1  # share that becomes any ordinary token
+
+    @classmethod
+    def of(cls, text: Text, kept: float = 0.1, random: float = 0.1) -> Corruption:
+        """Return the corruption of a text's tokens."""
+        return cls(text.special_tokens.mask, text.vocabulary, kept, random)
+
+
 def masked(
-    tokens_BT: Tensor,
-    eligible_BT: Tensor,
-    rng: Rng,
-    *,
-    mask: int,
-    vocabulary: int,
-    rate: float = 0.15,
-    kept: float = 0.1,
-    random: float = 0.1,
+    tokens_BT: Tensor, eligible_BT: Tensor, rng: Rng, corruption: Corruption, rate: float = 0.15
 ) -> Masked:
     """Return sequences in which a share `rate` of the eligible tokens, rounded, is to be predicted.
 
     K is round(rate * T). `eligible_BT` is a mask, each of whose tokens is as likely to be chosen; or numbers that say
-    how much likelier some tokens are than others (zero: never). Of the chosen tokens a share `kept` stays, a share
-    `random` becomes any ordinary token, and the rest becomes `mask`: with 0 and 0 all of them do.
+    how much likelier some tokens are than others (zero: never).
     """
     weights_BT = eligible_BT.numpy().astype(float)
     with np.errstate(divide="ignore"):
@@ -72,9 +79,7 @@ def masked(
     positions_BK = np.argsort(times_BT, axis=1, kind="stable")[:, : round(rate * weights_BT.shape[1])]
     counts_B = np.rint(rate * (weights_BT > 0).sum(axis=1))
     valid_BK = np.arange(positions_BK.shape[1]) < counts_B[:, None]
-    return replaced(
-        tokens_BT, positions_BK, valid_BK, rng, mask=mask, vocabulary=vocabulary, kept=kept, random=random
-    )
+    return replaced(tokens_BT, positions_BK, valid_BK, rng, corruption)
 
 
 def replaced(
@@ -82,24 +87,20 @@ def replaced(
     positions_BK: np.ndarray,
     valid_BK: np.ndarray,
     rng: Rng,
-    *,
-    mask: int,
-    vocabulary: int,
-    kept: float = 0.1,
-    random: float = 0.1,
+    corruption: Corruption,
     spans_BK: np.ndarray | None = None,
 ) -> Masked:
     """Return sequences with the tokens at the valid ones of these positions corrupted.
 
     Positions with the same number in `spans_BK`, which is below K, fare alike: all are masked, all random (each by a
-    token of its own) or all kept. Without `spans_BK` each fares alone. Ordinary tokens are those after `mask`, the last
-    of a WordPiece tokenizer's special tokens.
+    token of its own) or all kept. Without `spans_BK` each fares alone.
     """
     original_BK = np.take_along_axis(tokens_BT.numpy(), positions_BK, 1)
     fates_BK = rng.random(positions_BK.shape)
     if spans_BK is not None:
         fates_BK = np.take_along_axis(fates_BK, spans_BK, 1)
-    others_BK = rng.integers(mask + 1, vocabulary, positions_BK.shape)
+    mask, kept, random = corruption.mask, corruption.kept, corruption.random
+    others_BK = rng.integers(mask + 1, corruption.vocabulary, positions_BK.shape)
     new_BK = np.select([fates_BK < kept, fates_BK < kept + random], [original_BK, others_BK], mask)
     inputs_BT = tokens_BT.numpy().copy()
     inputs_BT[np.nonzero(valid_BK)[0], positions_BK[valid_BK]] = new_BK[valid_BK]

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from jokbo.systems import transformer
 from jokbo.systems.common import Paper, Size, SpecialTokens, Text, rng_of
-from jokbo.systems.masking import replaced
+from jokbo.systems.masking import Corruption, replaced
 
 TITLE, YEAR, OBJECTIVE = "MASS", 2019, "a fragment of half the tokens from the rest"
 NATS = "loss"
@@ -69,7 +69,6 @@ def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> di
         positions_BK,
         positions_BK >= 0,
         rng,
-        mask=text.special_tokens.mask,
-        vocabulary=text.vocabulary,
+        Corruption.of(text),
     )
     return {"hidden_BT": hidden_BT, "fragment_BK": fragment_BK, "positions_BK": positions_BK}

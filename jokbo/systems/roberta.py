@@ -18,6 +18,7 @@ from transformers import RobertaConfig, RobertaForMaskedLM
 
 from jokbo.systems.common import Paper, Size, SpecialTokens, Text, rng_of
 from jokbo.systems.masking import (
+    Corruption,
     begin_as_sinusoids,
     framed,
     full_sentences,
@@ -79,8 +80,7 @@ def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> di
     special_tokens = text.special_tokens
     tokens_BT = framed(full_sentences(text, step, batch_size, context - 2, seed), special_tokens, context)
     rng = rng_of(seed, step, "roberta")
-    known = {"mask": special_tokens.mask, "vocabulary": text.vocabulary}
-    return masked(tokens_BT, tokens_BT > special_tokens.mask, rng, **known)._asdict()
+    return masked(tokens_BT, tokens_BT > special_tokens.mask, rng, Corruption.of(text))._asdict()
 
 
 def features(network: RobertaForMaskedLM, tokens_BT: Tensor, special_tokens: SpecialTokens) -> Tensor:

@@ -24,6 +24,7 @@ from transformers import BertConfig, BertForMaskedLM
 from jokbo.systems import bert
 from jokbo.systems.common import Paper, Size, SpecialTokens, Text, rng_of
 from jokbo.systems.masking import (
+    Corruption,
     begin_as_sinusoids,
     framed,
     gathered,
@@ -131,9 +132,8 @@ def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> di
         found.positions_BK + 1,  # after [CLS]
         found.valid_BK,
         rng,
-        mask=special_tokens.mask,
-        vocabulary=text.vocabulary,
-        spans_BK=found.spans_BK,
+        Corruption.of(text),
+        found.spans_BK,
     )
     return {
         **masks._asdict(),

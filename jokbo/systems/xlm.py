@@ -31,7 +31,7 @@ from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
 
 from jokbo.models import access
 from jokbo.systems.common import Paper, Size, SpecialTokens, Text, mean_state, rng_of
-from jokbo.systems.masking import begin_as_sinusoids, masked, masked_loss
+from jokbo.systems.masking import Corruption, begin_as_sinusoids, masked, masked_loss
 
 TITLE, YEAR, OBJECTIVE = "XLM", 2019, "masked tokens, of translations too"
 NATS = "loss"
@@ -104,8 +104,7 @@ def batch(text: Text, step: int, batch_size: int, context: int, seed: int) -> di
         tokens_BT,
         chances(text)[tokens_BT],
         rng_of(seed, step, "mask"),
-        mask=text.special_tokens.mask,
-        vocabulary=text.vocabulary,
+        Corruption.of(text),
     )
     return {**row, **found._asdict()}
 

@@ -19,7 +19,7 @@ from tests.training.ranks import in_two_ranks
 ROWS, LENGTH, WIDTH, OUT, HEADS = 4, 5, 8, 6, 2
 TRAINING = params.Training(
     steps=1,
-    batch=ROWS,
+    batch_size=ROWS,
     precision="bf16",
     optimizer=params.Optimizer(
         name="adamw", learning_rate=0.01, adam_learning_rate=0.01, betas=[0.9, 0.95], weight_decay=0.0

@@ -18,7 +18,7 @@ def convolutions() -> Convolutions:
 
 def recurrent(layers: int = 1) -> Recurrent:
     torch.manual_seed(0)
-    return Recurrent(VOCABULARY, PADDING, embedding=6, layers=layers, width=5)
+    return Recurrent(VOCABULARY, PADDING, embedding=6, layers=layers, hidden_size=5)
 
 
 def texts() -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from jokbo.systems.common import SpecialTokens, rng_of
 from tests.systems.all_systems import SPECIAL_TOKENS, module_of, size_of
 
 MASK, VOCABULARY = 5, 1000
-KNOWN = {"mask": MASK, "vocabulary": VOCABULARY}
+CORRUPTION = masking.Corruption(MASK, VOCABULARY)
 
 
 def sequences(count: int, length: int) -> torch.Tensor:
@@ -29,7 +30,7 @@ def within(found: float, expected: float, number: int) -> bool:
 
 def test_shares_of_what_is_masked_replaced_and_kept() -> None:
     tokens_BT = sequences(2000, 100)
-    found = masking.masked(tokens_BT, torch.ones(2000, 100), rng_of(0, 1), **KNOWN)
+    found = masking.masked(tokens_BT, torch.ones(2000, 100), rng_of(0, 1), CORRUPTION)
     assert found.positions_BK.shape == (2000, 15)
     assert torch.equal(found.targets_BK, tokens_BT.gather(1, found.positions_BK))
     assert torch.equal(found.weights_BK, torch.ones(2000, 15))
@@ -54,7 +55,7 @@ def test_only_eligible_tokens_are_chosen_and_short_rows_have_fewer() -> None:
     tokens_BT = sequences(3, 40)
     eligible_BT = torch.zeros(3, 40, dtype=torch.bool)
     eligible_BT[0], eligible_BT[1, 7:27] = True, True
-    found = masking.masked(tokens_BT, eligible_BT, rng_of(0, 2), kept=0, random=0, **KNOWN)
+    found = masking.masked(tokens_BT, eligible_BT, rng_of(0, 2), replace(CORRUPTION, kept=0, random=0))
     assert ((found.weights_BK > 0).sum(1)).tolist() == [6, 3, 0]
     assert found.weights_BK.mean() == pytest.approx(1)
     hidden_BT = found.inputs_BT == MASK
@@ -66,7 +67,7 @@ def test_only_eligible_tokens_are_chosen_and_short_rows_have_fewer() -> None:
 def test_tokens_may_be_likelier_than_others() -> None:
     likelier_BT = torch.ones(20_000, 2)
     likelier_BT[:, 1] = 3
-    found = masking.masked(sequences(20_000, 2), likelier_BT, rng_of(0, 3), rate=0.5, **KNOWN)
+    found = masking.masked(sequences(20_000, 2), likelier_BT, rng_of(0, 3), CORRUPTION, rate=0.5)
     assert within((found.positions_BK == 1).double().mean().item(), 0.75, 20_000)
 
 
@@ -75,7 +76,7 @@ def test_positions_of_one_span_fare_alike() -> None:
     positions_BK = np.tile([2, 3, 4, 8, 9, 2], (3000, 1))
     valid_BK, spans_BK = positions_BK >= 0, np.tile([0, 0, 0, 1, 1, 5], (3000, 1))
     valid_BK[:, 5] = False
-    found = masking.replaced(tokens_BT, positions_BK, valid_BK, rng_of(0, 4), spans_BK=spans_BK, **KNOWN)
+    found = masking.replaced(tokens_BT, positions_BK, valid_BK, rng_of(0, 4), CORRUPTION, spans_BK)
     assert torch.equal(found.weights_BK > 0, torch.from_numpy(valid_BK))
     changed_BT = (found.inputs_BT != tokens_BT).double()
     assert changed_BT.sum(0).nonzero().flatten().tolist() == [2, 3, 4, 8, 9]
@@ -123,7 +124,7 @@ def test_loss_is_the_mean_over_the_valid_positions_however_sequences_are_shared_
     torch.manual_seed(0)
     tokens_BT, eligible_BT = sequences(6, 20), torch.ones(6, 20, dtype=torch.bool)
     eligible_BT[1, 4:], eligible_BT[3, 9:] = False, False
-    found = masking.masked(tokens_BT, eligible_BT, rng_of(0, 5), rate=0.4, **KNOWN)
+    found = masking.masked(tokens_BT, eligible_BT, rng_of(0, 5), CORRUPTION, rate=0.4)
     head, states_BTD = nn.Linear(8, VOCABULARY), torch.randn(6, 20, 8)
     positions = found[1:]
     loss = masking.masked_loss(head, states_BTD, *positions)
