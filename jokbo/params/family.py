@@ -37,29 +37,40 @@ class Package(Section):
     """A file in a package of PyPI."""
 
     requirement: Requirement
+    """The package, pinned: NAME==VERSION."""
     sha256: Sha256
+    """Hash of the package's file."""
 
 
 class Translations(Package):
-    text: str  # of family_text.texts, in whose tokens they are
+    text: str
+    """Text of family_text.texts in whose tokens they are."""
 
 
 class Task(Section):
     sources: Annotated[Names, Field(min_length=1)]
-    neutral: Annotated[float, Field(ge=0)] | None = (
-        None  # absent: labels as given; else the sign of the mean rating, and those nearer to 0 are left out
-    )
+    """Sources of its texts."""
+    neutral: Annotated[float, Field(ge=0)] | None = None
+    """Mean ratings nearer to 0 are left out, and the sign of the others is the label; absent: labels as given."""
 
 
 class FamilyText(Section):
     seed: Seed
-    shard_tokens: Positive
+    """Of the order of a downstream task's texts."""
     mix: Mix
+    """How often each source is read in pretraining."""
+    shard_tokens: Positive
+    """Number of tokens of a file of the corpus."""
     texts: dict[Name, Tokenizer]
+    """Tokenizers, by the name of the text that is made with each; the bytes of byte_bpe with 258 have no merges."""
     translations: Translations
+    """Sentences in English and Korean, which XLM reads."""
     lexicon: Package
+    """Words and their valence, by which texts are judged by rules."""
     tasks: Annotated[dict[Name, Task], Field(min_length=1)]
+    """Downstream tasks of two classes each, by name."""
     test_splits: Annotated[list[Literal["prompts", "test"]], Field(min_length=1)]
+    """Splits that test texts are from: no system learns from them."""
 
     @model_validator(mode="after")
     def some_text(self) -> FamilyText:
@@ -71,24 +82,33 @@ class FamilyText(Section):
 
 class Budget(Section):
     by: Literal["tokens", "flops", "seconds"]
+    """What is the same for all: tokens, flops (forward and backward) or seconds."""
     amount: Rate
+    """How much of it."""
 
 
 class Labels(Section):
     """So many labelled texts of a task, and the steps of a training on them."""
 
     count: Positive | Literal["all"]
+    """Labelled training texts of a task, or all."""
     steps: Positive
+    """Optimizer steps."""
 
 
 class Search(Section):
     """Training a classifier: at every rate with the first seed, and with every seed at the one best on validation."""
 
-    seeds: Annotated[list[Seed], Field(min_length=2, max_length=9)]  # one alone has no standard deviation
+    seeds: Annotated[list[Seed], Field(min_length=2, max_length=9)]
+    """Seeds of the trainings at the best rate; the first is the one that all rates are tried with."""
     learning_rates: Annotated[list[Rate], Field(min_length=1)]
-    labels: Annotated[list[Labels], Field(min_length=1)]  # the first is the one of the table
+    """Highest learning rates that are tried."""
+    labels: Annotated[list[Labels], Field(min_length=1)]
+    """Numbers of labelled texts, each with its steps; the first is the one of the table."""
     batch_size: Positive
+    """Number of texts of a step, over all ranks."""
     warmup_fraction: Share
+    """Share of the steps over which the rate rises, 0 to 1."""
 
     @model_validator(mode="after")
     def fills_a_batch(self) -> Search:
@@ -102,17 +122,29 @@ class Search(Section):
 
 class Family(Section):
     seed: Seed
+    """Of first weights, batches and dropout of pretraining."""
     budget: Budget
+    """What pretraining may cost each system."""
     warmup_fraction: Share
+    """Share of the steps over which the rate rises, 0 to 1."""
     decay_fraction: Share
+    """Share of the steps, at the end, over which the rate falls to zero."""
     betas: Betas
+    """AdamW's decay rates of the first and the second moment, 0 to 1."""
     weight_decay: Annotated[float, Field(ge=0)]
-    gradient_clip: Annotated[float, Field(ge=0)]  # 0: off; with Muon always
+    """Decoupled weight decay of a step, to be multiplied by the learning rate."""
+    gradient_clip: Annotated[float, Field(ge=0)]
+    """Largest norm of the gradient with AdamW; 0: not clipped, as with Muon always."""
     muon_learning_rate: Rate
-    held_out_batches: Annotated[int, Field(ge=2)]  # of one alone no error is known
+    """Highest learning rate of hidden matrices, where Muon pretrains."""
+    held_out_batches: Annotated[int, Field(ge=2)]
+    """Batches of validation text that losses are measured on."""
     finetune: Search
-    defaults: dict[str, Any]  # what a system has that does not say otherwise
+    """The search for classifiers, of pretrained networks and of fresh ones alike."""
+    defaults: dict[str, Any]
+    """What a system has that does not say otherwise: one layer, as masked networks of two learn too slowly."""
     systems: Annotated[dict[Name, AnySystem], Field(min_length=1)]
+    """Systems by name, and what each has of its own; module is its file in jokbo/systems."""
 
     @model_validator(mode="after")
     def fits_together(self) -> Family:
@@ -150,29 +182,47 @@ class Family(Section):
 
 class Convolutions(Section):
     embedding: Positive
-    widths: Annotated[list[Positive], Field(min_length=1)]  # of filters, in tokens
-    filters: Positive  # of each width
+    """Numbers of a token's vector."""
+    widths: Annotated[list[Positive], Field(min_length=1)]
+    """Widths of filters, in tokens."""
+    filters: Positive
+    """Number of filters of each width."""
     dropout: DropoutRate
+    """Share of activations that training sets to zero, 0 to 1."""
 
 
 class Recurrent(Section):
     embedding: Positive
+    """Numbers of a token's vector."""
     layers: Positive
+    """Number of layers."""
     hidden_size: Positive
+    """Numbers of the state of each direction."""
     dropout: DropoutRate
+    """Share of activations that training sets to zero, 0 to 1."""
 
 
 class FamilyBaselines(Section):
     text: str
-    context: Positive  # tokens of a text that are read
+    """Text of family_text.texts in whose tokens the two networks read."""
+    context: Positive
+    """Tokens of a text that are read: as many as the systems read beside their special tokens."""
     precision: Precision
+    """fp32, or bf16 autocast."""
     cnn: Convolutions
+    """A convolutional network (Kim 2014)."""
     lstm: Recurrent
+    """An LSTM that reads in both directions."""
     finetune: Search
+    """The search, as the systems have it."""
     decay_fraction: Share
+    """Share of the steps, at the end, over which the rate falls to zero."""
     betas: Betas
+    """AdamW's decay rates of the first and the second moment, 0 to 1."""
     weight_decay: Annotated[float, Field(ge=0)]
-    gradient_clip: Annotated[float, Field(ge=0)]  # 0: off
+    """Decoupled weight decay of a step, to be multiplied by the learning rate."""
+    gradient_clip: Annotated[float, Field(ge=0)]
+    """Largest norm of the gradient; 0: not clipped."""
 
 
 class FamilyParams(Section):
@@ -181,9 +231,13 @@ class FamilyParams(Section):
     FILE: ClassVar[str] = "family/params.yaml"
 
     compute: Compute
+    """How it is computed: of the chain's params.yaml."""
     family_text: FamilyText
+    """What the systems read."""
     family: Family
+    """The systems, their pretraining and their fine-tuning."""
     family_baselines: FamilyBaselines
+    """What the systems are held against: words counted, rules, two networks from scratch."""
 
     @model_validator(mode="after")
     def fits_together(self) -> FamilyParams:

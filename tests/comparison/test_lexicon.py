@@ -16,7 +16,9 @@ def test_words_and_their_means(wheel, tmp_path):
 
 
 def test_package_without_a_lexicon(wheel, tmp_path):
-    with pytest.raises(InputError, match=r"toy-texts==1\.0 is no zip with a file \S*lexicon\.txt: pin a package that is"):
+    with pytest.raises(
+        InputError, match=r"toy-texts==1\.0 is no zip with a file \S*lexicon\.txt: pin a package that is"
+    ):
         valences("toy-texts==1.0", wheel({"toy/other.txt": b""}), tmp_path)
 
 

@@ -67,7 +67,9 @@ def test_pairs_come_out_of_the_packages_korean_catalogues_each_once(wheel, tmp_p
 
 
 def test_package_without_korean(wheel, tmp_path):
-    with pytest.raises(InputError, match=r"toy-texts==1\.0 is no zip with a file \S*/ko_KR/\S*\.po: pin a package that is"):
+    with pytest.raises(
+        InputError, match=r"toy-texts==1\.0 is no zip with a file \S*/ko_KR/\S*\.po: pin a package that is"
+    ):
         english_korean("toy-texts==1.0", wheel({"a.po": b""}), tmp_path)
 
 

@@ -62,8 +62,8 @@ def test_what_is_not_as_it_should_be_is_left_to_the_schema(tree: dict[str, Any])
     [
         ("test_splits: [prompts, test]", "test_splits: [judge]", "family_text.test_splits.0 is 'judge'"),
         (
-            "    text: bilingual\n",
-            "    text: both\n",
+            "    text: bilingual ",
+            "    text: both ",
             "family_text: translations.text is both: it must be one of",
         ),
         (

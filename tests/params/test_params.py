@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jokbo import params
-from jokbo.params import Params
+from jokbo.params import FamilyParams, Params
 from jokbo.params.base import Section
 from jokbo.runtime.errors import InputError
 from tests.support import comments
@@ -28,14 +28,19 @@ def without_comments() -> str:
     return re.sub(r"\s+#.*", "", SHIPPED.read_text())
 
 
-def test_the_shipped_file_says_of_each_key_what_the_schema_says() -> None:
-    text = SHIPPED.read_text()
-    assert text == comments.commented(text), "run `python -m tests.support.comments`"
+@pytest.mark.parametrize("name", comments.FILES)
+def test_the_shipped_file_says_of_each_key_what_the_schema_says(name: str) -> None:
+    text = (SHIPPED.parent / name).read_text()
+    assert text == comments.commented(text, comments.FILES[name]), "run `python -m tests.support.comments`"
     assert max(map(len, text.splitlines())) <= comments.WIDTH
 
 
-@pytest.mark.parametrize("section", sections(Params), ids=lambda section: section.__name__)
-def test_every_key_of_the_chain_is_described(section: type[Section]) -> None:
+@pytest.mark.parametrize(
+    "section",
+    dict.fromkeys([*sections(Params), *sections(FamilyParams)]),
+    ids=lambda section: section.__name__,
+)
+def test_every_key_is_described(section: type[Section]) -> None:
     assert [name for name, field in section.model_fields.items() if not field.description] == []
 
 

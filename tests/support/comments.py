@@ -1,6 +1,7 @@
-"""`python -m tests.support.comments` writes into params.yaml, behind each key, what the schema says of it.
+"""`python -m tests.support.comments` writes into params.yaml and family/params.yaml, behind each key, what the schema
+says of it.
 
-The schema's docstrings are the one place for that; tests/params/test_params.py holds params.yaml to them.
+The schema's docstrings are the one place for that; tests/params/test_params.py holds the files to them.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from typing import Any, get_args
 
 from ruamel.yaml import YAML
 
-from jokbo.params import Params
+from jokbo.params import FamilyParams, Params
 from jokbo.params.base import Section
 
 COLUMN, WIDTH = 32, 120
+FILES: dict[str, type[Section]] = {"params.yaml": Params, "family/params.yaml": FamilyParams}
 
 
 def commented(text: str, root: type[Section] = Params) -> str:
@@ -63,11 +65,12 @@ def _fitting(models: list[type[Section]], node: Any) -> type[Section]:
 
 
 def main() -> None:
-    path = Path("params.yaml")
-    before = path.read_text()
-    after = commented(before)
-    path.write_text(after)
-    print("params.yaml was right" if after == before else "params.yaml rewritten: see `git diff params.yaml`")
+    for name, root in FILES.items():
+        path = Path(name)
+        before = path.read_text()
+        after = commented(before, root)
+        path.write_text(after)
+        print(f"{name} was right" if after == before else f"{name} rewritten: see `git diff {name}`")
 
 
 if __name__ == "__main__":
