@@ -106,21 +106,21 @@ def write_corpus(reviews: list[str], megabytes: int, folder: Path) -> dict[str, 
 
 def texts(reviews: list[str]) -> Iterator[str]:
     """Yield the reviews again and again."""
-    draw, recent = random.Random(1), deque([reviews[0]], maxlen=1000)
+    rng, recent = random.Random(1), deque([reviews[0]], maxlen=1000)
     whole, rest = " ".join(reviews), iter(reviews)
     words = whole.split(" ")
     starts = list(accumulate((len(word) + 1 for word in words), initial=0))
     while True:
-        chance = draw.random()
+        chance = rng.random()
         if chance < 0.02:
-            yield draw.choice(recent)
+            yield rng.choice(recent)
             continue
         if chance < 0.06:
-            copied = draw.choice(recent).split(" ")
-            text = " ".join(draw.choice(words) if draw.random() < 0.01 else word for word in copied)
+            copied = rng.choice(recent).split(" ")
+            text = " ".join(rng.choice(words) if rng.random() < 0.01 else word for word in copied)
         elif not (text := next(rest, "")):
-            count = 1 + draw.choice(reviews).count(" ") // PHRASE
-            firsts = draw.choices(range(len(words) - PHRASE), k=count)
+            count = 1 + rng.choice(reviews).count(" ") // PHRASE
+            firsts = rng.choices(range(len(words) - PHRASE), k=count)
             text = "".join([whole[starts[first] : starts[first + PHRASE]] for first in firsts]).strip()
         recent.append(text)
         yield text

@@ -150,7 +150,7 @@ def from_scratch(
     def fresh(seed: int) -> Classifier:
         torch.manual_seed(seed)
         made = network(len(tokenizer), tokenizer.pad_token_id, **own)
-        return Classifier(made, _called, made.width, dropout)
+        return Classifier(made, _called, made.hidden_size, dropout)
 
     def fitted(task: Task, learning_rate: float, seed: int) -> Classifier:
         classifier = fresh(seed)

@@ -18,7 +18,7 @@ class Convolutions(nn.Module):
         self, vocabulary: int, padding: int, *, embedding: int, widths: Sequence[int], filters: int
     ) -> None:
         super().__init__()
-        self.width = len(widths) * filters  # of the vector
+        self.hidden_size = len(widths) * filters  # of the vector
         self.embedding = embeddings(vocabulary, padding, embedding)
         self.filters = nn.ModuleList(nn.Conv1d(embedding, filters, width) for width in widths)
 
@@ -44,7 +44,7 @@ class Recurrent(nn.Module):
         self, vocabulary: int, padding: int, *, embedding: int, layers: int, hidden_size: int
     ) -> None:
         super().__init__()
-        self.width = 2 * hidden_size  # of the vector
+        self.hidden_size = 2 * hidden_size  # of the vector
         self.embedding = embeddings(vocabulary, padding, embedding)
         self.ahead, self.back = (nn.LSTM(embedding, hidden_size, layers, batch_first=True) for _ in range(2))
 
@@ -58,9 +58,9 @@ class Recurrent(nn.Module):
         return torch.cat([lstm(self.embedding(each))[0][rows_B, last_B] for lstm, each in read], dim=-1)
 
 
-def embeddings(vocabulary: int, padding: int, width: int) -> nn.Embedding:
+def embeddings(vocabulary: int, padding: int, hidden_size: int) -> nn.Embedding:
     """Return vectors within +-0.25, as Kim's of words that word2vec lacks; that of padding is zero and stays so."""
-    made = nn.Embedding(vocabulary, width, padding_idx=padding)
+    made = nn.Embedding(vocabulary, hidden_size, padding_idx=padding)
     nn.init.uniform_(made.weight, -0.25, 0.25)
     with torch.no_grad():
         made.weight[padding] = 0

@@ -110,13 +110,13 @@ def schedule_of(member: Member, settings: Training, *, warms_up: bool = True) ->
 
     Noam's without a warm-up begins at the top, and is the same from where the warm-up would have ended.
     """
-    module, width = member.module, member.size.hidden_size
+    module, hidden_size = member.module, member.size.hidden_size
     steps, warmup = settings.steps, max(1, settings.warmup_steps)
 
     def noam(step: int) -> float:
         of = cast(Noam, module).noam
-        place = step + 1 if warms_up else max(step + 1, warmup)
-        return of(place, width, warmup) / of(warmup, width, warmup)
+        position = step + 1 if warms_up else max(step + 1, warmup)
+        return of(position, hidden_size, warmup) / of(warmup, hidden_size, warmup)
 
     def one_cycle(step: int) -> float:
         return cast(OneCycle, module).rate(step / steps)

@@ -75,7 +75,7 @@ class Classifier(nn.Module):
         self,
         network: nn.Module,
         features: Callable[[nn.Module, Tensor], Tensor],
-        width: int,
+        hidden_size: int,
         dropout: float = 0.1,
     ) -> None:
         """Take the network, and `features(network, tokens_BT)`, which gives vectors [B, D].
@@ -86,7 +86,7 @@ class Classifier(nn.Module):
         self.network = network
         self.features = features
         self.dropout = nn.Dropout(dropout)
-        self.head = Head(width, 2)
+        self.head = Head(hidden_size, 2)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
 

@@ -55,8 +55,8 @@ def ppo_settings(**changes: object) -> SimpleNamespace:
 @given(st.integers(0, 2**31), st.floats(0.5, 1.0), st.floats(0.0, 1.0))
 def test_advantages_are_discounted_sums_of_errors(seed: int, discount: float, gae_lambda: float) -> None:
     """Equation 16 of Schulman et al. 2016 as the double sum it is, over responses of different lengths."""
-    generator = torch.Generator().manual_seed(seed)
-    rewards, values = torch.randn(2, 3, 5, generator=generator)
+    rng = torch.Generator().manual_seed(seed)
+    rewards, values = torch.randn(2, 3, 5, generator=rng)
     lengths = [1, 3, 5]
     mask = torch.arange(5) < torch.tensor(lengths)[:, None]
     advantages, returns = ppo.advantages_and_returns(

@@ -35,7 +35,7 @@ def test_padding_changes_nothing(network: nn.Module) -> None:
     torch.testing.assert_close(network(texts()), wide)
     for row, length in ((1, 2), (2, 5)):
         torch.testing.assert_close(network(texts()[row : row + 1, :length])[0], wide[row])
-    assert wide.shape == (4, network.width)
+    assert wide.shape == (4, network.hidden_size)
     assert wide.isfinite().all()
 
 
