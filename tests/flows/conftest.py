@@ -51,3 +51,9 @@ def alive(folder: Path) -> list[psutil.Process]:
         if inside and process.pid != os.getpid():
             found.append(process)
     return found
+
+
+def outcomes(output: str) -> dict[str, str]:
+    """Return the state of each stage from the table at the end."""
+    rows = [line.split("│")[1:3] for line in output.splitlines() if line.startswith("│")]
+    return {name.strip(): outcome.strip() for name, outcome in rows}

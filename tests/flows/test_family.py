@@ -10,7 +10,7 @@ import pytest
 
 from flows import family
 from tests.conftest import Project, until
-from tests.flows.conftest import alive
+from tests.flows.conftest import alive, outcomes
 from tests.support import members
 
 FLOW = "flows.family"
@@ -49,7 +49,7 @@ def test_stages_run_at_once_each_on_its_part_of_the_cores(project_of_family: Pro
         assert run.info.status == "FINISHED"
 
     (project.folder / "family/table.json").unlink()
-    project.edit("family/params.yaml", "elmo, layers: 2, batch: 16", "elmo, layers: 2, batch: 8")
+    project.edit("family/params.yaml", "elmo, layers: 2, batch_size: 16", "elmo, layers: 2, batch_size: 8")
     before = {name: _metrics(project, name)["start"] for name in MEMBERS}
     status, output = project.run(FLOW)
     assert status == 0, output
@@ -65,9 +65,7 @@ def test_what_it_needs_of_the_chain_is_brought_up_to_date_first_and_no_more(
     project.edit("standin.py", "Count to", "Count up to")
     status, output = project.run(FLOW)
     assert status == 0, output
-    ran = {
-        cells[1]: cells[3] for line in output.splitlines() if len(cells := line.split()) > 8 and "│" in line
-    }
+    ran = outcomes(output)
     assert next(iter(ran.items())) == ("pretrain", "ran")
     assert set(ran) == {"pretrain", *(f"family@{name}" for name in MEMBERS), "family_table"}
 

@@ -11,15 +11,9 @@ import pytest
 
 from jokbo.runtime import interruption
 from tests.conftest import Project, until
-from tests.flows.conftest import alive
+from tests.flows.conftest import alive, outcomes
 
 FLOW = "flows.pipeline"
-
-
-def _outcomes(output: str) -> dict[str, str]:
-    """Stage -> state, from the table at the end."""
-    rows = [line.split("│")[1:3] for line in output.splitlines() if line.startswith("│")]
-    return {name.strip(): outcome.strip() for name, outcome in rows}
 
 
 def _dvc(project: Project) -> psutil.Process:
@@ -36,7 +30,7 @@ def test_everything_runs_once_without_any_server_of_the_users(project: Project) 
     project.environment["HOME"] = str(project.folder)  # no Prefect profile of whoever runs this test
     status, output = project.run(FLOW)
     assert status == 0, output
-    assert _outcomes(output) == {"pretrain": "ran", "finetune": "ran", "distill": "ran"}
+    assert outcomes(output) == {"pretrain": "ran", "finetune": "ran", "distill": "ran"}
     assert "pretrain starts at 0" in output
     for number, stage in enumerate(("pretrain", "finetune", "distill"), 1):
         assert f"stage {number} of 3: {stage}\n" in output
@@ -55,7 +49,7 @@ def test_everything_runs_once_without_any_server_of_the_users(project: Project) 
 
     status, output = project.run(FLOW)
     assert status == 0
-    assert _outcomes(output) == {"pretrain": "cached", "finetune": "cached", "distill": "cached"}
+    assert outcomes(output) == {"pretrain": "cached", "finetune": "cached", "distill": "cached"}
     assert "starts at" not in output
     assert output.endswith("Nothing to do, so no Prefect server was started.\n")
     assert len(project.runs("pipeline")) == 1  # what changed nothing leaves no run
@@ -80,7 +74,7 @@ def test_an_edit_reruns_its_stage_and_no_other(served: Project) -> None:
     served.edit("params.yaml", "finetune:\n  seed: 1", "finetune:\n  seed: 2")
     status, output = served.run(FLOW)
     assert status == 0, output
-    assert _outcomes(output) == {"pretrain": "cached", "finetune": "ran", "distill": "cached"}
+    assert outcomes(output) == {"pretrain": "cached", "finetune": "ran", "distill": "cached"}
 
 
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -203,7 +197,7 @@ def test_only_what_may_go_better_is_tried_again(served: Project, wrong: str, att
     assert output.count("pretrain starts at") == attempts
     # the stage's own, where a mistake in the code ends it, and none of Prefect's
     assert output.count("Traceback") == (attempts if wrong == "code" else 0)
-    assert _outcomes(output) == {"pretrain": "failed", "finetune": "notready", "distill": "notready"}
+    assert outcomes(output) == {"pretrain": "failed", "finetune": "notready", "distill": "notready"}
     assert output.splitlines()[-1] == "jokbo: not completed: pretrain, finetune, distill"
 
 
