@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jokbo.data.prepare.cleaning import normalised
-from jokbo.data.prepare.documents import digest, merged, part, split_of
+from jokbo.data.prepare.documents import digest, merged, partition_of, split_of
 
 SPLITS = {"train": 0.65, "prompts": 0.10, "validation": 0.04, "test": 0.06, "judge": 0.15}
 DIGESTS = [digest(f"document number {i}", seed=1) for i in range(4000)]
@@ -82,12 +82,12 @@ def test_splits_and_parts_are_intervals_of_the_order():
     """So that parts laid end to end are the splits in order."""
     for names in (
         [split_of(mark, SPLITS) for mark in sorted(DIGESTS)],
-        [part(mark, 7) for mark in sorted(DIGESTS)],
+        [partition_of(mark, 7) for mark in sorted(DIGESTS)],
     ):
         changes = [a != b for a, b in itertools.pairwise(names)]
         assert sum(changes) == len(set(names)) - 1
-    assert {part(mark, 7) for mark in DIGESTS} == set(range(7))
-    assert {part(bytes(16), 7), part(b"\xff" * 16, 7)} == {0, 6}
+    assert {partition_of(mark, 7) for mark in DIGESTS} == set(range(7))
+    assert {partition_of(bytes(16), 7), partition_of(b"\xff" * 16, 7)} == {0, 6}
 
 
 def test_the_seed_moves_documents():
