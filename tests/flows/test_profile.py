@@ -105,6 +105,7 @@ def test_it_trains_beside_the_project_and_leaves_what_it_measured(folder: Path, 
     done = miniature.run(folder, "flows.profile", "other", PREFECT_API_URL=api)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((folder / "profiles/other.json").read_text())
+    assert set(found.pop("measured")) == {"date", "machine"}
     assert found == {
         stage: json.loads((other / f"metrics/{stage}.json").read_text())
         for stage in ("prepare", "tokenize", "pretrain")
