@@ -118,6 +118,8 @@ def test_what_no_stage_depends_on_changes_no_output(project: Path, tmp_path: Pat
         file = ROOT / "tests/support/silent" / f"{name.rpartition('.')[2]}.py"
         if name != "jokbo.params":  # it checks, and without it there are no parameters
             shutil.copy(file, silent / "jokbo/runtime" / file.name)
+    for root in closure.ROOTS:
+        (silent / root).write_text("CHANGED = {}\n")
     result = miniature.run(silent, "dvc", "repro", "evaluate")
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     ours, theirs = outputs(project), outputs(silent)
