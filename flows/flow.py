@@ -20,6 +20,7 @@ import httpx
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
+from prefect.context import TagsContext
 from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
@@ -201,8 +202,9 @@ def pipeline(
     """
     if late := overtaken():
         return Cancelled(name=SKIPPED, message=late)
+    story = None
     try:
-        outcome = _pipeline(timeout_hours, until, settings or {}, Path(folder))
+        outcome, story = _pipeline(timeout_hours, until, settings or {}, Path(folder))
     except Busy as error:
         outcome = Cancelled(name=SKIPPED, message=str(error))
     except InputError as error:
@@ -210,16 +212,22 @@ def pipeline(
     except PipelineFailed as error:
         outcome = Failed(message=str(error))  # the stage has told its story: no traceback of ours after it
     leave_if_gone()
+    if story is not None:  # not before: Prefect's client would try a server that is gone for minutes
+        with suppress(httpx.HTTPError):
+            create_markdown_artifact(key="result", markdown=story, description=run_name())
     return outcome
 
 
-def _pipeline(timeout_hours: float, until: str | None, settings: dict[str, str], folder: Path) -> State:
+def _pipeline(
+    timeout_hours: float, until: str | None, settings: dict[str, str], folder: Path
+) -> tuple[State, str | None]:
+    """Run the stages; return how it ended, and what is to be told of it where anything ran."""
     asked_for = projects.load(folder).model_dump(mode="json")
     with alone():
         found = graph.read(until, folder)
         if not found.stale:  # a run in MLflow would be empty
             _run_all(found, timeout_hours, settings)
-            return Completed(name="Cached", message="nothing had changed")
+            return Completed(name="Cached", message="nothing had changed"), None
         id, store = str(flow_run.id), tracking.local_store(state())
         tags = {"stage": "pipeline", "flow.run": id, **version(), "mlflow.runName": run_name()}
         with tracking.open_run("pipeline", id, params=asked_for, tags=tags, tracking_uri=store) as parent:
@@ -228,8 +236,7 @@ def _pipeline(timeout_hours: float, until: str | None, settings: dict[str, str],
             outcomes = {name: state.name or state.type.name for name, state in states.items()}
             terminal.summary(outcomes, seconds_of(states))
             _all_completed(states)
-            _tell(parent, found)
-    return Completed()
+            return Completed(), _told(parent, found)
 
 
 def run_name() -> str:
@@ -240,8 +247,8 @@ def run_name() -> str:
     return what + at_commit(found)
 
 
-def _tell(parent: tracking.Run, found: graph.Graph) -> None:
-    """Put the result and what each stage took where MLflow and Prefect show the run as a whole."""
+def _told(parent: tracking.Run, found: graph.Graph) -> str:
+    """Put the result and what each stage took into the run as a whole; return them as markdown."""
     seconds = seconds_of(found.needs)
     parent.log({"seconds": sum(seconds.values())})
     rows = [
@@ -255,8 +262,7 @@ def _tell(parent: tracking.Run, found: graph.Graph) -> None:
         shown = headlines.models(evaluation)
         parent.table(shown.records(), "models.json")
         told = f"{headlines.verdict(evaluation)}.\n\n{shown.markdown()}\n{told}"
-    with suppress(httpx.HTTPError):  # leave_if_gone tells of a server that is gone
-        create_markdown_artifact(key="result", markdown=told, description=run_name())
+    return told
 
 
 def _all_completed(states: dict[str, State]) -> None:
@@ -271,10 +277,13 @@ def _run_all(found: graph.Graph, timeout_hours: float, settings: dict[str, str])
     stale = [name for name in found.needs if name in found.stale]
     titles = {name: f"stage {number} of {len(stale)}: {name}" for number, name in enumerate(stale, 1)}
     try:
-        for name, upstream in found.needs.items():
-            before, folder = [futures[other] for other in sorted(upstream)], found.folders[name]
-            given = (name, folder, titles.get(name), timeout_hours, settings, remotes[folder])
-            futures[name] = run.submit(*given, wait_for=before, return_state=False)
+        with TagsContext(
+            current_tags=set()
+        ):  # for each tag of a task Prefect asks the server, which may be gone
+            for name, upstream in found.needs.items():
+                before, folder = [futures[other] for other in sorted(upstream)], found.folders[name]
+                given = (name, folder, titles.get(name), timeout_hours, settings, remotes[folder])
+                futures[name] = run.submit(*given, wait_for=before, return_state=False)
         wait(list(futures.values()))
     except BaseException:
         stopping.set()
