@@ -162,7 +162,7 @@ def killed_and_resumed(project: Path, stage: str, kills: int, seed: int) -> None
     assert weights(project, stage) == expected
     client = MlflowClient(tracking.local_store(project / ".jokbo"))
     experiment = client.get_experiment_by_name("jokbo").experiment_id
-    runs = [run for run in client.search_runs([experiment]) if run.info.run_name == stage]
+    runs = [run for run in client.search_runs([experiment]) if run.data.tags.get("stage") == stage]
     runs = [run for run in runs if tracking.SUPERSEDED not in run.data.tags]
     assert [run.info.status for run in runs] == ["FINISHED"]
     for steps, metric in trainings.values():
