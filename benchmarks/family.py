@@ -22,7 +22,7 @@ from pathlib import Path
 from jokbo import params  # first: it keeps DeepSpeed quiet
 from jokbo.comparison.member import opened
 from jokbo.comparison.pretraining import pretrain
-from jokbo.comparison.verdicts import ERRORS
+from jokbo.comparison.table import learned_something
 from jokbo.params import FamilyParams
 from jokbo.runtime.tracking import Run
 from jokbo.training import engine, processes
@@ -115,7 +115,7 @@ def step_times(name: str, settings: FamilyParams, steps: int) -> tuple[float, fl
 
 
 def learning(names: list[str], settings: FamilyParams, seconds: float) -> bool:
-    """Print held-out loss before and after so long a training; whether context helps all, by ERRORS of its errors."""
+    """Print held-out loss before and after so long a training; whether context helps all, by `learned_something`."""
     budget = settings.family.budget.model_copy(update={"by": "seconds", "amount": seconds})
     family = settings.family.model_copy(update={"budget": budget})
     lines = [
@@ -127,7 +127,7 @@ def learning(names: list[str], settings: FamilyParams, seconds: float) -> bool:
             job = Job(f"family@{name}", family.seed, settings.compute, Run(), Path(folder))
             found = pretrain(job, opened(name, family, FAMILY_DATA, settings.compute)).metrics
         losses, context = found["pretraining"], found["pretraining"]["context"]
-        if context["gain"] <= ERRORS * context["error"]:
+        if not learned_something(context):
             failed.append(name)
         nats = "".join(f"{losses[key]:>9.3f}" for key in ("before", "nats", "copying"))
         told = f"{context['gain']:>9.3f}{context['error']:>8.3f}"

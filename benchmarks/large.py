@@ -33,6 +33,7 @@ from jokbo.comparison.finetuning import Start, downstream, vectors
 from jokbo.comparison.member import Member, opened
 from jokbo.comparison.pretraining import pretrain
 from jokbo.comparison.search import Task, tasks_in
+from jokbo.comparison.table import with_error
 from jokbo.comparison.texts import TASKS
 from jokbo.comparison.verdicts import RULE, SEEN, UNMEASURED, gain
 from jokbo.params import Compute, FamilyParams
@@ -121,7 +122,7 @@ def compared(name: str, settings: FamilyParams, rows: Path, *, smoke: bool) -> N
     say(f"on {kind(environment.collect())}, {settings.family.budget.amount:.2g} FLOPs")
     made = pretrain(job, member)
     row |= made.metrics | {"environment": environment.collect(), "settings": settings_of(name, settings)}
-    row["downstream"] = results = dict(row.get("downstream", {}))
+    results: dict[str, Any] = row.setdefault("downstream", {})
     leave(path, row)
     say(f"pretrained to {made.metrics['pretraining']['nats']:.3f} nats in {made.metrics['steps']} steps")
     start = Start(made.network, cache(partial(vectors, member, made.network)))
@@ -150,19 +151,13 @@ def table(rows: Path) -> str:
             f"{FAMILY / rows}: rows of one table are of one kind of machine: {told}: run some again"
         )
     counts = sorted({count for row in found.values() for count in row["downstream"]}, key=by_count)
+    header = ["System", *HEADER, *(f"{count} labels" for count in counts)]
     lines = [
-        Table(
-            "large",
-            "",
-            ["System", *HEADER, *(f"{count} labels" for count in counts)],
-            [
-                [row["title"], *costs(row), *(told_gain(row["downstream"].get(count)) for count in counts)]
-                for row in found.values()
-            ],
-        ).markdown(1)
+        [row["title"], *costs(row), *(told_gain(row["downstream"].get(count)) for count in counts)]
+        for row in found.values()
     ]
     on = f"On {machines.popitem()[1]}. {unseen(found, counts)}"
-    parts = [on, *lines, LEGEND, *claimed(found, counts), RULE]
+    parts = [on, Table("large", "", header, lines).markdown(1), LEGEND, *claimed(found, counts), RULE]
     return "\n\n".join(parts)
 
 
@@ -177,7 +172,7 @@ def costs(row: Mapping[str, Any]) -> list[str]:
     return [
         *(large(row[key]) for key in ("parameters", "tokens", "flops")),
         *(number(value) for value in (row["seconds"], learned["nats"], learned["copying"])),
-        f"{context['gain']:+.2f} ({context['error']:.2f})",
+        with_error(context["gain"], context["error"], 2),
     ]
 
 
@@ -187,7 +182,7 @@ def told_gain(results: Mapping[str, Any] | None) -> str:
         return DASH
     found = gain(results)
     pair = " / ".join(f"{100 * result['mean']:.1f}" for result in results.values())
-    return f"{pair}: {100 * found.value:+.1f} ({100 * found.error:.1f})"
+    return f"{pair}: {with_error(100 * found.value, 100 * found.error, 1)}"
 
 
 def unseen(found: Mapping[str, Any], counts: Sequence[str]) -> str:

@@ -15,9 +15,9 @@ from jokbo.comparison.extras import extras
 from jokbo.comparison.finetuning import Start, check_same, downstream, vectors
 from jokbo.comparison.member import Member, opened
 from jokbo.comparison.pretraining import Pretrained, pretrain, revisions
-from jokbo.comparison.search import parted, tasks_in, together
+from jokbo.comparison.search import kept, parted, tasks_in
 from jokbo.comparison.texts import TASKS
-from jokbo.runtime.files import atomic_write_folder, read_json, write_text
+from jokbo.runtime.files import atomic_write_folder, write_text
 from jokbo.systems.common import save
 from tasks.frame.paths import FAMILY_DATA, FAMILY_MODELS, FAMILY_RIGHT, METRICS
 from tasks.frame.records import write_curves, write_metrics
@@ -54,9 +54,8 @@ def _known(stage: Stage, member: Member) -> dict[str, Any] | None:
     if (other := member.own.scratch) is None:
         return None
     check_same(member, opened(other, stage.params, FAMILY_DATA, stage.compute))
-    remedy = "run `make family`"
-    metrics = read_json(METRICS / "family" / f"{other}.json", remedy)
-    return together(metrics, read_json(FAMILY_RIGHT / f"{other}.json", remedy))["downstream"]
+    files = (METRICS / "family" / f"{other}.json", FAMILY_RIGHT / f"{other}.json")
+    return kept(*files, remedy="run `make family`")["downstream"]
 
 
 def _save(stage: Stage, name: str, member: Member, made: Pretrained) -> None:

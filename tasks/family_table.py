@@ -11,7 +11,7 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from jokbo.comparison import claims, figures, measures, table
-from jokbo.comparison.search import together
+from jokbo.comparison.search import kept
 from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.reporting.publish import publish, read_curves
 from jokbo.runtime.errors import InputError
@@ -83,7 +83,7 @@ def _curve(name: str) -> list[dict[str, float]]:
 
 def _whole(path: Path, name: str) -> dict[str, Any]:
     """Return metrics with what came of each test text, which stands in a file of its own."""
-    return together(_json(path), _json(FAMILY_RIGHT / f"{name}.json"))
+    return kept(path, FAMILY_RIGHT / f"{name}.json", REMEDY)
 
 
 def _json(path: Path) -> Any:

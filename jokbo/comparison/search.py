@@ -30,7 +30,7 @@ from jokbo.data.tables import open_splits
 from jokbo.models import access
 from jokbo.models.heads import Head, by_length, last_tokens, trimmed
 from jokbo.runtime.errors import InputError
-from jokbo.runtime.files import read_if_there, write_text
+from jokbo.runtime.files import read_if_there, read_json, write_text
 from jokbo.training.processes import any_rank, autocast, device, rank
 
 if TYPE_CHECKING:
@@ -61,10 +61,8 @@ class Task:
                 f"finetune.labels has a count of {count}: {self.name} has {len(self.labels['train'])} training texts: "
                 "lower it, or say all"
             )
-        cut = {"train": slice(count), "validation": slice(None), "test": slice(None)}
-        tokens, labels = (
-            {split: rows[cut[split]] for split, rows in part.items()} for part in (self.tokens, self.labels)
-        )
+        # other splits stay the very tensors that they are: what was read of them is known by that
+        tokens, labels = ({**part, "train": part["train"][:count]} for part in (self.tokens, self.labels))
         return replace(self, tokens=tokens, labels=labels)
 
 
@@ -246,6 +244,11 @@ def together(numbers: dict[str, Any], texts: dict[str, Any]) -> dict[str, Any]:
         for key, value in texts.items()
     }
     return {**numbers, **inner}
+
+
+def kept(numbers: Path, texts: Path, remedy: str) -> dict[str, Any]:
+    """Return the results that `parted` took apart, from their two files. Raises InputError as read_json does."""
+    return together(read_json(numbers, remedy), read_json(texts, remedy))
 
 
 def share(right_N: Tensor) -> float:

@@ -144,7 +144,7 @@ def unseen(comparison: Comparison) -> str:
     """Return one sentence on what this comparison does not show."""
     systems = [row for row in comparison["rows"] if row["gain"]]
     helped = [row["label"] for row in systems if row["gain"]["verdict"] != SEEN]
-    learned = [row["label"] for row in systems if not learned_something(row)]
+    learned = [row["label"] for row in systems if not learned_something(row["context"])]
     claimed = [each["claim"] for each in comparison["claims"] if each["verdict"] != SEEN]
     parts = [
         f"{what} ({len(which)} of {of}): {', '.join(which) or 'none'}"
@@ -157,9 +157,14 @@ def unseen(comparison: Comparison) -> str:
     return f"What is not seen here: {'; '.join(parts)}."
 
 
-def learned_something(row: Mapping[str, Any]) -> bool:
-    """Return whether a system's own context lowers its loss by more than two standard errors."""
-    return row["context"]["gain"] > ERRORS * row["context"]["error"]
+def learned_something(context: Mapping[str, float]) -> bool:
+    """Return whether a text's own context lowers a system's loss by more than two standard errors."""
+    return context["gain"] > ERRORS * context["error"]
+
+
+def with_error(value: float, error: float, digits: int) -> str:
+    """Return a difference with its standard error, as it is printed."""
+    return f"{value:+.{digits}f} ({error:.{digits}f})"
 
 
 def markdown(comparison: Comparison) -> str:
@@ -194,10 +199,10 @@ def _row(row: Mapping[str, Any]) -> list[str]:
         row["objective"] or DASH,
         *(large(row[key]) for key in ("parameters", "tokens", "flops")),
         *(number(row[key]) for key in ("seconds", "nats", "copying", "unigram")),
-        f"{context['gain']:+.2f} ({context['error']:.2f})" if context else DASH,
-        ("yes" if learned_something(row) else "no") if context else DASH,
+        with_error(context["gain"], context["error"], 2) if context else DASH,
+        ("yes" if learned_something(context) else "no") if context else DASH,
         *(_spread(row[start]) for start in STARTS),
-        f"{100 * gained['value']:+.1f} ({100 * gained['error']:.1f})" if gained else DASH,
+        with_error(100 * gained["value"], 100 * gained["error"], 1) if gained else DASH,
         ANSWERS[gained["verdict"]] if gained else DASH,
     ]
 
