@@ -12,6 +12,7 @@ from jokbo.distillation import distil
 from jokbo.evaluation.perplexity import response_perplexity
 from jokbo.evaluation.results import Distillation
 from jokbo.finetuning import continuation
+from jokbo.models import access
 from jokbo.reporting import model_card
 from jokbo.training import engine
 from tasks.frame.paths import POLICY, PROMPTS, STUDENT
@@ -26,11 +27,12 @@ def distill(stage: Stage[Distill]) -> None:
     params = stage.params
     tokenizer = AutoTokenizer.from_pretrained(POLICY)
     teacher = AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32)
-    rows = Prompts.open(PROMPTS / "train", prompts_per_text=params.prompts_per_text)
+    prompts = Prompts.open(PROMPTS / "train", prompts_per_text=params.prompts_per_text)
     held_out = Prompts.open(PROMPTS / "validation")
     student = distil.student_of(teacher, params.layers)
     # the teacher has something to say of prompts too: every token is a target
-    batch_at = continuation.batches(rows.tokens_NS, rows.real_NT, params.training.batch_size, params.seed)
+    rows = continuation.packed(prompts, prompts.real_NT, access.context(teacher), access.padding(tokenizer))
+    batch_at = continuation.batches(rows, params.training.batch_size, params.seed)
     objective = distil.Distil(student, teacher, params.temperature, params.weights)
     history = engine.train(objective, batch_at, params.training, stage.job())
     engine.save_network(student, tokenizer, STUDENT, model_card.text(STUDENT, student, [POLICY, PROMPTS]))

@@ -40,14 +40,15 @@ def finetune(stage: Stage[Finetune]) -> None:
 
 def _policy(stage: Stage[Finetune], tokenizer: PreTrainedTokenizerBase) -> tuple[list[Row], PolicyTuning]:
     params, seed = stage.params.policy, stage.params.seed
-    rows = Prompts.open(PROMPTS / "train", prompts_per_text=params.prompts_per_text)
+    prompts = Prompts.open(PROMPTS / "train", prompts_per_text=params.prompts_per_text)
     held_out = Prompts.open(PROMPTS / "validation")
     network = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
     before = response_perplexity(network, held_out)
-    batch_at = continuation.batches(rows.tokens_NS, rows.mask_NT, params.training.batch_size, seed)
+    rows = continuation.packed(prompts, prompts.mask_NT, access.context(network), access.padding(tokenizer))
+    batch_at = continuation.batches(rows, params.training.batch_size, seed)
     history = engine.train(causal.NextTokenWhere(network), batch_at, params.training, stage.job("policy"))
     engine.save_network(network, tokenizer, POLICY, model_card.text(POLICY, network, [BASE, PROMPTS]))
-    return history, PolicyTuning(len(rows), before, response_perplexity(network, held_out))
+    return history, PolicyTuning(len(prompts), before, response_perplexity(network, held_out))
 
 
 def _classifiers(
@@ -70,11 +71,12 @@ def _classifiers(
         ("classifier", base),
         ("classifier-scratch", causal.build(base.config, seed=seed)),
     ):
-        network = heads.on_backbone(backbone, labels=2, seed=seed)
+        network = heads.on_each(backbone, labels=2, seed=seed)
         objective = classifier.Classify(network, params.language_model_weight)
         curves[name] = engine.train(objective, batch_at, params.training, stage.job(name))
         predicted = {
-            split: heads.outputs(network, data.tokens[split]).argmax(-1).tolist() for split in HELD_OUT
+            split: heads.outputs(network, data.tokens[split], heads.of_mean).argmax(-1).tolist()
+            for split in HELD_OUT
         }
         accuracy[name] = classifier.accuracies(data, predicted)
         if name == "classifier":

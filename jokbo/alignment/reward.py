@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from jokbo.data.corpus.batches import sample_indices
+from jokbo.data.corpus.batches import dealt_by_length
 from jokbo.models import access, heads
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def on_policy(policy: PreTrainedModel, *, seed: int) -> PreTrainedModel:
     """Return a reward model: the policy's backbone, and a head drawn from N(0, 1 / (hidden size + 1)) (Stiennon et al.
     2020)."""
-    model = heads.on_backbone(policy, labels=1, seed=seed)
+    model = heads.on_last(policy, labels=1, seed=seed)
     score = access.score(model)
     nn.init.normal_(score.weight, std=(score.in_features + 1) ** -0.5)
     return model
@@ -45,13 +45,17 @@ def encode(tokenizer: PreTrainedTokenizerBase, rows: Iterable[Row], context: int
 def batches(
     sides: tuple[Tensor, Tensor], network: PreTrainedModel, batch_size: int, seed: int
 ) -> Callable[[int], dict[str, Tensor]]:
-    """Return the batch of each step as `Compare` takes it. `sides`: preferred and rejected sequences, [N, S] each."""
+    """Return the batch of each step, pairs of like length, as `Compare` takes it.
+
+    `sides`: preferred and rejected sequences, [N, S] each.
+    """
     preferred_NS, rejected_NS = sides
     padding, end = network.config.pad_token_id, network.config.eos_token_id
+    lengths_N = torch.maximum(*(heads.last_tokens(side_NS, padding, end) for side_NS in sides)).numpy()
+    pairs_at = dealt_by_length(lengths_N, batch_size, seed, "data/preferences")
 
     def batch_at(step: int) -> dict[str, Tensor]:
-        indices = sample_indices(step, batch_size, len(preferred_NS), seed, "data/preferences")
-        rows = torch.from_numpy(indices)
+        rows = torch.from_numpy(pairs_at(step))
         both_NS = heads.trimmed(torch.cat([preferred_NS[rows], rejected_NS[rows]]), padding, end)
         preferred_BS, rejected_BS = both_NS.chunk(2)
         return {"preferred_BS": preferred_BS, "rejected_BS": rejected_BS}
@@ -68,7 +72,7 @@ class Compare(nn.Module):
 
     def forward(self, preferred_BS: Tensor, rejected_BS: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         both = torch.cat([preferred_BS, rejected_BS])
-        rewards = heads.states_and_outputs(self.network, both)[1].squeeze(-1)
+        rewards = heads.of_last(self.network, both).squeeze(-1)
         margin_B = rewards[: len(preferred_BS)] - rewards[len(preferred_BS) :]
         return nn.functional.softplus(-margin_B).mean(), {
             "accuracy": (margin_B > 0).float().mean(),

@@ -14,7 +14,6 @@ import json
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,7 +24,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from jokbo.data.corpus.batches import epoch_order, sample_indices
+from jokbo.data.corpus.batches import dealt_by_length
 from jokbo.data.tables import open_splits
 from jokbo.models import access
 from jokbo.models.heads import Head, by_length, last_tokens, trimmed
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from jokbo.training.engine import Batch
 
 SPLITS = ("train", "validation", "test")
-GROUPED = 8
 STRENGTHS = (0.01, 0.1, 1.0)  # of the regularisation, inverse
 
 
@@ -115,22 +113,13 @@ def tasks_in(folder: Path, tokenizer: PreTrainedTokenizerBase, length: int) -> l
 
 
 def batches(task: Task, rows: int, seed: int) -> Callable[[int], Batch]:
-    """Return the batch of each step: shuffled training texts, gone through again and again, and those of GROUPED steps
-    dealt out to them by length, which leaves less padding.
-    """
-    lengths_N = last_tokens(task.tokens["train"], task.padding).numpy()
-
-    @lru_cache(maxsize=1)
-    def group(number: int) -> np.ndarray:
-        steps = range(number * GROUPED, (number + 1) * GROUPED)
-        chosen = np.concatenate(
-            [sample_indices(step, rows, len(lengths_N), seed, task.name) for step in steps]
-        )
-        in_order = chosen[np.argsort(lengths_N[chosen], kind="stable")].reshape(GROUPED, rows)
-        return in_order[epoch_order(GROUPED, seed, number)]
+    """Return the batch of each step: shuffled training texts of like length, gone through again and again."""
+    samples_at = dealt_by_length(
+        last_tokens(task.tokens["train"], task.padding).numpy(), rows, seed, task.name
+    )
 
     def batch_at(step: int) -> Batch:
-        chosen_B = torch.from_numpy(group(step // GROUPED)[step % GROUPED])
+        chosen_B = torch.from_numpy(samples_at(step))
         tokens_BT = trimmed(task.tokens["train"][chosen_B], task.padding)
         return {"tokens_BT": tokens_BT, "labels_B": task.labels["train"][chosen_B]}
 

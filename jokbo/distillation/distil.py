@@ -63,12 +63,14 @@ class Distil(nn.Module):
         self.temperature = temperature
         self.weights = weights
 
-    def forward(self, tokens_BS: Tensor, weights_BT: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, tokens_BS: Tensor, weights_BT: Tensor, positions_BT: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         chosen_N = some_targets(weights_BT)
-        mine_NV, mine_ND = logits_at(self.network, tokens_BS, chosen_N)
+        mine_NV, mine_ND = logits_at(self.network, tokens_BS, positions_BT, chosen_N)
         with torch.no_grad():
             teacher = access.moved(self._teacher[0], tokens_BS.device)
-            theirs_NV, theirs_ND = logits_at(teacher, tokens_BS, chosen_N)
+            theirs_NV, theirs_ND = logits_at(teacher, tokens_BS, positions_BT, chosen_N)
         soft_N = divergence(mine_NV, theirs_NV, self.temperature)
         nats_N = nn.functional.cross_entropy(mine_NV, tokens_BS[:, 1:].flatten()[chosen_N], reduction="none")
         cosine_N = 1 - nn.functional.cosine_similarity(mine_ND, theirs_ND, dim=-1)

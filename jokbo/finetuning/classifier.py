@@ -1,7 +1,8 @@
 """GPT-1's way to a classifier (Radford et al. 2018, section 3.2).
 
-A text becomes `text, end of text`. The state at the end of text, the paper's extract token, goes through one linear
-layer. The loss is L3 = L2 + lambda L1 (equation 5): that of the label, and that of the language model.
+A text becomes `text, end of text`. The mean of its states goes through one linear layer; the paper takes the state at
+the end, which pays less at this size (docs/log.md). The loss is L3 = L2 + lambda L1 (equation 5): the label's, and the
+language model's.
 
 Shapes: N texts, B of a batch, S tokens, T targets (S - 1), D numbers of a state, C classes, V of the vocabulary.
 """
@@ -16,11 +17,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from jokbo.data.corpus.batches import sample_indices
+from jokbo.data.corpus.batches import dealt_by_length
 from jokbo.data.selection import labelled_from
 from jokbo.models import access
 from jokbo.models.causal import mean_one, some_targets
-from jokbo.models.heads import encode, last_tokens, states_and_outputs, trimmed
+from jokbo.models.heads import encode, last_tokens, states_and_mean, trimmed
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -38,7 +39,7 @@ class Classify(nn.Module):
     def forward(
         self, tokens_BS: Tensor, weights_BT: Tensor, labels_B: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        hidden_BSD, logits_BC = states_and_outputs(self.network, tokens_BS)
+        hidden_BSD, logits_BC = states_and_mean(self.network, tokens_BS)
         label_loss = nn.functional.cross_entropy(logits_BC, labels_B)
         chosen_N = some_targets(weights_BT)
         embeddings_VD = access.embeddings(self.network)  # tied: they are the language model's head too
@@ -79,13 +80,13 @@ class Labelled:
 def batches(
     data: Labelled, tokenizer: PreTrainedTokenizerBase, batch_size: int, seed: int, source: str
 ) -> Callable[[int], dict[str, Tensor]]:
-    """Return the batch of each step, of training texts, as `Classify` takes it."""
+    """Return the batch of each step, of training texts of like length, as `Classify` takes it."""
     tokens_NS, labels_N = data.tokens["train"], torch.tensor(data.labels["train"])
     end, padding = access.end_of_text(tokenizer), access.padding(tokenizer)
+    texts_at = dealt_by_length(last_tokens(tokens_NS, padding, end).numpy(), batch_size, seed, source)
 
     def batch_at(step: int) -> dict[str, Tensor]:
-        indices_B = sample_indices(step, batch_size, len(labels_N), seed, source)
-        return batch(tokens_NS, labels_N, torch.from_numpy(indices_B), padding, end)
+        return batch(tokens_NS, labels_N, torch.from_numpy(texts_at(step)), padding, end)
 
     return batch_at
 

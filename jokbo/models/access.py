@@ -22,6 +22,13 @@ def accelerated(network: Network) -> Network:
     return moved(network, torch.accelerator.current_accelerator() or torch.device("cpu"))
 
 
+def context(network: PreTrainedModel) -> int:
+    """Return the most tokens of a sequence that the network reads."""
+    most = network.config.max_position_embeddings
+    assert isinstance(most, int)
+    return most
+
+
 def embeddings(network: PreTrainedModel) -> Tensor:
     """Return the weights [V, D] by which tokens become states."""
     weights_VD = network.get_input_embeddings().weight
@@ -37,8 +44,8 @@ def language_head(network: PreTrainedModel) -> nn.Module:
 
 
 def score(network: PreTrainedModel) -> nn.Linear:
-    """Return the linear layer over a text's last state."""
-    layer = network.score
+    """Return the linear layer that a network for classes or scores ends in."""
+    layer = getattr(network, "score", None) or network.classifier  # GPT-2's for classes of tokens
     assert isinstance(layer, nn.Linear)
     return layer
 

@@ -149,9 +149,11 @@ class NextToken(nn.Module):
 class NextTokenWhere(NextToken):
     """The same where most weights are zero: logits, the dearest part, are computed for the other targets alone."""
 
-    def forward(self, tokens_BS: Tensor, weights_BT: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, tokens_BS: Tensor, weights_BT: Tensor, positions_BT: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         chosen_N = some_targets(weights_BT)
-        logits_NV = logits_at(self.network, tokens_BS, chosen_N)[0]
+        logits_NV = logits_at(self.network, tokens_BS, positions_BT, chosen_N)[0]
         targets_N, weights_N = tokens_BS[:, 1:].flatten()[chosen_N], weights_BT.flatten()[chosen_N]
         losses_N = nn.functional.cross_entropy(logits_NV, targets_N, reduction="none")
         return (losses_N * weights_N).sum() / weights_BT.numel(), {}
@@ -167,9 +169,13 @@ def some_targets(weights_BT: Tensor, multiple: int = 128) -> Tensor:
     return order[: -(-count // multiple) * multiple]
 
 
-def logits_at(network: PreTrainedModel, tokens_BS: Tensor, chosen_N: Tensor) -> tuple[Tensor, Tensor]:
+def logits_at(
+    network: PreTrainedModel, tokens_BS: Tensor, positions_BT: Tensor | None, chosen_N: Tensor
+) -> tuple[Tensor, Tensor]:
     """Return logits [N, V] of the chosen targets, fp32, and the last hidden states [N, D] that they come from."""
-    states_BTD = network.base_model(input_ids=tokens_BS[:, :-1], use_cache=False).last_hidden_state
+    states_BTD = network.base_model(
+        input_ids=tokens_BS[:, :-1], position_ids=positions_BT, use_cache=False
+    ).last_hidden_state
     states_ND = states_BTD.flatten(0, 1)[chosen_N]
     return access.language_head(network)(states_ND).float(), states_ND.float()
 
@@ -198,8 +204,3 @@ def packed_rows(
     if packing == "masked":
         rows["positions_BT"] = document_positions(tokens_BS[:, :-1], end_of_text)
     return rows
-
-
-def training_rows(tokens_NS: Tensor, mask_NT: Tensor, indices_B: Tensor) -> dict[str, Tensor]:
-    """Return the sequences that the indices name as `NextTokenWhere` and its like take them."""
-    return {"tokens_BS": tokens_NS[indices_B], "weights_BT": mean_one(mask_NT[indices_B])}

@@ -1,4 +1,4 @@
-"""Networks that end in a linear layer over the state at a text's last token: classifiers, reward models, values.
+"""Networks that end in a linear layer: over the mean of a text's states (classifiers), or over the last one (rewards).
 
 A text is a row of tokens: `text, end of text, padding`. Shapes: N rows, B of a batch, S tokens, D hidden size.
 """
@@ -6,10 +6,16 @@ A text is a row of tokens: `text, end of text, padding`. Shapes: N rows, B of a 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from jokbo.models import access
 
@@ -21,13 +27,26 @@ class Head(nn.Linear):
     """
 
 
-def on_backbone(network: PreTrainedModel, *, labels: int, seed: int) -> PreTrainedModel:
-    """Return a network with a copy of this one's backbone and a fresh linear layer of `labels` outputs."""
+def on_last(network: PreTrainedModel, *, labels: int, seed: int) -> PreTrainedModel:
+    """Return a network with a copy of this one's backbone, and a fresh linear layer over the last token's state."""
+    return _on_backbone(AutoModelForSequenceClassification, network, labels, seed)
+
+
+def on_each(network: PreTrainedModel, *, labels: int, seed: int) -> PreTrainedModel:
+    """Return a network with a copy of this one's backbone, and a fresh linear layer over each token's state.
+
+    The mean of its outputs over a text is what the layer makes of the mean of the text's states.
+    """
+    return _on_backbone(AutoModelForTokenClassification, network, labels, seed)
+
+
+def _on_backbone(kind: Any, network: PreTrainedModel, labels: int, seed: int) -> PreTrainedModel:
     torch.manual_seed(seed)
-    config = network.config.__class__.from_dict({**network.config.to_dict(), "num_labels": labels})
-    classifier = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
-    classifier.base_model.load_state_dict(network.base_model.state_dict())
-    return classifier
+    own = {"num_labels": labels, "classifier_dropout": 0.0}
+    config = network.config.__class__.from_dict({**network.config.to_dict(), **own})
+    made = kind.from_config(config, dtype=torch.float32)
+    made.base_model.load_state_dict(network.base_model.state_dict())
+    return made
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str], context: int) -> Tensor:
@@ -59,23 +78,43 @@ def trimmed(tokens_BS: Tensor, padding: int, end_of_text: int | None = None) -> 
     return tokens_BS[:, : int(last_tokens(tokens_BS, padding, end_of_text).max()) + 1]
 
 
-def states_and_outputs(network: PreTrainedModel, tokens_BS: Tensor) -> tuple[Tensor, Tensor]:
-    """Return hidden states [B, S, D] and what the linear layer makes of the last one of each row [B, labels].
+def of_last(network: PreTrainedModel, tokens_BS: Tensor) -> Tensor:
+    """Return what the linear layer makes of the last state of each row, fp32 [B, labels].
 
     Padding stands on the right, where no real token sees it, so no attention mask is needed.
     """
     hidden_BSD = network.base_model(input_ids=tokens_BS, use_cache=False).last_hidden_state
     last_B = last_tokens(tokens_BS, network.config.pad_token_id, network.config.eos_token_id)
     last_BD = hidden_BSD[torch.arange(len(last_B), device=last_B.device), last_B]
-    return hidden_BSD, access.score(network)(last_BD).float()
+    return access.score(network)(last_BD).float()
 
 
-def outputs(network: PreTrainedModel, tokens_NS: Tensor, *, rows: int = 64) -> Tensor:
-    """Return what the linear layer says of each row, fp32 [N, labels]."""
+def states_and_mean(network: PreTrainedModel, tokens_BS: Tensor) -> tuple[Tensor, Tensor]:
+    """Return hidden states [B, S, D], and what the linear layer makes of their mean over each row [B, labels], fp32."""
+    hidden_BSD = network.base_model(input_ids=tokens_BS, use_cache=False).last_hidden_state
+    last_B = last_tokens(tokens_BS, network.config.pad_token_id, network.config.eos_token_id)
+    real_BS = torch.arange(tokens_BS.shape[1], device=last_B.device) <= last_B[:, None]
+    mean_BD = (hidden_BSD * real_BS[..., None]).sum(1) / (last_B[:, None] + 1)
+    return hidden_BSD, access.score(network)(mean_BD).float()
+
+
+def of_mean(network: PreTrainedModel, tokens_BS: Tensor) -> Tensor:
+    """Return what the linear layer makes of the mean of the states of each row, fp32 [B, labels]."""
+    return states_and_mean(network, tokens_BS)[1]
+
+
+def outputs(
+    network: PreTrainedModel,
+    tokens_NS: Tensor,
+    of: Callable[[PreTrainedModel, Tensor], Tensor] = of_last,
+    *,
+    rows: int = 64,
+) -> Tensor:
+    """Return what the linear layer says of each row, fp32 [N, labels]: `of` its last state, or of their mean."""
     network.eval()
 
     def read(tokens_BS: Tensor) -> Tensor:
-        return states_and_outputs(network, tokens_BS.to(network.device))[1]
+        return of(network, tokens_BS.to(network.device))
 
     return by_length(read, tokens_NS, network.config.pad_token_id, rows, network.config.eos_token_id)
 

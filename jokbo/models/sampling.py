@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DynamicCache, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from jokbo.models import access
 
@@ -89,17 +89,19 @@ def _continued(policy: PreTrainedModel, tokens_BT: Tensor, count: int, temperatu
     """
     end, padding = policy.config.eos_token_id, policy.config.pad_token_id
     responses_BR = torch.full((len(tokens_BT), count), padding, device=tokens_BT.device)
-    going_B = torch.ones(len(tokens_BT), dtype=torch.bool, device=tokens_BT.device)
-    cache = None
+    going_G = torch.arange(len(tokens_BT), device=tokens_BT.device)  # responses that have not ended
+    cache = DynamicCache(config=policy.config)
     for position in range(count):
         output = policy(input_ids=tokens_BT, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        cache = output.past_key_values
-        shares_BV = drawn_from(output.logits[:, -1], policy.config, temperature).softmax(-1)
-        tokens_BT = torch.multinomial(shares_BV, 1)
-        responses_BR[going_B, position] = tokens_BT[going_B, 0]
-        going_B = going_B & (tokens_BT[:, 0] != end)
-        if not going_B.any():
+        shares_GV = drawn_from(output.logits[:, -1], policy.config, temperature).softmax(-1)
+        tokens_BT = torch.multinomial(shares_GV, 1)
+        responses_BR[going_G, position] = tokens_BT[:, 0]
+        left_G = (tokens_BT[:, 0] != end).nonzero()[:, 0]
+        if not len(left_G):
             break
+        if len(left_G) < len(going_G):
+            going_G, tokens_BT = going_G[left_G], tokens_BT[left_G]
+            cache.batch_select_indices(left_G)
     return responses_BR
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from jokbo.finetuning import classifier
 from jokbo.models import heads
@@ -21,14 +24,22 @@ def rows() -> torch.Tensor:
 
 @pytest.mark.parametrize("architecture", ["gpt2", "llama"])
 def test_outputs_are_those_of_transformers(architecture: str) -> None:
-    model = heads.on_backbone(network(architecture), labels=3, seed=0).eval()
+    model = heads.on_last(network(architecture), labels=3, seed=0).eval()
     expected = model(input_ids=rows(), attention_mask=rows() != PADDING).logits
     torch.testing.assert_close(heads.outputs(model, rows()), expected)
 
 
-def test_the_trunk_is_a_copy() -> None:
+@pytest.mark.parametrize("architecture", ["gpt2", "llama"])
+def test_a_class_is_the_mean_of_what_transformers_says_of_each_token(architecture: str) -> None:
+    model = heads.on_each(network(architecture), labels=3, seed=0).eval()
+    expected = [model(input_ids=row[row != PADDING][None]).logits.mean(1)[0] for row in rows()]
+    torch.testing.assert_close(heads.outputs(model, rows(), heads.of_mean), torch.stack(expected))
+
+
+@pytest.mark.parametrize("on_backbone", [heads.on_last, heads.on_each])
+def test_the_backbone_is_a_copy(on_backbone: Callable[..., PreTrainedModel]) -> None:
     base = network()
-    model = heads.on_backbone(base, labels=2, seed=0)
+    model = on_backbone(base, labels=2, seed=0)
     for name, value in model.base_model.state_dict().items():
         assert torch.equal(value, base.base_model.state_dict()[name])
     with torch.no_grad():
@@ -39,14 +50,14 @@ def test_the_trunk_is_a_copy() -> None:
 def test_l3_is_the_label_loss_plus_lambda_times_the_language_model_loss() -> None:
     """Equations 3 to 5 of the paper, a token and a text at a time."""
     base = network()
-    model = heads.on_backbone(base, labels=2, seed=0).eval()
+    model = heads.on_each(base, labels=2, seed=0).eval()
     labels = torch.tensor([0, 1, 1])
     batch = classifier.batch(rows(), labels, torch.arange(3), PADDING)
     loss, parts = classifier.Classify(model, 0.5)(**batch)
     label_nats, language_nats = [], []
     for row, label in zip(rows(), labels, strict=True):
         real = row[row != PADDING].unsqueeze(0)
-        label_nats.append(-model(input_ids=real).logits.log_softmax(-1)[0, label])
+        label_nats.append(-model(input_ids=real).logits.mean(1).log_softmax(-1)[0, label])
         log_probs = base.eval()(input_ids=real).logits[0].log_softmax(-1)
         language_nats += [-log_probs[t, real[0, t + 1]] for t in range(real.shape[1] - 1)]
     expected = torch.stack(label_nats).mean() + 0.5 * torch.stack(language_nats).mean()

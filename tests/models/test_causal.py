@@ -42,7 +42,7 @@ def test_masked_loss_is_the_mean_over_what_the_mask_names_however_rows_are_share
     model, tokens_BS = network(), tokens(6)
     mask_BT = torch.rand(6, tokens_BS.shape[1] - 1) < 0.4
     expected = causal.token_losses(model, tokens_BS)[mask_BT].mean()
-    batch = causal.training_rows(tokens_BS, mask_BT, torch.arange(6))
+    batch = {"tokens_BS": tokens_BS, "weights_BT": causal.mean_one(mask_BT)}
     parts = [
         causal.NextToken(model)(*rows)[0]
         for rows in zip(*(value.split(2) for value in batch.values()), strict=True)
@@ -135,7 +135,7 @@ def test_a_saved_network_opens_with_auto_model(architecture: str, tmp_path: Path
 def test_logits_for_the_chosen_targets_alone_change_nothing() -> None:
     model, tokens_BS = network(), tokens(6)
     mask_BT = torch.rand(6, tokens_BS.shape[1] - 1) < 0.3
-    batch = causal.training_rows(tokens_BS, mask_BT, torch.arange(6))
+    batch = {"tokens_BS": tokens_BS, "weights_BT": causal.mean_one(mask_BT)}
     everywhere, _ = causal.NextToken(model)(**batch)
     chosen, _ = causal.NextTokenWhere(model)(**batch)
     torch.testing.assert_close(chosen, everywhere)

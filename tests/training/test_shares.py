@@ -52,7 +52,7 @@ def rows() -> Tensor:
 
 
 def continuations() -> dict[str, Tensor]:
-    return causal.training_rows(rows(), rows()[:, 1:] != PADDING, torch.arange(8))
+    return {"tokens_BS": rows(), "weights_BT": causal.mean_one(rows()[:, 1:] != PADDING)}
 
 
 def labelled() -> dict[str, Tensor]:
@@ -88,7 +88,7 @@ OBJECTIVES: dict[str, Callable[[], tuple[nn.Module, dict[str, Tensor]]]] = {
     ),
     "policy": lambda: (causal.NextTokenWhere(network()), continuations()),
     "classifier": lambda: (
-        classifier.Classify(heads.on_backbone(network(), labels=2, seed=0), 0.5),
+        classifier.Classify(heads.on_each(network(), labels=2, seed=0), 0.5),
         labelled(),
     ),
     "distill": lambda: (

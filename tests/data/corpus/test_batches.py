@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jokbo.data.corpus.batches import (
+    GROUPED,
     Layout,
+    dealt_by_length,
     documents_at,
     efficiency,
     epoch_order,
@@ -38,6 +41,21 @@ def test_no_step_depends_on_those_before(size, seed, steps):
     first = {step: sample_indices(step, batch, n, seed).tolist() for step in steps}
     epoch_order.cache_clear()
     assert {step: sample_indices(step, batch, n, seed).tolist() for step in reversed(steps)} == first
+
+
+@given(sizes, seeds)
+def test_dealing_by_length_changes_no_groups_samples(size, seed):
+    n, batch = size
+    lengths = np.arange(n) % 7
+    at = dealt_by_length(lengths, batch, seed, "texts")
+    for group in range(3):
+        steps = range(group * GROUPED, (group + 1) * GROUPED)
+        dealt = [at(step) for step in steps]
+        plain = np.concatenate([sample_indices(step, batch, n, seed) for step in steps])
+        assert sorted(np.concatenate(dealt)) == sorted(plain)
+        by_length = sorted(dealt, key=lambda samples: lengths[samples].mean())
+        for shorter, longer in pairwise(by_length):
+            assert lengths[shorter].max() <= lengths[longer].min()
 
 
 def test_same_in_another_process():
