@@ -16,6 +16,7 @@ from jokbo.data.corpus.tokenizer import (
     PADDING,
     check_unknown,
     counted,
+    encode_texts,
     measure,
     save_tokenizer,
     taken_literally,
@@ -83,6 +84,13 @@ def test_auto_tokenizer_does_the_same(tokenizer, opened):
         ids = opened(text)["input_ids"]
         assert ids == tokenizer.encode(text).ids
         assert opened.decode(ids) == tokenizer.decode(ids, skip_special_tokens=False)
+
+
+@given(st.text() | st.text(st.sampled_from("ab 'sté\n\t  0\u0661½^.\u0301\u200d\U0001fae9\U0001c8ff가각")))
+def test_texts_are_encoded_as_the_library_does(tokenizer, text):
+    with taken_literally(tokenizer):
+        expected = tokenizer.encode(text, add_special_tokens=False).ids
+    assert [ids for ids, _ in encode_texts(tokenizer, [text, text])] == [expected, expected]
 
 
 def test_merges_shorten_text(plain):
