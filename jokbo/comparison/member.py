@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from jokbo.comparison.recipe import adafactor, adamw, muon, recipe
-from jokbo.comparison.texts import FACTS, TRANSLATIONS
+from jokbo.comparison.texts import COUNTS, TRANSLATIONS
 from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.runtime.files import read_json
 from jokbo.systems.common import Size, SpecialTokens, Text, encoded, special_tokens_of
@@ -96,6 +96,6 @@ def opened(name: str, settings: Family, data: Path, compute: Compute) -> Member:
     more = own.more.model_dump(exclude_none=True)
     size = Size(len(tokenizer), own.layers, own.hidden_size, own.heads, own.context, own.dropout, more)
     module = cast(SystemModule, importlib.import_module(f"jokbo.systems.{own.module}"))
-    unigram = read_json(data / FACTS)["texts"][own.text]["unigram_entropy"]
+    unigram = read_json(data / COUNTS)["texts"][own.text]["unigram_entropy"]
     unit = compute.processes * max(compute.micro_batch, 1)
     return Member(settings, own, module, size, special_tokens, train, validation, unigram, tokenizer, unit)

@@ -25,7 +25,7 @@ from jokbo import params
 from jokbo.comparison import budget
 from jokbo.comparison.member import opened
 from jokbo.comparison.pretraining import pretrain, schedule_of
-from jokbo.comparison.texts import FACTS, TASKS
+from jokbo.comparison.texts import COUNTS, TASKS
 from jokbo.data.corpus import packing
 from jokbo.data.corpus.tokenizer import save_tokenizer
 from jokbo.runtime.tracking import Run
@@ -82,8 +82,8 @@ def add_data(folder: Path) -> None:
         for split, some in parts.items()
     }
     DatasetDict(splits).save_to_disk(str(folder / FAMILY_DATA / TASKS / "reviews"))
-    facts = {"texts": {"wordpiece": {"unigram_entropy": UNIGRAM}}}
-    (folder / FAMILY_DATA / FACTS).write_text(json.dumps(facts))
+    counts = {"texts": {"wordpiece": {"unigram_entropy": UNIGRAM}}}
+    (folder / FAMILY_DATA / COUNTS).write_text(json.dumps(counts))
 
 
 @pytest.fixture(scope="module")
