@@ -18,27 +18,27 @@ import torch
 from torch import Tensor
 
 from jokbo.comparison.context import SOURCES, hidden, running
-from jokbo.comparison.member import Member
+from jokbo.comparison.system import OpenedSystem
 from jokbo.systems.common import SpecialTokens
 from jokbo.training.engine import Batch
 
 ROUNDS = 50
 
 
-def copying(member: Member) -> float:
+def copying(system: OpenedSystem) -> float:
     """Return the held-out loss, nats a predicted token, of the mixture that is fitted to as many training batches."""
-    counts_V = member.train.counts_V
+    counts_V = system.train.counts_V
     frequencies_V = (counts_V + 1) / (counts_V.sum() + len(counts_V))
 
     def seen(text) -> tuple[np.ndarray, np.ndarray]:
         found = [
-            parts(member.batch(text, step, member.own.batch_size), member.special_tokens, frequencies_V)
-            for step in range(member.settings.held_out_batches)
+            parts(system.batch(text, step, system.own.batch_size), system.special_tokens, frequencies_V)
+            for step in range(system.settings.held_out_batches)
         ]
         return tuple(np.concatenate(each) for each in zip(*found, strict=True))  # pyright: ignore[reportReturnType]
 
-    fitting_N3, fitting_shown_N = seen(member.train)
-    held_N3, held_shown_N = seen(member.validation)
+    fitting_N3, fitting_shown_N = seen(system.train)
+    held_N3, held_shown_N = seen(system.validation)
     nats = 0.0
     for shown in (False, True):
         some_N3 = held_N3[held_shown_N == shown]

@@ -28,7 +28,7 @@ Features = Callable[[nn.Module, Tensor], Tensor]  # network and tokens [B, T] ->
 
 
 @dataclass(frozen=True)
-class Member:
+class OpenedSystem:
     """A system, made of what `settings` says of all and `own` of it alone."""
 
     settings: Family
@@ -81,7 +81,7 @@ class Member:
         return cast(Decoder, self.module).last(network, tokens_BT, self.special_tokens)
 
 
-def opened(name: str, settings: Family, data: Path, compute: Compute) -> Member:
+def opened(name: str, settings: Family, data: Path, compute: Compute) -> OpenedSystem:
     """Return the system of that name, on the text that the stage family_text left in the folder `data`."""
     own = settings.systems[name]
     folder = data / own.text
@@ -98,4 +98,6 @@ def opened(name: str, settings: Family, data: Path, compute: Compute) -> Member:
     module = cast(SystemModule, importlib.import_module(f"jokbo.systems.{own.module}"))
     unigram = read_json(data / COUNTS)["texts"][own.text]["unigram_entropy"]
     unit = compute.processes * max(compute.micro_batch, 1)
-    return Member(settings, own, module, size, special_tokens, train, validation, unigram, tokenizer, unit)
+    return OpenedSystem(
+        settings, own, module, size, special_tokens, train, validation, unigram, tokenizer, unit
+    )
