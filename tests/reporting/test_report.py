@@ -112,9 +112,9 @@ def test_the_first_screen_says_whether_it_worked_and_what_it_cost(made, page):
     [(0.51, 0.6, "It worked"), (0.4, 0.49, "It made things worse"), (0.49, 0.51, "It made no difference")],
 )
 def test_it_worked_only_by_more_than_the_interval(made, low, high, said):
-    aligned = dataclasses.replace(made.evaluation.systems["aligned"], win_rate_low=low, win_rate_high=high)
-    systems = {**made.evaluation.systems, "aligned": aligned}
-    assert headlines.verdict(dataclasses.replace(made.evaluation, systems=systems)).startswith(said)
+    aligned = dataclasses.replace(made.evaluation.models["aligned"], win_rate_low=low, win_rate_high=high)
+    models = {**made.evaluation.models, "aligned": aligned}
+    assert headlines.verdict(dataclasses.replace(made.evaluation, models=models)).startswith(said)
 
 
 def test_cards_are_the_numbers(made):
@@ -211,9 +211,9 @@ def test_speed_is_left_out_where_unknown(made):
     assert [row[-1] for row in student.rows] == ["–", "–"]  # noqa: RUF001
 
 
-def test_systems_stand_in_the_order_of_the_family_whatever_the_files(made, html):
-    backwards = dict(reversed(made.evaluation.systems.items()))
-    again = dataclasses.replace(made, evaluation=dataclasses.replace(made.evaluation, systems=backwards))
+def test_models_stand_in_the_order_in_which_they_are_made_whatever_the_files(made, html):
+    backwards = dict(reversed(made.evaluation.models.items()))
+    again = dataclasses.replace(made, evaluation=dataclasses.replace(made.evaluation, models=backwards))
     assert report.render(again) == html
 
 
