@@ -187,22 +187,25 @@ def _gradients(evidence: Evidence) -> Finding:
     return Finding(figures, SEEN if post[-1] > pre[-1] and spreads[0] > spreads[1] else NOT_SEEN)
 
 
-def _one_unit(evidence: Evidence) -> Finding:
-    """Say "seen" if each task's best unit is better than the commoner label and not worse than all units together."""
-    units = evidence.systems["sentiment_neuron"]["extra"]["unit"]
+def _one_neuron(evidence: Evidence) -> Finding:
+    """Say "seen" if each task's best neuron is better than the commoner label and not worse than all together."""
+    neurons = evidence.systems["sentiment_neuron"]["extra"]["neuron"]
     every = evidence.downstream("sentiment_neuron")["pretrained"]
-    tasks = {task: {"accuracies": [unit["accuracy"]], "right": unit["right"]} for task, unit in units.items()}
+    tasks = {
+        task: {"accuracies": [neuron["accuracy"]], "right": neuron["right"]}
+        for task, neuron in neurons.items()
+    }
     alone: dict[str, Any] = {
         "tasks": tasks,
-        "mean": fmean(unit["accuracy"] for unit in units.values()),
+        "mean": fmean(neuron["accuracy"] for neuron in neurons.values()),
         "sd": 0.0,
     }
-    chance = fmean(evidence.majority[task] for task in units)
+    chance = fmean(evidence.majority[task] for task in neurons)
     above = Difference(alone["mean"] - chance, contrast((1, alone)).error)
     behind = contrast((1, every), (-1, alone))
     figures = (
-        f"one unit {percent(alone['mean'])}, all units {percent(every['mean'])}, the commoner label {percent(chance)}; "
-        f"all units less one: {behind}"
+        f"one neuron {percent(alone['mean'])}, all {percent(every['mean'])}, the commoner label {percent(chance)}; "
+        f"all less one: {behind}"
     )
     return Finding(figures, difference=above, unless=NOT_SEEN if behind.verdict == SEEN else None)
 
@@ -221,12 +224,12 @@ CLAIMS = (
         *("Schlag et al. 2021, section 6.3, table 2", "fast_weights", "fast_weights_sum"),
     ),
     Claim(
-        "One unit of a byte-level LSTM tells sentiment nearly as well as all of them",
+        "One neuron of a byte-level LSTM tells sentiment nearly as well as all of them",
         "Radford et al. 2017, sections 3 and 4",
-        f"test accuracy of the unit that is best on training texts: above the commoner label, and not {ERRORS} errors "
-        "behind a regression on all units",
+        f"test accuracy of the neuron that is best on training texts: above the commoner label, and not {ERRORS} "
+        "errors behind a regression on all neurons",
         ("sentiment_neuron",),
-        _one_unit,
+        _one_neuron,
     ),
     Claim(
         "Pre-norm trains without warm-up, post-norm needs it",

@@ -1,4 +1,4 @@
-"""What only some papers ask for: one unit, checkpoints along the way, a training without a warm-up."""
+"""What only some papers ask for: one neuron, checkpoints along the way, a training without a warm-up."""
 
 from __future__ import annotations
 

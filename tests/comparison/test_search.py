@@ -179,7 +179,7 @@ def test_texts_of_like_length_share_a_batch_in_no_order_of_length() -> None:
 
 
 def test_frozen_features_are_read_by_a_regression_chosen_on_validation() -> None:
-    """Of features with the label in one unit, one accuracy, not one a seed."""
+    """Of features with the label in one neuron, one accuracy, not one a seed."""
     result = frozen([task()], lambda tokens_NT: tokens_NT.float())
     (made_up,) = result["tasks"].values()
     chosen = {"validation": 1.0, "learning_rate": None}
