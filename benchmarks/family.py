@@ -1,4 +1,4 @@
-"""The family's systems on the corpus of family/data, at the sizes and with the recipe of family/params.yaml.
+"""The family's systems on the corpus of family/data, at the sizes and with the training settings of family/params.yaml.
 
 `python -m benchmarks.family input`: what share of a training step goes into making its batch, ahead of it.
 `python -m benchmarks.family learning`: held-out nats a predicted token after some seconds of training, beside those of

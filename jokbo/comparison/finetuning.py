@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from jokbo.comparison.recipe import fine_tune, of_search
 from jokbo.comparison.search import Classifier, Task, frozen, search
 from jokbo.comparison.system import Features, OpenedSystem
+from jokbo.comparison.training_settings import fine_tune, of_search
 from jokbo.models.heads import by_length
 from jokbo.runtime.errors import InputError
 from jokbo.systems.protocol import Gradual

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from jokbo.comparison.recipe import adafactor, adamw, muon, recipe
 from jokbo.comparison.texts import COUNTS, TRANSLATIONS
+from jokbo.comparison.training_settings import adafactor, adamw, muon, training_settings
 from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.runtime.files import read_json
 from jokbo.systems.common import Size, SpecialTokens, Text, encoded, special_tokens_of
@@ -48,12 +48,12 @@ class OpenedSystem:
         return self.module.network(replace(self.size, more=more), self.special_tokens, seed)
 
     def training(self, steps: int, *, adam: bool = False) -> Training:
-        """Return its pretraining of so many steps by the recipe of all; or, for a probe, the same with Adam."""
+        """Return the settings of its pretraining for so many steps; or, for a probe, the same with Adam."""
         own, settings = self.own, self.settings
         of_its_kind = muon if own.optimizer == "muon" and not adam else adamw
         optimizer = of_its_kind(settings, own.learning_rate)
         warmup = round(settings.warmup_fraction * steps)
-        return recipe(settings, optimizer, own.precision, steps, own.batch_size, warmup)
+        return training_settings(settings, optimizer, own.precision, steps, own.batch_size, warmup)
 
     def optimizer(self, objective: nn.Module) -> torch.optim.Optimizer | None:
         """Return that of its pretraining, where the engine does not make it."""
