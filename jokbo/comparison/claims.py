@@ -49,8 +49,8 @@ class Evidence:
 
 
 class Finding(NamedTuple):
-    """What was found of a claim: a verdict, or a difference that gets one when all are known. `unless` is a verdict in
-    the place of `seen`, where something else speaks against the claim."""
+    """What was found of a claim: a verdict, or a difference that gets one when all are known. `unless` is a verdict
+    instead of `seen`, where something else speaks against the claim."""
 
     figures: str
     verdict: str = UNMEASURED
@@ -74,10 +74,10 @@ def check(evidence: Evidence, claims: Sequence[Claim] | None = None) -> list[dic
     """
     claims = CLAIMS if claims is None else claims
     found = [_found(each, evidence) for each in claims]
-    measured = [place for place, each in enumerate(found) if each.difference]
-    corrected = holm([found[place].difference.chance for place in measured])  # pyright: ignore[reportOptionalMemberAccess]
+    measured = [index for index, each in enumerate(found) if each.difference]
+    corrected = holm([found[index].difference.chance for index in measured])  # pyright: ignore[reportOptionalMemberAccess]
     verdicts = {
-        place: _verdict(found[place], chance) for place, chance in zip(measured, corrected, strict=True)
+        index: _verdict(found[index], chance) for index, chance in zip(measured, corrected, strict=True)
     }
     return [
         {
@@ -85,9 +85,9 @@ def check(evidence: Evidence, claims: Sequence[Claim] | None = None) -> list[dic
             "paper": each.paper,
             "here": each.here,
             "figures": finding.figures,
-            "verdict": verdicts.get(place, finding.verdict),
+            "verdict": verdicts.get(index, finding.verdict),
         }
-        for place, (each, finding) in enumerate(zip(claims, found, strict=True))
+        for index, (each, finding) in enumerate(zip(claims, found, strict=True))
     ]
 
 

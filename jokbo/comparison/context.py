@@ -61,7 +61,7 @@ def hidden(batch: Batch) -> Hidden:
 
 
 def rows_of(positions_BK: Tensor) -> Tensor:
-    """Return the row of each place, [B, K]."""
+    """Return the row of each position, [B, K]."""
     return torch.arange(len(positions_BK), device=positions_BK.device)[:, None].expand_as(positions_BK)
 
 

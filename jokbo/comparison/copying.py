@@ -1,8 +1,8 @@
 """What is lost by a model that knows how frequent tokens are, and copies: the mark beside a system's own loss.
 
 A token's probability is a mixture of three: its frequency in the training text; its share among the ordinary tokens
-that are visible, each as likely to be copied as any other; and 1 if the place shows it. Places that show a token, as
-BERT's 10% random and 10% kept ones do, have weights of their own. The weights are fitted on training text by
+that are visible, each as likely to be copied as any other; and 1 if its position shows it. Positions that show a token,
+as BERT's 10% random and 10% kept ones do, have weights of their own. The weights are fitted on training text by
 expectation and maximisation.
 
 What is visible: the rest of a text in which positions are predicted; a source, and what the decoder has written before
@@ -60,7 +60,7 @@ def fitted(parts_N3: np.ndarray) -> np.ndarray:
 def parts(
     batch: Batch, special_tokens: SpecialTokens, frequencies_V: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return of each predicted token the three probabilities [N, 3], and whether its place shows a token [N]."""
+    """Return of each predicted token the three probabilities [N, 3], and whether its position shows a token [N]."""
     lowest, highest = special_tokens.mask, len(frequencies_V)  # ordinary tokens are between
     if "positions_BK" in batch:
         found = hidden(batch)

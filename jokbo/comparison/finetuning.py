@@ -79,7 +79,7 @@ class Begin:
 
     begun: Callable[[int], nn.Module]  # the network of a seed
     how: str = "whole"  # or "gradual"
-    features: Features | None = None  # what is read in the place of the system's own
+    features: Features | None = None  # what is read instead of the system's own
 
 
 def searched(

@@ -44,7 +44,7 @@ def pretrain(job: Job, system: OpenedSystem) -> Pretrained:
     network = system.fresh(system.settings.seed)
     objective = module.Objective(network, system.special_tokens)
     # the ramp of a batch that grows is as dear as steps of its mean size
-    rows = [system.rows_at(place / 1000) for place in range(1000)]
+    rows = [system.rows_at(thousandth / 1000) for thousandth in range(1000)]
     mean_rows = sum(rows) / len(rows)
     flops = (
         budget.flops_of(objective, system.batch(system.train, 0, own.batch_size)) * mean_rows / own.batch_size

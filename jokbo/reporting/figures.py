@@ -162,14 +162,14 @@ def judged_positive(models: Mapping[str, Scores]) -> list[Chart]:
     """Return a chart of the share of each model's responses that the judge finds positive, with its interval."""
     names = list(models)
     with panel("share of responses judged positive", "") as (figure, axes):
-        for place, name in enumerate(reversed(names)):
+        for height, name in enumerate(reversed(names)):
             scores, colour = models[name], COLOURS.get(name, MUTED)
             ends = [scores.positive_low, scores.positive_high]
-            axes.plot(ends, [place, place], color=colour, linewidth=3, alpha=0.45)
-            axes.scatter(scores.positive, place, s=70, color=colour, zorder=3)
+            axes.plot(ends, [height, height], color=colour, linewidth=3, alpha=0.45)
+            axes.scatter(scores.positive, height, s=70, color=colour, zorder=3)
             axes.annotate(
                 f"{scores.positive:.0%}",
-                (scores.positive, place),
+                (scores.positive, height),
                 xytext=(0, 9),
                 textcoords="offset points",
                 ha="center",

@@ -88,7 +88,7 @@ def test_the_rate_that_is_best_on_validation_is_run_with_every_seed(tmp_path: Pa
     accuracies = [30 / 40, 20 / 40, 34 / 40]
     assert result["tasks"]["b"] == {
         "accuracies": accuracies,
-        "right": "".join(str(sum(place < right for right in (30, 20, 34))) for place in range(40)),
+        "right": "".join(str(sum(text < right for right in (30, 20, 34))) for text in range(40)),
         "mean": pytest.approx(0.7),
         "sd": pytest.approx(statistics.stdev(accuracies)),
         "validation": 30 / 40,

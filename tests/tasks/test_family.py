@@ -69,12 +69,12 @@ def add_data(folder: Path) -> None:
     texts = [row["text"] for row in rows if row["source"] == "imdb"]
     settings = {"normalisation": "nfkc", "lowercase": True}
     tokenizer = corpora.trained(texts, 200, "wordpiece", **settings)
-    place = folder / FAMILY_DATA / "wordpiece"
-    save_tokenizer(tokenizer, place / "tokenizer")
+    data = folder / FAMILY_DATA / "wordpiece"
+    save_tokenizer(tokenizer, data / "tokenizer")
     for split, some in (("train", texts[:200]), ("validation", texts[200:])):
         encoded = corpora.encoded(folder / "made" / split, [*map(corpora.document, some)], tokenizer)
         end = tokenizer.token_to_id("<|endoftext|>")
-        packing.lay_out(encoded, {"a": 1.0}, end, place / split, 100_000)
+        packing.lay_out(encoded, {"a": 1.0}, end, data / split, 100_000)
     labelled = [(row["text"], row["label"]) for row in rows if row["source"] == "rotten_tomatoes"]
     parts = {"train": labelled[:80], "validation": labelled[80:120], "test": labelled[120:]}
     splits = {
@@ -232,7 +232,7 @@ def test_a_batch_that_grows_takes_the_seconds_of_the_budget(
     steps = pretrain(job, system).metrics["steps"]
     assert system.rows_at(0.0) < system.rows_at(1.0) / 2
     shared = replace(system, unit=8)  # of two ranks with micro-batches of four
-    assert {shared.rows_at(place / 100) % 8 for place in range(101)} == {0}
+    assert {shared.rows_at(percent / 100) % 8 for percent in range(101)} == {0}
     assert shared.rows_at(1.0) == system.rows_at(1.0)
     assert sum(cost(system.rows_at(step / steps)) for step in range(steps)) == pytest.approx(
         seconds, rel=0.05
