@@ -40,7 +40,7 @@ SAMPLES = 4
 INTRODUCTION = """# Results
 
 Written by `make results` from what was run; not by hand."""
-MEANING = """Perplexity is of the words of people's own continuations, without the end mark. The judge has seen no
+MEANING = """Perplexity is of the words of people's own continuations, without the end of text. The judge has seen no
 text of any other stage. Wins at like length are over the prompts where both responses have about as many tokens
 (`evaluate.matched_tokens`). KL is from the supervised model, a whole response. distinct-2 is over equally many word
 pairs of each model. A pair of figures is the least and the largest over the seeds."""

@@ -1,4 +1,4 @@
-"""Figures of the family's comparison, drawn from it as it stands in family/table.json."""
+"""Figures of the comparison, drawn from it as it stands in family/table.json."""
 
 from __future__ import annotations
 

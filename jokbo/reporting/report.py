@@ -70,7 +70,7 @@ def render(findings: Findings) -> str:
         timings=findings.timings,
         longest=max(findings.timings.values(), default=0),
         examples=findings.card["examples"],
-        family=family(findings.aligned, findings.ancestry, set()),
+        tree=tree(findings.aligned, findings.ancestry, set()),
     )
 
 
@@ -238,7 +238,7 @@ def charts(findings: Findings) -> dict[str, list[Chart]]:
     }
 
 
-def family(weights: str, records: Mapping[str, tuple[str, Record]], seen: set[str]) -> dict[str, Any]:
+def tree(weights: str, records: Mapping[str, tuple[str, Record]], seen: set[str]) -> dict[str, Any]:
     """Return the record of a model as a tree to show. A model that was met before is named, not told of again."""
     path, record = records[weights]
     told = weights in seen
@@ -250,7 +250,7 @@ def family(weights: str, records: Mapping[str, tuple[str, Record]], seen: set[st
         "data": record.data,
         "code": record.code,
         "params": list(_flat(record.params)),
-        "parents": [family(parent, records, seen) for parent in record.parents.values() if parent in records],
+        "parents": [tree(parent, records, seen) for parent in record.parents.values() if parent in records],
     }
 
 

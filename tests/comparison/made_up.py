@@ -1,4 +1,4 @@
-"""A family that never was: made-up metrics in the shape that the stages leave them in."""
+"""A comparison that never was: made-up metrics in the shape that the stages leave them in."""
 
 from __future__ import annotations
 

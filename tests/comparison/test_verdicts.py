@@ -106,8 +106,8 @@ def test_chances_are_corrected_as_in_holms_own_steps() -> None:
         )
 
 
-def test_of_many_claims_without_a_cause_hardly_a_family_has_one_that_is_seen() -> None:
-    """At most one family of claims in twenty, where uncorrected it would be most of them."""
+def test_of_many_claims_without_a_cause_hardly_a_set_has_one_that_is_seen() -> None:
+    """At most one set of claims in twenty, where uncorrected it would be most of them."""
     draw = np.random.default_rng(2)
     wrong = 0
     for _ in range(400):

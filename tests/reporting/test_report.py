@@ -188,8 +188,8 @@ def test_simulated_raters_are_named_as_simulated(page):
     assert "simulated raters" in page.text
 
 
-def test_family_tells_of_a_shared_ancestor_once(made, page):
-    tree = report.family(made.aligned, made.ancestry, set())
+def test_ancestry_tells_of_a_shared_ancestor_once(made, page):
+    tree = report.tree(made.aligned, made.ancestry, set())
     policy, reward = tree["parents"]
     assert [parent["path"] for parent in policy["parents"]] == ["models/base"]
     assert [(parent["path"], parent["told"]) for parent in reward["parents"]] == [("models/policy", True)]

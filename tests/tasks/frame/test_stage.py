@@ -169,7 +169,7 @@ def test_checkpoints_go_when_their_stage_is_committed_and_not_before(project: Pr
     assert not mine.exists()
 
 
-def test_every_model_of_a_stage_gets_the_record_of_its_family(project: Project) -> None:
+def test_every_model_of_a_stage_gets_the_record_of_its_ancestry(project: Project) -> None:
     project.run("dvc", "repro", "finetune")
     record, parent = (ancestry.Record.load(Path("models", name)) for name in ("finetune", "pretrain"))
     assert record.key == committed()["finetune"].key
