@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     arguments = parser.parse_args()
     own = params.load().ppo.seed
-    rows = {seed: systems(None if seed == own else experiment(seed)) for seed in arguments.seeds}
+    rows = {seed: models(None if seed == own else experiment(seed)) for seed in arguments.seeds}
     columns = (
         "supervised",
         "aligned",
@@ -50,7 +50,9 @@ def main() -> None:
             f"{supervised['length']:.1f}",
             f"{aligned['length']:.1f}",
             f"{aligned['win_rate']:.3f}",
-            "-" if aligned["matched"] < 2 else f"{aligned['matched_win_rate']:.3f} ({aligned['matched']})",
+            f"{aligned['length_matched_win_rate']:.3f} ({of})"
+            if (of := aligned["length_matched"]) > 1
+            else "-",
             f"{aligned['kl']:.2f}",
             f"{aligned['distinct_2'] / supervised['distinct_2']:.2f}",
         )
@@ -68,9 +70,9 @@ def experiment(seed: int) -> str:
     return name
 
 
-def systems(revision: str | None) -> dict[str, Any]:
-    """Return the numbers of every system, as evaluate left them in this folder or in an experiment."""
-    return metrics_show(STAGE, rev=revision)["systems"]
+def models(revision: str | None) -> dict[str, Any]:
+    """Return the numbers of every model, as evaluate left them in this folder or in an experiment."""
+    return metrics_show(STAGE, rev=revision)["models"]
 
 
 if __name__ == "__main__":

@@ -213,10 +213,10 @@ def theirs(
 
 def datatrove() -> Path:
     """Return the Python of an environment that holds it."""
-    place = state().resolve() / "benchmarks" / "datatrove"
-    python, installed = place / "bin" / "python", place / "installed"
+    environment = state().resolve() / "benchmarks" / "datatrove"
+    python, installed = environment / "bin" / "python", environment / "installed"
     if not installed.exists() or installed.read_text() != " ".join(DATATROVE):
-        subprocess.run([sys.executable, "-m", "venv", "--clear", place], check=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", *DATATROVE], check=True)
         installed.write_text(" ".join(DATATROVE))
     return python

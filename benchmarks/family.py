@@ -1,4 +1,4 @@
-"""The family's systems on the corpus of family/data, at the sizes and with the recipe of family/params.yaml.
+"""The family's systems on the corpus of family/data, at the sizes and with the training settings of family/params.yaml.
 
 `python -m benchmarks.family input`: what share of a training step goes into making its batch, ahead of it.
 `python -m benchmarks.family learning`: held-out nats a predicted token after some seconds of training, beside those of
@@ -20,8 +20,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from jokbo import params  # first: it keeps DeepSpeed quiet
-from jokbo.comparison.member import opened
 from jokbo.comparison.pretraining import pretrain
+from jokbo.comparison.system import opened
 from jokbo.comparison.table import learned_something
 from jokbo.params import FamilyParams
 from jokbo.runtime.tracking import Run
@@ -78,19 +78,19 @@ def step_times(name: str, settings: FamilyParams, steps: int) -> tuple[float, fl
     """Return the seconds of making a batch with nothing beside it, of a step of a training that makes its batches
     ahead, and of a step of one that has them all: the medians over turns, in which each is done for so many steps.
     """
-    member = opened(name, settings.family, FAMILY_DATA, settings.compute)
-    own = member.own
-    training = member.training(steps)
-    objective = member.module.Objective(member.fresh(settings.family.seed), member.special_tokens)
+    system = opened(name, settings.family, FAMILY_DATA, settings.compute)
+    own = system.own
+    training = system.training(steps)
+    objective = system.module.Objective(system.fresh(settings.family.seed), system.special_tokens)
     started = engine.start(
         objective,
         engine.StepSettings(own.batch_size, own.precision, training.gradient_clip),
-        member.optimizer(objective) or training.optimizer,
+        system.optimizer(objective) or training.optimizer,
         settings.compute,
     )
 
     def batch_at(step: int) -> engine.Batch:
-        return member.batch(member.train, step, own.batch_size)
+        return system.batch(system.train, step, own.batch_size)
 
     def seconds(batches: Iterable[engine.Batch]) -> float:
         start = time.perf_counter()

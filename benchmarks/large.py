@@ -30,9 +30,9 @@ from transformers import AutoTokenizer
 
 from jokbo.comparison.claims import CLAIMS, Evidence, check
 from jokbo.comparison.finetuning import Start, downstream, vectors
-from jokbo.comparison.member import Member, opened
 from jokbo.comparison.pretraining import pretrain
 from jokbo.comparison.search import Task, tasks_in
+from jokbo.comparison.system import OpenedSystem, opened
 from jokbo.comparison.table import with_error
 from jokbo.comparison.texts import TASKS
 from jokbo.comparison.verdicts import RULE, SEEN, UNMEASURED, gain
@@ -111,24 +111,24 @@ def compared(name: str, settings: FamilyParams, rows: Path, *, smoke: bool) -> N
         print(f"{name} {time.monotonic() - began:6.1f} s: {what}", flush=True)
 
     compute = prepared(settings.compute)
-    member, key = opened(name, settings.family, FAMILY_DATA, compute), key_of(name, settings)
+    system, key = opened(name, settings.family, FAMILY_DATA, compute), key_of(name, settings)
     path = rows / f"{name}.json"
     row: dict[str, Any] = read_if_there(path) or {}
     if row.get("key") != key:
         row = {"key": key, "name": name, "begun": now()}
     folder = Path("..") / STATE / "large" / key
     job = Job(f"large@{name}", settings.family.seed, compute, Run(), folder)
-    tasks = labelled(member, settings, smoke=smoke)
+    tasks = labelled(system, settings, smoke=smoke)
     say(f"on {kind(environment.collect())}, {settings.family.budget.amount:.2g} FLOPs")
-    made = pretrain(job, member)
+    made = pretrain(job, system)
     row |= made.metrics | {"environment": environment.collect(), "settings": settings_of(name, settings)}
     results: dict[str, Any] = row.setdefault("downstream", {})
     leave(path, row)
     say(f"pretrained to {made.metrics['pretraining']['nats']:.3f} nats in {made.metrics['steps']} steps")
-    start = Start(made.network, cache(partial(vectors, member, made.network)))
+    start = Start(made.network, cache(partial(vectors, system, made.network)))
     for labels in settings.family.finetune.labels:
         some, count = [task.first(labels.count) for task in tasks], str(labels.count)
-        found = downstream(job.part(count), member, some, start, labels.steps)
+        found = downstream(job.part(count), system, some, start, labels.steps)
         results[count] = found
         leave(path, row)
         gc.collect()  # the engines of its trainings hold on to their networks
@@ -230,9 +230,9 @@ def tokenized(tokenizer: Path, length: int) -> list[Task]:
     return tasks_in(FAMILY_DATA / TASKS, AutoTokenizer.from_pretrained(tokenizer), length)
 
 
-def labelled(member: Member, settings: FamilyParams, *, smoke: bool) -> list[Task]:
+def labelled(system: OpenedSystem, settings: FamilyParams, *, smoke: bool) -> list[Task]:
     """Return the tasks of the profile, with room for the special tokens of a text."""
-    found = tokenized(FAMILY_DATA / member.own.text / "tokenizer", member.own.context - 2)
+    found = tokenized(FAMILY_DATA / system.own.text / "tokenizer", system.own.context - 2)
     named = [task for task in found if task.name in settings.family_text.tasks]
     return [few(task) for task in named] if smoke else named
 

@@ -24,8 +24,8 @@ from tasks.frame.stage import state
 
 def measure(folder: Path) -> None:
     """Run the pipeline twice in a fresh clone of `folder`, and print both."""
-    with tempfile.TemporaryDirectory() as place:
-        clone = Path(place) / "clone"
+    with tempfile.TemporaryDirectory() as parent:
+        clone = Path(parent) / "clone"
         subprocess.run(["git", "clone", "--quiet", str(folder), str(clone)], check=True)
         os.chdir(clone)
         first = _timed()

@@ -46,7 +46,7 @@ def numbers(metrics: Mapping[str, Any], evaluation: Evaluation) -> dict[str, str
     rows = sum(count for name, count in of["fetch"].items() if name.startswith("rows/"))
     documents = sum(found["documents"] for found in of["prepare"]["sources"].values())
     policy = of["finetune"]["policy"]
-    supervised, aligned = (evaluation.systems[name] for name in ("supervised", "aligned"))
+    supervised, aligned = (evaluation.models[name] for name in ("supervised", "aligned"))
     smaller = 1 - of["distill"]["parameters"] / of["pretrain"]["parameters"]
     accuracy = of["reward"]["human"]["accuracy"]
     return {

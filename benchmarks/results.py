@@ -30,17 +30,17 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "perplexity": ("perplexity", "{:.1f}".format),
     "judged positive": ("positive", "{:.0%}".format),
     "wins against supervised": ("win_rate", "{:.0%}".format),
-    "wins at like length": ("matched_win_rate", "{:.0%}".format),
+    "wins at like length": ("length_matched_win_rate", "{:.0%}".format),
     "tokens a response": ("length", "{:.1f}".format),
     "KL, nats": ("kl", "{:.1f}".format),
     "distinct-2": ("distinct_2", "{:.2f}".format),
 }
-SYSTEMS = ("base", "supervised", "distilled", "aligned")
+MODELS = ("base", "supervised", "distilled", "aligned")
 SAMPLES = 4
 INTRODUCTION = """# Results
 
 Written by `make results` from what was run; not by hand."""
-MEANING = """Perplexity is of the words of people's own continuations, without the end mark. The judge has seen no
+MEANING = """Perplexity is of the words of people's own continuations, without the end of text. The judge has seen no
 text of any other stage. Wins at like length are over the prompts where both responses have about as many tokens
 (`evaluate.matched_tokens`). KL is from the supervised model, a whole response. distinct-2 is over equally many word
 pairs of each model. A pair of figures is the least and the largest over the seeds."""
@@ -75,11 +75,11 @@ class Chain:
 
     def headline(self) -> str:
         """Return the four models."""
-        return _markdown(["model", *COLUMNS], [[name, *self._row(name)] for name in SYSTEMS])
+        return _markdown(["model", *COLUMNS], [[name, *self._row(name)] for name in MODELS])
 
     def _row(self, name: str) -> Iterator[str]:
         for key, shown in COLUMNS.values():
-            yield _range([getattr(found.systems[name], key) for found in self.evaluations], shown)
+            yield _range([getattr(found.models[name], key) for found in self.evaluations], shown)
 
     def samples(self) -> str:
         """Return the first prompts of the first seed, as supervised and aligned model go on."""

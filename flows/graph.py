@@ -98,7 +98,7 @@ def _read(folder: Path) -> _Project:
         graph = repo.index.graph
         for path in {folder / dep.def_path for dep in repo.index.deps}:
             check_all_regular(path)
-        # DVC gives a stage's place from the current folder
+        # DVC gives a stage's path from the current folder
         names = {stage: stage.addressing.removeprefix(f"{folder / 'dvc.yaml'}:") for stage in graph}
         changed = repo.status()
         return _Project(

@@ -17,7 +17,7 @@ from prefect.settings import temporary_settings
 from flows.server import check, own_server, shown_address
 from jokbo.runtime.errors import InputError
 
-SKIPPED = "Skipped"  # the name of the state of a run that was not needed, or had no place
+SKIPPED = "Skipped"  # the name of the state of a run that was not needed, or had no slot
 
 
 def on_schedule(flow: Flow, cron: str, timezone: str | None, **parameters: Any) -> None:

@@ -72,10 +72,10 @@ def conclusion() -> None:
         return
     evaluation = Evaluation.load(file)
     found = headlines.models(evaluation)
-    shown = [place for place, name in enumerate(found.header) if "like length" not in name]  # 80 columns wide
-    table = Table(*(found.header[place] for place in shown), box=box.SIMPLE_HEAD)
+    shown = [index for index, name in enumerate(found.header) if "like length" not in name]  # 80 columns wide
+    table = Table(*(found.header[index] for index in shown), box=box.SIMPLE_HEAD)
     for row in found.rows:
-        table.add_row(*(row[place] for place in shown))
+        table.add_row(*(row[index] for index in shown))
     console = Console(width=columns())
     console.print(headlines.verdict(evaluation), table, sep="\n", highlight=False)
     for what, command in (

@@ -174,8 +174,8 @@ def at_step(
     for number, sequence in enumerate(sequences):
         print(f"sequence {number}: tokens {sequence['start']} to {sequence['end']}")
         for document in sequence["documents"]:
-            place = f"{document['start']:>5} to {document['end']:<5}"
-            print(f"{place} document {document['row']} ({document['source']}): {document['first_words']}")
+            span = f"{document['start']:>5} to {document['end']:<5}"
+            print(f"{span} document {document['row']} ({document['source']}): {document['first_words']}")
 
 
 def _opened(model: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:

@@ -9,7 +9,7 @@ from typing import Any
 from jokbo.comparison import downstream
 from jokbo.comparison.corpora import encoded_texts, lay_out
 from jokbo.comparison.lexicon import valences
-from jokbo.comparison.texts import FACTS, LEXICON, TASKS, TRANSLATIONS
+from jokbo.comparison.texts import COUNTS, LEXICON, TASKS, TRANSLATIONS
 from jokbo.comparison.translations import english_korean
 from jokbo.data import shards
 from jokbo.data.outputs import shard_files
@@ -38,7 +38,7 @@ def family_text(stage: Stage) -> None:
             name: downstream.save(splits, folder / TASKS / name) for name, splits in tasks.items()
         }
         translated = Path(settings.translations.text, TRANSLATIONS)
-        for name, found in ((translated, pairs), (LEXICON, words), (FACTS, counts)):
+        for name, found in ((translated, pairs), (LEXICON, words), (COUNTS, counts)):
             (folder / name).write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n")
     write_metrics(stage, counts)
 

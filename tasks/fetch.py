@@ -33,7 +33,7 @@ def fetch(stage: Stage) -> None:
                 "document": DOCUMENT[reader_of(source)],
                 "rows": dict(read.sources),
                 "left_out": dict(read.left_out),
-                "places": read.locations,
+                "locations": read.locations,
             }
             if line := read.line():
                 print(f"jokbo: fetch.sources.{name}: {line}", file=sys.stderr, flush=True)

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from jokbo.comparison.from_scratch import Convolutions, Recurrent
-from jokbo.comparison.recipe import fine_tune, of_search
 from jokbo.comparison.search import Classifier, Task, outcome, over_tasks, search, tasks_in
 from jokbo.comparison.texts import LEXICON, TASKS
+from jokbo.comparison.training_settings import fine_tune, of_search
 from jokbo.data.tables import open_splits
 from jokbo.evaluation import baselines
 from jokbo.runtime.files import read_json

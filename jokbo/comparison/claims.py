@@ -49,8 +49,8 @@ class Evidence:
 
 
 class Finding(NamedTuple):
-    """What was found of a claim: a verdict, or a difference that gets one when all are known. `unless` is a verdict in
-    the place of `seen`, where something else speaks against the claim."""
+    """What was found of a claim: a verdict, or a difference that gets one when all are known. `unless` is a verdict
+    instead of `seen`, where something else speaks against the claim."""
 
     figures: str
     verdict: str = UNMEASURED
@@ -74,10 +74,10 @@ def check(evidence: Evidence, claims: Sequence[Claim] | None = None) -> list[dic
     """
     claims = CLAIMS if claims is None else claims
     found = [_found(each, evidence) for each in claims]
-    measured = [place for place, each in enumerate(found) if each.difference]
-    corrected = holm([found[place].difference.chance for place in measured])  # pyright: ignore[reportOptionalMemberAccess]
+    measured = [index for index, each in enumerate(found) if each.difference]
+    corrected = holm([found[index].difference.chance for index in measured])  # pyright: ignore[reportOptionalMemberAccess]
     verdicts = {
-        place: _verdict(found[place], chance) for place, chance in zip(measured, corrected, strict=True)
+        index: _verdict(found[index], chance) for index, chance in zip(measured, corrected, strict=True)
     }
     return [
         {
@@ -85,9 +85,9 @@ def check(evidence: Evidence, claims: Sequence[Claim] | None = None) -> list[dic
             "paper": each.paper,
             "here": each.here,
             "figures": finding.figures,
-            "verdict": verdicts.get(place, finding.verdict),
+            "verdict": verdicts.get(index, finding.verdict),
         }
-        for place, (each, finding) in enumerate(zip(claims, found, strict=True))
+        for index, (each, finding) in enumerate(zip(claims, found, strict=True))
     ]
 
 
@@ -187,22 +187,25 @@ def _gradients(evidence: Evidence) -> Finding:
     return Finding(figures, SEEN if post[-1] > pre[-1] and spreads[0] > spreads[1] else NOT_SEEN)
 
 
-def _one_unit(evidence: Evidence) -> Finding:
-    """Say "seen" if each task's best unit is better than the commoner label and not worse than all units together."""
-    units = evidence.systems["sentiment_neuron"]["extra"]["unit"]
+def _one_neuron(evidence: Evidence) -> Finding:
+    """Say "seen" if each task's best neuron is better than the commoner label and not worse than all together."""
+    neurons = evidence.systems["sentiment_neuron"]["extra"]["neuron"]
     every = evidence.downstream("sentiment_neuron")["pretrained"]
-    tasks = {task: {"accuracies": [unit["accuracy"]], "right": unit["right"]} for task, unit in units.items()}
+    tasks = {
+        task: {"accuracies": [neuron["accuracy"]], "right": neuron["right"]}
+        for task, neuron in neurons.items()
+    }
     alone: dict[str, Any] = {
         "tasks": tasks,
-        "mean": fmean(unit["accuracy"] for unit in units.values()),
+        "mean": fmean(neuron["accuracy"] for neuron in neurons.values()),
         "sd": 0.0,
     }
-    chance = fmean(evidence.majority[task] for task in units)
+    chance = fmean(evidence.majority[task] for task in neurons)
     above = Difference(alone["mean"] - chance, contrast((1, alone)).error)
     behind = contrast((1, every), (-1, alone))
     figures = (
-        f"one unit {percent(alone['mean'])}, all units {percent(every['mean'])}, the commoner label {percent(chance)}; "
-        f"all units less one: {behind}"
+        f"one neuron {percent(alone['mean'])}, all {percent(every['mean'])}, the commoner label {percent(chance)}; "
+        f"all less one: {behind}"
     )
     return Finding(figures, difference=above, unless=NOT_SEEN if behind.verdict == SEEN else None)
 
@@ -221,12 +224,12 @@ CLAIMS = (
         *("Schlag et al. 2021, section 6.3, table 2", "fast_weights", "fast_weights_sum"),
     ),
     Claim(
-        "One unit of a byte-level LSTM tells sentiment nearly as well as all of them",
+        "One neuron of a byte-level LSTM tells sentiment nearly as well as all of them",
         "Radford et al. 2017, sections 3 and 4",
-        f"test accuracy of the unit that is best on training texts: above the commoner label, and not {ERRORS} errors "
-        "behind a regression on all units",
+        f"test accuracy of the neuron that is best on training texts: above the commoner label, and not {ERRORS} "
+        "errors behind a regression on all neurons",
         ("sentiment_neuron",),
-        _one_unit,
+        _one_neuron,
     ),
     Claim(
         "Pre-norm trains without warm-up, post-norm needs it",

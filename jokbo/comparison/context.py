@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from jokbo.comparison.member import Member
+from jokbo.comparison.system import OpenedSystem
 from jokbo.training import processes
 from jokbo.training.engine import Batch
 
@@ -61,7 +61,7 @@ def hidden(batch: Batch) -> Hidden:
 
 
 def rows_of(positions_BK: Tensor) -> Tensor:
-    """Return the row of each place, [B, K]."""
+    """Return the row of each position, [B, K]."""
     return torch.arange(len(positions_BK), device=positions_BK.device)[:, None].expand_as(positions_BK)
 
 
@@ -108,17 +108,17 @@ def losses(objective: nn.Module, batch: Batch, metric: str) -> tuple[float, floa
     return own / (length - half), others / (length - half)
 
 
-def of_context(member: Member, objective: nn.Module) -> dict[str, float]:
+def of_context(system: OpenedSystem, objective: nn.Module) -> dict[str, float]:
     """Return what context is worth to a system on held-out text: `own` and `other`, nats a token, `gain`, the second
     less the first, and its standard `error` over batches."""
     objective.to(processes.device())
     pairs = [
         losses(
             objective,
-            _there(member.batch(member.validation, step, member.own.batch_size)),
-            member.module.NATS,
+            _there(system.batch(system.validation, step, system.own.batch_size)),
+            system.module.NATS,
         )
-        for step in range(member.settings.held_out_batches)
+        for step in range(system.settings.held_out_batches)
     ]
     gains = [other - own for own, other in pairs]
     error = statistics.stdev(gains) / math.sqrt(len(gains))

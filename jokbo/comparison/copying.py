@@ -1,8 +1,8 @@
 """What is lost by a model that knows how frequent tokens are, and copies: the mark beside a system's own loss.
 
 A token's probability is a mixture of three: its frequency in the training text; its share among the ordinary tokens
-that are visible, each as likely to be copied as any other; and 1 if the place shows it. Places that show a token, as
-BERT's 10% random and 10% kept ones do, have weights of their own. The weights are fitted on training text by
+that are visible, each as likely to be copied as any other; and 1 if its position shows it. Positions that show a token,
+as BERT's 10% random and 10% kept ones do, have weights of their own. The weights are fitted on training text by
 expectation and maximisation.
 
 What is visible: the rest of a text in which positions are predicted; a source, and what the decoder has written before
@@ -18,27 +18,27 @@ import torch
 from torch import Tensor
 
 from jokbo.comparison.context import SOURCES, hidden, running
-from jokbo.comparison.member import Member
+from jokbo.comparison.system import OpenedSystem
 from jokbo.systems.common import SpecialTokens
 from jokbo.training.engine import Batch
 
 ROUNDS = 50
 
 
-def copying(member: Member) -> float:
+def copying(system: OpenedSystem) -> float:
     """Return the held-out loss, nats a predicted token, of the mixture that is fitted to as many training batches."""
-    counts_V = member.train.counts_V
+    counts_V = system.train.counts_V
     frequencies_V = (counts_V + 1) / (counts_V.sum() + len(counts_V))
 
     def seen(text) -> tuple[np.ndarray, np.ndarray]:
         found = [
-            parts(member.batch(text, step, member.own.batch_size), member.special_tokens, frequencies_V)
-            for step in range(member.settings.held_out_batches)
+            parts(system.batch(text, step, system.own.batch_size), system.special_tokens, frequencies_V)
+            for step in range(system.settings.held_out_batches)
         ]
         return tuple(np.concatenate(each) for each in zip(*found, strict=True))  # pyright: ignore[reportReturnType]
 
-    fitting_N3, fitting_shown_N = seen(member.train)
-    held_N3, held_shown_N = seen(member.validation)
+    fitting_N3, fitting_shown_N = seen(system.train)
+    held_N3, held_shown_N = seen(system.validation)
     nats = 0.0
     for shown in (False, True):
         some_N3 = held_N3[held_shown_N == shown]
@@ -60,7 +60,7 @@ def fitted(parts_N3: np.ndarray) -> np.ndarray:
 def parts(
     batch: Batch, special_tokens: SpecialTokens, frequencies_V: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return of each predicted token the three probabilities [N, 3], and whether its place shows a token [N]."""
+    """Return of each predicted token the three probabilities [N, 3], and whether its position shows a token [N]."""
     lowest, highest = special_tokens.mask, len(frequencies_V)  # ordinary tokens are between
     if "positions_BK" in batch:
         found = hidden(batch)

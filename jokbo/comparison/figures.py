@@ -1,4 +1,4 @@
-"""Figures of the family's comparison, drawn from it as it stands in family/table.json."""
+"""Figures of the comparison, drawn from it as it stands in family/table.json."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NORMS = {"post": ("post-norm", ACCENT), "pre": ("pre-norm", SECOND)}
 
 
 def charts(comparison: Mapping[str, Any]) -> dict[str, list[Chart]]:
-    """Return every figure, by the place in the page where it stands."""
+    """Return every figure, by where it stands in the page."""
     return {
         "family-results": downstream(comparison["rows"]),
         "family-closer": [
@@ -37,11 +37,11 @@ def downstream(rows: Sequence[Mapping[str, Any]]) -> list[Chart]:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(SIZE[0], ROW * len(systems) + 1.2), layout="constrained")
         axes = figure.add_subplot(xlabel="accuracy over tasks")
-        positions = range(len(systems) - 1, -1, -1)  # the oldest on top
+        heights = range(len(systems) - 1, -1, -1)  # the oldest on top
         for start, colour, lift in (("scratch", MUTED, -0.12), ("pretrained", ACCENT, 0.12)):
             axes.errorbar(
                 [row[start]["mean"] for row in systems],
-                [place + lift for place in positions],
+                [height + lift for height in heights],
                 xerr=[row[start]["error"] for row in systems],
                 **{"fmt": "o", "markersize": 4, "color": colour, "elinewidth": 1.2},
                 label={"scratch": "from scratch"}.get(start, start),
@@ -49,7 +49,7 @@ def downstream(rows: Sequence[Mapping[str, Any]]) -> list[Chart]:
         for row, dashes in zip(baselines, cycle(DASHES), strict=False):
             mean = row["scratch"]["mean"]
             axes.axvline(mean, color=SECOND, linewidth=1, linestyle=(0, dashes), label=row["label"])
-        axes.set_yticks(positions, [row["label"] for row in systems], color=INK, fontsize=9)
+        axes.set_yticks(heights, [row["label"] for row in systems], color=INK, fontsize=9)
         axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
         axes.grid(False, axis="y")
         figure.legend(

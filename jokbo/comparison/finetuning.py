@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from jokbo.comparison.member import Features, Member
-from jokbo.comparison.recipe import fine_tune, of_search
 from jokbo.comparison.search import Classifier, Task, frozen, search
+from jokbo.comparison.system import Features, OpenedSystem
+from jokbo.comparison.training_settings import fine_tune, of_search
 from jokbo.models.heads import by_length
 from jokbo.runtime.errors import InputError
 from jokbo.systems.protocol import Gradual
@@ -33,7 +33,7 @@ class Start(NamedTuple):
 
 def downstream(
     job: Job,
-    member: Member,
+    system: OpenedSystem,
     tasks: list[Task],
     start: Start,
     steps: int,
@@ -47,30 +47,30 @@ def downstream(
 
     `known` is the result from scratch where another system has it, as its network is the same.
     """
-    fresh = partial(member.fresh, begins=False)
+    fresh = partial(system.fresh, begins=False)
     found: Results = {}
-    if member.own.finetune == "frozen":
-        untrained = fresh(member.settings.finetune.seeds[0])
+    if system.own.finetune == "frozen":
+        untrained = fresh(system.settings.finetune.seeds[0])
         found["pretrained"] = frozen(tasks, start.read)
-        found["random"] = frozen(tasks, partial(vectors, member, untrained))
+        found["random"] = frozen(tasks, partial(vectors, system, untrained))
     else:
-        begin = Begin(lambda seed: copy.deepcopy(start.network), member.own.finetune)
-        found["pretrained"] = searched(job.part("pretrained"), member, tasks, steps, begin)
+        begin = Begin(lambda seed: copy.deepcopy(start.network), system.own.finetune)
+        found["pretrained"] = searched(job.part("pretrained"), system, tasks, steps, begin)
     found["scratch"] = (
-        dict(known) if known else searched(job.part("scratch"), member, tasks, steps, Begin(fresh))
+        dict(known) if known else searched(job.part("scratch"), system, tasks, steps, Begin(fresh))
     )
     return found
 
 
-def vectors(member: Member, network: nn.Module, tokens_NT: Tensor, rows: int = 128) -> Tensor:
+def vectors(system: OpenedSystem, network: nn.Module, tokens_NT: Tensor, rows: int = 128) -> Tensor:
     """Return the features [N, D] of texts, from the network as it is."""
     network.to(processes.device()).eval()
 
     def read(tokens_BT: Tensor) -> Tensor:
-        with processes.autocast(member.own.precision):
-            return member.features(network, tokens_BT.to(processes.device())).float()
+        with processes.autocast(system.own.precision):
+            return system.features(network, tokens_BT.to(processes.device())).float()
 
-    return by_length(read, tokens_NT, member.special_tokens.padding, rows)
+    return by_length(read, tokens_NT, system.special_tokens.padding, rows)
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,12 @@ class Begin:
 
     begun: Callable[[int], nn.Module]  # the network of a seed
     how: str = "whole"  # or "gradual"
-    features: Features | None = None  # what is read in the place of the system's own
+    features: Features | None = None  # what is read instead of the system's own
 
 
 def searched(
     job: Job,
-    member: Member,
+    system: OpenedSystem,
     tasks: list[Task],
     steps: int,
     start: Begin,
@@ -92,8 +92,8 @@ def searched(
     """Return what the search finds for the networks that it begins with. It goes on with what it left in the job's
     folder.
     """
-    sought, own = member.settings.finetune, member.own
-    read = start.features or member.features
+    sought, own = system.settings.finetune, system.own
+    read = start.features or system.features
 
     def fitted(task: Task, learning_rate: float, seed: int) -> Classifier:
         network = start.begun(seed)
@@ -105,8 +105,8 @@ def searched(
         classifier = Classifier(network, read, hidden_size)
         its = (None, None)
         if start.how == "gradual":
-            its = cast(Gradual, member.module).gradual(network, classifier.head, learning_rate, steps)
-        training = of_search(member.settings, own.precision, learning_rate, steps)
+            its = cast(Gradual, system.module).gradual(network, classifier.head, learning_rate, steps)
+        training = of_search(system.settings, own.precision, learning_rate, steps)
         fine_tune(classifier, task, training, seed, job.compute, engine.Overrides(*its, compiled=False))
         return classifier
 
@@ -120,14 +120,14 @@ def searched(
     )
 
 
-def check_same(member: Member, other: Member) -> None:
+def check_same(system: OpenedSystem, other: OpenedSystem) -> None:
     """Raise InputError unless the networks of two systems, and what is read of them, are the same from scratch."""
-    seed = member.settings.finetune.seeds[0]
-    ours, theirs = (each.fresh(seed, begins=False).state_dict() for each in (member, other))
-    same_text = (member.own.text, member.own.context) == (other.own.text, other.own.context)
+    seed = system.settings.finetune.seeds[0]
+    ours, theirs = (each.fresh(seed, begins=False).state_dict() for each in (system, other))
+    same_text = (system.own.text, system.own.context) == (other.own.text, other.own.context)
     same_weights = ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
-    if not (same_text and same_weights and member.module.features is other.module.features):
+    if not (same_text and same_weights and system.module.features is other.module.features):
         raise InputError(
-            f"family.systems: {member.own.module} names {member.own.scratch} for its results from scratch, which is "
+            f"family.systems: {system.own.module} names {system.own.scratch} for its results from scratch, which is "
             "another network or reads another text: remove `scratch`"
         )

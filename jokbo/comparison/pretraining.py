@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from jokbo.comparison import budget
 from jokbo.comparison.context import of_context
 from jokbo.comparison.copying import copying
-from jokbo.comparison.member import Member
+from jokbo.comparison.system import OpenedSystem
 from jokbo.runtime.files import read_if_there, read_json, write_text
 from jokbo.systems.common import save
 from jokbo.systems.protocol import Noam, OneCycle
@@ -38,42 +38,42 @@ class Pretrained:
     metrics: dict[str, Any]
 
 
-def pretrain(job: Job, member: Member) -> Pretrained:
+def pretrain(job: Job, system: OpenedSystem) -> Pretrained:
     """Return the system, trained for as many steps as the budget pays for."""
-    own, module = member.own, member.module
-    network = member.fresh(member.settings.seed)
-    objective = module.Objective(network, member.special_tokens)
+    own, module = system.own, system.module
+    network = system.fresh(system.settings.seed)
+    objective = module.Objective(network, system.special_tokens)
     # the ramp of a batch that grows is as dear as steps of its mean size
-    rows = [member.rows_at(place / 1000) for place in range(1000)]
+    rows = [system.rows_at(thousandth / 1000) for thousandth in range(1000)]
     mean_rows = sum(rows) / len(rows)
     flops = (
-        budget.flops_of(objective, member.batch(member.train, 0, own.batch_size)) * mean_rows / own.batch_size
+        budget.flops_of(objective, system.batch(system.train, 0, own.batch_size)) * mean_rows / own.batch_size
     )
 
     def timed() -> float:
         usual = min(rows, key=lambda some: abs(some - mean_rows))  # in a whole batch a row takes less time
 
         def batch_at(step: int) -> engine.Batch:
-            return member.batch(member.train, step, usual)
+            return system.batch(system.train, step, usual)
 
-        seconds = budget.seconds_of(objective, batch_at, member.training(1), job.compute, member.optimizer)
+        seconds = budget.seconds_of(objective, batch_at, system.training(1), job.compute, system.optimizer)
         return seconds * mean_rows / usual
 
     steps = budget.steps_for(
-        member.settings.budget,
+        system.settings.budget,
         tokens=mean_rows * own.context,
         flops=flops,
         timed=timed,
         read_if_there=job.folder / "budget.json",
     )
-    before = held_out(member, objective)
-    history, seconds = _timed(job, member, objective, steps)
+    before = held_out(system, objective)
+    history, seconds = _timed(job, system, objective, steps)
     losses = {
         "before": before,
-        "nats": held_out(member, objective),
-        "unigram": member.unigram,
-        "copying": copying(member),
-        "context": of_context(member, objective),
+        "nats": held_out(system, objective),
+        "unigram": system.unigram,
+        "copying": copying(system),
+        "context": of_context(system, objective),
     }
     metrics = {
         "title": module.TITLE,
@@ -91,7 +91,7 @@ def pretrain(job: Job, member: Member) -> Pretrained:
 
 def trained(
     job: Job,
-    member: Member,
+    system: OpenedSystem,
     objective: nn.Module,
     settings: Training,
     own: engine.Overrides,
@@ -100,17 +100,17 @@ def trained(
     """Train the objective in place, with the batches of the system; return the curve."""
 
     def batch_at(step: int) -> engine.Batch:
-        return member.batch(member.train, step, member.rows_at(step / settings.steps))
+        return system.batch(system.train, step, system.rows_at(step / settings.steps))
 
     return engine.train(objective, batch_at, settings, job, own, after_step)
 
 
-def schedule_of(member: Member, settings: Training, *, warms_up: bool = True) -> Schedule | None:
+def schedule_of(system: OpenedSystem, settings: Training, *, warms_up: bool = True) -> Schedule | None:
     """Return the learning rate as the system's paper has it, 1 at its top; None: the engine's own.
 
     Noam's without a warm-up begins at the top, and is the same from where the warm-up would have ended.
     """
-    module, hidden_size = member.module, member.size.hidden_size
+    module, hidden_size = system.module, system.size.hidden_size
     steps, warmup = settings.steps, max(1, settings.warmup_steps)
 
     def noam(step: int) -> float:
@@ -121,7 +121,7 @@ def schedule_of(member: Member, settings: Training, *, warms_up: bool = True) ->
     def one_cycle(step: int) -> float:
         return cast(OneCycle, module).rate(step / steps)
 
-    rate = {"trapezoid": None, "noam": noam, "one_cycle": one_cycle}[member.own.schedule]
+    rate = {"trapezoid": None, "noam": noam, "one_cycle": one_cycle}[system.own.schedule]
     return rate and (lambda optimizer: LambdaLR(optimizer, rate))
 
 
@@ -131,18 +131,18 @@ def revisions(job: Job) -> Path:
 
 
 @torch.no_grad()
-def held_out(member: Member, objective: nn.Module) -> float:
+def held_out(system: OpenedSystem, objective: nn.Module) -> float:
     """Return the held-out loss of a predicted token, nats, over the same rows of validation text each time."""
     objective.eval().to(processes.device())
     found = []
-    for step in range(member.settings.held_out_batches):
-        batch = member.batch(member.validation, step, member.own.batch_size)
+    for step in range(system.settings.held_out_batches):
+        batch = system.batch(system.validation, step, system.own.batch_size)
         loss, parts = objective(**{key: value.to(processes.device()) for key, value in batch.items()})
-        found.append(float({"loss": loss, **parts}[member.module.NATS]))
+        found.append(float({"loss": loss, **parts}[system.module.NATS]))
     return sum(found) / len(found)
 
 
-def _timed(job: Job, member: Member, objective: nn.Module, steps: int) -> tuple[list[Row], float]:
+def _timed(job: Job, system: OpenedSystem, objective: nn.Module, steps: int) -> tuple[list[Row], float]:
     """Return the curve, and the seconds that its steps took, also of a run that went on with one: what a start costs,
     and steps that a kill made it do again, are no part of them.
     """
@@ -157,16 +157,16 @@ def _timed(job: Job, member: Member, objective: nn.Module, steps: int) -> tuple[
             spent["seconds"] += now - last
         last = now
         leads = processes.rank() == 0
-        if member.own.revisions and leads and step & (step - 1) == 0:
+        if system.own.revisions and leads and step & (step - 1) == 0:
             save(cast(nn.Module, objective.network), revisions(job) / f"step-{step:08d}")
         if leads and (step == steps or step % 50 == 0):
             write_text(known, json.dumps(spent))
 
-    training = member.training(steps)
-    schedule = schedule_of(member, training)
+    training = system.training(steps)
+    schedule = schedule_of(system, training)
     own = engine.Overrides(
-        member.optimizer(objective), schedule, compiled=False
+        system.optimizer(objective), schedule, compiled=False
     )  # small networks, for a minute
-    history = trained(job.part("pretrain"), member, objective, training, own, after_step=count)
+    history = trained(job.part("pretrain"), system, objective, training, own, after_step=count)
     found = read_json(known, f"remove {job.folder}, and it is trained again")
     return history, found["seconds"] * steps / max(found["steps"], 1)

@@ -1,4 +1,4 @@
-"""The family in one table: what each system is, what it cost, and what came of it.
+"""The comparison in one table: what each system is, what it cost, and what came of it.
 
 A comparison is plain data, family/table.json, from which tables, figures and pages are made:
     rows        systems and baselines by year; see `rows`
@@ -173,7 +173,7 @@ def markdown(comparison: Comparison) -> str:
     parts = [
         f"{table.caption}.\n\n{table.markdown(texts.get(table.name, 1))}" for table in tables(comparison)
     ]
-    return "\n".join(["# The family compared\n", f"{unseen(comparison)}\n", f"{RULE}\n", *parts])
+    return "\n".join(["# The systems compared\n", f"{unseen(comparison)}\n", f"{RULE}\n", *parts])
 
 
 def _accuracies(result: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -2,5 +2,5 @@
 
 TASKS = "tasks"  # a folder a task of labelled texts
 LEXICON = "lexicon.json"
-FACTS = "facts.json"  # what was counted
+COUNTS = "counts.json"  # what was counted
 TRANSLATIONS = "translations.json"  # in the folder of the text in whose tokens they are

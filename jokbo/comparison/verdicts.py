@@ -104,8 +104,8 @@ def holm(chances: Sequence[float]) -> list[float]:
     and at most 1 (Holm 1979)."""
     order = sorted(range(len(chances)), key=chances.__getitem__)
     corrected, least = [0.0] * len(chances), 0.0
-    for place, index in enumerate(order):
-        least = max(least, min(1.0, chances[index] * (len(chances) - place)))
+    for smaller, index in enumerate(order):
+        least = max(least, min(1.0, chances[index] * (len(chances) - smaller)))
         corrected[index] = least
     return corrected
 

@@ -43,7 +43,7 @@ class Row:
 
     tokens: list[int]  # prompt, response and end of text
     text: int  # index of its text in the split
-    rank: int  # of the sentences of its text, in the order in which they were chosen
+    sentence_rank: int  # among the sentences of its text, in the order in which they were chosen
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Selection:
 
     def without(self, prompts_per_text: int) -> int:
         """Return how many texts give no prompt if each gives at most so many."""
-        return self.texts - len({row.text for row in self.rows if row.rank < prompts_per_text})
+        return self.texts - len({row.text for row in self.rows if row.sentence_rank < prompts_per_text})
 
 
 def selected(tokenizer: PreTrainedTokenizerBase, texts: list[str], settings: Settings) -> Selection:
@@ -89,7 +89,7 @@ def selected(tokenizer: PreTrainedTokenizerBase, texts: list[str], settings: Set
             f"no text has a sentence that goes on for more than {settings.prompt_tokens} tokens and ends within "
             f"{longest}: lower prompts.prompt_tokens or add longer texts"
         )
-    ranks = np.array([row.rank for row in rows])
+    ranks = np.array([row.sentence_rank for row in rows])
     orders = []
     for most in range(1, settings.prompts_per_text + 1):
         among = np.flatnonzero(ranks < most)
@@ -100,22 +100,22 @@ def selected(tokenizer: PreTrainedTokenizerBase, texts: list[str], settings: Set
 def save(selection: Selection, path: Path) -> None:
     """Write one split as a table that `load_from_disk` opens.
 
-    Columns: `tokens` (prompt, response and end of text); `text`, the index of its text; `draw`, the rank of its
-    sentence; and `place_K`, its position in the order of those of at most K sentences a text, null if it is not one.
+    Columns: `tokens` (prompt, response and end of text); `text`, the index of its text; `sentence_rank`, as
+    in Row; and `index_K`, its index in the order of those of at most K sentences a text, null if it is not one.
     """
-    positions = {}
+    indices = {}
     for most, order in enumerate(selection.orders, start=1):
-        position: list[int | None] = [None] * len(selection.rows)
+        index: list[int | None] = [None] * len(selection.rows)
         for i, row in enumerate(order.tolist()):
-            position[row] = i
-        positions[f"place_{most}"] = position
-    fields = [("tokens", pa.list_(pa.int32())), ("text", pa.int64()), ("draw", pa.int64())]
-    schema = pa.schema([*fields, *((name, pa.int64()) for name in positions)])
+            index[row] = i
+        indices[f"index_{most}"] = index
+    fields = [("tokens", pa.list_(pa.int32())), ("text", pa.int64()), ("sentence_rank", pa.int64())]
+    schema = pa.schema([*fields, *((name, pa.int64()) for name in indices)])
 
     def rows() -> Iterator[dict[str, Any]]:
         for i, row in enumerate(selection.rows):
-            columns = {"tokens": row.tokens, "text": row.text, "draw": row.rank}
-            yield columns | {name: position[i] for name, position in positions.items()}
+            columns = {"tokens": row.tokens, "text": row.text, "sentence_rank": row.sentence_rank}
+            yield columns | {name: index[i] for name, index in indices.items()}
 
     write_shards(rows(), path, schema)
 
@@ -145,10 +145,8 @@ class Prompts:
         limit: only the first so many. Raises InputError if there is none.
         """
         shape = read_json(path.parent / SHAPE, "run the stage prompts")
-        table, column = open_table(path), f"place_{prompts_per_text}"
-        ordered = sorted(
-            (position, row) for row, position in enumerate(table[column]) if position is not None
-        )
+        table, column = open_table(path), f"index_{prompts_per_text}"
+        ordered = sorted((index, row) for row, index in enumerate(table[column]) if index is not None)
         if not ordered:
             tried = f"the first {prompts_per_text} sentences of each text that were tried"
             raise InputError(f"{path}: no prompt is among {tried}: raise prompts_per_text")

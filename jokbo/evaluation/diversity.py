@@ -14,14 +14,14 @@ WORD = re.compile(r"\w+(?:'\w+)*|[^\w\s]")
 
 
 class Distinct(NamedTuple):
-    shares: dict[str, float | None]  # by system; null where some system has no n-gram at all
-    count: int  # of n-grams, of each system
+    shares: dict[str, float | None]  # by model; null where some model has no n-gram at all
+    count: int  # of n-grams, of each model
 
 
 def distinct_n(texts: Mapping[str, Sequence[str]], n: int) -> Distinct:
     """Return the share of distinct n-grams among equally many n-grams of every model (Li et al. 2016, section 5.2).
 
-    The share falls as a sample grows, so whoever says more would seem to repeat more. Of each system as many n-grams
+    The share falls as a sample grows, so whoever says more would seem to repeat more. Of each model as many n-grams
     count as the one with the fewest has, and the share is its mean over all ways to draw them (rarefaction: Hurlbert
     1971, equation 4). Over words and punctuation marks in lower case; no n-gram crosses from one text into the next.
     """

@@ -169,10 +169,10 @@ class Scores:
     win_rate: float | None  # by the judge's score, against the supervised model, ties half
     win_rate_low: float | None
     win_rate_high: float | None
-    matched_win_rate: float | None  # the same of the matched prompts
-    matched_win_rate_low: float | None
-    matched_win_rate_high: float | None
-    matched: int | None  # prompts where both responses are of like length
+    length_matched_win_rate: float | None  # the same of the length-matched prompts
+    length_matched_win_rate_low: float | None
+    length_matched_win_rate_high: float | None
+    length_matched: int | None  # prompts where both responses are of like length
 
 
 @dataclass(frozen=True)
@@ -190,6 +190,6 @@ class Evaluation(Record):
     prompts: int
     matched_tokens: int  # by which two responses of like length differ at most
     ngrams: dict[str, int]  # how many were compared: distinct_1, distinct_2
-    systems: dict[str, Scores]  # base, supervised, distilled, aligned
+    models: dict[str, Scores]  # base, supervised, distilled, aligned
     student: dict[str, Student]  # teacher, student
     judge: dict[str, Estimated]  # right on reviews, sentences, rotten_tomatoes; by review

@@ -72,7 +72,7 @@ def judged(
     """Return what the judge says of each model, with intervals over prompts.
 
     That is how often its responses are positive, and how often more positive than the supervised model's: over all
-    prompts, and over the `matched` ones, whose two responses are about as long.
+    prompts, and over the length-matched ones, whose two responses differ by at most `matched_tokens`.
     """
     bootstrap = {"samples": settings.bootstrap, "seed": settings.seed}
     theirs = positive[SUPERVISED]
@@ -86,8 +86,8 @@ def judged(
         found[name] = {
             **_interval("positive", intervals.mean((ours > 0.5).tolist(), **bootstrap)),
             **_interval("win_rate", won),
-            **_interval("matched_win_rate", won_near),
-            "matched": int(near.sum()) if other else None,
+            **_interval("length_matched_win_rate", won_near),
+            "length_matched": int(near.sum()) if other else None,
         }
     return found
 
@@ -107,17 +107,17 @@ def evaluation(
 ) -> Evaluation:
     """Return all that was found in one piece. `scores` have what `scored` and `judged` give; `trust` is the judge's."""
     distinct = {f"distinct_{n}": distinct_n(samples, n) for n in (1, 2)}
-    systems = {name: Scores(**own, **_shares(distinct, name)) for name, own in scores.items()}
+    models = {name: Scores(**own, **_shares(distinct, name)) for name, own in scores.items()}
     students = {
         who: Student(
-            systems[name].perplexity,
-            systems[name].end_nats,
+            models[name].perplexity,
+            models[name].end_nats,
             networks[name].num_parameters(exclude_embeddings=True),
         )
         for who, name in (("teacher", SUPERVISED), ("student", DISTILLED))
     }
     ngrams = {measure: found.count for measure, found in distinct.items()}
-    return Evaluation(len(held_out), settings.matched_tokens, ngrams, systems, students, trust)
+    return Evaluation(len(held_out), settings.matched_tokens, ngrams, models, students, trust)
 
 
 def _shares(distinct: Mapping[str, Distinct], name: str) -> dict[str, Any]:

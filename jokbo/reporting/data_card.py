@@ -25,7 +25,7 @@ def card(counts: Counts, tokenized: Tokenized) -> dict[str, Any]:
         "sources": {source: _source(source, counts, tokenized) for source in counts.sources},
         "not_read": {
             name: {
-                reason: {"count": count, "places": found["places"][reason]}
+                reason: {"count": count, "locations": found["locations"][reason]}
                 for reason, count in sorted(found["left_out"].items())
             }
             for name, found in about.items()
@@ -141,7 +141,7 @@ def _not_read(not_read: Mapping[str, Any]) -> list[str]:
         table(
             ("entry", "reason", "count", "such as"),
             (
-                (name, reason, number(some["count"]), ", ".join(some["places"]))
+                (name, reason, number(some["count"]), ", ".join(some["locations"]))
                 for name, found in not_read.items()
                 for reason, some in found.items()
             ),

@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 INK, MUTED, LINE = "#26221d", "#776f66", "#ddd6ca"
 PAPER = "#fffdf9"
-SYSTEMS = {"base": "#8a8178", "supervised": "#2f6690", "distilled": "#3a7d6b", "aligned": "#b23a2e"}
-CYCLE = tuple(reversed(SYSTEMS.values()))
-ACCENT, SECOND = SYSTEMS["aligned"], SYSTEMS["supervised"]
+COLOURS = {"base": "#8a8178", "supervised": "#2f6690", "distilled": "#3a7d6b", "aligned": "#b23a2e"}
+CYCLE = tuple(reversed(COLOURS.values()))
+ACCENT, SECOND = COLOURS["aligned"], COLOURS["supervised"]
 VARIABLES = {
     INK: "--ink",
     MUTED: "--muted",
     LINE: "--line",
     PAPER: "--card",
-    **{colour: f"--{name}" for name, colour in SYSTEMS.items()},
+    **{colour: f"--{name}" for name, colour in COLOURS.items()},
 }
 STYLE: dict[RcKeyType, Any] = {
     "font.size": 11,
@@ -158,18 +158,18 @@ def reliability_diagram(bins: Rows) -> list[Chart]:
     return [Chart("calibration", "Is its confidence deserved?", f"Reliability diagram: {middle}.", figure)]
 
 
-def judged_positive(systems: Mapping[str, Scores]) -> list[Chart]:
-    """Return a chart of the share of each system's responses that the judge finds positive, with its interval."""
-    names = list(systems)
+def judged_positive(models: Mapping[str, Scores]) -> list[Chart]:
+    """Return a chart of the share of each model's responses that the judge finds positive, with its interval."""
+    names = list(models)
     with panel("share of responses judged positive", "") as (figure, axes):
-        for place, name in enumerate(reversed(names)):
-            system, colour = systems[name], SYSTEMS.get(name, MUTED)
-            ends = [system.positive_low, system.positive_high]
-            axes.plot(ends, [place, place], color=colour, linewidth=3, alpha=0.45)
-            axes.scatter(system.positive, place, s=70, color=colour, zorder=3)
+        for height, name in enumerate(reversed(names)):
+            scores, colour = models[name], COLOURS.get(name, MUTED)
+            ends = [scores.positive_low, scores.positive_high]
+            axes.plot(ends, [height, height], color=colour, linewidth=3, alpha=0.45)
+            axes.scatter(scores.positive, height, s=70, color=colour, zorder=3)
             axes.annotate(
-                f"{system.positive:.0%}",
-                (system.positive, place),
+                f"{scores.positive:.0%}",
+                (scores.positive, height),
                 xytext=(0, 9),
                 textcoords="offset points",
                 ha="center",
@@ -179,7 +179,7 @@ def judged_positive(systems: Mapping[str, Scores]) -> list[Chart]:
         axes.set_yticks(range(len(names)), list(reversed(names)), color=INK)
         axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
         axes.grid(False, axis="y")
-    shares = ", ".join(f"{name} {systems[name].positive:.0%}" for name in names)
+    shares = ", ".join(f"{name} {models[name].positive:.0%}" for name in names)
     return [
         Chart("judged-positive", "Judged positive", f"Share of responses judged positive: {shares}.", figure)
     ]

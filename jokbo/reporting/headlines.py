@@ -31,7 +31,7 @@ class Made:
 
 def verdict(evaluation: Evaluation) -> str:
     """Return in one sentence whether PPO made responses more positive, by more than the interval of its wins."""
-    supervised, aligned = evaluation.systems["supervised"], evaluation.systems["aligned"]
+    supervised, aligned = evaluation.models["supervised"], evaluation.models["aligned"]
     shares = f"{share(supervised.positive)} of responses judged positive before PPO, {share(aligned.positive)} after"
     if (aligned.win_rate_low or 0) > 0.5:
         return f"It worked: {shares}"
@@ -58,7 +58,7 @@ def facts(findings: Findings) -> list[tuple[str, str]]:
 def cards(findings: Findings) -> list[dict[str, str]]:
     """Return the few numbers to read first, each with what limits it: `value`, `label`, `detail`."""
     evaluation, reward = findings.evaluation, findings.metrics["reward"]["human"]
-    before, after = evaluation.systems["supervised"], evaluation.systems["aligned"]
+    before, after = evaluation.models["supervised"], evaluation.models["aligned"]
     right, trust = reward["accuracy"], evaluation.judge["sentences"]["value"]
     return [
         {
@@ -72,7 +72,7 @@ def cards(findings: Findings) -> list[dict[str, str]]:
             "label": "of responses are found more positive than the one before PPO",
             "detail": f"95% interval {_share(after.win_rate_low)} to {_share(after.win_rate_high)}. Responses have "
             f"{after.length:.1f} tokens, {before.length:.1f} before. Where both are as long within "
-            f"{evaluation.matched_tokens} tokens: {matched(after)} prompts.",
+            f"{evaluation.matched_tokens} tokens: {length_matched(after)} prompts.",
         },
         {
             "value": f"{number(before.perplexity)} → {number(after.perplexity)}",
@@ -107,7 +107,7 @@ def _student(findings: Findings) -> dict[str, str]:
 
 def numbers(evaluation: Evaluation) -> dict[str, float]:
     """Return the numbers of the aligned model that runs are compared by."""
-    aligned = evaluation.systems["aligned"]
+    aligned = evaluation.models["aligned"]
     found = {
         "positive": aligned.positive,
         "win_rate": aligned.win_rate,
@@ -128,7 +128,7 @@ def models(evaluation: Evaluation) -> Table:
             [
                 name,
                 *(interval(scores, measure) for measure in ("positive", "win_rate")),
-                matched(scores),
+                length_matched(scores),
                 *(number(value) for value in (scores.length, scores.perplexity)),
             ]
             for name, scores in ordered(evaluation).items()
@@ -138,13 +138,13 @@ def models(evaluation: Evaluation) -> Table:
 
 def ordered(evaluation: Evaluation) -> dict[str, Scores]:
     """Return the models in the order in which they are made; a file has them by the alphabet."""
-    return {name: evaluation.systems[name] for name in MODELS}
+    return {name: evaluation.models[name] for name in MODELS}
 
 
-def matched(scores: Scores) -> str:
+def length_matched(scores: Scores) -> str:
     """Return the wins among prompts with responses of like length, and how many those are; a dash for none."""
-    shown = interval(scores, "matched_win_rate")
-    return shown if shown == DASH else f"{shown} of {scores.matched:,}"
+    shown = interval(scores, "length_matched_win_rate")
+    return shown if shown == DASH else f"{shown} of {scores.length_matched:,}"
 
 
 def interval(scores: Scores, name: str) -> str:

@@ -45,14 +45,14 @@ def render(findings: Findings) -> str:
     """Return the report as one HTML text; the same findings give the same bytes.
 
     `findings.evaluation` is what `evaluate` found (evaluation.results).
-    `findings.samples` are the rows of samples.jsonl: `prompt`; each system's continuation under its name; `judge`,
-    the judge's probability of positive for each system. `metrics` are metrics/NAME.json by NAME, of which these are
+    `findings.samples` are the rows of samples.jsonl: `prompt`; each model's continuation under its name; `judge`,
+    the judge's probability of positive for each model. `metrics` are metrics/NAME.json by NAME, of which these are
     read by name: finetune `classifier`, accuracies `validation` and `test` of `classifier`, `classifier-scratch` and
     `naive-bayes`; reward `human`, on real comparisons, `comparisons` of `texts`, `accuracy`,
     `accuracy_by_source`, `calibration_error` (estimates by text), `calibration` (rows of calibration.Bin). `curves` are
     the rows of plots/NAME.csv by NAME, or NAME/PART where it holds several trainings; `ancestry` the records of the
     models by the hash of their weights, `aligned` that of the final one. `timings`, seconds by stage, and `speeds`,
-    tokens a second `reading` and `writing` of the supervised and of the distilled system, are of this machine, and
+    tokens a second `reading` and `writing` of the supervised and of the distilled model, are of this machine, and
     empty if unknown. `card` is the data card (jokbo.reporting.data_card); `profiles`, by name, the metrics of
     `prepare`, `tokenize` and `pretrain` of other corpora and, where known, `measured`: `date` and `machine`.
     `made` is of this report.
@@ -70,7 +70,7 @@ def render(findings: Findings) -> str:
         timings=findings.timings,
         longest=max(findings.timings.values(), default=0),
         examples=findings.card["examples"],
-        family=family(findings.aligned, findings.ancestry, set()),
+        tree=tree(findings.aligned, findings.ancestry, set()),
     )
 
 
@@ -110,9 +110,9 @@ def tables(findings: Findings) -> list[Table]:
                         number(getattr(evaluation.student[name], measure))
                         for measure in ("parameters", "perplexity", "end_nats")
                     ),
-                    *(number(findings.speeds.get(system, {}).get(how)) for how in ("reading", "writing")),
+                    *(number(findings.speeds.get(model, {}).get(how)) for how in ("reading", "writing")),
                 ]
-                for name, system in (("teacher", "supervised"), ("student", "distilled"))
+                for name, model in (("teacher", "supervised"), ("student", "distilled"))
             ],
         ),
         Table(
@@ -238,7 +238,7 @@ def charts(findings: Findings) -> dict[str, list[Chart]]:
     }
 
 
-def family(weights: str, records: Mapping[str, tuple[str, Record]], seen: set[str]) -> dict[str, Any]:
+def tree(weights: str, records: Mapping[str, tuple[str, Record]], seen: set[str]) -> dict[str, Any]:
     """Return the record of a model as a tree to show. A model that was met before is named, not told of again."""
     path, record = records[weights]
     told = weights in seen
@@ -250,7 +250,7 @@ def family(weights: str, records: Mapping[str, tuple[str, Record]], seen: set[st
         "data": record.data,
         "code": record.code,
         "params": list(_flat(record.params)),
-        "parents": [family(parent, records, seen) for parent in record.parents.values() if parent in records],
+        "parents": [tree(parent, records, seen) for parent in record.parents.values() if parent in records],
     }
 
 

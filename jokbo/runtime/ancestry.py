@@ -1,4 +1,4 @@
-"""The family tree of models: beside every model's folder stands the record of what that model was made from, and in.
+"""The ancestry of models: beside every model's folder stands the record of what that model was made from, and in.
 
 models/NAME.ancestry.json is an output of its own, which the report alone reads: it holds hashes of code, which a model
 that comes out the same does not change with. It names parents by the hash of their weights; `tree` joins the records.

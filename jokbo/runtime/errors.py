@@ -14,9 +14,9 @@ class InputError(Exception):
 
 
 @contextmanager
-def about(place: str) -> Iterator[None]:
-    """Put `place`, a key or a file, before the message of an InputError within the block."""
+def about(location: str) -> Iterator[None]:
+    """Put `location`, a key or a file, before the message of an InputError within the block."""
     try:
         yield
     except InputError as error:
-        raise InputError(f"{place}: {error}") from error
+        raise InputError(f"{location}: {error}") from error

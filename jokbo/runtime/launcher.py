@@ -51,7 +51,7 @@ def begun_elsewhere() -> bool:
     return meeting() not in (None, OUTSIDE) or rank() > 0
 
 
-def take_place(kind: str, processes: int, *, trains: bool) -> bool:
+def take_rank(kind: str, processes: int, *, trains: bool) -> bool:
     """Make this process the rank that `kind` of launcher made it; return whether there is work for it.
 
     What RANK says counts in a rank that `launch` started and, where `kind` is "external", in a training. Any other
@@ -136,12 +136,12 @@ def launch(command: Sequence[str], ranks: int) -> int:
 
 
 def _start(command: Sequence[str], rank: int, ranks: int, folder: Path, log: Path) -> subprocess.Popen[bytes]:
-    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, MEETING: folder / "meeting"}
+    variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, MEETING: folder / "meeting"}
     threads = {"OMP_NUM_THREADS": str(max(1, cores() // ranks))}
     with open(log, "wb") as file:
         return subprocess.Popen(
             command,
-            env={**threads, **os.environ, **{name: str(value) for name, value in place.items()}},
+            env={**threads, **os.environ, **{name: str(value) for name, value in variables.items()}},
             stdin=subprocess.PIPE,  # its other end closes when this process ends, however it ends
             stdout=file if rank else None,
             stderr=subprocess.STDOUT if rank else None,

@@ -98,7 +98,7 @@ def sqlite_file(uri: str) -> Path | None:
 def make_ready(path: Path) -> None:
     """Have a whole sqlite store at `path`. One that is half made or damaged is moved aside, and that is said.
 
-    A store is made beside its place and put there when it is whole: MLflow takes seconds for it.
+    A store is made beside its path and moved there when it is whole: MLflow takes seconds for it.
     """
     if _fault(path) is None:
         return

@@ -58,8 +58,8 @@ class Outbox:
             self._file = partial.open("x+")
             fcntl.flock(self._file, fcntl.LOCK_EX)
             opened = {"opening": self.id, "name": name, "tags": tags, "resumed": resumed, "start": start}
-            place = {"store": hidden(uri), "inode": os.fstat(self._file.fileno()).st_ino}
-            self._write({**opened, **place})
+            location = {"store": hidden(uri), "inode": os.fstat(self._file.fileno()).st_ino}
+            self._write({**opened, **location})
             self._header_end = self._file.tell()
             partial.rename(path)  # whoever finds it finds it locked
         except OSError as error:
@@ -212,7 +212,7 @@ def _send(client: MlflowClient, id: str, entry: Entry, seen: set[tuple[str, int]
             (name, step): Metric(name, value, time, step)
             for name, value, time, step in reversed(entry["metrics"])
         }
-        points = [point for place, point in reversed(fresh.items()) if place not in seen]
+        points = [point for key, point in reversed(fresh.items()) if key not in seen]
         for first in range(0, len(points), BATCH):
             client.log_batch(id, metrics=points[first : first + BATCH])
         seen |= set(fresh)

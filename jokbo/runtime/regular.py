@@ -22,11 +22,13 @@ def check_regular(path: Path) -> None:
 def check_all_regular(folder: Path) -> None:
     """Raise InputError for the first such thing below a folder, or for a name that is not UTF-8, which DVC can't write
     down."""
-    for place, folders, names in os.walk(folder):
+    for location, folders, names in os.walk(folder):
         for name in sorted([*folders, *names]):
             try:
                 name.encode()
             except UnicodeEncodeError:
-                raise InputError(f"{place}: the name {os.fsencode(name)!r} is not UTF-8: rename it") from None
+                raise InputError(
+                    f"{location}: the name {os.fsencode(name)!r} is not UTF-8: rename it"
+                ) from None
         for name in sorted(names):
-            check_regular(Path(place, name))
+            check_regular(Path(location, name))

@@ -56,10 +56,10 @@ def hidden_in(tree: Any) -> Any:
 
 
 def _hidden_url(url: str) -> str:
-    user, place, query = _parts(url)
+    user, location, query = _parts(url)
     scheme = url.partition("://")[0]
     # `hidden`, as another URL may stand in it: that of an archive that fsspec opens
-    return hidden(f"{scheme}://{f'{HIDDEN}@' if user else ''}{place}{_PART.sub(_hide, query)}")
+    return hidden(f"{scheme}://{f'{HIDDEN}@' if user else ''}{location}{_PART.sub(_hide, query)}")
 
 
 def _parts(url: str) -> tuple[str, str, str]:
@@ -81,5 +81,5 @@ def _hide(found: re.Match[str]) -> str:
     name, equals, _ = found[2].partition("=")
     if equals:
         return f"{found[1]}{name}={HIDDEN}"
-    # without a name, in a query: a token, maybe; in a fragment a place in a page
+    # without a name, in a query: a token, maybe; in a fragment a part of a page
     return f"{found[1]}{HIDDEN}" if found[1] != "#" and _BARE.fullmatch(name) else found[0]

@@ -1,7 +1,7 @@
 """GPT-3 (Brown et al. 2020): at 175 billion parameters, a task shown in the prompt is learned from the prompt.
 
 New in the paper: few-shot learning without a gradient step, and the scale at which it comes (section 2.1, table 2.1:
-eight sizes of one recipe). The network is GPT-2's, weights' first values too, except that every other layer attends
+eight sizes of one design). The network is GPT-2's, weights' first values too, except that every other layer attends
 over a band of recent tokens only, "similar to the Sparse Transformer" (Child et al. 2019). Sequences are packed full
 with documents, end-of-text tokens between them, and attention reaches over them all (appendix B).
 

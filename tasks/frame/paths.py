@@ -8,7 +8,7 @@ STATE = Path(".jokbo")  # of the root: checkpoints, the MLflow store, Prefect's 
 
 RAW = Path("data/raw")
 DOCUMENTS = Path("data/documents")
-COUNTS = "facts.json"  # in DOCUMENTS: what `prepare` counted
+COUNTS = "counts.json"  # in DOCUMENTS: what `prepare` counted
 JUDGE_TEXTS = Path("data/judge")
 TOKENIZER = Path("data/tokenizer")
 TOKENS = Path("data/tokens")

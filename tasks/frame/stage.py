@@ -80,7 +80,7 @@ def run_stage(
             settings = projects.load()
             own = getattr(settings, section or name.partition("@")[0], None)
             compute = settings.compute
-            if not launcher.take_place(compute.launcher, compute.processes, trains=parallel):
+            if not launcher.take_rank(compute.launcher, compute.processes, trains=parallel):
                 print(f"jokbo: {name}: rank 0 alone does this stage", file=sys.stderr)
             elif launcher.begun_elsewhere():
                 _work(name, body, own, settings.compute)

@@ -1,4 +1,4 @@
-"""A family that never was: made-up metrics in the shape that the stages leave them in."""
+"""A comparison that never was: made-up metrics in the shape that the stages leave them in."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def system(name: str, pretrained: float = 0.75, scratch: float = 0.65, nats: flo
     }
 
 
-def unit(accuracy: float) -> dict[str, Any]:
-    """One unit of the sentiment neuron, of this accuracy on each task."""
+def neuron(accuracy: float) -> dict[str, Any]:
+    """One neuron of the sentiment neuron, of this accuracy on each task."""
     return {
         task: {"index": 7, "accuracy": accuracy, "right": outcomes["right"]}
         for task, outcomes in result(accuracy, seeds=1, draw=1)["tasks"].items()
@@ -99,7 +99,7 @@ def systems() -> dict[str, dict[str, Any]]:
     found = {name: system(name) for name in sorted(YEARS)}
     for name, without in (("transformer", 6.4), ("transformer_pre", 4.61)):
         found[name]["extra"] = {"with_warmup": {"nats": 4.6}, "without_warmup": {"nats": without}}
-    found["sentiment_neuron"]["extra"] = {"unit": unit(0.74)}
+    found["sentiment_neuron"]["extra"] = {"neuron": neuron(0.74)}
     found["sentiment_neuron"]["downstream"][LABELS] = {
         kind: result(0.75, seeds=1) for kind in ("pretrained", "random", "scratch")
     }

@@ -1,10 +1,23 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
+from jokbo import params
 from jokbo.comparison import claims
+from jokbo.comparison.extras import extras
+from jokbo.comparison.finetuning import Start
+from jokbo.comparison.search import Task
+from jokbo.comparison.system import OpenedSystem
 from jokbo.comparison.verdicts import NOISE, NOT_SEEN, SEEN, UNMEASURED
+from jokbo.runtime.tracking import Run
+from jokbo.systems import sentiment_neuron
+from jokbo.training.job import Job
 from tests.comparison import made_up
 from tests.comparison.made_up import GRADIENTS, LABELS, MAJORITY, evidence, result, system, systems
 
@@ -100,16 +113,31 @@ def test_warm_up(post: float, pre: float, verdict: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("unit", "every", "verdict"),
+    ("neuron", "every", "verdict"),
     [(0.74, 0.75, SEEN), (0.65, 0.75, NOT_SEEN), (0.545, 0.55, NOISE), (0.45, 0.46, NOT_SEEN)],
 )
-def test_one_unit_is_better_than_the_commoner_label_and_not_far_behind_all(
-    unit: float, every: float, verdict: str
+def test_one_neuron_is_better_than_the_commoner_label_and_not_far_behind_all(
+    neuron: float, every: float, verdict: str
 ) -> None:
     changed = system("sentiment_neuron", every)
     changed["downstream"][LABELS]["pretrained"] = result(every, seeds=1)
-    changed["extra"] = {"unit": made_up.unit(unit)}
-    assert verdict_of("One unit", evidence(sentiment_neuron=changed)) == verdict
+    changed["extra"] = {"neuron": made_up.neuron(neuron)}
+    assert verdict_of("One neuron", evidence(sentiment_neuron=changed)) == verdict
+
+
+def test_one_neuron_is_judged_by_what_its_stage_leaves() -> None:
+    """On a task whose labels its one neuron holds."""
+    rng = torch.Generator().manual_seed(1)
+    tasks = []
+    for name, rows in made_up.TEST_ROWS.items():
+        labels = {split: torch.randint(2, (rows,), generator=rng) for split in ("train", "test")}
+        tasks.append(Task(name, {split: some[:, None] for split, some in labels.items()}, labels, padding=0))
+    own = SimpleNamespace(neuron=True, last=False, revisions=False, schedule="trapezoid")
+    opened = cast(OpenedSystem, SimpleNamespace(own=own, module=sentiment_neuron))
+    job = Job("family", 1, params.load().compute, Run(), checkpoints=None)
+    found = extras(job, opened, tasks, Start(nn.Identity(), lambda tokens_NT: tokens_NT.double()), steps=1)
+    changed = systems()["sentiment_neuron"] | {"extra": found}
+    assert verdict_of("One neuron", evidence(sentiment_neuron=changed)) == SEEN
 
 
 @pytest.mark.parametrize(("delta", "verdict"), [(3.9, SEEN), (3.97, NOISE), (4.1, NOT_SEEN)])

@@ -19,7 +19,7 @@ SPECIAL = SpecialTokens(end_of_text=0, padding=1, unknown=1, cls=2, sep=3, mask=
 
 
 class Tiny(nn.Module):
-    """A network that sees all of a row, or what comes before each place, and a source: logits [B, T, V]."""
+    """A network that sees all of a row, or what comes before each position, and a source: logits [B, T, V]."""
 
     def __init__(self, *, causal: bool) -> None:
         super().__init__()
@@ -83,9 +83,9 @@ def test_of_running_text_the_second_halfs_tokens_are_lost_after_the_first_half_o
         total = 0.0
         for row in range(3):
             context = [*tokens_BS[row - shift][:4].tolist(), *tokens_BS[row][4:].tolist()]
-            for place in range(4, 9):
-                logits_V = objective.network(torch.tensor([context[:place]]))[0, -1]
-                total -= float(logits_V.log_softmax(0)[tokens_BS[row, place]])
+            for position in range(4, 9):
+                logits_V = objective.network(torch.tensor([context[:position]]))[0, -1]
+                total -= float(logits_V.log_softmax(0)[tokens_BS[row, position]])
         expected.append(total / 15)
     assert losses(objective, {"tokens_BS": tokens_BS}, "loss") == pytest.approx(expected, abs=1e-5)
 
@@ -96,10 +96,10 @@ def test_a_source_is_that_of_the_row_before_and_what_is_written_stays() -> None:
     for shift in (0, 1):
         total = 0.0
         for row in range(3):
-            for place in range(4):
-                written = torch.tensor([[0, *target_BT[row, :place].tolist()]])
+            for position in range(4):
+                written = torch.tensor([[0, *target_BT[row, :position].tolist()]])
                 logits_V = objective.network(written, source_BS[row - shift][None])[0, -1]
-                total -= float(logits_V.log_softmax(0)[target_BT[row, place]])
+                total -= float(logits_V.log_softmax(0)[target_BT[row, position]])
         expected.append(total / 12)
     batch = {"source_BS": source_BS, "target_BT": target_BT}
     assert losses(objective, batch, "loss") == pytest.approx(expected, abs=1e-5)
@@ -111,8 +111,8 @@ def masked_batch() -> tuple[Tensor, dict[str, Tensor]]:
     positions_BK = torch.tensor([[1, 6], [0, 3], [5, 0]])
     valid_BK = torch.tensor([[True, True], [True, True], [True, False]])
     inputs_BT = tokens_BT.clone()
-    for row, place in ((0, 1), (0, 6), (1, 0), (2, 5)):
-        inputs_BT[row, place] = MASK
+    for row, position in ((0, 1), (0, 6), (1, 0), (2, 5)):
+        inputs_BT[row, position] = MASK
     weights_BK = valid_BK / valid_BK.float().mean()
     targets_BK = tokens_BT.gather(1, positions_BK)
     return tokens_BT, {
@@ -132,16 +132,16 @@ def test_what_is_hidden_stays_where_it_is_among_the_tokens_of_the_row_before() -
         for row in range(3):
             context = (batch["inputs_BT"] if not shift else tokens_BT)[row - shift].tolist()
             own = [
-                place
-                for place, weight in zip(
+                position
+                for position, weight in zip(
                     batch["positions_BK"][row].tolist(), batch["weights_BK"][row].tolist(), strict=True
                 )
                 if weight
             ]
-            for place in own:
-                context[place] = int(batch["inputs_BT"][row, place])
+            for position in own:
+                context[position] = int(batch["inputs_BT"][row, position])
             logits_TV = objective.network(torch.tensor([context]))[0].log_softmax(-1)
-            total -= sum(float(logits_TV[place, tokens_BT[row, place]]) for place in own)
+            total -= sum(float(logits_TV[position, tokens_BT[row, position]]) for position in own)
             count += len(own)
         expected.append(total / count)
     assert losses(objective, batch, "loss") == pytest.approx(expected, abs=1e-5)
@@ -175,8 +175,8 @@ def test_a_copied_token_is_one_of_those_that_are_visible() -> None:
     tokens_BS = drawn(2, 7)
     found_N3, shown_N = parts({"tokens_BS": tokens_BS}, SPECIAL, frequencies_V)
     rows = tokens_BS.tolist()
-    seen = [row[:place] for row in rows for place in range(1, 7)]
-    targets = [row[place] for row in rows for place in range(1, 7)]
+    seen = [row[:position] for row in rows for position in range(1, 7)]
+    targets = [row[position] for row in rows for position in range(1, 7)]
     assert found_N3[:, 1] == pytest.approx(copies(list.count, seen, targets))
     assert (found_N3[:, 0] == 1 / V).all()
     assert not shown_N.any()
@@ -185,9 +185,11 @@ def test_a_copied_token_is_one_of_those_that_are_visible() -> None:
     found_N3, shown_N = parts(batch, SPECIAL, frequencies_V)
     hidden = [(0, 1), (0, 6), (1, 0), (1, 3), (2, 5)]
     rows = tokens_BT.tolist()
-    seen = [[rows[row][place] for place in range(8) if (row, place) not in hidden] for row, _ in hidden]
+    seen = [
+        [rows[row][position] for position in range(8) if (row, position) not in hidden] for row, _ in hidden
+    ]
     assert found_N3[:, 1] == pytest.approx(
-        copies(list.count, seen, [rows[row][place] for row, place in hidden])
+        copies(list.count, seen, [rows[row][position] for row, position in hidden])
     )
     assert shown_N.tolist() == [False, False, False, True, False]
     assert found_N3[:, 2].tolist() == [0, 0, 0, 1, 0]

@@ -17,8 +17,8 @@ def test_marks_stand_at_the_means_with_their_errors(comparison) -> None:
     axes = chart.figure.axes[0]
     systems = [row for row in comparison["rows"] if row["pretrained"]]
     labels = {
-        round(place): text.get_text()
-        for place, text in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)
+        round(height): text.get_text()
+        for height, text in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)
     }
     for start, marks in zip(("scratch", "pretrained"), axes.containers, strict=True):
         for row, x, y, bar in zip(

@@ -88,7 +88,7 @@ def test_the_rate_that_is_best_on_validation_is_run_with_every_seed(tmp_path: Pa
     accuracies = [30 / 40, 20 / 40, 34 / 40]
     assert result["tasks"]["b"] == {
         "accuracies": accuracies,
-        "right": "".join(str(sum(place < right for right in (30, 20, 34))) for place in range(40)),
+        "right": "".join(str(sum(text < right for right in (30, 20, 34))) for text in range(40)),
         "mean": pytest.approx(0.7),
         "sd": pytest.approx(statistics.stdev(accuracies)),
         "validation": 30 / 40,
@@ -179,7 +179,7 @@ def test_texts_of_like_length_share_a_batch_in_no_order_of_length() -> None:
 
 
 def test_frozen_features_are_read_by_a_regression_chosen_on_validation() -> None:
-    """Of features with the label in one unit, one accuracy, not one a seed."""
+    """Of features with the label in one neuron, one accuracy, not one a seed."""
     result = frozen([task()], lambda tokens_NT: tokens_NT.float())
     (made_up,) = result["tasks"].values()
     chosen = {"validation": 1.0, "learning_rate": None}

@@ -107,7 +107,7 @@ def test_the_page_shows_all_and_loads_nothing(few, html) -> None:
     page = Page(html)
     for each in table.tables(few):
         assert all(" ".join(cell.split()) in page.text for row in each.rows for cell in row)
-    assert len(page.pictures) == sum(len(place) for place in figures.charts(few).values())
+    assert len(page.pictures) == sum(len(charts) for charts in figures.charts(few).values())
     assert all(link.startswith(("#", "data:")) for link in page.links)
     assert not re.search(r"@import|url\((?!#)|<script", html)
     assert len(page.ids) == len(set(page.ids))

@@ -17,8 +17,8 @@ STARTS = ("pretrained", "scratch")
 def drawn(draw: np.random.Generator, seeds: int = 5, rows: tuple[int, ...] = (40, 60)) -> dict:
     """A result of chance: each seed right about each text by a coin."""
     tasks = {
-        f"task {place}": outcome(draw.integers(0, 2, (seeds, count)), 0.5, 0.001)
-        for place, count in enumerate(rows)
+        f"task {index}": outcome(draw.integers(0, 2, (seeds, count)), 0.5, 0.001)
+        for index, count in enumerate(rows)
     }
     return {"tasks": tasks, **over_tasks(tasks)}
 
@@ -101,13 +101,13 @@ def test_chances_are_corrected_as_in_holms_own_steps() -> None:
     assert holm([]) == []
     for order in itertools.permutations(range(4)):
         chances = [0.01, 0.04, 0.03, 0.005]
-        assert holm([chances[place] for place in order]) == pytest.approx(
-            [[0.03, 0.06, 0.06, 0.02][place] for place in order]
+        assert holm([chances[index] for index in order]) == pytest.approx(
+            [[0.03, 0.06, 0.06, 0.02][index] for index in order]
         )
 
 
-def test_of_many_claims_without_a_cause_hardly_a_family_has_one_that_is_seen() -> None:
-    """At most one family of claims in twenty, where uncorrected it would be most of them."""
+def test_of_many_claims_without_a_cause_hardly_a_set_has_one_that_is_seen() -> None:
+    """At most one set of claims in twenty, where uncorrected it would be most of them."""
     draw = np.random.default_rng(2)
     wrong = 0
     for _ in range(400):

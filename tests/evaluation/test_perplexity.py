@@ -31,7 +31,7 @@ def test_of_responses_words_and_end_are_apart(padding: int) -> None:
     words, ends = [], []
     for row, length in zip(held_out.tokens_NS, held_out.lengths_N.tolist(), strict=True):
         log_probs = net(row[None]).logits[0].log_softmax(-1)
-        nats = [-log_probs[place - 1, row[place]].item() for place in range(PROMPT, PROMPT + length)]
+        nats = [-log_probs[position - 1, row[position]].item() for position in range(PROMPT, PROMPT + length)]
         words += nats[:-1]
         ends.append(nats[-1])
     found = response_perplexity(net, held_out)

@@ -14,7 +14,7 @@ from tests.reporting.findings import findings
 
 def test_what_is_saved_is_loaded_the_same_with_numbers_that_are_not_there(tmp_path: Path) -> None:
     made = findings().evaluation
-    assert made.systems["supervised"].win_rate is None
+    assert made.models["supervised"].win_rate is None
     made.save(tmp_path / "evaluation.json")
     assert Evaluation.load(tmp_path / "evaluation.json") == made
 
@@ -23,10 +23,10 @@ def test_a_file_that_lacks_a_number_is_told_in_one_line(tmp_path: Path) -> None:
     file = tmp_path / "evaluation.json"
     findings().evaluation.save(file)
     found = json.loads(file.read_text())
-    del found["systems"]["aligned"]["kl"]
+    del found["models"]["aligned"]["kl"]
     file.write_text(json.dumps(found))
     with pytest.raises(
-        InputError, match=r"evaluation.json: systems.aligned.kl: .*run the stage evaluate"
+        InputError, match=r"evaluation.json: models.aligned.kl: .*run the stage evaluate"
     ) as told:
         Evaluation.load(file)
     assert "\n" not in str(told.value)

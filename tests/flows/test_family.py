@@ -11,16 +11,16 @@ import pytest
 from flows import family
 from tests.conftest import Project, until
 from tests.flows.conftest import alive, outcomes
-from tests.support import members
+from tests.support import comparison
 
 FLOW = "flows.family"
-MEMBERS = ("bert", "elmo", "distilbert")
+SYSTEMS = ("bert", "elmo", "distilbert")
 CORES = len(os.sched_getaffinity(0))
 
 
 @pytest.fixture
 def project_of_family(served: Project) -> Project:
-    members.add_to(served)
+    comparison.add_to(served)
     return served
 
 
@@ -36,7 +36,7 @@ def test_stages_run_at_once_each_on_its_part_of_the_cores(project_of_family: Pro
     project = project_of_family
     status, output = project.run(FLOW, "--workers", "2", TOGETHER="bert elmo")
     assert status == 0, output
-    bert, elmo, distilbert = (_metrics(project, name) for name in MEMBERS)
+    bert, elmo, distilbert = (_metrics(project, name) for name in SYSTEMS)
     assert _overlap(bert, elmo)
     assert not _overlap(bert, distilbert)  # its teacher
     assert {bert["threads"], elmo["threads"]} == {max(1, CORES // 2)}
@@ -44,16 +44,16 @@ def test_stages_run_at_once_each_on_its_part_of_the_cores(project_of_family: Pro
     table = (project.folder / "family/table.json").read_text()
     assert json.loads(table)["systems"] == ["bert", "distilbert", "elmo"]
     assert not (project.folder / "models/finetune").exists()  # no part of what the table needs
-    for name in MEMBERS:
+    for name in SYSTEMS:
         (run,) = project.runs(f"family@{name}")
         assert run.info.status == "FINISHED"
 
     (project.folder / "family/table.json").unlink()
     project.edit("family/params.yaml", "elmo, layers: 2, batch_size: 16", "elmo, layers: 2, batch_size: 8")
-    before = {name: _metrics(project, name)["start"] for name in MEMBERS}
+    before = {name: _metrics(project, name)["start"] for name in SYSTEMS}
     status, output = project.run(FLOW)
     assert status == 0, output
-    assert [name for name in MEMBERS if _metrics(project, name)["start"] != before[name]] == ["elmo"]
+    assert [name for name in SYSTEMS if _metrics(project, name)["start"] != before[name]] == ["elmo"]
     assert (project.folder / "family/table.json").read_text() == table
 
 
@@ -67,7 +67,7 @@ def test_what_it_needs_of_the_chain_is_brought_up_to_date_first_and_no_more(
     assert status == 0, output
     ran = outcomes(output)
     assert next(iter(ran.items())) == ("pretrain", "ran")
-    assert set(ran) == {"pretrain", *(f"family@{name}" for name in MEMBERS), "family_table"}
+    assert set(ran) == {"pretrain", *(f"family@{name}" for name in SYSTEMS), "family_table"}
 
 
 def test_one_that_fails_stops_no_other_and_is_told(project_of_family: Project) -> None:
@@ -97,7 +97,7 @@ def test_no_system_outlives_a_flow_that_is_stopped(project_of_family: Project) -
 
 def test_nothing_to_do_shows_the_table_and_keeps_it(project: Project) -> None:
     project.environment["HOME"] = str(project.folder)
-    for each in (project, members.add_to(project)):
+    for each in (project, comparison.add_to(project)):
         status, output = each.run("dvc", "repro")
         assert status == 0, output
     status, output = project.run(FLOW)
@@ -123,7 +123,7 @@ def test_a_schedule_is_known_to_the_server_and_runs_in_this_folder(project_of_fa
     until((project.folder / "family/table.json").is_file)
     serving.terminate()
     serving.communicate()
-    assert json.loads((project.folder / "family/table.json").read_text())["systems"] == sorted(MEMBERS)
+    assert json.loads((project.folder / "family/table.json").read_text())["systems"] == sorted(SYSTEMS)
 
 
 @pytest.mark.parametrize(("accelerator", "expected"), [(False, CORES), (True, 1)])

@@ -51,11 +51,11 @@ def test_masked_loss_is_the_mean_over_what_the_mask_names_however_rows_are_share
 
 
 def documents_in_rows() -> tuple[torch.Tensor, list[list[int]]]:
-    """Rows of random tokens, and in each the places of its end-of-text marks: first, last, side by side, none."""
+    """Rows of random tokens, and in each the positions of its end-of-text marks: first, last, side by side, none."""
     marks = [[0, 9, 15], [7, 8, 23], [24], []]
     tokens_BS = tokens(len(marks), 25)
-    for row, places in zip(tokens_BS, marks, strict=True):
-        row[places] = END
+    for row, positions in zip(tokens_BS, marks, strict=True):
+        row[positions] = END
     return tokens_BS, marks
 
 
@@ -71,8 +71,8 @@ def test_masked_documents_are_predicted_as_if_alone(
     tokens_BS, marks = documents_in_rows()
     positions_BT = causal.document_positions(tokens_BS[:, :-1], END)
     together = losses(model, tokens_BS, positions_BT)
-    for row, found, places in zip(tokens_BS, together, marks, strict=True):
-        starts = sorted({0, *places} - {24})
+    for row, found, positions in zip(tokens_BS, together, marks, strict=True):
+        starts = sorted({0, *positions} - {24})
         for start, end in zip(starts, [*starts[1:], 24], strict=True):
             alone = causal.token_losses(model, row[None, start : end + 1])[0]
             torch.testing.assert_close(found[start:end], alone, rtol=1e-4, atol=1e-5)

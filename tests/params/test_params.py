@@ -35,6 +35,14 @@ def test_the_shipped_file_says_of_each_key_what_the_schema_says(name: str) -> No
     assert max(map(len, text.splitlines())) <= comments.WIDTH
 
 
+@pytest.mark.parametrize("key", ["pretrain:", "  near_duplicates:", "    drop:", "  seed:"])
+def test_a_comment_of_old_above_a_key_is_left_out(key: str) -> None:
+    text = SHIPPED.read_text()
+    assert f"\n{key}" in text
+    older = text.replace(f"\n{key}", f"\n# What was said of it once\n# in two lines\n{key}")
+    assert comments.commented(older) == text
+
+
 @pytest.mark.parametrize(
     "section",
     dict.fromkeys([*sections(Params), *sections(FamilyParams)]),

@@ -67,7 +67,7 @@ def test_spread_is_that_of_the_people_at_that_level():
     assert shares[1, 6] > 0.95
 
 
-def test_comparison_is_a_function_of_seed_and_place(fitted):
+def test_comparison_is_a_function_of_seed_and_row(fitted):
     texts, _, _ = population(40, seed=6)
     first, second = texts[:20], texts[20:]
     whole = fitted.compare(first, second, seed=7, raters=3)

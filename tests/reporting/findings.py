@@ -12,8 +12,8 @@ from jokbo.reporting.headlines import Made
 from jokbo.reporting.report import Findings
 from jokbo.runtime.ancestry import Record
 
-MEASURES = ("perplexity", "positive", "win_rate", "matched_win_rate", "kl", "length")
-SYSTEMS = {
+MEASURES = ("perplexity", "positive", "win_rate", "length_matched_win_rate", "kl", "length")
+MODELS = {
     name: dict(zip(MEASURES, numbers, strict=True))
     for name, numbers in {
         "base": (58.3, 0.46, 0.44, 0.45, 21.7, 29.1),
@@ -72,14 +72,14 @@ def corpus(language: str, bits: float) -> dict:
     }
 
 
-def system(numbers: dict) -> dict:
+def model(numbers: dict) -> dict:
     ends = {
         f"{name}_{end}": None if numbers[name] is None else numbers[name] + step
-        for name in ("positive", "win_rate", "matched_win_rate")
+        for name in ("positive", "win_rate", "length_matched_win_rate")
         for end, step in (("low", -0.035), ("high", 0.035))
     }
     other = numbers["kl"] is not None
-    own = {"matched": 143 if other else None, "kl_per_token": numbers["kl"] / 21 if other else None}
+    own = {"length_matched": 143 if other else None, "kl_per_token": numbers["kl"] / 21 if other else None}
     return numbers | ends | own | {"distinct_1": 0.181, "distinct_2": 0.62, "end_nats": 0.71, "reward": 0.7}
 
 
@@ -154,7 +154,7 @@ def findings() -> Findings:
                 "prompts": 512,
                 "matched_tokens": 3,
                 "ngrams": {"distinct_1": 7_204, "distinct_2": 6_692},
-                "systems": {name: system(numbers) for name, numbers in SYSTEMS.items()},
+                "models": {name: model(numbers) for name, numbers in MODELS.items()},
                 "student": {
                     "teacher": {"parameters": 3_159_040, "perplexity": 44.1, "end_nats": 0.71},
                     "student": {"parameters": 1_579_776, "perplexity": 47.2, "end_nats": 0.74},

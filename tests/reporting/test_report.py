@@ -112,9 +112,9 @@ def test_the_first_screen_says_whether_it_worked_and_what_it_cost(made, page):
     [(0.51, 0.6, "It worked"), (0.4, 0.49, "It made things worse"), (0.49, 0.51, "It made no difference")],
 )
 def test_it_worked_only_by_more_than_the_interval(made, low, high, said):
-    aligned = dataclasses.replace(made.evaluation.systems["aligned"], win_rate_low=low, win_rate_high=high)
-    systems = {**made.evaluation.systems, "aligned": aligned}
-    assert headlines.verdict(dataclasses.replace(made.evaluation, systems=systems)).startswith(said)
+    aligned = dataclasses.replace(made.evaluation.models["aligned"], win_rate_low=low, win_rate_high=high)
+    models = {**made.evaluation.models, "aligned": aligned}
+    assert headlines.verdict(dataclasses.replace(made.evaluation, models=models)).startswith(said)
 
 
 def test_cards_are_the_numbers(made):
@@ -133,7 +133,7 @@ def test_what_limits_a_number_stands_beside_it(made):
 
 
 def _luminance(colour: str) -> float:
-    channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    channels = [int(colour[index : index + 2], 16) / 255 for index in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -188,8 +188,8 @@ def test_simulated_raters_are_named_as_simulated(page):
     assert "simulated raters" in page.text
 
 
-def test_family_tells_of_a_shared_ancestor_once(made, page):
-    tree = report.family(made.aligned, made.ancestry, set())
+def test_ancestry_tells_of_a_shared_ancestor_once(made, page):
+    tree = report.tree(made.aligned, made.ancestry, set())
     policy, reward = tree["parents"]
     assert [parent["path"] for parent in policy["parents"]] == ["models/base"]
     assert [(parent["path"], parent["told"]) for parent in reward["parents"]] == [("models/policy", True)]
@@ -211,9 +211,9 @@ def test_speed_is_left_out_where_unknown(made):
     assert [row[-1] for row in student.rows] == ["–", "–"]  # noqa: RUF001
 
 
-def test_systems_stand_in_the_order_of_the_family_whatever_the_files(made, html):
-    backwards = dict(reversed(made.evaluation.systems.items()))
-    again = dataclasses.replace(made, evaluation=dataclasses.replace(made.evaluation, systems=backwards))
+def test_models_stand_in_the_order_in_which_they_are_made_whatever_the_files(made, html):
+    backwards = dict(reversed(made.evaluation.models.items()))
+    again = dataclasses.replace(made, evaluation=dataclasses.replace(made.evaluation, models=backwards))
     assert report.render(again) == html
 
 

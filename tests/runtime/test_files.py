@@ -144,14 +144,14 @@ def test_a_file_that_may_not_be_written_is_named() -> None:
 
 @pytest.mark.parametrize("content", ["", '{"key": "', "\0\0"])
 def test_half_a_file_is_absent_or_a_line(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "facts.json"
+    path = tmp_path / "counts.json"
     path.write_text(content)
     assert read_if_there(path) is None
-    with pytest.raises(InputError, match=r"facts.json: not whole \(.*\): run `make pipeline`"):
+    with pytest.raises(InputError, match=r"counts.json: not whole \(.*\): run `make pipeline`"):
         read_json(path)
     path.unlink()
     assert read_if_there(path) is None
-    with pytest.raises(InputError, match=r"facts.json: not there: "):
+    with pytest.raises(InputError, match=r"counts.json: not there: "):
         read_json(path)
     write_text(path, json.dumps({"a": 1}))
     assert read_if_there(path) == read_json(path) == {"a": 1}

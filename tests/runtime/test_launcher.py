@@ -24,7 +24,7 @@ RANK = """
 import os, signal, sys, time
 from pathlib import Path
 from jokbo.runtime import launcher
-launcher.take_place("own", 2, trains=True)
+launcher.take_rank("own", 2, trains=True)
 rank = launcher.rank()
 
 def asleep():
@@ -60,7 +60,7 @@ def pids(folder: Path) -> list[int]:
     return [int(file.read_text()) for file in files]
 
 
-def test_each_knows_its_place_and_the_first_alone_is_heard(tmp_path: Path) -> None:
+def test_each_knows_its_rank_and_the_first_alone_is_heard(tmp_path: Path) -> None:
     said = (
         "print(rank, launcher.world(), Path(launcher.meeting()).parent.stat().st_mode & 0o777 == 0o700)\n"
         "Path(f'was-{rank}').touch()"

@@ -152,7 +152,7 @@ def _rewrite_family(stage: Any, section: dict[str, Any], imports: grimp.ImportGr
         row.fa.set_flow_style()
     inputs = [path for path in stage["do"]["deps"] if not (is_code(path) or path.startswith("${"))]
     code = placed(shared(imports), base)
-    stage["do"]["deps"][:] = code + inputs + [f"${{item.{place}}}" for place in range(width)]
+    stage["do"]["deps"][:] = code + inputs + [f"${{item.{index}}}" for index in range(width)]
     of_all = [f"family.{key}" for key in section if key != "systems"]
     stage["do"]["params"][:] = [*of_all, "family.systems.${key}"]
 

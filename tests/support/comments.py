@@ -22,18 +22,23 @@ FILES: dict[str, type[Section]] = {"params.yaml": Params, "family/params.yaml": 
 
 def commented(text: str, root: type[Section] = Params) -> str:
     """Return the text of params.yaml with the first sentence of each key's description behind it, or above a section
-    and a line that is long."""
-    lines = text.splitlines()
+    and a line that is long. Other comments right above such a key are left out, so that none says the same twice."""
+    written = text.splitlines()
+    lines: dict[int, str] = dict(enumerate(written))
     for number, description in _described(YAML().load(text), root):
+        above = number - 1
+        while above >= 0 and written[above].lstrip().startswith("#"):
+            del lines[above]
+            above -= 1
         comment = f"# {description.splitlines()[0].removesuffix('.')}"
-        code = re.sub(r"\s+#.*$", "", lines[number])
+        code = re.sub(r"\s+#.*$", "", written[number])
         behind = f"{code.ljust(COLUMN - 2)}  {comment}"
         if code.startswith(" ") and len(behind) <= WIDTH:
             lines[number] = behind
-            continue
-        above = code[: len(code) - len(code.lstrip())] + comment
-        lines[number] = code if lines[number - 1] == above else f"{above}\n{code}"
-    return "\n".join(lines) + "\n"
+        else:
+            indent = code[: len(code) - len(code.lstrip())]
+            lines[number] = f"{indent}{comment}\n{code}"
+    return "\n".join(lines.values()) + "\n"
 
 
 def _described(node: Any, model: type[Section]) -> Iterator[tuple[int, str]]:

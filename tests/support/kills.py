@@ -241,15 +241,15 @@ def main() -> None:
     environment = miniature.environment()
     if options.clone:
         del environment["OMP_NUM_THREADS"]  # as the default run is typed: the number of threads changes bits
-    place = Path(tempfile.mkdtemp(prefix="kills-"))
+    parent = Path(tempfile.mkdtemp(prefix="kills-"))
     reference = options.undisturbed
     if reference is None:
-        reference = make(place / "undisturbed")
+        reference = make(parent / "undisturbed")
         subprocess.run(FLOW, cwd=reference, env=environment, check=True)
     expected, table, done, faulty = hashes(reference), Table("round", "kills", "faults"), 0, 0
     while done < options.kills:
         number = table.row_count + 1
-        folder = make(place / f"round-{number}")
+        folder = make(parent / f"round-{number}")
         one = Round(folder, random.Random(f"{options.seed} {number}"), options.mean, environment)
         one.to_its_end(min(options.each, options.kills - done))
         one.faults += faults_of(folder, expected, environment)
@@ -260,7 +260,7 @@ def main() -> None:
         if not one.faults:
             shutil.rmtree(folder)
     Console(width=150).print(table)
-    print(f"{done} kills in {table.row_count} rounds, {faulty} with faults; {place}")
+    print(f"{done} kills in {table.row_count} rounds, {faulty} with faults; {parent}")
     sys.exit(bool(faulty))
 
 

@@ -21,7 +21,7 @@ from datasets import Dataset, DatasetDict
 from torch import nn
 
 from jokbo import params
-from jokbo.comparison.texts import FACTS, LEXICON, TASKS, TRANSLATIONS
+from jokbo.comparison.texts import COUNTS, LEXICON, TASKS, TRANSLATIONS
 from jokbo.data.corpus import packing
 from jokbo.data.corpus.tokenizer import END_OF_TEXT, save_tokenizer
 from jokbo.params import FamilyParams
@@ -61,15 +61,20 @@ def made_up(settings: FamilyParams, data: Path) -> None:
     pairs = [(text, text[::-1]) for text, _ in sentences]
     entropies = {"texts": {name: {"unigram_entropy": 3.5} for name in settings.family_text.texts}}
     translated = Path(settings.family_text.translations.text, TRANSLATIONS)
-    for path, found in ((Path(LEXICON), words), (translated, pairs), (Path(FACTS), entropies)):
+    for path, found in ((Path(LEXICON), words), (translated, pairs), (Path(COUNTS), entropies)):
         (data / path).write_text(json.dumps(found))
 
 
 def small(settings: FamilyParams) -> FamilyParams:
     """Return the settings with short trainings."""
-    search = {"learning_rates": settings.family.finetune.learning_rates[:1], "steps": 4, "batch": 8}
-    finetune = settings.family.finetune.model_copy(
-        update=search | {"seeds": settings.family.finetune.seeds[:2]}
+    search = settings.family.finetune
+    finetune = search.model_copy(
+        update={
+            "seeds": search.seeds[:2],
+            "learning_rates": search.learning_rates[:1],
+            "labels": [search.labels[0].model_copy(update={"count": "all", "steps": 4})],
+            "batch_size": 8,
+        }
     )
     budget = settings.family.budget.model_copy(update={"by": "tokens", "amount": TOKENS})
     changes = {"budget": budget, "finetune": finetune, "held_out_batches": 2}

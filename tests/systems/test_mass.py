@@ -52,7 +52,7 @@ def test_eight_in_ten_hidden_tokens_are_masks() -> None:
     assert near(seen_N == true_N, 0.1 + 0.1 * chance * float(1 - special_tokens))
 
 
-def test_loss_is_the_mean_over_the_fragment_at_its_places() -> None:
+def test_loss_is_the_mean_over_the_fragment_at_its_positions() -> None:
     network = mass.network(size(), SPECIAL_TOKENS, 0)
     batch = mass.batch(text(), 0, 3, CONTEXT, 0)
     loss, _ = mass.Objective(network, SPECIAL_TOKENS)(**batch)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from jokbo.comparison.recipe import adafactor
+from jokbo.comparison.training_settings import adafactor
 from jokbo.runtime.interruption import Interrupted
 from jokbo.runtime.tracking import Run
 from jokbo.training import engine

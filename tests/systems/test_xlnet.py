@@ -62,8 +62,8 @@ def test_every_row_has_a_sixth_of_its_tokens_predicted_wherever_and_in_any_order
     share_T = (ranks_BT >= 0).double().mean(0)
     spread = (6 / 39 * 33 / 39 / batch_size) ** 0.5
     assert (share_T - 6 / 39).abs().max() < 4 * spread
-    by_place_BK = ranks_BT.gather(1, positions_BK.sort(dim=1).values)
-    share_KK = torch.stack([(by_place_BK == rank).double().mean(0) for rank in range(6)])
+    by_position_BK = ranks_BT.gather(1, positions_BK.sort(dim=1).values)
+    share_KK = torch.stack([(by_position_BK == rank).double().mean(0) for rank in range(6)])
     assert (share_KK - 1 / 6).abs().max() < 4 * (5 / 36 / batch_size) ** 0.5
 
 

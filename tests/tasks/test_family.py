@@ -23,9 +23,9 @@ from ruamel.yaml import YAML
 
 from jokbo import params
 from jokbo.comparison import budget
-from jokbo.comparison.member import opened
 from jokbo.comparison.pretraining import pretrain, schedule_of
-from jokbo.comparison.texts import FACTS, TASKS
+from jokbo.comparison.system import opened
+from jokbo.comparison.texts import COUNTS, TASKS
 from jokbo.data.corpus import packing
 from jokbo.data.corpus.tokenizer import save_tokenizer
 from jokbo.runtime.tracking import Run
@@ -69,12 +69,12 @@ def add_data(folder: Path) -> None:
     texts = [row["text"] for row in rows if row["source"] == "imdb"]
     settings = {"normalisation": "nfkc", "lowercase": True}
     tokenizer = corpora.trained(texts, 200, "wordpiece", **settings)
-    place = folder / FAMILY_DATA / "wordpiece"
-    save_tokenizer(tokenizer, place / "tokenizer")
+    data = folder / FAMILY_DATA / "wordpiece"
+    save_tokenizer(tokenizer, data / "tokenizer")
     for split, some in (("train", texts[:200]), ("validation", texts[200:])):
         encoded = corpora.encoded(folder / "made" / split, [*map(corpora.document, some)], tokenizer)
         end = tokenizer.token_to_id("<|endoftext|>")
-        packing.lay_out(encoded, {"a": 1.0}, end, place / split, 100_000)
+        packing.lay_out(encoded, {"a": 1.0}, end, data / split, 100_000)
     labelled = [(row["text"], row["label"]) for row in rows if row["source"] == "rotten_tomatoes"]
     parts = {"train": labelled[:80], "validation": labelled[80:120], "test": labelled[120:]}
     splits = {
@@ -82,8 +82,8 @@ def add_data(folder: Path) -> None:
         for split, some in parts.items()
     }
     DatasetDict(splits).save_to_disk(str(folder / FAMILY_DATA / TASKS / "reviews"))
-    facts = {"texts": {"wordpiece": {"unigram_entropy": UNIGRAM}}}
-    (folder / FAMILY_DATA / FACTS).write_text(json.dumps(facts))
+    counts = {"texts": {"wordpiece": {"unigram_entropy": UNIGRAM}}}
+    (folder / FAMILY_DATA / COUNTS).write_text(json.dumps(counts))
 
 
 @pytest.fixture(scope="module")
@@ -158,9 +158,9 @@ def test_a_student_begins_with_its_teacher_and_from_scratch_without(
     assert student["before"] < teacher["before"]
     monkeypatch.chdir(project)
     settings = params.load_family()
-    member = opened("distilbert", settings.family, FAMILY_DATA, settings.compute)
-    assert member.fresh(1).config.teacher == "models/bert_deep"
-    assert member.fresh(1, begins=False).config.teacher is None
+    system = opened("distilbert", settings.family, FAMILY_DATA, settings.compute)
+    assert system.fresh(1).config.teacher == "models/bert_deep"
+    assert system.fresh(1, begins=False).config.teacher is None
 
 
 def test_revisions_are_at_powers_of_two_and_open(project: Path) -> None:
@@ -227,26 +227,26 @@ def test_a_batch_that_grows_takes_the_seconds_of_the_budget(
         return cost(len(next(iter(batch_at(0).values()))))
 
     monkeypatch.setattr(budget, "seconds_of", seconds_of)
-    member = opened("cramming", family, FAMILY_DATA, settings.compute)
+    system = opened("cramming", family, FAMILY_DATA, settings.compute)
     job = Job("family@cramming", family.seed, settings.compute, Run(), tmp_path)
-    steps = pretrain(job, member).metrics["steps"]
-    assert member.rows_at(0.0) < member.rows_at(1.0) / 2
-    shared = replace(member, unit=8)  # of two ranks with micro-batches of four
-    assert {shared.rows_at(place / 100) % 8 for place in range(101)} == {0}
-    assert shared.rows_at(1.0) == member.rows_at(1.0)
-    assert sum(cost(member.rows_at(step / steps)) for step in range(steps)) == pytest.approx(
+    steps = pretrain(job, system).metrics["steps"]
+    assert system.rows_at(0.0) < system.rows_at(1.0) / 2
+    shared = replace(system, unit=8)  # of two ranks with micro-batches of four
+    assert {shared.rows_at(percent / 100) % 8 for percent in range(101)} == {0}
+    assert shared.rows_at(1.0) == system.rows_at(1.0)
+    assert sum(cost(system.rows_at(step / steps)) for step in range(steps)) == pytest.approx(
         seconds, rel=0.05
     )
 
 
 def test_without_a_warm_up_the_rate_begins_at_its_top_and_then_falls_as_it_does_with_one() -> None:
     own = SimpleNamespace(schedule="noam")
-    member = SimpleNamespace(own=own, module=transformer, size=SimpleNamespace(hidden_size=128))
+    system = SimpleNamespace(own=own, module=transformer, size=SimpleNamespace(hidden_size=128))
     training = SimpleNamespace(steps=50, warmup_steps=10)
     rates = {}
     for warms_up in (True, False):
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-        schedule = schedule_of(member, training, warms_up=warms_up)(optimizer)
+        schedule = schedule_of(system, training, warms_up=warms_up)(optimizer)
         rates[warms_up] = []
         for _ in range(50):
             rates[warms_up].append(schedule.get_last_lr()[0])

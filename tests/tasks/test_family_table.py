@@ -105,7 +105,7 @@ def test_writes_the_table_the_pages_and_the_artifacts(project) -> None:
     }
     np.testing.assert_allclose(np.sum(looked["weights"], axis=1), 1, atol=0.01)
     assert paths.FAMILY_TABLE.read_text().count("| BERT |") == 2
-    assert "The family compared" in paths.FAMILY_TABLE.with_suffix(".html").read_text()
+    assert "The systems compared" in paths.FAMILY_TABLE.with_suffix(".html").read_text()
     artifacts = {path.name for path in Path("mlartifacts").rglob("*") if path.is_file()}
     assert {"family.md", "family.html", "family-downstream.png", "family-claims.json"} <= artifacts
 

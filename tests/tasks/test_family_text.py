@@ -15,7 +15,7 @@ from datasets import load_from_disk
 from transformers import AutoTokenizer
 
 from jokbo import params
-from jokbo.comparison.texts import FACTS, LEXICON, TASKS, TRANSLATIONS
+from jokbo.comparison.texts import COUNTS, LEXICON, TASKS, TRANSLATIONS
 from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.data.outputs import write_shards
 from jokbo.data.prepare.documents import DOCUMENT_SCHEMA
@@ -184,7 +184,7 @@ def test_translations_lexicon_and_numbers():
     ]
     assert json.loads((FAMILY_DATA / LEXICON).read_text()) == {"good": 1.9, "bad": -2.5}
     found = json.loads((METRICS / "family_text.json").read_text())
-    assert found == json.loads((FAMILY_DATA / FACTS).read_text())
+    assert found == json.loads((FAMILY_DATA / COUNTS).read_text())
     assert (found["translations"], found["lexicon"]) == (2, 2)
     for name, task in tasks().items():
         for split, rows in task.items():

@@ -57,7 +57,7 @@ def train(
 
 @pytest.mark.skipif(not engine.can_compile(), reason="no C++ compiler")
 def test_compiled_twice_it_ends_with_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thousands of tokens of a small vocabulary: the gradient of each embedding is a sum over many places."""
+    """Thousands of tokens of a small vocabulary: the gradient of each embedding is a sum over many positions."""
     monkeypatch.setattr(engine, "COMPILE_FROM_STEPS", 0)
     threads = torch.get_num_threads()
     torch.set_num_threads(2)  # one alone adds up in one order anyway

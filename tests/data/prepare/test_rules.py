@@ -48,7 +48,7 @@ def slow(text: str, rule: str) -> float:
         return part / whole if whole else 0
 
     def repeated(parts):
-        return [part for place, part in enumerate(parts) if part in parts[:place]]
+        return [part for index, part in enumerate(parts) if part in parts[:index]]
 
     def grams(n):
         return [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
@@ -81,10 +81,10 @@ def slow(text: str, rule: str) -> float:
         weights = [most * len("".join(gram)) for gram in counts if counts[gram] == most > 1]
         return share(max(weights, default=0), characters)
     covered = set()
-    for place, gram in enumerate(grams(n)):
-        if gram in grams(n)[:place]:
-            covered.update(range(place, place + n))
-    return share(sum(len(words[place]) for place in covered), characters)
+    for index, gram in enumerate(grams(n)):
+        if gram in grams(n)[:index]:
+            covered.update(range(index, index + n))
+    return share(sum(len(words[index]) for index in covered), characters)
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -10,5 +10,5 @@ class InputError(Exception):
 
 
 @contextmanager
-def about(place):
+def about(location):
     yield

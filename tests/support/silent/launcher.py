@@ -25,7 +25,7 @@ def begun_elsewhere():
     return False
 
 
-def take_place(*given, **more):
+def take_rank(*given, **more):
     return True
 
 

@@ -11,7 +11,7 @@ from jokbo.params import FamilyParams, Params
 from jokbo.runtime.errors import InputError
 from tasks.frame import projects
 from tests.conftest import ROOT, Project
-from tests.support import members
+from tests.support import comparison
 
 CHAIN = ("pretrain", "finetune", "distill")
 
@@ -19,7 +19,7 @@ CHAIN = ("pretrain", "finetune", "distill")
 @pytest.fixture
 def family(project: Project) -> Project:
     """The optional graph beside the chain; both have run to their end, and a remote has what they made."""
-    made = members.add_to(project)
+    made = comparison.add_to(project)
     for each in (project, made):
         each.run("dvc", "remote", "add", "-d", "there", str(project.folder.parent / "remote"))
         for command in ("repro", "push"):

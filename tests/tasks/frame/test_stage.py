@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from jokbo.runtime import ancestry, tracking
 from tasks.frame.identity import committed, identify
 from tests.conftest import ROOT, Project, until
-from tests.support import members
+from tests.support import comparison
 
 # as DVC does at the end of a stage, but slower
 WRITING = """
@@ -169,7 +169,7 @@ def test_checkpoints_go_when_their_stage_is_committed_and_not_before(project: Pr
     assert not mine.exists()
 
 
-def test_every_model_of_a_stage_gets_the_record_of_its_family(project: Project) -> None:
+def test_every_model_of_a_stage_gets_the_record_of_its_ancestry(project: Project) -> None:
     project.run("dvc", "repro", "finetune")
     record, parent = (ancestry.Record.load(Path("models", name)) for name in ("finetune", "pretrain"))
     assert record.key == committed()["finetune"].key
@@ -234,7 +234,7 @@ def test_a_tracking_uri_that_is_wrong_is_one_line_before_anything_runs(project: 
 @pytest.fixture
 def family(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     """The project of an optional graph, whose folder is the current one; what it needs of the chain is there."""
-    made = members.add_to(project)
+    made = comparison.add_to(project)
     project.run("dvc", "repro", "pretrain")
     monkeypatch.chdir(made.folder)
     return made
@@ -287,9 +287,9 @@ def test_so_does_a_copy_of_it_that_an_experiment_works_in(project: Project, fami
 def test_code_above_an_optional_graph_is_code_of_its_stages(family: Project) -> None:
     """Edited while the stage starts, it may have been read before that."""
     family.edit(
-        "member.py", "import os, sys, time", "import tasks, os, sys, time\nos.system(os.environ['AT_START'])"
+        "system.py", "import os, sys, time", "import tasks, os, sys, time\nos.system(os.environ['AT_START'])"
     )
-    family.edit("dvc.yaml", "deps: [member.py,", "deps: [member.py, ../tasks/code.py,")
+    family.edit("dvc.yaml", "deps: [system.py,", "deps: [system.py, ../tasks/code.py,")
     code = family.folder / "../tasks/code.py"
     code.parent.mkdir()
     code.write_text("pass\n")
@@ -297,7 +297,7 @@ def test_code_above_an_optional_graph_is_code_of_its_stages(family: Project) -> 
     (code.parent / "frame").symlink_to(ROOT / "tasks/frame")
     (family.folder / "../jokbo").symlink_to(ROOT / "jokbo")
     environment = {"PYTHONPATH": str(family.folder.parent), "AT_START": "echo '# edited' >> ../tasks/code.py"}
-    status, output = family.run("member", "bert", **environment)
+    status, output = family.run("system", "bert", **environment)
     assert (status, output) == (
         2,
         "jokbo: ../tasks/code.py was edited while the stage started: run it again\n",
@@ -306,7 +306,7 @@ def test_code_above_an_optional_graph_is_code_of_its_stages(family: Project) -> 
 
 def test_what_an_optional_graph_lacks_of_the_chain_is_one_line(project: Project, family: Project) -> None:
     shutil.rmtree(project.folder / "models/pretrain")
-    status, output = family.run("member", "bert")
+    status, output = family.run("system", "bert")
     assert status == 2
     assert output == (
         "jokbo: family@bert needs ../models/pretrain, which is not there: `dvc repro`, in the folder above, makes what "

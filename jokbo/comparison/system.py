@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from jokbo.comparison.recipe import adafactor, adamw, muon, recipe
-from jokbo.comparison.texts import FACTS, TRANSLATIONS
+from jokbo.comparison.texts import COUNTS, TRANSLATIONS
+from jokbo.comparison.training_settings import adafactor, adamw, muon, training_settings
 from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.runtime.files import read_json
 from jokbo.systems.common import Size, SpecialTokens, Text, encoded, special_tokens_of
@@ -28,7 +28,7 @@ Features = Callable[[nn.Module, Tensor], Tensor]  # network and tokens [B, T] ->
 
 
 @dataclass(frozen=True)
-class Member:
+class OpenedSystem:
     """A system, made of what `settings` says of all and `own` of it alone."""
 
     settings: Family
@@ -48,12 +48,12 @@ class Member:
         return self.module.network(replace(self.size, more=more), self.special_tokens, seed)
 
     def training(self, steps: int, *, adam: bool = False) -> Training:
-        """Return its pretraining of so many steps by the recipe of all; or, for a probe, the same with Adam."""
+        """Return the settings of its pretraining for so many steps; or, for a probe, the same with Adam."""
         own, settings = self.own, self.settings
         of_its_kind = muon if own.optimizer == "muon" and not adam else adamw
         optimizer = of_its_kind(settings, own.learning_rate)
         warmup = round(settings.warmup_fraction * steps)
-        return recipe(settings, optimizer, own.precision, steps, own.batch_size, warmup)
+        return training_settings(settings, optimizer, own.precision, steps, own.batch_size, warmup)
 
     def optimizer(self, objective: nn.Module) -> torch.optim.Optimizer | None:
         """Return that of its pretraining, where the engine does not make it."""
@@ -81,7 +81,7 @@ class Member:
         return cast(Decoder, self.module).last(network, tokens_BT, self.special_tokens)
 
 
-def opened(name: str, settings: Family, data: Path, compute: Compute) -> Member:
+def opened(name: str, settings: Family, data: Path, compute: Compute) -> OpenedSystem:
     """Return the system of that name, on the text that the stage family_text left in the folder `data`."""
     own = settings.systems[name]
     folder = data / own.text
@@ -96,6 +96,8 @@ def opened(name: str, settings: Family, data: Path, compute: Compute) -> Member:
     more = own.more.model_dump(exclude_none=True)
     size = Size(len(tokenizer), own.layers, own.hidden_size, own.heads, own.context, own.dropout, more)
     module = cast(SystemModule, importlib.import_module(f"jokbo.systems.{own.module}"))
-    unigram = read_json(data / FACTS)["texts"][own.text]["unigram_entropy"]
+    unigram = read_json(data / COUNTS)["texts"][own.text]["unigram_entropy"]
     unit = compute.processes * max(compute.micro_batch, 1)
-    return Member(settings, own, module, size, special_tokens, train, validation, unigram, tokenizer, unit)
+    return OpenedSystem(
+        settings, own, module, size, special_tokens, train, validation, unigram, tokenizer, unit
+    )

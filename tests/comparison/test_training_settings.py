@@ -1,4 +1,4 @@
-"""What of the family's recipe is its own."""
+"""What of the comparison's training settings is its own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from jokbo.comparison.recipe import adafactor
+from jokbo.comparison.training_settings import adafactor
 
 RATE = 0.03
 

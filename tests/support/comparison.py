@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from tests.conftest import ROOT, Project
 
-MEMBER = """
+SYSTEM = """
 import os, sys, time
 from pathlib import Path
 from jokbo.runtime.errors import InputError
@@ -50,14 +50,14 @@ STAGES = """stages:
   family:
     foreach: {bert: [../models/pretrain], elmo: [../models/pretrain], distilbert: [models/bert]}
     do:
-      cmd: python -m member ${key}
-      deps: [member.py, "${item.0}"]
+      cmd: python -m system ${key}
+      deps: [system.py, "${item.0}"]
       params: [family.seed, family.defaults, "family.systems.${key}"]
       outs: ["models/${key}"]
       metrics: ["metrics/family/${key}.json"]
       plots: ["plots/family/${key}.csv"]
   family_table:
-    cmd: python -m member
+    cmd: python -m system
     deps: [metrics/family, plots/family]
     outs: [reports/family.md]
     metrics: [metrics/family_table.json]
@@ -74,7 +74,7 @@ def add_to(project: Project) -> Project:
     (folder / ".dvc").mkdir(parents=True)
     for path in (".dvc/config", ".dvc/.gitignore", ".dvcignore", "params.yaml"):
         shutil.copy(ROOT / "family" / path, folder / path)
-    (folder / "member.py").write_text(MEMBER)
+    (folder / "system.py").write_text(SYSTEM)
     (folder / "dvc.yaml").write_text(STAGES)
     with open(project.folder / ".gitignore", "a") as file:
         file.writelines(f"/family/{name}/\n" for name in MADE)

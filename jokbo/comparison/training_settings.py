@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jokbo.params.base import Precision
 
 
-def recipe(
+def training_settings(
     settings: Family | FamilyBaselines,
     optimizer: Optimizer,
     precision: Precision,
@@ -44,7 +44,9 @@ def of_search(
     """Return the fine-tuning that the section asks for, at one of its learning rates, for so many steps."""
     sought = settings.finetune
     warmup = round(sought.warmup_fraction * steps)
-    return recipe(settings, adamw(settings, learning_rate), precision, steps, sought.batch_size, warmup)
+    return training_settings(
+        settings, adamw(settings, learning_rate), precision, steps, sought.batch_size, warmup
+    )
 
 
 def fine_tune(
