@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from jokbo.runtime.errors import InputError
-from jokbo.runtime.files import read_json
+from jokbo.runtime.saved import Saved
 
 Numbers = dict[str, int]  # by name
 
@@ -32,7 +29,7 @@ class SourceCounts:
 
 
 @dataclass(frozen=True)
-class Counts:
+class Counts(Saved):
     """What `prepare` counted. It is saved beside the documents; `tokenize` and the checks of later stages read it.
 
     splits: documents by split and source, and `all` of a split. labelled: documents by split, source, and what people
@@ -41,6 +38,7 @@ class Counts:
     entry of fetch.sources.
     """
 
+    STAGE = "prepare"
     merged: int = 0  # rows with the very text of another
     in_several_sources: int = 0  # documents
     conflicting_labels: int = 0  # documents whose rows have both labels
@@ -56,21 +54,6 @@ class Counts:
     def of(cls, tree: Mapping[str, Any]) -> Counts:
         """Return the counts in nested mappings, as jokbo.data.tally gives them."""
         return TypeAdapter(cls).validate_python(tree)
-
-    def save(self, path: Path) -> None:
-        """Write the counts as JSON, as `load` reads them."""
-        path.write_text(json.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n")
-
-    @classmethod
-    def load(cls, path: Path) -> Counts:
-        """Return what a file holds. Raises InputError if it is not there, or holds something else."""
-        remedy = "run the stage prepare"
-        try:
-            return cls.of(read_json(path, remedy))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise InputError(f"{path}: {where}: {first['msg']}: {remedy}") from error
 
     def metrics(self) -> dict[str, Any]:
         """Return the counts that are metrics of the stage: not the examples, nor what other stages alone read."""
