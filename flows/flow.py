@@ -39,7 +39,7 @@ from jokbo.runtime.progress import duration
 from jokbo.runtime.secrets import hidden
 from tasks.frame import checks, projects
 from tasks.frame.paths import EVALUATION, RESULT, STATE, search_path
-from tasks.frame.stage import FLOW_RUN, PARENT_RUN, at_commit, state, timing, version
+from tasks.frame.stage import FLOW_RUN, PARENT_RUN, commit, state, timing, version
 
 BAD_INPUT_STATE = "BadInput"
 CHATTER = re.compile(
@@ -241,10 +241,10 @@ def _pipeline(
 
 def run_name() -> str:
     """Return what the flow that runs is of and at which commit, as Prefect and MLflow show it."""
-    given, found = flow_run.parameters, version()
+    given = flow_run.parameters
     folder, until = given.get("folder", "."), given.get("until")
     what = ("chain" if folder == "." else folder) + (f" until {until}" if until else "")
-    return what + at_commit(found)
+    return ", ".join(filter(None, [what, commit(version())]))
 
 
 def _told(parent: tracking.Run, found: graph.Graph) -> str:
