@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jokbo.evaluation.results import Evaluation
 from jokbo.reporting import headlines
+from jokbo.reporting.data_card import DataCard
 from jokbo.reporting.publish import publish, read, read_curves
 from jokbo.reporting.report import Findings, charts, render, tables
 from jokbo.runtime import ancestry, environment
@@ -68,7 +69,7 @@ def read_findings() -> Findings:
         aligned=aligned.weights,
         timings={name: found["seconds"] for name, path in timings.items() if (found := read_if_there(path))},
         speeds=json_of(speeds) if speeds.is_file() else {},
-        card=json_of(DATA_CARD),
+        card=DataCard.load(DATA_CARD),
         profiles={path.stem: json_of(path) for path in sorted(PROFILES.glob("*.json"))},
         made=_made(aligned),
     )

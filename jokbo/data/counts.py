@@ -14,6 +14,36 @@ Numbers = dict[str, int]  # by name
 
 
 @dataclass(frozen=True)
+class FetchedTable:
+    """An entry of fetch.sources, and what was read of it."""
+
+    settings: dict[str, Any]  # in params.yaml, without what is secret
+    document: str  # what one document of a file is
+    rows: Numbers  # by the source that they name
+    left_out: Numbers  # texts and files, by reason
+    places: dict[str, list[str]]  # the first of them, by reason
+
+
+@dataclass(frozen=True)
+class Fetched(Saved):
+    """What `fetch` read. It is saved beside the raw tables, for the data card."""
+
+    STAGE = "fetch"
+    tables: dict[str, FetchedTable]  # by entry of fetch.sources
+
+
+@dataclass(frozen=True)
+class FetchCounts(Saved):
+    """The metrics of `fetch`, by entry of fetch.sources but for `rows_of`."""
+
+    STAGE = "fetch"
+    rows: Numbers
+    rows_of: Numbers  # by the source that rows name
+    too_long: Numbers  # texts
+    files_passed_over: Numbers
+
+
+@dataclass(frozen=True)
 class SourceCounts:
     """The rows of one source, and the documents that they became."""
 
@@ -34,7 +64,7 @@ class Counts(Saved):
 
     splits: documents by split and source, and `all` of a split. labelled: documents by split, source, and what people
     said of them: label `0` or `1`, `rated` by several, `rated_once`. tables: rows by entry of fetch.sources and source.
-    examples: by reason, texts that were left out, each after a rank and its source. about: what `fetch` wrote of each
+    examples: by reason, texts that were left out, each after a rank and its source. about: what `fetch` read, by
     entry of fetch.sources.
     """
 
@@ -48,7 +78,7 @@ class Counts(Saved):
     labelled: dict[str, dict[str, Numbers]] = field(default_factory=dict)
     tables: dict[str, Numbers] = field(default_factory=dict)
     examples: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
-    about: dict[str, dict[str, Any]] = field(default_factory=dict)
+    about: dict[str, FetchedTable] = field(default_factory=dict)
 
     @classmethod
     def of(cls, tree: Mapping[str, Any]) -> Counts:
@@ -93,3 +123,23 @@ class Tokenized:
     languages: dict[str, TokenCounts]
     unused: Numbers  # training documents that are in no source of the mix, by source
     held_out: dict[str, dict[str, float]]  # the tokenizer on held-out text, by language (tokenizer.measure)
+
+
+@dataclass(frozen=True)
+class SplitPrompts:
+    """What `prompts` took from one split."""
+
+    texts: int
+    without: int  # texts that give no prompt
+    prompts: int
+
+
+@dataclass(frozen=True)
+class PromptCounts(Saved):
+    """The metrics of `prompts`, by split."""
+
+    STAGE = "prompts"
+    train: SplitPrompts
+    validation: SplitPrompts
+    prompts: SplitPrompts
+    test: SplitPrompts

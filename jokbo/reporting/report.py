@@ -8,6 +8,7 @@ from typing import Any
 
 from jokbo.evaluation.results import Evaluation, Scores
 from jokbo.reporting import figures, headlines, page
+from jokbo.reporting.data_card import DataCard
 from jokbo.reporting.figures import Chart
 from jokbo.reporting.headlines import Made
 from jokbo.reporting.page import Table, number, percent
@@ -36,7 +37,7 @@ class Findings:
     aligned: str
     timings: Mapping[str, float]
     speeds: Mapping[str, Mapping[str, float]]
-    card: Mapping[str, Any]
+    card: DataCard
     profiles: Mapping[str, Mapping[str, Any]]
     made: Made
 
@@ -53,7 +54,7 @@ def render(findings: Findings) -> str:
     the rows of plots/NAME.csv by NAME, or NAME/PART where it holds several trainings; `ancestry` the records of the
     models by the hash of their weights, `aligned` that of the final one. `timings`, seconds by stage, and `speeds`,
     tokens a second `reading` and `writing` of the supervised and of the distilled system, are of this machine, and
-    empty if unknown. `card` is the data card (jokbo.reporting.data_card); `profiles`, by name, the metrics of
+    empty if unknown. `card` is the data card; `profiles`, by name, the metrics of
     `prepare`, `tokenize` and `pretrain` of other corpora and, where known, `measured`: `date` and `machine`.
     `made` is of this report.
     """
@@ -69,7 +70,7 @@ def render(findings: Findings) -> str:
         notes=headlines.MODELS,
         timings=findings.timings,
         longest=max(findings.timings.values(), default=0),
-        examples=findings.card["examples"],
+        examples=findings.card.examples,
         family=family(findings.aligned, findings.ancestry, set()),
     )
 
@@ -149,9 +150,9 @@ def tables(findings: Findings) -> list[Table]:
     ]
 
 
-def _data_tables(card: Mapping[str, Any]) -> list[Table]:
-    sources = card["sources"]
-    reasons = sorted({reason for found in sources.values() for reason in found["dropped"]})
+def _data_tables(card: DataCard) -> list[Table]:
+    sources = card.sources
+    reasons = sorted({reason for found in sources.values() for reason in found.dropped})
     return [
         Table(
             "sources",
@@ -160,10 +161,10 @@ def _data_tables(card: Mapping[str, Any]) -> list[Table]:
             [
                 [
                     name,
-                    *(number(found.get(column)) for column in ("rows", "documents", "words", "tokens")),
-                    ", ".join(sorted(found["languages"])),
-                    "; ".join(found["from"]),
-                    "; ".join(found["licences"]),
+                    *(number(getattr(found, column)) for column in ("rows", "documents", "words", "tokens")),
+                    ", ".join(sorted(found.languages)),
+                    "; ".join(found.origins),
+                    "; ".join(found.licences),
                 ]
                 for name, found in sources.items()
             ],
@@ -173,7 +174,7 @@ def _data_tables(card: Mapping[str, Any]) -> list[Table]:
             "Documents left out, by the first reason to",
             ["Reason", *sources],
             [
-                [reason, *(number(found["dropped"].get(reason)) for found in sources.values())]
+                [reason, *(number(found.dropped.get(reason)) for found in sources.values())]
                 for reason in reasons
             ],
         ),

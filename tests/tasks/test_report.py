@@ -39,8 +39,7 @@ def project(tmp_path, monkeypatch):
     paths.ALIGNED.rmdir()  # the records are enough
     for path, record in made.ancestry.values():
         record.save(Path(path))
-    paths.DATA_CARD.parent.mkdir()
-    paths.DATA_CARD.write_text(json.dumps(made.card))
+    made.card.save(paths.DATA_CARD)
     paths.PROFILES.mkdir()
     (paths.PROFILES / "korean.yaml").write_text("pretrain: {seed: 1}\n")
     for name, found in made.profiles.items():
