@@ -230,7 +230,8 @@ def _pipeline(
             return Completed(name="Cached", message="nothing had changed"), None
         id, store = str(flow_run.id), tracking.local_store(state())
         tags = {"stage": "pipeline", "flow.run": id, **version(), "mlflow.runName": run_name()}
-        with tracking.open_run("pipeline", id, params=asked_for, tags=tags, tracking_uri=store) as parent:
+        of = tracking.Subject("pipeline", id, asked_for, tags)
+        with tracking.open_run(of, tracking_uri=store) as parent:
             told = {FLOW_RUN: id, PARENT_RUN: parent.id, checks.STAGES: ",".join(found.needs)}
             states = _run_all(found, timeout_hours, {**settings, **told})
             outcomes = {name: state.name or state.type.name for name, state in states.items()}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 
 from jokbo.data.counts import FetchCounts, Fetched, FetchedTable
-from jokbo.data.fetch.formats import DOCUMENT, RAW_SCHEMA
+from jokbo.data.fetch.formats import DOCUMENT
 from jokbo.data.fetch.left_out import TOO_LONG, Read
+from jokbo.data.fetch.rows import RAW_SCHEMA
 from jokbo.data.fetch.sources import read_source, reader_of
 from jokbo.data.outputs import write_shards
 from jokbo.runtime.files import atomic_write_folder

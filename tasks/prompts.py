@@ -5,7 +5,7 @@ from __future__ import annotations
 from transformers import AutoTokenizer
 
 from jokbo.data.counts import PromptCounts, SplitPrompts
-from jokbo.data.prompts import save, save_shape, selected
+from jokbo.data.prompts import SHAPE, Shape, save, selected
 from jokbo.data.selection import texts_from
 from jokbo.data.tables import open_splits
 from jokbo.runtime.files import atomic_write_folder
@@ -29,7 +29,7 @@ def prompts(stage: Stage) -> None:
             what = f"texts of {split} give no prompt: {why}"
             note(stage, f"without_prompt/{split}", without, selection.texts, what)
             counts[split] = SplitPrompts(selection.texts, without, len(selection.rows))
-        save_shape(params, tokenizer.pad_token_id, folder)
+        Shape(params.prompt_tokens, params.response_tokens, tokenizer.pad_token_id).save(folder / SHAPE)
     write_metrics(stage, PromptCounts(**counts))
 
 

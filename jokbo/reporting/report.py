@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jokbo.evaluation.results import Evaluation, Scores
+from jokbo.evaluation.results import Evaluation, Scores, Student
 from jokbo.reporting import figures, headlines, page
 from jokbo.reporting.data_card import DataCard
 from jokbo.reporting.figures import Chart
@@ -78,11 +78,6 @@ def render(findings: Findings) -> str:
 def tables(findings: Findings) -> list[Table]:
     """Return every table of the report, numbers as they are printed."""
     evaluation, metrics = findings.evaluation, findings.metrics
-    classifiers, judge, reward = (
-        metrics["finetune"]["classifier"],
-        evaluation.judge,
-        metrics["reward"]["human"],
-    )
     return [
         headlines.models(evaluation),
         Table(
@@ -91,31 +86,55 @@ def tables(findings: Findings) -> list[Table]:
             MORE_COLUMNS,
             [_more(name, scores) for name, scores in headlines.ordered(evaluation).items()],
         ),
-        Table(
-            "classification",
-            "Accuracy on Rotten Tomatoes sentences that no training saw",
-            ["Classifier", "Validation", "Test"],
-            [
-                [label, *(percent(classifiers[name][split]) for split in ("validation", "test"))]
-                for name, label in CLASSIFIERS.items()
-            ],
+        _classifiers_table(metrics["finetune"]["classifier"]),
+        _student_table(evaluation.student, findings.speeds),
+        *_trust_tables(evaluation.judge, metrics["reward"]["human"]),
+        *_data_tables(findings.card),
+        _corpora_table({THIS_RUN: metrics, **findings.profiles}),
+        *(
+            Table(
+                f"metrics-{stage}",
+                stage,
+                ["Number", "Value"],
+                [[name, number(value)] for name, value in _flat(numbers) if not isinstance(value, list)],
+            )
+            for stage, numbers in metrics.items()
         ),
-        Table(
-            "student",
-            "Student against teacher",
-            ["Model", "Parameters", "Perplexity", "End, nats", "Reading, tokens/s", "Writing, tokens/s"],
+    ]
+
+
+def _classifiers_table(accuracy: Mapping[str, Numbers]) -> Table:
+    return Table(
+        "classification",
+        "Accuracy on Rotten Tomatoes sentences that no training saw",
+        ["Classifier", "Validation", "Test"],
+        [
+            [label, *(percent(accuracy[name][split]) for split in ("validation", "test"))]
+            for name, label in CLASSIFIERS.items()
+        ],
+    )
+
+
+def _student_table(students: Mapping[str, Student], speeds: Mapping[str, Mapping[str, float]]) -> Table:
+    measures = ("parameters", "perplexity", "end_nats")
+    return Table(
+        "student",
+        "Student against teacher",
+        ["Model", "Parameters", "Perplexity", "End, nats", "Reading, tokens/s", "Writing, tokens/s"],
+        [
             [
-                [
-                    name,
-                    *(
-                        number(getattr(evaluation.student[name], measure))
-                        for measure in ("parameters", "perplexity", "end_nats")
-                    ),
-                    *(number(findings.speeds.get(system, {}).get(how)) for how in ("reading", "writing")),
-                ]
-                for name, system in (("teacher", "supervised"), ("student", "distilled"))
-            ],
-        ),
+                name,
+                *(number(getattr(students[name], measure)) for measure in measures),
+                *(number(speeds.get(system, {}).get(how)) for how in ("reading", "writing")),
+            ]
+            for name, system in (("teacher", "supervised"), ("student", "distilled"))
+        ],
+    )
+
+
+def _trust_tables(judge: Mapping[str, Numbers], reward: Numbers) -> list[Table]:
+    """Return how far the judge and the reward model can be believed."""
+    return [
         Table(
             "judge",
             "How often the judge is right on held-out texts",
@@ -135,17 +154,6 @@ def tables(findings: Findings) -> list[Table]:
                 *([f"on {name}", *_estimate(right)] for name, right in reward["accuracy_by_source"].items()),
                 ["Expected calibration error", *_estimate(reward["calibration_error"])],
             ],
-        ),
-        *_data_tables(findings.card),
-        _corpora_table({THIS_RUN: metrics, **findings.profiles}),
-        *(
-            Table(
-                f"metrics-{stage}",
-                stage,
-                ["Number", "Value"],
-                [[name, number(value)] for name, value in _flat(numbers) if not isinstance(value, list)],
-            )
-            for stage, numbers in metrics.items()
         ),
     ]
 

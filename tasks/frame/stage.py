@@ -153,10 +153,7 @@ def _work(
         resumed=resumed,
     )
     with tracking.open_run(
-        name,
-        identity.key,
-        params=identity.params,
-        tags=_tags(name, identity),
+        tracking.Subject(name, identity.key, identity.params, _tags(name, identity)),
         tracking_uri=tracking.local_store(state()),
         resumed=resumed,
         state=state(),

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from jokbo import params
 from jokbo.data.counts import Counts, SourceCounts
-from jokbo.data.fetch.formats import RAW_SCHEMA
+from jokbo.data.fetch.rows import RAW_SCHEMA
 from jokbo.data.outputs import write_shards
 from jokbo.data.prepare import preparation
 from jokbo.data.prepare.language import _detector
