@@ -38,7 +38,7 @@ from jokbo import params
 from jokbo.data import shards
 from jokbo.data.corpus import packing
 from jokbo.data.corpus.tokenizer import END_OF_TEXT, save_tokenizer, train_tokenizer
-from jokbo.data.fetch.formats import RAW_SCHEMA
+from jokbo.data.fetch.rows import RAW_SCHEMA
 from jokbo.data.fetch.sources import LOCAL, read_source
 from jokbo.data.outputs import write_shards
 from jokbo.data.prepare import preparation

@@ -39,7 +39,7 @@ from jokbo.runtime.progress import duration
 from jokbo.runtime.secrets import hidden
 from tasks.frame import checks, projects
 from tasks.frame.paths import EVALUATION, RESULT, STATE, search_path
-from tasks.frame.stage import FLOW_RUN, PARENT_RUN, at_commit, state, timing, version
+from tasks.frame.stage import FLOW_RUN, PARENT_RUN, commit, state, timing, version
 
 BAD_INPUT_STATE = "BadInput"
 CHATTER = re.compile(
@@ -230,7 +230,8 @@ def _pipeline(
             return Completed(name="Cached", message="nothing had changed"), None
         id, store = str(flow_run.id), tracking.local_store(state())
         tags = {"stage": "pipeline", "flow.run": id, **version(), "mlflow.runName": run_name()}
-        with tracking.open_run("pipeline", id, params=asked_for, tags=tags, tracking_uri=store) as parent:
+        of = tracking.Subject("pipeline", id, asked_for, tags)
+        with tracking.open_run(of, tracking_uri=store) as parent:
             told = {FLOW_RUN: id, PARENT_RUN: parent.id, checks.STAGES: ",".join(found.needs)}
             states = _run_all(found, timeout_hours, {**settings, **told})
             outcomes = {name: state.name or state.type.name for name, state in states.items()}
@@ -241,10 +242,10 @@ def _pipeline(
 
 def run_name() -> str:
     """Return what the flow that runs is of and at which commit, as Prefect and MLflow show it."""
-    given, found = flow_run.parameters, version()
+    given = flow_run.parameters
     folder, until = given.get("folder", "."), given.get("until")
     what = ("chain" if folder == "." else folder) + (f" until {until}" if until else "")
-    return what + at_commit(found)
+    return ", ".join(filter(None, [what, commit(version())]))
 
 
 def _told(parent: tracking.Run, found: graph.Graph) -> str:

@@ -2,43 +2,41 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from typing import Any
 
-from jokbo.data.fetch.formats import DOCUMENT, RAW_SCHEMA
+from jokbo.data.counts import FetchCounts, Fetched, FetchedTable
+from jokbo.data.fetch.formats import DOCUMENT
 from jokbo.data.fetch.left_out import TOO_LONG, Read
+from jokbo.data.fetch.rows import RAW_SCHEMA
 from jokbo.data.fetch.sources import read_source, reader_of
 from jokbo.data.outputs import write_shards
 from jokbo.runtime.files import atomic_write_folder
 from jokbo.runtime.secrets import hidden_in
-from tasks.frame.paths import RAW
+from tasks.frame.paths import RAW, SOURCES
 from tasks.frame.records import write_metrics
 from tasks.frame.stage import Stage, run_stage, state
 
 
 def fetch(stage: Stage) -> None:
-    about: dict[str, dict[str, Any]] = {}
-    metrics: dict[str, int] = {}
+    tables: dict[str, FetchedTable] = {}
+    counts = FetchCounts({}, {}, {}, {})
     with atomic_write_folder(RAW) as raw:
         for name, source in stage.params.sources.items():
             read = Read()
             found = read_source(name, source, state() / "downloads", stage.params.maximum_bytes)
-            metrics[f"rows/{name}"] = write_shards(read.taken(found), raw / name, RAW_SCHEMA)
-            metrics[f"too_long/{name}"] = read.left_out[TOO_LONG]
-            metrics[f"files_passed_over/{name}"] = read.files()
+            counts.rows[name] = write_shards(read.taken(found), raw / name, RAW_SCHEMA)
+            counts.too_long[name] = read.left_out[TOO_LONG]
+            counts.files_passed_over[name] = read.files()
             for source_name, rows in read.sources.items():
-                metrics[f"rows_of/{source_name}"] = metrics.get(f"rows_of/{source_name}", 0) + rows
-            about[name] = hidden_in(source.model_dump()) | {
-                "document": DOCUMENT[reader_of(source)],
-                "rows": dict(read.sources),
-                "left_out": dict(read.left_out),
-                "locations": read.locations,
-            }
+                counts.rows_of[source_name] = counts.rows_of.get(source_name, 0) + rows
+            settings, document = hidden_in(source.model_dump()), DOCUMENT[reader_of(source)]
+            tables[name] = FetchedTable(
+                settings, document, dict(read.sources), dict(read.left_out), read.locations
+            )
             if line := read.line():
                 print(f"jokbo: fetch.sources.{name}: {line}", file=sys.stderr, flush=True)
-        (raw / "sources.json").write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")
-    write_metrics(stage, metrics)
+        Fetched(tables).save(raw / SOURCES)
+    write_metrics(stage, counts)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jokbo.data import shards
-from jokbo.data.counts import Counts
+from jokbo.data.counts import Counts, Fetched
 from jokbo.data.exclusions import of_preparation
 from jokbo.data.outputs import assemble
 from jokbo.data.prepare import preparation
 from jokbo.data.prepare.documents import DOCUMENT_SCHEMA
-from jokbo.runtime.files import atomic_write_folder, read_json
-from tasks.frame.paths import COUNTS, DOCUMENTS, JUDGE_TEXTS, RAW
+from jokbo.runtime.files import atomic_write_folder
+from tasks.frame.paths import COUNTS, DOCUMENTS, JUDGE_TEXTS, RAW, SOURCES
 from tasks.frame.records import say, write_metrics
 from tasks.frame.stage import Stage, run_stage
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def prepare(stage: Stage) -> None:
     with shards.processes(stage.compute.workers) as parallel_map:
         splits, counts = work(stage.params, stage.checkpoints, parallel_map)
-    counts = replace(counts, about=read_json(RAW / "sources.json"))
+    counts = replace(counts, about=Fetched.load(RAW / SOURCES).tables)
     with atomic_write_folder(DOCUMENTS) as documents, atomic_write_folder(JUDGE_TEXTS) as judge:
         assemble(splits.pop("judge"), judge, DOCUMENT_SCHEMA)
         for split, files in splits.items():

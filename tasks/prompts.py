@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from transformers import AutoTokenizer
 
-from jokbo.data.prompts import save, save_shape, selected
+from jokbo.data.counts import PromptCounts, SplitPrompts
+from jokbo.data.prompts import SHAPE, Shape, save, selected
 from jokbo.data.selection import texts_from
 from jokbo.data.tables import open_splits
 from jokbo.runtime.files import atomic_write_folder
@@ -18,7 +19,7 @@ SPLITS = ("train", "validation", "prompts", "test")
 def prompts(stage: Stage) -> None:
     params = stage.params
     documents, tokenizer = open_splits(DOCUMENTS), AutoTokenizer.from_pretrained(TOKENIZER)
-    metrics = {}
+    counts: dict[str, SplitPrompts] = {}
     with atomic_write_folder(PROMPTS) as folder:
         for split in SPLITS:
             selection = selected(tokenizer, texts_from(documents[split], params.sources), params)
@@ -27,9 +28,9 @@ def prompts(stage: Stage) -> None:
             why = "no sentence that was tried is long enough and ends within reach"
             what = f"texts of {split} give no prompt: {why}"
             note(stage, f"without_prompt/{split}", without, selection.texts, what)
-            metrics[split] = {"texts": selection.texts, "without": without, "prompts": len(selection.rows)}
-        save_shape(params, tokenizer.pad_token_id, folder)
-    write_metrics(stage, metrics)
+            counts[split] = SplitPrompts(selection.texts, without, len(selection.rows))
+        Shape(params.prompt_tokens, params.response_tokens, tokenizer.pad_token_id).save(folder / SHAPE)
+    write_metrics(stage, PromptCounts(**counts))
 
 
 if __name__ == "__main__":

@@ -7,14 +7,14 @@ import time
 from functools import partial
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
 from jokbo.evaluation.results import Evaluation
 from jokbo.reporting import headlines
+from jokbo.reporting.data_card import DataCard
 from jokbo.reporting.publish import publish, read, read_curves
 from jokbo.reporting.report import Findings, charts, render, tables
 from jokbo.runtime import ancestry, environment
 from jokbo.runtime.files import atomic_write_folder, read_if_there, read_json, write_text
+from tasks.frame import projects
 from tasks.frame.paths import (
     ALIGNED,
     DATA_CARD,
@@ -26,7 +26,7 @@ from tasks.frame.paths import (
     REPORT,
     RESULT,
 )
-from tasks.frame.stage import Stage, run_stage, timing, version
+from tasks.frame.stage import Stage, commit, run_stage, timing, version
 
 REMEDY = "run the stages before the report first (`dvc repro`)"
 json_of = partial(read_json, remedy=REMEDY)
@@ -46,8 +46,7 @@ def report(stage: Stage) -> None:
 
 def inputs(folder: Path) -> list[str]:
     """Return the stages of whose files in the folder (metrics, plots) the report is made, as dvc.yaml names them."""
-    deps = YAML(typ="safe").load(Path("dvc.yaml"))["stages"]["report"]["deps"]
-    return [Path(dep).stem for dep in deps if Path(dep).parent == folder]
+    return [Path(dep).stem for dep in projects.stages()["report"]["deps"] if Path(dep).parent == folder]
 
 
 def read_findings() -> Findings:
@@ -70,7 +69,7 @@ def read_findings() -> Findings:
         aligned=aligned.weights,
         timings={name: found["seconds"] for name, path in timings.items() if (found := read_if_there(path))},
         speeds=json_of(speeds) if speeds.is_file() else {},
-        card=json_of(DATA_CARD),
+        card=DataCard.load(DATA_CARD),
         profiles={path.stem: json_of(path) for path in sorted(PROFILES.glob("*.json"))},
         made=_made(aligned),
     )
@@ -79,19 +78,13 @@ def read_findings() -> Findings:
 def _made(aligned: ancestry.Record) -> headlines.Made:
     """Return today, the commit that is checked out, and where the aligned model was trained."""
     where = aligned.environments[-1] if aligned.environments else environment.collect()
-    packages = where["packages"]
+    packages, found = where["packages"], version()
     return headlines.Made(
         date=time.strftime("%-d %B %Y"),
-        commit=_commit(),
+        commit=commit(found) or found["git.commit"],
         machine=environment.machine(where),
         versions=", ".join(f"{name} {packages[name]}" for name in environment.SHOWN[:3] if name in packages),
     )
-
-
-def _commit() -> str:
-    found = version()
-    dirty = ", with changes" if found["git.dirty"] == "True" else ""
-    return f"{found['git.commit'][:7]}{dirty}" if found["git.dirty"] != "unknown" else found["git.commit"]
 
 
 if __name__ == "__main__":

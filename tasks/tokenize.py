@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -55,7 +54,7 @@ def work(
 def write_card(stage: Stage, tokenized: Tokenized) -> None:
     """Write the data card, as JSON and as a page."""
     card = data_card.card(Counts.load(DOCUMENTS / COUNTS), tokenized)
-    write_text(DATA_CARD, json.dumps(card, ensure_ascii=False, indent=1) + "\n")
+    card.save(DATA_CARD)
     write_text(DATA_CARD_PAGE, data_card.text(card))
     stage.run.artifact(DATA_CARD_PAGE)
     stage.run.artifact(DATA_CARD)

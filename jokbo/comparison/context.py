@@ -32,7 +32,7 @@ from jokbo.training.engine import Batch
 
 READ = ("inputs_BT", "hidden_BT", "tokens_BT")  # sequences with positions in them
 SOURCES = ("noised_BN", "source_BS", "inputs_BN")
-BESIDE = ("segments_BT", "languages_BT", "positions_BT", "real_BT")  # what goes with each token of a sequence
+BESIDE = ("segments_BT", "languages_BT", "positions_BT")  # what goes with each token of a sequence
 RUNNING = ("tokens_BS", "tokens_BT")
 
 

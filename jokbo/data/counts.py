@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from jokbo.runtime.errors import InputError
-from jokbo.runtime.files import read_json
+from jokbo.runtime.saved import Saved
 
 Numbers = dict[str, int]  # by name
+
+
+@dataclass(frozen=True)
+class FetchedTable:
+    """An entry of fetch.sources, and what was read of it."""
+
+    settings: dict[str, Any]  # in params.yaml, without what is secret
+    document: str  # what one document of a file is
+    rows: Numbers  # by the source that they name
+    left_out: Numbers  # texts and files, by reason
+    locations: dict[str, list[str]]  # the first of them, by reason
+
+
+@dataclass(frozen=True)
+class Fetched(Saved):
+    """What `fetch` read. It is saved beside the raw tables, for the data card."""
+
+    STAGE = "fetch"
+    tables: dict[str, FetchedTable]  # by entry of fetch.sources
+
+
+@dataclass(frozen=True)
+class FetchCounts(Saved):
+    """The metrics of `fetch`, by entry of fetch.sources but for `rows_of`."""
+
+    STAGE = "fetch"
+    rows: Numbers
+    rows_of: Numbers  # by the source that rows name
+    too_long: Numbers  # texts
+    files_passed_over: Numbers
 
 
 @dataclass(frozen=True)
@@ -32,15 +59,16 @@ class SourceCounts:
 
 
 @dataclass(frozen=True)
-class Counts:
+class Counts(Saved):
     """What `prepare` counted. It is saved beside the documents; `tokenize` and the checks of later stages read it.
 
     splits: documents by split and source, and `all` of a split. labelled: documents by split, source, and what people
     said of them: label `0` or `1`, `rated` by several, `rated_once`. tables: rows by entry of fetch.sources and source.
-    examples: by reason, texts that were left out, each after a rank and its source. about: what `fetch` wrote of each
+    examples: by reason, texts that were left out, each after a rank and its source. about: what `fetch` read, by
     entry of fetch.sources.
     """
 
+    STAGE = "prepare"
     merged: int = 0  # rows with the very text of another
     in_several_sources: int = 0  # documents
     conflicting_labels: int = 0  # documents whose rows have both labels
@@ -50,27 +78,12 @@ class Counts:
     labelled: dict[str, dict[str, Numbers]] = field(default_factory=dict)
     tables: dict[str, Numbers] = field(default_factory=dict)
     examples: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
-    about: dict[str, dict[str, Any]] = field(default_factory=dict)
+    about: dict[str, FetchedTable] = field(default_factory=dict)
 
     @classmethod
     def of(cls, tree: Mapping[str, Any]) -> Counts:
         """Return the counts in nested mappings, as jokbo.data.tally gives them."""
         return TypeAdapter(cls).validate_python(tree)
-
-    def save(self, path: Path) -> None:
-        """Write the counts as JSON, as `load` reads them."""
-        path.write_text(json.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n")
-
-    @classmethod
-    def load(cls, path: Path) -> Counts:
-        """Return what a file holds. Raises InputError if it is not there, or holds something else."""
-        remedy = "run the stage prepare"
-        try:
-            return cls.of(read_json(path, remedy))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise InputError(f"{path}: {where}: {first['msg']}: {remedy}") from error
 
     def metrics(self) -> dict[str, Any]:
         """Return the counts that are metrics of the stage: not the examples, nor what other stages alone read."""
@@ -110,3 +123,23 @@ class Tokenized:
     languages: dict[str, TokenCounts]
     unused: Numbers  # training documents that are in no source of the mix, by source
     held_out: dict[str, dict[str, float]]  # the tokenizer on held-out text, by language (tokenizer.measure)
+
+
+@dataclass(frozen=True)
+class SplitPrompts:
+    """What `prompts` took from one split."""
+
+    texts: int
+    without: int  # texts that give no prompt
+    prompts: int
+
+
+@dataclass(frozen=True)
+class PromptCounts(Saved):
+    """The metrics of `prompts`, by split."""
+
+    STAGE = "prompts"
+    train: SplitPrompts
+    validation: SplitPrompts
+    prompts: SplitPrompts
+    test: SplitPrompts

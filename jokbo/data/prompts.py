@@ -10,7 +10,6 @@ Shape letters: N prompts, P tokens of a prompt, R tokens of a response at most, 
 from __future__ import annotations
 
 import copy
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from torch import Tensor
 from jokbo.data.outputs import write_shards
 from jokbo.data.tables import open_table
 from jokbo.runtime.errors import InputError
-from jokbo.runtime.files import read_json
+from jokbo.runtime.saved import Saved
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -120,14 +119,14 @@ def save(selection: Selection, path: Path) -> None:
     write_shards(rows(), path, schema)
 
 
-def save_shape(settings: Settings, padding: int, path: Path) -> None:
-    """Write what all splits of a folder share: tokens of a prompt, most tokens of a response, and the padding token."""
-    shape = {
-        "prompt_tokens": settings.prompt_tokens,
-        "response_tokens": settings.response_tokens,
-        "padding": padding,
-    }
-    (path / SHAPE).write_text(json.dumps(shape, indent=1) + "\n")
+@dataclass(frozen=True)
+class Shape(Saved):
+    """What all splits of a folder share."""
+
+    STAGE = "prompts"
+    prompt_tokens: int  # of each
+    response_tokens: int  # at most
+    padding: int  # the token
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ class Prompts:
 
         limit: only the first so many. Raises InputError if there is none.
         """
-        shape = read_json(path.parent / SHAPE, "run the stage prompts")
+        shape = Shape.load(path.parent / SHAPE)
         table, column = open_table(path), f"index_{prompts_per_text}"
         ordered = sorted((index, row) for row, index in enumerate(table[column]) if index is not None)
         if not ordered:
@@ -152,10 +151,10 @@ class Prompts:
             raise InputError(f"{path}: no prompt is among {tried}: raise prompts_per_text")
         every = table["tokens"]
         rows = [every[row] for _, row in ordered[:limit]]
-        length = shape["prompt_tokens"] + shape["response_tokens"]
-        padded = [row + [shape["padding"]] * (length - len(row)) for row in rows]
-        lengths = [len(row) - shape["prompt_tokens"] for row in rows]
-        return cls(torch.tensor(padded), torch.tensor(lengths), shape["prompt_tokens"])
+        length = shape.prompt_tokens + shape.response_tokens
+        padded = [row + [shape.padding] * (length - len(row)) for row in rows]
+        lengths = [len(row) - shape.prompt_tokens for row in rows]
+        return cls(torch.tensor(padded), torch.tensor(lengths), shape.prompt_tokens)
 
     def __len__(self) -> int:
         return len(self.tokens_NS)

@@ -5,39 +5,13 @@ A stage writes its record to metrics/NAME.json; `evaluate` writes its own to dat
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass
+from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
-from jokbo.runtime.errors import InputError
-from jokbo.runtime.files import read_json
+from jokbo.runtime.saved import Saved
 
 Estimated = dict[str, int | float]  # an intervals.Estimate, by field
-
-
-class Record:
-    """What a stage measured. STAGE is the one that writes it."""
-
-    STAGE: ClassVar[str]
-
-    def save(self, path: Path) -> None:
-        """Write the record as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n")  # pyright: ignore[reportArgumentType]
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Return what a file holds. InputError if it is not there, or holds something else."""
-        remedy = f"run the stage {cls.STAGE}"
-        try:
-            return TypeAdapter(cls).validate_python(read_json(path, remedy))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise InputError(f"{path}: {where}: {first['msg']}: {remedy}") from error
 
 
 @dataclass(frozen=True)
@@ -55,7 +29,7 @@ class CorpusPerplexity(Perplexity):
 
 
 @dataclass(frozen=True)
-class Pretraining(Record):
+class Pretraining(Saved):
     """The base model."""
 
     STAGE = "pretrain"
@@ -78,7 +52,7 @@ class PolicyTuning:
 
 
 @dataclass(frozen=True)
-class Finetuning(Record):
+class Finetuning(Saved):
     """The supervised policy, and accuracies of classifiers."""
 
     STAGE = "finetune"
@@ -87,7 +61,7 @@ class Finetuning(Record):
 
 
 @dataclass(frozen=True)
-class Distillation(Record):
+class Distillation(Saved):
     """Both networks of a distillation on people's responses."""
 
     STAGE = "distill"
@@ -97,7 +71,7 @@ class Distillation(Record):
 
 
 @dataclass(frozen=True)
-class PreferenceCounts(Record):
+class PreferenceCounts(Saved):
     """How many preference pairs there are, and how often two raters of a pair of texts disagree."""
 
     STAGE = "preferences"
@@ -120,7 +94,7 @@ class PreferenceScore:
 
 
 @dataclass(frozen=True)
-class RewardModel(Record):
+class RewardModel(Saved):
     """How well the reward model tells what people prefer."""
 
     STAGE = "reward"
@@ -136,7 +110,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Alignment(Record):
+class Alignment(Saved):
     """How far PPO moved the policy: each is a mean over an iteration's responses."""
 
     STAGE = "ppo"
@@ -183,7 +157,7 @@ class Student(Perplexity):
 
 
 @dataclass(frozen=True)
-class Evaluation(Record):
+class Evaluation(Saved):
     """Every model on the same prompts, and how far the judge can be believed."""
 
     STAGE = "evaluate"

@@ -137,7 +137,7 @@ def models(evaluation: Evaluation) -> Table:
 
 
 def ordered(evaluation: Evaluation) -> dict[str, Scores]:
-    """Return the models in the order in which they are made; a file has them by the alphabet."""
+    """Return the models in the order in which they are made."""
     return {name: evaluation.models[name] for name in MODELS}
 
 

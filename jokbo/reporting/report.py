@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jokbo.evaluation.results import Evaluation, Scores
+from jokbo.evaluation.results import Evaluation, Scores, Student
 from jokbo.reporting import figures, headlines, page
+from jokbo.reporting.data_card import DataCard
 from jokbo.reporting.figures import Chart
 from jokbo.reporting.headlines import Made
 from jokbo.reporting.page import Table, number, percent
@@ -36,7 +37,7 @@ class Findings:
     aligned: str
     timings: Mapping[str, float]
     speeds: Mapping[str, Mapping[str, float]]
-    card: Mapping[str, Any]
+    card: DataCard
     profiles: Mapping[str, Mapping[str, Any]]
     made: Made
 
@@ -53,7 +54,7 @@ def render(findings: Findings) -> str:
     the rows of plots/NAME.csv by NAME, or NAME/PART where it holds several trainings; `ancestry` the records of the
     models by the hash of their weights, `aligned` that of the final one. `timings`, seconds by stage, and `speeds`,
     tokens a second `reading` and `writing` of the supervised and of the distilled model, are of this machine, and
-    empty if unknown. `card` is the data card (jokbo.reporting.data_card); `profiles`, by name, the metrics of
+    empty if unknown. `card` is the data card; `profiles`, by name, the metrics of
     `prepare`, `tokenize` and `pretrain` of other corpora and, where known, `measured`: `date` and `machine`.
     `made` is of this report.
     """
@@ -69,7 +70,7 @@ def render(findings: Findings) -> str:
         notes=headlines.MODELS,
         timings=findings.timings,
         longest=max(findings.timings.values(), default=0),
-        examples=findings.card["examples"],
+        examples=findings.card.examples,
         tree=tree(findings.aligned, findings.ancestry, set()),
     )
 
@@ -77,11 +78,6 @@ def render(findings: Findings) -> str:
 def tables(findings: Findings) -> list[Table]:
     """Return every table of the report, numbers as they are printed."""
     evaluation, metrics = findings.evaluation, findings.metrics
-    classifiers, judge, reward = (
-        metrics["finetune"]["classifier"],
-        evaluation.judge,
-        metrics["reward"]["human"],
-    )
     return [
         headlines.models(evaluation),
         Table(
@@ -90,31 +86,55 @@ def tables(findings: Findings) -> list[Table]:
             MORE_COLUMNS,
             [_more(name, scores) for name, scores in headlines.ordered(evaluation).items()],
         ),
-        Table(
-            "classification",
-            "Accuracy on Rotten Tomatoes sentences that no training saw",
-            ["Classifier", "Validation", "Test"],
-            [
-                [label, *(percent(classifiers[name][split]) for split in ("validation", "test"))]
-                for name, label in CLASSIFIERS.items()
-            ],
+        _classifiers_table(metrics["finetune"]["classifier"]),
+        _student_table(evaluation.student, findings.speeds),
+        *_trust_tables(evaluation.judge, metrics["reward"]["human"]),
+        *_data_tables(findings.card),
+        _corpora_table({THIS_RUN: metrics, **findings.profiles}),
+        *(
+            Table(
+                f"metrics-{stage}",
+                stage,
+                ["Number", "Value"],
+                [[name, number(value)] for name, value in _flat(numbers) if not isinstance(value, list)],
+            )
+            for stage, numbers in metrics.items()
         ),
-        Table(
-            "student",
-            "Student against teacher",
-            ["Model", "Parameters", "Perplexity", "End, nats", "Reading, tokens/s", "Writing, tokens/s"],
+    ]
+
+
+def _classifiers_table(accuracy: Mapping[str, Numbers]) -> Table:
+    return Table(
+        "classification",
+        "Accuracy on Rotten Tomatoes sentences that no training saw",
+        ["Classifier", "Validation", "Test"],
+        [
+            [label, *(percent(accuracy[name][split]) for split in ("validation", "test"))]
+            for name, label in CLASSIFIERS.items()
+        ],
+    )
+
+
+def _student_table(students: Mapping[str, Student], speeds: Mapping[str, Mapping[str, float]]) -> Table:
+    measures = ("parameters", "perplexity", "end_nats")
+    return Table(
+        "student",
+        "Student against teacher",
+        ["Model", "Parameters", "Perplexity", "End, nats", "Reading, tokens/s", "Writing, tokens/s"],
+        [
             [
-                [
-                    name,
-                    *(
-                        number(getattr(evaluation.student[name], measure))
-                        for measure in ("parameters", "perplexity", "end_nats")
-                    ),
-                    *(number(findings.speeds.get(model, {}).get(how)) for how in ("reading", "writing")),
-                ]
-                for name, model in (("teacher", "supervised"), ("student", "distilled"))
-            ],
-        ),
+                name,
+                *(number(getattr(students[name], measure)) for measure in measures),
+                *(number(speeds.get(model, {}).get(how)) for how in ("reading", "writing")),
+            ]
+            for name, model in (("teacher", "supervised"), ("student", "distilled"))
+        ],
+    )
+
+
+def _trust_tables(judge: Mapping[str, Numbers], reward: Numbers) -> list[Table]:
+    """Return how far the judge and the reward model can be believed."""
+    return [
         Table(
             "judge",
             "How often the judge is right on held-out texts",
@@ -135,23 +155,12 @@ def tables(findings: Findings) -> list[Table]:
                 ["Expected calibration error", *_estimate(reward["calibration_error"])],
             ],
         ),
-        *_data_tables(findings.card),
-        _corpora_table({THIS_RUN: metrics, **findings.profiles}),
-        *(
-            Table(
-                f"metrics-{stage}",
-                stage,
-                ["Number", "Value"],
-                [[name, number(value)] for name, value in _flat(numbers) if not isinstance(value, list)],
-            )
-            for stage, numbers in metrics.items()
-        ),
     ]
 
 
-def _data_tables(card: Mapping[str, Any]) -> list[Table]:
-    sources = card["sources"]
-    reasons = sorted({reason for found in sources.values() for reason in found["dropped"]})
+def _data_tables(card: DataCard) -> list[Table]:
+    sources = card.sources
+    reasons = sorted({reason for found in sources.values() for reason in found.dropped})
     return [
         Table(
             "sources",
@@ -160,10 +169,10 @@ def _data_tables(card: Mapping[str, Any]) -> list[Table]:
             [
                 [
                     name,
-                    *(number(found.get(column)) for column in ("rows", "documents", "words", "tokens")),
-                    ", ".join(sorted(found["languages"])),
-                    "; ".join(found["from"]),
-                    "; ".join(found["licences"]),
+                    *(number(getattr(found, column)) for column in ("rows", "documents", "words", "tokens")),
+                    ", ".join(sorted(found.languages)),
+                    "; ".join(found.origins),
+                    "; ".join(found.licences),
                 ]
                 for name, found in sources.items()
             ],
@@ -173,7 +182,7 @@ def _data_tables(card: Mapping[str, Any]) -> list[Table]:
             "Documents left out, by the first reason to",
             ["Reason", *sources],
             [
-                [reason, *(number(found["dropped"].get(reason)) for found in sources.values())]
+                [reason, *(number(found.dropped.get(reason)) for found in sources.values())]
                 for reason in reasons
             ],
         ),

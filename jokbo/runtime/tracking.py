@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from jokbo.runtime.secrets import hidden_in
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["EXPERIMENT", "KEY", "SUPERSEDED", "Run", "find_run", "flat", "local_store", "open_run"]
+__all__ = ["EXPERIMENT", "KEY", "SUPERSEDED", "Run", "Subject", "find_run", "flat", "local_store", "open_run"]
 TABLES = "mlflow.loggedArtifacts"  # tag: which artifacts MLflow shows as tables, not as JSON
 FLUSH_SECONDS = 10.0  # a flush takes a tenth of a second
 STATE = Path(".jokbo")
@@ -99,20 +100,27 @@ class Run:
             say(f"{name} is not in MLflow: {refusal(error) or error}")
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What a run is of."""
+
+    name: str  # of the stage, or `pipeline`
+    key: str  # the identity
+    params: Mapping[str, Any]
+    tags: Mapping[str, str]
+
+
 @contextmanager
 def open_run(
-    name: str,
-    key: str,
+    of: Subject,
     *,
-    params: Mapping[str, Any],
-    tags: Mapping[str, str],
     tracking_uri: str,
     resumed: bool = False,
     state: Path = STATE,
     made_in: Sequence[Mapping[str, Any]] | None = None,
 ) -> Iterator[Run]:
-    """Yield the run of identity `key`, and of this person, host and folder. It is reopened if there is one, else new,
-    with `params` (flattened: a.b.c) and the environments that it is `made_in`, this process's last (by default:
+    """Yield the run of an identity, and of this person, host and folder. It is reopened if there is one, else new,
+    with the parameters (flattened: a.b.c) and the environments that it is `made_in`, this process's last (by default:
     alone).
 
     A finished run is continued only by a stage that `resumed`; beside one that starts afresh it is superseded: each
@@ -120,10 +128,10 @@ def open_run(
     the body raised. `state` is the project's .jokbo.
     """
     made_in = made_in or [environment.collect()]
-    outbox = Outbox(tracking_uri, state, name, key, resumed)
+    outbox = Outbox(tracking_uri, state, of.name, of.key, resumed)
     outbox.put(
-        {"params": {param: str(value) for param, value in flat(hidden_in(params)).items()}},
-        {"tags": {**tags, **environment.tags(made_in[-1])}},
+        {"params": {param: str(value) for param, value in flat(hidden_in(of.params)).items()}},
+        {"tags": {**of.tags, **environment.tags(made_in[-1])}},
     )
     run = Run(outbox)
     try:

@@ -82,14 +82,17 @@ class Objective(nn.Module):
         inputs_BT: Tensor,
         languages_BT: Tensor,
         positions_BT: Tensor,
-        real_BT: Tensor,
         positions_BK: Tensor,
         targets_BK: Tensor,
         weights_BK: Tensor,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss of the batch in nats a token, and no metrics."""
+        """Return the loss of the batch in nats a token, and no metrics. Padding has the position -1."""
+        real_BT = (positions_BT >= 0).long()
         states_BTD = self.network.base_model(
-            input_ids=inputs_BT, langs=languages_BT, position_ids=positions_BT, attention_mask=real_BT
+            input_ids=inputs_BT,
+            langs=languages_BT,
+            position_ids=positions_BT.clamp(min=0),
+            attention_mask=real_BT,
         ).last_hidden_state
         head = access.language_head(self.network)
         return masked_loss(head, states_BTD, positions_BK, targets_BK, weights_BK), {}
@@ -124,7 +127,6 @@ def stream(text: Text, step: int, batch_size: int, context: int, seed: int) -> d
         "tokens_BT": tokens_BT,
         "languages_BT": torch.zeros_like(tokens_BT),
         "positions_BT": torch.arange(context).repeat(batch_size, 1),
-        "real_BT": torch.ones_like(tokens_BT),
     }
 
 
@@ -162,8 +164,7 @@ def translations(text: Text, step: int, batch_size: int, context: int, seed: int
     return {
         "tokens_BT": torch.from_numpy(tokens_BT),
         "languages_BT": torch.from_numpy(languages_BT.astype(int)),
-        "positions_BT": torch.from_numpy(real_BT * (positions_T - languages_BT * middles_B1)),
-        "real_BT": torch.from_numpy(real_BT.astype(int)),
+        "positions_BT": torch.from_numpy(np.where(real_BT, positions_T - languages_BT * middles_B1, -1)),
     }
 
 

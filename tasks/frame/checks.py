@@ -19,19 +19,6 @@ from tasks.frame import projects
 from tasks.frame.paths import COUNTS, DOCUMENTS, RAW
 
 STAGES = "JOKBO_STAGES"  # set by a flow: the stages that it brings up to date
-CHAIN = (
-    "fetch",
-    "prepare",
-    "tokenize",
-    "prompts",
-    "pretrain",
-    "finetune",
-    "distill",
-    "preferences",
-    "reward",
-    "ppo",
-    "evaluate",
-)
 
 
 def check(settings: Params | FamilyParams, stages: Collection[str], stale: Collection[str]) -> None:
@@ -52,7 +39,8 @@ def check_before(name: str, settings: Params | FamilyParams) -> None:
     """Check what stage `name`, about to begin, and those that are to run after it ask of the data."""
     if name in ("fetch", "report"):
         return
-    later = CHAIN[CHAIN.index(name) :] if name in CHAIN else ()
+    chain = list(projects.stages())
+    later = chain[chain.index(name) :] if name in chain else ()
     wanted = wanted_stages() if later else set()
     stages = {name, *(stage for stage in later if stage in wanted)}
     check(settings, stages, ["prepare"] if name == "prepare" else [])
@@ -69,10 +57,9 @@ def wanted_stages() -> set[str]:
             continue
         if "dvc" in map(os.path.basename, words) and ("repro" in words or {"exp", "run"} <= {*words}):
             named = {word.partition("@")[0] for word in words}
-            targets = [stage for stage in CHAIN if stage in named]
-            if "report" in named or not targets:
-                return set(CHAIN)
-            return set(CHAIN[: max(map(CHAIN.index, targets)) + 1])
+            chain = list(projects.stages())
+            last = max((i for i, stage in enumerate(chain) if stage in named), default=len(chain))
+            return set(chain[: last + 1])
     return set()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 STATE = Path(".jokbo")  # of the root: checkpoints, the MLflow store, Prefect's home: never under DVC or git
 
 RAW = Path("data/raw")
+SOURCES = "sources.json"  # in RAW: what `fetch` read
 DOCUMENTS = Path("data/documents")
 COUNTS = "counts.json"  # in DOCUMENTS: what `prepare` counted
 JUDGE_TEXTS = Path("data/judge")

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from jokbo import params
-from jokbo.params import FamilyParams, Params
+from jokbo.params import FamilyParams, Params, reading
 from tasks.frame.paths import FAMILY
 
 OPTIONAL = {FAMILY.name: params.load_family}  # by the name of its folder, what reads its params.yaml
@@ -26,6 +27,11 @@ def load(folder: Path = Path()) -> Params | FamilyParams:
     if _is_optional(folder):
         return OPTIONAL[folder.resolve().name](folder / "params.yaml", root(folder) / "params.yaml")
     return params.load(folder / "params.yaml")
+
+
+def stages() -> dict[str, Any]:
+    """Return the stages of the chain in their order, as the root's dvc.yaml has them. InputError if it is not right."""
+    return reading.read(root() / "dvc.yaml").get("stages", {})
 
 
 def _is_optional(folder: Path) -> bool:

@@ -153,10 +153,7 @@ def _work(
         resumed=resumed,
     )
     with tracking.open_run(
-        name,
-        identity.key,
-        params=identity.params,
-        tags=_tags(name, identity),
+        tracking.Subject(name, identity.key, identity.params, _tags(name, identity)),
         tracking_uri=tracking.local_store(state()),
         resumed=resumed,
         state=state(),
@@ -235,7 +232,7 @@ def _tags(name: str, identity: Identity) -> dict[str, str]:
     seed = next(
         (f" seed {value}" for key, value in flat(identity.params).items() if key.endswith("seed")), ""
     )
-    tags["mlflow.runName"] = f"{name}{seed}{at_commit(tags)}"
+    tags["mlflow.runName"] = ", ".join(filter(None, [name + seed, commit(tags)]))
     if PARENT_RUN in os.environ:
         tags["mlflow.parentRunId"] = os.environ[PARENT_RUN]
     if FLOW_RUN in os.environ:
@@ -256,11 +253,11 @@ def version() -> dict[str, str]:
         return {"git.commit": f"unknown ({error})", "git.dirty": "unknown"}
 
 
-def at_commit(found: dict[str, str]) -> str:
-    """Return how a run's name ends: at which commit it runs, given `version`; empty where that is unknown."""
+def commit(found: dict[str, str]) -> str:
+    """Return the commit of `version` as people read it, and whether anything differs; empty where it is unknown."""
     ends = {"True": " with changes", "False": ""}
     dirty = found["git.dirty"]
-    return f", {found['git.commit'][:7]}{ends[dirty]}" if dirty in ends else ""
+    return f"{found['git.commit'][:7]}{ends[dirty]}" if dirty in ends else ""
 
 
 def _git(*arguments: str) -> str:

@@ -147,7 +147,7 @@ def test_what_is_hidden_stays_where_it_is_among_the_tokens_of_the_row_before() -
     assert losses(objective, batch, "loss") == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize("beside", ["segments_BT", "real_BT"])
+@pytest.mark.parametrize("beside", ["segments_BT", "positions_BT"])
 def test_what_goes_with_each_token_comes_with_it(beside: str) -> None:
     _, batch = masked_batch()
     batch[beside] = drawn(3, 8)

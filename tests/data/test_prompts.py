@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from jokbo.data.corpus.tokenizer import save_tokenizer
-from jokbo.data.prompts import Prompts, Selection, save, save_shape, selected
+from jokbo.data.prompts import SHAPE, Prompts, Selection, Shape, save, selected
 from jokbo.params import Prompts as Settings
 from jokbo.runtime.errors import InputError
 from tests.support.corpora import trained
@@ -42,6 +43,10 @@ def settings(**changes: int) -> Settings:
     return Settings(**{**given, **changes})
 
 
+def save_shape(given: Settings, tokenizer: Any, folder: Path) -> None:
+    Shape(given.prompt_tokens, given.response_tokens, tokenizer.pad_token_id).save(folder / SHAPE)
+
+
 @pytest.fixture
 def build(tokenizer, tmp_path: Path):
     """Return a function that selects prompts from the texts, saves them, and opens what was saved."""
@@ -50,7 +55,7 @@ def build(tokenizer, tmp_path: Path):
         given = settings(**changes)
         shutil.rmtree(tmp_path / "prompts", ignore_errors=True)
         save(selected(tokenizer, TEXTS, given), tmp_path / "prompts/train")
-        save_shape(given, tokenizer.pad_token_id, tmp_path / "prompts")
+        save_shape(given, tokenizer, tmp_path / "prompts")
         return Prompts.open(tmp_path / "prompts/train", prompts_per_text=most, limit=limit)
 
     return built
@@ -110,6 +115,6 @@ def test_a_split_without_a_prompt_is_refused(tokenizer, tmp_path: Path) -> None:
     found = selected(tokenizer, TEXTS, settings())
     first = Selection(found.rows, [order[:0] for order in found.orders], found.texts)
     save(first, tmp_path / "prompts/train")
-    save_shape(settings(), tokenizer.pad_token_id, tmp_path / "prompts")
+    save_shape(settings(), tokenizer, tmp_path / "prompts")
     with pytest.raises(InputError, match="raise prompts_per_text"):
         Prompts.open(tmp_path / "prompts/train")

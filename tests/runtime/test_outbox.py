@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run as Record
 
 from jokbo.runtime import mlflow_runs, outbox, tracking
-from jokbo.runtime.tracking import open_run
+from jokbo.runtime.tracking import Subject, open_run
 from tests.conftest import ROOT
 from tests.support import tracker
 
@@ -25,12 +25,12 @@ TRAINING = """
 import os, sys
 from pathlib import Path
 from jokbo.runtime import outbox
-from jokbo.runtime.tracking import open_run
+from jokbo.runtime.tracking import Subject, open_run
 uri, state, dies = sys.argv[1:4]
 if dies == "removing":
     outbox._remove = lambda path: os.kill(os.getpid(), 9)
-more = {"params": {"a": 1}, "tags": {}, "tracking_uri": uri, "state": Path(state), "resumed": len(sys.argv) > 4}
-with open_run("pretrain", "other" if dies == "removing" else "k", **more) as run:
+of = Subject("pretrain", "other" if dies == "removing" else "k", {"a": 1}, {})
+with open_run(of, tracking_uri=uri, state=Path(state), resumed=len(sys.argv) > 4) as run:
     for step in range(3):
         run.log({"loss": float(step)}, step=step)
         run.flush()
@@ -51,7 +51,7 @@ def _train(uri: str, state: Path, dies: str = "never", *more: str) -> subprocess
 
 
 def _open(uri: str, state: Path, key: str = "k", **more):
-    return open_run("pretrain", key, params={"a": 1}, tags={"b": "c"}, tracking_uri=uri, state=state, **more)
+    return open_run(Subject("pretrain", key, {"a": 1}, {"b": "c"}), tracking_uri=uri, state=state, **more)
 
 
 def _runs(uri: str) -> list[Record]:
@@ -182,18 +182,18 @@ def test_children_of_a_run_that_was_kept_find_their_parent(
     pristine: Path, tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "connect", _refuse)
-    tags = {"tracking_uri": f"sqlite:///{tmp_path / 'mlflow.db'}", "state": state, "params": {}}
+    store = {"tracking_uri": f"sqlite:///{tmp_path / 'mlflow.db'}", "state": state}
     shutil.copy(pristine / ".jokbo/mlflow.db", tmp_path)
-    with open_run("pipeline", "p", tags={}, **tags) as parent:
+    with open_run(Subject("pipeline", "p", {}, {}), **store) as parent:
         known = {mlflow_runs.PARENT: parent.id}
-        with open_run("fetch", "f", tags=known, **tags):
+        with open_run(Subject("fetch", "f", {}, known), **store):
             pass
         monkeypatch.undo()
-        with open_run("prepare", "q", tags=known, **tags):
+        with open_run(Subject("prepare", "q", {}, known), **store):
             pass
-    with open_run("tokenize", "t", tags=known, **tags):
+    with open_run(Subject("tokenize", "t", {}, known), **store):
         pass
-    records = {record.info.run_name: record for record in _runs(tags["tracking_uri"])}
+    records = {record.info.run_name: record for record in _runs(store["tracking_uri"])}
     for name in ("fetch", "prepare", "tokenize"):
         assert records[name].data.tags[mlflow_runs.PARENT] == records["pipeline"].info.run_id
 

@@ -15,12 +15,12 @@ from mlflow.entities import Run as Record
 
 from jokbo.runtime import environment, mlflow_runs, outbox, owner, tracking
 from jokbo.runtime.interruption import Interrupted
-from jokbo.runtime.tracking import Run, open_run
+from jokbo.runtime.tracking import Run, Subject, open_run
 
 
 def _open(store: str, key: str = "k1", project: str = "project", **more):
     state = Path(store.removeprefix("sqlite:///")).parent / project / ".jokbo"
-    return open_run("pretrain", key, params={}, tags={}, tracking_uri=store, state=state, **more)
+    return open_run(Subject("pretrain", key, {}, {}), tracking_uri=store, state=state, **more)
 
 
 def _record(store: str, id: str) -> Record:
@@ -30,7 +30,7 @@ def _record(store: str, id: str) -> Record:
 def test_a_run_holds_what_it_was_opened_with_and_what_was_logged(store: str, tmp_path: Path) -> None:
     params = {"seed": 1, "model": {"width": 8, "betas": [0.9, 0.95]}}
     tags = {"a": "b"}
-    with open_run("pretrain", "k1", params=params, tags=tags, tracking_uri=store, state=tmp_path) as run:
+    with open_run(Subject("pretrain", "k1", params, tags), tracking_uri=store, state=tmp_path) as run:
         run.log({"loss": 2.0}, step=1)
         run.text("hello", "samples.txt")
         run.table([{"x": 1}, {"x": 2, "y": 3}], "table.json")
@@ -53,7 +53,7 @@ def test_a_run_holds_what_it_was_opened_with_and_what_was_logged(store: str, tmp
 def test_a_run_takes_more_parameters_than_one_batch_and_a_name_that_tells(store: str, tmp_path: Path) -> None:
     params = {f"p{number}": number for number in range(2 * outbox.PARAMS + 1)}
     tags = {"mlflow.runName": "chain, 0123abc"}
-    with open_run("pipeline", "k1", params=params, tags=tags, tracking_uri=store, state=tmp_path) as run:
+    with open_run(Subject("pipeline", "k1", params, tags), tracking_uri=store, state=tmp_path) as run:
         pass
     record = _record(store, run.id)
     assert len(record.data.params) == len(params)

@@ -92,7 +92,8 @@ def test_a_row_of_translations() -> None:
     known = {tuple(first.tolist()): second.tolist() for first, second in held.pairs}
     batch = xlm.translations(held, 3, 32, 64, 0)
     number, filled = 0, 0
-    for tokens_T, languages_T, positions_T, real_T in zip(*batch.values(), strict=True):
+    for tokens_T, languages_T, positions_T in zip(*batch.values(), strict=True):
+        real_T = positions_T >= 0
         length = int(real_T.sum())
         assert real_T[:length].all()
         assert (tokens_T[length:] == SPECIAL_TOKENS.padding).all()
@@ -112,7 +113,7 @@ def test_a_pair_too_long_for_a_row_is_cut() -> None:
     batch = xlm.translations(replace(running_text(), pairs=[(first, second)]), 0, 1, 32, 0)
     assert batch["tokens_BT"][0, 1:16].tolist() == first[:15].tolist()
     assert batch["tokens_BT"][0, 16:27].tolist() == [SPECIAL_TOKENS.sep, *second, SPECIAL_TOKENS.sep]
-    assert batch["real_BT"].sum() == 27
+    assert (batch["positions_BT"] >= 0).sum() == 27
 
 
 def test_a_row_of_text_follows_the_corpus() -> None:
@@ -122,7 +123,7 @@ def test_a_row_of_text_follows_the_corpus() -> None:
     assert torch.equal(original_BT[:, 1:], held.blocks(2, 8, 31, 0))  # every other step is one of text
     assert (original_BT[:, 0] == SPECIAL_TOKENS.sep).all()
     assert not batch["languages_BT"].any()
-    assert batch["real_BT"].all()
+    assert (batch["positions_BT"] >= 0).all()
     assert (batch["targets_BK"][batch["weights_BK"] > 0] > SPECIAL_TOKENS.mask).all()
 
 
@@ -149,7 +150,7 @@ def test_loss_is_the_mean_over_the_chosen_tokens(step: int) -> None:
     network, batch = tiny(), xlm.batch(text(), step, 4, 32, 0)
     losses, labels_BT = [], torch.full((4, 32), -100)
     for row in range(4):
-        length = int(batch["real_BT"][row].sum())
+        length = int((batch["positions_BT"][row] >= 0).sum())
         logits_TV = network(
             batch["inputs_BT"][row : row + 1, :length],
             langs=batch["languages_BT"][row : row + 1, :length],
@@ -165,8 +166,8 @@ def test_loss_is_the_mean_over_the_chosen_tokens(step: int) -> None:
     theirs = network(
         batch["inputs_BT"],
         langs=batch["languages_BT"],
-        position_ids=batch["positions_BT"],
-        attention_mask=batch["real_BT"],
+        position_ids=batch["positions_BT"].clamp(min=0),
+        attention_mask=batch["positions_BT"] >= 0,
         labels=labels_BT,
     ).loss
     torch.testing.assert_close(found, theirs)

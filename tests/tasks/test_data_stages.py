@@ -15,6 +15,7 @@ from transformers import AutoTokenizer
 
 from jokbo import params
 from jokbo.data.corpus.token_corpus import TokenCorpus
+from jokbo.data.counts import Fetched
 from jokbo.runtime import tracking
 from jokbo.runtime.errors import InputError
 from tasks.fetch import fetch
@@ -25,6 +26,7 @@ from tasks.frame.paths import (
     JUDGE_TEXTS,
     METRICS,
     RAW,
+    SOURCES,
     TOKENIZER,
     TOKENS,
 )
@@ -100,10 +102,10 @@ def test_from_a_file_to_packed_tokens(project):
     tokenized = json.loads((METRICS / "tokenize.json").read_text())
     assert tokenized["tokens/train"] == TokenCorpus.open(TOKENS / "train").total_tokens
     assert json.loads((METRICS / "fetch.json").read_text()) == {
-        "rows/mine": 302,
-        "rows_of/mine": 302,
-        "too_long/mine": 0,
-        "files_passed_over/mine": 0,
+        "rows": {"mine": 302},
+        "rows_of": {"mine": 302},
+        "too_long": {"mine": 0},
+        "files_passed_over": {"mine": 0},
     }
 
 
@@ -116,7 +118,7 @@ def test_the_data_card_says_what_was_counted(project):
     ][:]
     assert (mine["documents"], mine["words"]) == (len(kept), sum(len(text.split()) for text in kept))
     assert mine["tokens"] == TokenCorpus.open(TOKENS / "train").total_tokens - 1
-    assert (mine["licences"], mine["from"]) == (["mine"], ["mine: *.csv"])
+    assert (mine["licences"], mine["origins"]) == (["mine"], ["mine: *.csv"])
     assert card["examples"]["short"] == [{"source": "mine", "texts": ["Too short."]}]
     page = DATA_CARD_PAGE.read_text()
     assert "| mine | mine: *.csv | mine |" in page
@@ -153,17 +155,15 @@ def test_what_fetch_leaves_out_is_counted_and_said(project, capsys):
     mine = MINE | {"paths": ".", "columns": columns}
     fetch(stage("fetch", {"sources": {"mine": mine}, "maximum_bytes": 50}))
     assert json.loads((METRICS / "fetch.json").read_text()) == {
-        "rows/mine": 3,
-        "rows_of/mine": 1,
-        "rows_of/screen": 1,
-        "rows_of/stage": 1,
-        "too_long/mine": 1,
-        "files_passed_over/mine": 2,
+        "rows": {"mine": 3},
+        "rows_of": {"mine": 1, "screen": 1, "stage": 1},
+        "too_long": {"mine": 1},
+        "files_passed_over": {"mine": 2},
     }
-    about = json.loads((RAW / "sources.json").read_text())["mine"]
-    assert about["rows"] == {"mine": 1, "screen": 1, "stage": 1}
-    assert about["left_out"] == {"too long": 1, "empty": 1, "macOS's": 1}
-    assert about["document"] == "a record"
+    about = Fetched.load(RAW / SOURCES).tables["mine"]
+    assert about.rows == {"mine": 1, "screen": 1, "stage": 1}
+    assert about.left_out == {"too long": 1, "empty": 1, "macOS's": 1}
+    assert about.document == "a record"
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("jokbo: fetch.sources.mine: ")
     for part in (
@@ -179,7 +179,7 @@ def test_a_document_may_be_a_file_of_text(project):
     whole = MINE | {"paths": "*.txt", "format": "txt", "columns": None, "documents": "file"}
     fetch(stage("fetch", {"sources": {"mine": whole}}))
     assert load_from_disk(RAW / "mine")["text"][:] == ["A film.\n\nOf two paragraphs."]
-    assert json.loads((RAW / "sources.json").read_text())["mine"]["document"] == "a file"
+    assert Fetched.load(RAW / SOURCES).tables["mine"].document == "a file"
     with pytest.raises(ValidationError, match="documents is for txt: in csv each row is one"):
         stage("fetch", {"sources": {"mine": MINE | {"documents": "file"}}})
 

@@ -13,7 +13,7 @@ from jokbo.comparison.search import parted
 from jokbo.data.corpus.tokenizer import save_tokenizer, train_tokenizer
 from jokbo.params import Tokenizer
 from jokbo.runtime.errors import InputError
-from jokbo.runtime.tracking import Run, open_run
+from jokbo.runtime.tracking import Run, Subject, open_run
 from jokbo.systems import bahdanau
 from jokbo.systems.common import Size, SpecialTokens, save
 from tasks import family_table
@@ -88,7 +88,7 @@ def project(tmp_path, monkeypatch):
 
 def test_writes_the_table_the_pages_and_the_artifacts(project) -> None:
     store = f"sqlite:///{Path('mlflow.db').absolute()}"
-    with open_run("family_table", "key", params={}, tags={}, tracking_uri=store) as run:
+    with open_run(Subject("family_table", "key", {}, {}), tracking_uri=store) as run:
         family_table.family_table(stage("family_table", run))
     found = json.loads((paths.METRICS / "family_table.json").read_text())
     assert {row["name"] for row in found["rows"]} == {*RUN, *made_up.baselines()}

@@ -9,7 +9,7 @@ import pytest
 
 from jokbo.reporting.report import render
 from jokbo.runtime.errors import InputError
-from jokbo.runtime.tracking import Run, open_run
+from jokbo.runtime.tracking import Run, Subject, open_run
 from tasks import report
 from tasks.frame import paths
 from tasks.frame.records import write_curves
@@ -39,8 +39,7 @@ def project(tmp_path, monkeypatch):
     paths.ALIGNED.rmdir()  # the records are enough
     for path, record in made.ancestry.values():
         record.save(Path(path))
-    paths.DATA_CARD.parent.mkdir()
-    paths.DATA_CARD.write_text(json.dumps(made.card))
+    made.card.save(paths.DATA_CARD)
     paths.PROFILES.mkdir()
     (paths.PROFILES / "korean.yaml").write_text("pretrain: {seed: 1}\n")
     for name, found in made.profiles.items():
@@ -71,7 +70,7 @@ def test_reads_back_what_the_stages_left(project):
 
 def test_writes_the_page_its_numbers_and_the_artifacts(project):
     store = f"sqlite:///{Path('mlflow.db').absolute()}"
-    with open_run("report", "key", params={}, tags={}, tracking_uri=store) as run:
+    with open_run(Subject("report", "key", {}, {}), tracking_uri=store) as run:
         report.report(stage(run))
     assert paths.REPORT.read_text("utf-8") == render(report.read_findings())
     numbers = json.loads(paths.RESULT.read_text())

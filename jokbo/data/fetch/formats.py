@@ -1,4 +1,4 @@
-"""Readers: bytes of one format in, rows of the raw table out, and errors that name file and line.
+"""Readers: bytes of one format in, records out, and errors that name file and line.
 
 A reader yields records, each with the location that errors name, and None for a record that is longer than allowed. A
 line of txt or jsonl, or a record of csv, of more than `maximum` bytes is passed over and never in memory as a whole.
@@ -13,9 +13,9 @@ import re
 import sys
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -24,22 +24,11 @@ import pyarrow.parquet as pq
 
 from jokbo.data.fetch import not_data
 from jokbo.data.fetch.compression import COMPRESSIONS, UNREADABLE, Stream, opened
-from jokbo.params import names
+from jokbo.data.fetch.rows import Row, check_columns, raw_row
 from jokbo.runtime.errors import InputError
 
-RAW_SCHEMA = pa.schema(
-    [
-        ("text", pa.string()),
-        ("source", pa.string()),
-        ("label", pa.int64()),  # 0 negative, 1 positive, null unknown
-        ("ratings", pa.list_(pa.int64())),  # single human ratings, -4 to 4; null if nobody rated it
-    ]
-)
-Row = dict[str, Any]  # with the columns of RAW_SCHEMA
 Record = tuple[str, Mapping[str, Any]]  # a location, and the fields there
 PIECE = 2**20  # bytes read at a time
-UNLABELLED = -1
-LISTED, SEEN = 10, 20  # most names in a message, and most characters of a value
 ORDINARY = re.compile(rb'[^",\r\n]+')  # what has no meaning in csv
 QUOTED = re.compile(r'(?:[^"]++|"")*+')  # what comes before the quote that ends a field
 ICWSM_TABLES = {
@@ -245,98 +234,6 @@ DOCUMENT = {  # what one document of a file is, as the data card says it
     "parquet": "a row",
     "icwsm2014": "a rated text",
 }
-
-
-def check_columns(columns: Mapping[str, str], present: Iterable[str], location: str) -> None:
-    """Raise InputError if a column that `columns` names is not among those present, or is there twice."""
-    for name in columns.values():
-        if name not in present:
-            first = [f"{each!r:.40}" for each in islice(present, LISTED + 1)]
-            held = ", ".join([*first[:LISTED], *(["..."] if len(first) > LISTED else [])]) or "none"
-            raise InputError(
-                f"{location} has no column {name!r}: it has {held}; name one of them in `columns`"
-            )
-        if isinstance(present, Sequence) and present.count(name) > 1:
-            raise InputError(f"{location} has {present.count(name)} columns {name!r}: rename all but one")
-
-
-def check_source(name: str, location: str) -> str:
-    """Return the name of a source. Raises InputError if it cannot be part of a path and of a metric's name."""
-    if fault := names.fault(name):
-        raise InputError(f"{location}: {fault}")
-    return name
-
-
-def raw_row(
-    record: Mapping[str, Any], columns: Mapping[str, str], source: str, location: str, maximum: int
-) -> Row | None:
-    """Return a record as a row of the raw table, or None if its text is longer than `maximum` bytes.
-
-    The label may be UNLABELLED. columns: which fields are text, label, source and ratings. Raises InputError for a
-    field that is missing or holds something else.
-    """
-    check_columns(columns, record, location)
-    text = record[columns["text"]]
-    if not isinstance(text, str):
-        raise InputError(
-            f"{location}: column {columns['text']!r} is {_seen(text)}, not text; correct or remove the row"
-        )
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError as error:
-        found = f"half a surrogate pair at character {error.start}"
-        raise InputError(f"{location}: the text has {found}; correct or remove the row") from error
-    if size > maximum:
-        return None
-    label = _label(record[columns["label"]], location) if "label" in columns else None
-    named = _source_of(record[columns["source"]], source, location) if "source" in columns else source
-    ratings = _ratings(record[columns["ratings"]], location) if "ratings" in columns else None
-    return {"text": text, "source": named, "label": label, "ratings": ratings}
-
-
-def _seen(value: Any) -> str:
-    """Return what a message shows of a value in a row: all of it only if it is short, for it may be private."""
-    text = repr(value)
-    return text if len(text) <= SEEN else f"of type {type(value).__name__}, {len(text)} characters long"
-
-
-def _source_of(value: Any, source: str, location: str) -> str:
-    """Return the source that a row names; if it names none, that of the whole file."""
-    if value is None or value == "":
-        return source
-    if not isinstance(value, str):
-        raise InputError(
-            f"{location}: source is {_seen(value)}, not text; write a name, or nothing for {source!r}"
-        )
-    return check_source(value, location)
-
-
-def _ratings(value: Any, location: str) -> list[int] | None:
-    """Return a list of whole numbers from -4 to 4, as JSON and parquet have it; None if nobody rated the text."""
-    if value is None or value == []:
-        return None
-    if not isinstance(value, list) or not all(type(rating) is int and -4 <= rating <= 4 for rating in value):
-        raise InputError(
-            f"{location}: ratings are {_seen(value)}, not a list of whole numbers from -4 to 4; correct the row"
-        )
-    return value
-
-
-def _label(value: Any, location: str) -> int | None:
-    """Return a label: 0 or 1, also written 0.0 and 1.0, or None for nothing and NaN, which mean unlabelled.
-
-    -1 means unlabelled in sets of the hub, and is returned as it is: UNLABELLED.
-    """
-    found = value
-    if isinstance(value, str):
-        found = float(value) if re.fullmatch(r"\s*-?[01](\.0*)?\s*", value) else value.strip() or None
-    if found is None or found != found:
-        return None
-    if found in (UNLABELLED, 0, 1):
-        return int(found)
-    raise InputError(
-        f"{location}: label is {_seen(value)}: write 0 (negative), 1 (positive) or nothing (unknown)"
-    )
 
 
 def _lines(stream: Stream, location: str, maximum: int = 2**30) -> Iterator[tuple[int, str, bool]]:

@@ -31,6 +31,7 @@ from jokbo.data.fetch import formats
 from jokbo.data.fetch.compression import UNREADABLE
 from jokbo.data.fetch.files import local_files, remote_files
 from jokbo.data.fetch.left_out import EMPTY, TOO_LONG, LeftOut
+from jokbo.data.fetch.rows import UNLABELLED, Row, check_columns, check_source, raw_row
 from jokbo.data.tables import rows_of
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.secrets import hidden, hidden_of
@@ -47,7 +48,7 @@ File = tuple[str, Path]
 
 def read_source(
     name: str, source: PackageSource | FilesSource | HubSource, downloads: Path, maximum_bytes: int
-) -> Iterator[formats.Row | LeftOut]:
+) -> Iterator[Row | LeftOut]:
     """Yield the rows of one source as they are read, and what is left out: texts too long, files passed over.
 
     name: the source of rows that do not name one. downloads: a folder that keeps what is pinned by sha256, so that a
@@ -55,7 +56,7 @@ def read_source(
     fields, in csv of a record, so that nothing longer is ever in memory.
     Raises InputError for whatever is wrong with the settings or the data. It writes into `downloads` only.
     """
-    formats.check_source(name, "fetch.sources")
+    check_source(name, "fetch.sources")
     rows, long, empty, labels = 0, 0, [], set()
     url = getattr(source, "paths", "")
     try:
@@ -67,12 +68,12 @@ def read_source(
             else:
                 rows += 1
                 labels.add(row["label"])
-                if row["label"] == formats.UNLABELLED:
+                if row["label"] == UNLABELLED:
                     row["label"] = None
             yield row
     except InputError as error:
         raise InputError(printable(hidden_of(url, str(error)))) from None
-    if {formats.UNLABELLED, 1} <= labels and 0 not in labels:
+    if {UNLABELLED, 1} <= labels and 0 not in labels:
         what = f"the labels of fetch.sources.{name} are -1 and 1, never 0"
         raise InputError(f"{what}: write 0 for negative, and nothing where it is not known")
     if empty and not rows and not long:
@@ -94,7 +95,7 @@ def reader_of(source: PackageSource | FilesSource | HubSource) -> str:
 
 def _rows(
     name: str, source: PackageSource | FilesSource | HubSource, downloads: Path, maximum_bytes: int
-) -> Iterator[formats.Row | LeftOut]:
+) -> Iterator[Row | LeftOut]:
     if source.kind == "hub":
         return _hub_rows(name, source, maximum_bytes)
     return _file_rows(name, source, downloads, maximum_bytes)
@@ -102,7 +103,7 @@ def _rows(
 
 def _file_rows(
     name: str, source: PackageSource | FilesSource, downloads: Path, maximum_bytes: int
-) -> Iterator[formats.Row | LeftOut]:
+) -> Iterator[Row | LeftOut]:
     columns = _columns(source.columns)
     reader = reader_of(source)
     if source.kind == "package":
@@ -277,11 +278,11 @@ def _look_up(url: str, format: str) -> tuple[fsspec.AbstractFileSystem, list[str
     return filesystem, [path]
 
 
-def _hub_rows(name: str, source: HubSource, maximum_bytes: int) -> Iterator[formats.Row | LeftOut]:
+def _hub_rows(name: str, source: HubSource, maximum_bytes: int) -> Iterator[Row | LeftOut]:
     columns = _columns(source.columns)
     for number, record in enumerate(_hub_records(name, source, columns)):
         location = f"{source.dataset}, row {number}"
-        yield formats.raw_row(record, columns, name, location, maximum_bytes) or LeftOut(location, TOO_LONG)
+        yield raw_row(record, columns, name, location, maximum_bytes) or LeftOut(location, TOO_LONG)
 
 
 def _hub_records(name: str, source: HubSource, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
@@ -290,7 +291,7 @@ def _hub_records(name: str, source: HubSource, columns: Mapping[str, str]) -> It
             source.dataset, split=source.split, revision=source.revision, streaming=source.streaming
         )
         # a streamed data set may have no column names before its first row
-        formats.check_columns(columns, dataset.column_names or next(iter(dataset), {}), source.dataset)
+        check_columns(columns, dataset.column_names or next(iter(dataset), {}), source.dataset)
         yield from rows_of(dataset.select_columns(sorted(set(columns.values()))))
 
 

@@ -14,7 +14,7 @@ from datasets import load_from_disk
 from jokbo import params
 from jokbo.data import shards
 from jokbo.data.counts import Counts, SourceCounts
-from jokbo.data.fetch.formats import RAW_SCHEMA
+from jokbo.data.fetch.rows import RAW_SCHEMA
 from jokbo.data.outputs import assemble, write_shards
 from jokbo.data.prepare import preparation
 from jokbo.data.prepare.cleaning import normalised

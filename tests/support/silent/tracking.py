@@ -14,6 +14,11 @@ class Run:
     log = flush = tag = artifact = figure = text = table = _nothing
 
 
+class Subject:
+    def __init__(self, *given):
+        pass
+
+
 @contextmanager
 def open_run(*given, **more):
     yield Run()
