@@ -37,7 +37,7 @@ from jokbo.comparison.table import with_error
 from jokbo.comparison.texts import TASKS
 from jokbo.comparison.verdicts import RULE, SEEN, UNMEASURED, gain
 from jokbo.params import Compute, FamilyParams
-from jokbo.reporting.page import DASH, Table, large, number
+from jokbo.reporting.tables import DASH, Table, large, number
 from jokbo.runtime import environment
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import read_if_there, read_json, write_text

@@ -28,7 +28,7 @@ from jokbo.comparison.verdicts import (
     holm,
     judged,
 )
-from jokbo.reporting.page import large, percent
+from jokbo.reporting.tables import large, percent
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from jokbo.comparison.verdicts import (
     standard_error,
 )
 from jokbo.reporting import page
-from jokbo.reporting.page import DASH, Table, large, number
+from jokbo.reporting.tables import DASH, Table, large, number
 
 CURVE_POINTS = 30
 ANSWERS = {SEEN: "yes", NOT_SEEN: "no", NOISE: NOISE}

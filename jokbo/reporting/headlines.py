@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jokbo.evaluation.results import Evaluation, Scores
-from jokbo.reporting.page import DASH, TIMES, Table, large, number, share
+from jokbo.reporting.tables import DASH, TIMES, Table, large, number, share
 
 if TYPE_CHECKING:
     from jokbo.reporting.report import Findings

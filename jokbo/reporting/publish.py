@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jokbo.reporting.figures import Chart
-from jokbo.reporting.page import Table
+from jokbo.reporting.tables import Table
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import write_text
 

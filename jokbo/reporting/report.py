@@ -11,7 +11,7 @@ from jokbo.reporting import figures, headlines, page
 from jokbo.reporting.data_card import DataCard
 from jokbo.reporting.figures import Chart
 from jokbo.reporting.headlines import Made
-from jokbo.reporting.page import Table, number, percent
+from jokbo.reporting.tables import Table, number, percent
 from jokbo.runtime.ancestry import Record
 
 SAMPLES_SHOWN = 12

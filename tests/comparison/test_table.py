@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jokbo.comparison import figures, table
-from jokbo.reporting.page import DASH, large
+from jokbo.reporting.tables import DASH, large
 from tests.comparison import made_up
 from tests.reporting.test_report import Page
 

