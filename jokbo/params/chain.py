@@ -157,7 +157,7 @@ class Policy(Section):
     prompts_per_text: Positive
     """Most prompts of a text that it learns from, up to prompts.prompts_per_text."""
     training: Training
-    """How it is trained; a sequence is a prompt with its response."""
+    """How it is trained; a sequence is a row of prompts with their responses."""
 
 
 class Classifier(Section):
@@ -201,7 +201,7 @@ class Distill(Section):
     weights: DistillationWeights
     """Weights of the three losses."""
     training: Training
-    """How it is trained; a sequence is a prompt with its response."""
+    """How it is trained; a sequence is a row of prompts with their responses."""
 
 
 class Preferences(Section):
