@@ -49,9 +49,9 @@ def packed(prompts: Prompts, targets_MT: Tensor, context: int, padding: int) -> 
         by_room[room - sizes[index]].append(row)
     tokens_NS = torch.full((len(rows), length), padding)
     targets_NS, positions_NS = torch.zeros_like(tokens_NS, dtype=torch.bool), torch.zeros_like(tokens_NS)
-    for row, members in enumerate(rows):
+    for row, indices in enumerate(rows):
         start = 0
-        for index in members:
+        for index in indices:
             end = start + sizes[index]
             tokens_NS[row, start:end] = prompts.tokens_NS[index, : sizes[index]]
             targets_NS[row, start + 1 : end] = targets_MT[index, : sizes[index] - 1]
