@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from jokbo.runtime.saved import Saved
+from jokbo.runtime.files import Saved
 
 Numbers = dict[str, int]  # by name
 

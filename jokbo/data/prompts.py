@@ -24,7 +24,7 @@ from torch import Tensor
 from jokbo.data.outputs import write_shards
 from jokbo.data.tables import open_table
 from jokbo.runtime.errors import InputError
-from jokbo.runtime.saved import Saved
+from jokbo.runtime.files import Saved
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

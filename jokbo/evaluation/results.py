@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jokbo.runtime.saved import Saved
+from jokbo.runtime.files import Saved
 
 Estimated = dict[str, int | float]  # an intervals.Estimate, by field
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from jokbo.data.counts import Counts, Tokenized
 from jokbo.reporting.markdown import table
-from jokbo.runtime.saved import Saved
+from jokbo.runtime.files import Saved
 
 COLUMNS = ("rows", "documents", "words", "bytes", "tokens", "epochs")
 

@@ -11,8 +11,11 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar, Self
+
+from pydantic import TypeAdapter, ValidationError
 
 from jokbo.runtime.errors import BAD_INPUT, InputError
 
@@ -94,6 +97,28 @@ def read_if_there(path: Path) -> Any:
         return json.loads(path.read_text("utf-8"))
     except (FileNotFoundError, ValueError):
         return None
+
+
+class Saved:
+    """The base of a frozen dataclass that one stage saves in a JSON file and others load. STAGE is that stage."""
+
+    STAGE: ClassVar[str]
+
+    def save(self, path: Path) -> None:
+        """Write the fields, in their order, as JSON."""
+        tree = asdict(self)  # pyright: ignore[reportArgumentType]
+        write_text(path, json.dumps(tree, ensure_ascii=False, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Return what a file holds. InputError if it is not there, or holds something else."""
+        remedy = f"run the stage {cls.STAGE}"
+        try:
+            return TypeAdapter(cls).validate_python(read_json(path, remedy))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise InputError(f"{path}: {where}: {first['msg']}: {remedy}") from error
 
 
 @contextmanager

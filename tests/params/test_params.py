@@ -144,7 +144,11 @@ def test_the_shipped_file_is_valid() -> None:
             "hidden_size: 100000000",
             "pretrain.model.hidden_size is 100000000: input should be less than or",
         ),
-        ("steps: 1900", "steps: '1900'", "pretrain.training.steps is '1900': input should be a valid integer"),
+        (
+            "steps: 1900",
+            "steps: '1900'",
+            "pretrain.training.steps is '1900': input should be a valid integer",
+        ),
         ("steps: 1900", "steps: .inf", "pretrain.training.steps is inf: input should be a valid integer"),
         ("discount: 1.0", "discount: .nan", "ppo.discount is nan: input should be a finite number"),
         ("kl_target: 5.0", "kl_target: 1e400", "ppo.kl_target is inf: input should be a finite number"),
