@@ -116,7 +116,7 @@ def test_the_shipped_file_is_valid() -> None:
         (
             "processes: 1",
             "processes: 5",
-            "pretrain.training.batch_size is 32: it must be a multiple of compute.processes",
+            "pretrain.training.batch_size is 16: it must be a multiple of compute.processes",
         ),
         (
             "words: {minimum: 50,",
