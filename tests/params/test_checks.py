@@ -246,6 +246,8 @@ def test_a_language_is_one_that_can_be_told(code: str, meant: str) -> None:
 def test_dvc_repro_is_held_to_what_it_was_asked_for(project: Project) -> None:
     project.edit("params.yaml", "splits: {train: 0.65,", "splits: {train: 0.80,")
     project.edit("params.yaml", "judge: 0.15}", "judge: 0.0}")
+    with Path("dvc.yaml").open("a") as file:
+        file.write("  evaluate: {cmd: python -m standin evaluate, deps: [models/finetune]}\n")
     status, output = project.run("dvc", "repro")
     assert (
         "jokbo: params.yaml: prepare.splits.judge is 0, but evaluate reads that split: give it a share"
