@@ -24,7 +24,7 @@ from transformers import (
     set_seed,
 )
 
-from jokbo import ui
+from jokbo import params, ui
 from jokbo.data.corpus.batches import Layout, packed_batch
 from jokbo.data.corpus.packing import lay_out
 from jokbo.data.corpus.token_corpus import TokenCorpus
@@ -241,10 +241,11 @@ def test_a_corpus_that_is_damaged_is_one_line(packed_project: Path, tmp_path: Pa
 
 
 def test_steps_that_are_none(packed_project: Path) -> None:
-    for step in ("0", "851"):
+    steps = params.read(packed_project / "params.yaml")["pretrain"]["training"]["steps"]
+    for step in ("0", str(steps + 1)):
         result = _jokbo("data", "at-step", step, folder=packed_project)
         assert result.returncode == 2
-        assert result.stderr == f"jokbo: step {step}: it must be from 1 to pretrain.training.steps, 850\n"
+        assert result.stderr == f"jokbo: step {step}: it must be from 1 to pretrain.training.steps, {steps}\n"
 
 
 def test_no_corpus_to_list_documents_of(packed_project: Path, tmp_path: Path) -> None:
