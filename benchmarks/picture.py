@@ -43,7 +43,7 @@ DOWN_ARROWS = (("tokenize", "pretrain"), ("finetune", "preferences"), ("prompts"
 def numbers(metrics: Mapping[str, Any], evaluation: Evaluation) -> dict[str, str]:
     """Return a line for each stage, from the metrics of the stages and what `evaluate` found."""
     of = {name: metrics[name] for name in PLACES if name in metrics}
-    rows = sum(count for name, count in of["fetch"].items() if name.startswith("rows/"))
+    rows = sum(of["fetch"]["rows"].values())
     documents = sum(found["documents"] for found in of["prepare"]["sources"].values())
     policy = of["finetune"]["policy"]
     supervised, aligned = (evaluation.models[name] for name in ("supervised", "aligned"))
