@@ -111,8 +111,12 @@ def row(path: Path, measured: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def special_tokens(tokenizer: Any) -> dict[str, int]:
+    return {"end_of_text": tokenizer.eos_token_id, "padding": tokenizer.pad_token_id}
+
+
 def network(settings: params.Pretrain, tokenizer: Any) -> PreTrainedModel:
-    special = {"end_of_text": tokenizer.eos_token_id, "padding": tokenizer.pad_token_id}
+    special = special_tokens(tokenizer)
     built = causal.build(causal.configuration(settings.model, vocabulary=len(tokenizer), **special), seed=1)
     engine.prefer_attention(built)
     return built
@@ -148,7 +152,7 @@ def stage(settings: params.Pretrain, tokenizer: Any, share: float) -> dict[str, 
     training = whole.model_copy(update={"steps": round(share * whole.steps)})
     corpus = TokenCorpus.open(TOKENS / "train")
     layout = Layout(whole.batch_size, settings.model.context, settings.seed, settings.packing)
-    special = {"end_of_text": tokenizer.eos_token_id, "padding": tokenizer.pad_token_id}
+    special = special_tokens(tokenizer)
 
     def batch_at(step: int) -> engine.Batch:
         tokens_BS = torch.from_numpy(packed_batch(corpus, step, layout, special["padding"]))
