@@ -84,7 +84,8 @@ def conclusion() -> None:
         ("Compare runs", "make ui"),
         ("Change it", "edit params.yaml, then make pipeline"),
     ):
-        console.print(f"{what:<30}{_typed(command)}", markup=False, highlight=False)
+        # never broken, however long the path: it is there to be copied
+        console.print(f"{what:<30}{_typed(command)}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _typed(command: str) -> str:

@@ -13,7 +13,6 @@ from jokbo.evaluation.perplexity import response_perplexity
 from jokbo.evaluation.results import Distillation
 from jokbo.finetuning import continuation
 from jokbo.models import access
-from jokbo.reporting import model_card
 from jokbo.training import engine
 from tasks.frame.paths import POLICY, PROMPTS, STUDENT
 from tasks.frame.records import write_curves, write_metrics
@@ -35,7 +34,7 @@ def distill(stage: Stage[Distill]) -> None:
     batch_at = continuation.batches(rows, params.training.batch_size, params.seed)
     objective = distil.Distil(student, teacher, params.temperature, params.weights)
     history = engine.train(objective, batch_at, params.training, stage.job())
-    engine.save_network(student, tokenizer, STUDENT, model_card.text(STUDENT, student, [POLICY, PROMPTS]))
+    engine.save_network(student, tokenizer, STUDENT, [POLICY, PROMPTS])
     write_curves(stage, {"distill": history})
     measured = Distillation(
         parameters=student.num_parameters(),

@@ -17,7 +17,6 @@ from jokbo.evaluation.perplexity import response_perplexity
 from jokbo.evaluation.results import Finetuning, PolicyTuning
 from jokbo.finetuning import classifier, continuation
 from jokbo.models import access, causal, heads
-from jokbo.reporting import model_card
 from jokbo.training import engine
 from tasks.frame.paths import BASE, CLASSIFIER, DOCUMENTS, POLICY, PROMPTS
 from tasks.frame.records import note, write_curves, write_metrics
@@ -47,7 +46,7 @@ def _policy(stage: Stage[Finetune], tokenizer: PreTrainedTokenizerBase) -> tuple
     rows = continuation.packed(prompts, prompts.mask_NT, access.context(network), access.padding(tokenizer))
     batch_at = continuation.batches(rows, params.training.batch_size, seed)
     history = engine.train(causal.NextTokenWhere(network), batch_at, params.training, stage.job("policy"))
-    engine.save_network(network, tokenizer, POLICY, model_card.text(POLICY, network, [BASE, PROMPTS]))
+    engine.save_network(network, tokenizer, POLICY, [BASE, PROMPTS])
     return history, PolicyTuning(len(prompts), before, response_perplexity(network, held_out))
 
 
@@ -80,8 +79,7 @@ def _classifiers(
         }
         accuracy[name] = classifier.accuracies(data, predicted)
         if name == "classifier":
-            card = model_card.text(CLASSIFIER, network, [BASE, DOCUMENTS])
-            engine.save_network(network, tokenizer, CLASSIFIER, card)
+            engine.save_network(network, tokenizer, CLASSIFIER, [BASE, DOCUMENTS])
     bayes = naive_bayes(data.texts["train"], data.labels["train"])
     predicted = {split: bayes.predict(data.texts[split]).tolist() for split in HELD_OUT}
     accuracy["naive-bayes"] = classifier.accuracies(data, predicted)

@@ -12,7 +12,6 @@ from jokbo.alignment import ppo as ppo_
 from jokbo.alignment import rollouts
 from jokbo.data.prompts import Prompts
 from jokbo.evaluation.results import Alignment, Change
-from jokbo.reporting import model_card
 from jokbo.runtime.files import atomic_write_folder
 from jokbo.training import engine
 from tasks.frame.paths import ALIGNED, POLICY, PROMPTS, REWARD, ROLLOUTS
@@ -46,9 +45,7 @@ def ppo(stage: Stage[Ppo]) -> None:
     history = ppo_.align(networks, asked.prompts_NP, params, stage.job(), record)
     with atomic_write_folder(ROLLOUTS) as folder:
         rollouts.gather(kept, ppo_.recorded(params), folder)
-    engine.save_network(
-        policy, tokenizer, ALIGNED, model_card.text(ALIGNED, policy, [POLICY, REWARD, PROMPTS])
-    )
+    engine.save_network(policy, tokenizer, ALIGNED, [POLICY, REWARD, PROMPTS])
     write_curves(stage, {"ppo": history})
     write_metrics(stage, Alignment(**{name: Change(history[0][name], history[-1][name]) for name in CHANGES}))
 

@@ -12,7 +12,6 @@ from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.evaluation.perplexity import check_length, corpus_perplexity
 from jokbo.evaluation.results import Pretraining
 from jokbo.models import causal
-from jokbo.reporting import model_card
 from jokbo.training import engine
 from tasks.frame.paths import BASE, TOKENIZER, TOKENS
 from tasks.frame.records import note, write_curves, write_metrics
@@ -51,7 +50,7 @@ def pretrain(stage: Stage[Pretrain]) -> None:
             "tokens stand beyond pretrain.model.context of their document",
         )
     history = engine.train(causal.NextToken(network), batch_at, params.training, stage.job())
-    engine.save_network(network, tokenizer, BASE, model_card.text(BASE, network, [TOKENS, TOKENIZER]))
+    engine.save_network(network, tokenizer, BASE, [TOKENS, TOKENIZER])
     write_curves(stage, {"pretrain": history})
     measured = Pretraining(
         parameters=network.num_parameters(),

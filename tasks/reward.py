@@ -15,7 +15,6 @@ from jokbo.data.tables import open_splits, rows_of
 from jokbo.evaluation import agreement
 from jokbo.evaluation.results import RewardModel
 from jokbo.models import heads
-from jokbo.reporting import model_card
 from jokbo.training import engine
 from tasks.frame.paths import POLICY, PREFERENCES, REWARD
 from tasks.frame.records import note, write_curves, write_metrics
@@ -41,7 +40,7 @@ def reward(stage: Stage[Reward]) -> None:
     simulated = [row for row in rows_of(pairs["train"]) if row["kind"] == "simulated"]
     simulated = simulated[: params.normalisation_samples // 2]
     rewards.normalise(network, torch.cat(rewards.encode(tokenizer, simulated, params.context)))
-    engine.save_network(network, tokenizer, REWARD, model_card.text(REWARD, network, [POLICY, PREFERENCES]))
+    engine.save_network(network, tokenizer, REWARD, [POLICY, PREFERENCES])
     write_curves(stage, {"reward": history})
     score = agreement.with_people(network, tokenizer, pairs["test"], params.context)
     write_metrics(stage, RewardModel(score))

@@ -113,21 +113,30 @@ class KlController:
 
 @dataclass
 class LengthController:
-    """A reward for length, raised while responses are shorter than the target on average and lowered while they are
-    longer: a multiplier that holds their mean, as beta holds KL.
+    """A reward for length that holds the mean length of responses at the target, as beta holds KL.
 
     Without it responses shrink: a shorter one deviates from the reference at fewer positions, so it pays less KL.
+    It is a PI controller. What a reward moves is how fast lengths change; so a reward that only adds up the errors
+    swings about the target, and the part in proportion to the last error damps the swing.
     """
 
-    weight: float  # reward of a response of twice the target's length
+    total: float  # the errors so far, added up
+    error: float  # the last mean length's distance below the target, as a share of it
     target: float  # tokens
     gain: float
+    damping: float = 10.0  # what the last error counts beside their sum
+
+    @property
+    def weight(self) -> float:
+        """Return the reward of a response that is longer than the target by all of it."""
+        return self.gain * (self.total + self.damping * self.error)
 
     def rewards(self, lengths_B: Tensor) -> Tensor:
         return self.weight * (lengths_B / self.target - 1)
 
     def update(self, length: float) -> None:
-        self.weight += self.gain * (1 - length / self.target)
+        self.error = 1 - length / self.target
+        self.total += self.error
 
 
 class Controllers(NamedTuple):
@@ -159,14 +168,17 @@ def align(
     kept = state.values
     controllers = Controllers(
         KlController(kept.get("beta", settings.kl_coefficient), settings.kl_target, settings.kl_gain),
-        LengthController(kept.get("length_weight", 0.0), length, settings.length_gain),
+        LengthController(
+            kept.get("length_total", 0.0), kept.get("length_error", 0.0), length, settings.length_gain
+        ),
     )
 
     def one(iteration: int) -> dict[str, float]:
         check_weights(job.name, iteration - 1, engines)  # nobody can sample from what is not finite
         inputs = inputs_at(iteration - 1, prompts_NP, settings)
         seen, row = iterate(networks, engines, controllers, *inputs, settings)
-        kept.update(beta=controllers.kl.beta, length_weight=controllers.length.weight)
+        lengths = controllers.length
+        kept.update(beta=controllers.kl.beta, length_total=lengths.total, length_error=lengths.error)
         if iteration in recorded(settings):
             record(iteration, seen)
         return row

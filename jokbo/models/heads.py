@@ -29,7 +29,7 @@ class Head(nn.Linear):
 
 def on_last(network: PreTrainedModel, *, labels: int, seed: int) -> PreTrainedModel:
     """Return a network with a copy of this one's backbone, and a fresh linear layer over the last token's state."""
-    return _on_backbone(AutoModelForSequenceClassification, network, labels, seed)
+    return _on_backbone(AutoModelForSequenceClassification, network, seed, num_labels=labels)
 
 
 def on_each(network: PreTrainedModel, *, labels: int, seed: int) -> PreTrainedModel:
@@ -37,12 +37,14 @@ def on_each(network: PreTrainedModel, *, labels: int, seed: int) -> PreTrainedMo
 
     The mean of its outputs over a text is what the layer makes of the mean of the text's states.
     """
-    return _on_backbone(AutoModelForTokenClassification, network, labels, seed)
+    # without a dropout here, which transformers puts before the layer
+    return _on_backbone(
+        AutoModelForTokenClassification, network, seed, num_labels=labels, classifier_dropout=0.0
+    )
 
 
-def _on_backbone(kind: Any, network: PreTrainedModel, labels: int, seed: int) -> PreTrainedModel:
+def _on_backbone(kind: Any, network: PreTrainedModel, seed: int, **own: float) -> PreTrainedModel:
     torch.manual_seed(seed)
-    own = {"num_labels": labels, "classifier_dropout": 0.0}
     config = network.config.__class__.from_dict({**network.config.to_dict(), **own})
     made = kind.from_config(config, dtype=torch.float32)
     made.base_model.load_state_dict(network.base_model.state_dict())
@@ -83,19 +85,23 @@ def of_last(network: PreTrainedModel, tokens_BS: Tensor) -> Tensor:
 
     Padding stands on the right, where no real token sees it, so no attention mask is needed.
     """
-    hidden_BSD = network.base_model(input_ids=tokens_BS, use_cache=False).last_hidden_state
-    last_B = last_tokens(tokens_BS, network.config.pad_token_id, network.config.eos_token_id)
+    hidden_BSD, last_B = _states(network, tokens_BS)
     last_BD = hidden_BSD[torch.arange(len(last_B), device=last_B.device), last_B]
     return access.score(network)(last_BD).float()
 
 
 def states_and_mean(network: PreTrainedModel, tokens_BS: Tensor) -> tuple[Tensor, Tensor]:
     """Return hidden states [B, S, D], and what the linear layer makes of their mean over each row [B, labels], fp32."""
-    hidden_BSD = network.base_model(input_ids=tokens_BS, use_cache=False).last_hidden_state
-    last_B = last_tokens(tokens_BS, network.config.pad_token_id, network.config.eos_token_id)
+    hidden_BSD, last_B = _states(network, tokens_BS)
     real_BS = torch.arange(tokens_BS.shape[1], device=last_B.device) <= last_B[:, None]
     mean_BD = (hidden_BSD * real_BS[..., None]).sum(1) / (last_B[:, None] + 1)
     return hidden_BSD, access.score(network)(mean_BD).float()
+
+
+def _states(network: PreTrainedModel, tokens_BS: Tensor) -> tuple[Tensor, Tensor]:
+    """Return hidden states [B, S, D], and the position [B] of each row's last token."""
+    hidden_BSD = network.base_model(input_ids=tokens_BS, use_cache=False).last_hidden_state
+    return hidden_BSD, last_tokens(tokens_BS, network.config.pad_token_id, network.config.eos_token_id)
 
 
 def of_mean(network: PreTrainedModel, tokens_BS: Tensor) -> Tensor:

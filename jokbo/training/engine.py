@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from transformers import PreTrainedModel
 
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import atomic_write_folder
-from jokbo.training import checkpoints, processes
+from jokbo.training import checkpoints, model_card, processes
 from jokbo.training.job import Job
 from jokbo.training.loop import Row, loop, restored, trained
 from jokbo.training.optimizers import optimizer_for
@@ -271,14 +271,14 @@ def _gather(engine: deepspeed.DeepSpeedEngine, objective: nn.Module) -> None:
         parameter.data = whole[name]
 
 
-def save_network(network: PreTrainedModel, tokenizer: Any, folder: Path, card: str) -> None:
+def save_network(network: PreTrainedModel, tokenizer: Any, folder: Path, made_from: Sequence[Path]) -> None:
     """Write a model that `AutoModel` and `AutoTokenizer` open, and its card as README.md. Rank 0 alone writes.
 
-    The folder holds safetensors, configuration and tokenizer.
+    The folder holds safetensors, configuration and tokenizer. `made_from` are the paths of its parents and its data.
     """
     if processes.rank() == 0:
         with atomic_write_folder(folder) as whole:
             network.save_pretrained(whole)
             tokenizer.save_pretrained(whole)
-            (whole / "README.md").write_text(card, "utf-8")
+            (whole / "README.md").write_text(model_card.text(folder, network, made_from), "utf-8")
     processes.meet()

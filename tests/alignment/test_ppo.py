@@ -153,7 +153,7 @@ def networks(rows: int = 8) -> ppo.Networks:
 
 
 def controllers(beta: float = 0.1, **length: float) -> ppo.Controllers:
-    settings = {"weight": 0.0, "target": 5.0, "gain": 0.0, **length}
+    settings = {"total": 0.0, "error": 0.0, "target": 5.0, "gain": 0.0, **length}
     return ppo.Controllers(ppo.KlController(beta, 3.0, 0.1), ppo.LengthController(**settings))
 
 
@@ -246,14 +246,25 @@ def test_the_value_starts_no_worse_than_none(tmp_path: Path) -> None:
 
 
 def test_the_reward_for_length_rises_while_responses_are_too_short_and_falls_while_too_long() -> None:
-    controller = ppo.LengthController(weight=0.0, target=20.0, gain=0.5)
+    controller = ppo.LengthController(0.0, 0.0, target=20.0, gain=0.5, damping=3.0)
     controller.update(15.0)
-    assert controller.weight == pytest.approx(0.125)
+    assert controller.weight == pytest.approx(0.5)
     torch.testing.assert_close(
-        controller.rewards(torch.tensor([10, 20, 40])), torch.tensor([-0.0625, 0.0, 0.125])
+        controller.rewards(torch.tensor([10, 20, 40])), torch.tensor([-0.25, 0.0, 0.5])
     )
     controller.update(25.0)
+    assert controller.weight == pytest.approx(-0.375)
+    controller.update(20.0)
     assert controller.weight == pytest.approx(0.0)
+
+
+def test_a_length_that_follows_its_reward_comes_to_rest_at_the_target() -> None:
+    """The length moves by a twentieth of what the reward for it is, as a policy that is trained on it does."""
+    controller, lengths = ppo.LengthController(0.0, 0.0, target=20.0, gain=1.0), [12.0]
+    for _ in range(40):
+        controller.update(lengths[-1])
+        lengths.append(lengths[-1] + 20 * 0.05 * controller.weight)
+    assert all(abs(length - 20) < 1 for length in lengths[-20:])
 
 
 def test_responses_keep_their_length_though_short_ones_earn_more(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +46,9 @@ def test_the_end_shows_the_result_the_report_and_what_to_type(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv(
+        "PATH", str(Path(sys.executable).parent), prepend=os.pathsep
+    )  # an activated environment
     terminal.conclusion()
     assert capsys.readouterr().out == ""
     terminal.EVALUATION.mkdir(parents=True)
@@ -61,3 +67,19 @@ def test_the_end_shows_the_result_the_report_and_what_to_type(
     ):
         assert part in said, part
     assert max(map(len, said.splitlines())) <= 80
+
+
+def test_what_to_type_is_not_broken_where_the_environment_has_a_long_path(
+    tmp_path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("PATH", "")
+    there = tmp_path.parent / "a folder with a long name" / ("b" * 80) / "bin"
+    monkeypatch.setattr(sys, "executable", str(there / "python"))
+    terminal.EVALUATION.mkdir(parents=True)
+    findings().evaluation.save(terminal.EVALUATION / "evaluation.json")
+    terminal.REPORT.parent.mkdir()
+    terminal.REPORT.touch()
+    terminal.conclusion()
+    assert f"{there}/jokbo chat models/aligned\n" in capsys.readouterr().out

@@ -6,7 +6,7 @@ import pytest
 from ruamel.yaml import YAML
 from transformers import GPT2Config, GPT2ForSequenceClassification, GPT2LMHeadModel
 
-from jokbo.reporting import model_card
+from jokbo.training import model_card
 from tests.conftest import ROOT
 
 CONFIG = GPT2Config(n_layer=2, n_head=1, n_embd=8, n_positions=16, vocab_size=32)
