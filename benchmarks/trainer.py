@@ -27,6 +27,7 @@ from rich.table import Table
 from torch.utils.data import Dataset
 from transformers import AutoTokenizer, PreTrainedModel, Trainer, TrainingArguments
 
+from benchmarks import scratch
 from jokbo import params
 from jokbo.data.corpus.batches import Layout, packed_batch
 from jokbo.data.corpus.token_corpus import TokenCorpus
@@ -59,7 +60,7 @@ class Windows(Dataset):
 
 
 def main() -> None:
-    settings, tokenizer = params.load().pretrain, AutoTokenizer.from_pretrained(TOKENIZER)
+    settings, tokenizer = params.load(), AutoTokenizer.from_pretrained(TOKENIZER)
     folder = state() / "benchmarks" / "trainer"
     with_packages((folder / "packages").resolve())
     theirs = [
@@ -115,16 +116,18 @@ def special_tokens(tokenizer: Any) -> dict[str, int]:
     return {"end_of_text": tokenizer.eos_token_id, "padding": tokenizer.pad_token_id}
 
 
-def network(settings: params.Pretrain, tokenizer: Any) -> PreTrainedModel:
+def network(settings: params.Params, tokenizer: Any) -> PreTrainedModel:
     special = special_tokens(tokenizer)
-    built = causal.build(causal.configuration(settings.model, vocabulary=len(tokenizer), **special), seed=1)
+    built = causal.build(
+        causal.configuration(scratch.parts(settings)[0], vocabulary=len(tokenizer), **special), seed=1
+    )
     engine.prefer_attention(built)
     return built
 
 
-def trainer(settings: params.Pretrain, tokenizer: Any, rate: float) -> dict[str, Any]:
+def trainer(settings: params.Params, tokenizer: Any, rate: float) -> dict[str, Any]:
     """Return the row of transformers' Trainer at this learning rate."""
-    training, model = settings.training, network(settings, tokenizer)
+    (start, training, _), model = scratch.parts(settings), network(settings, tokenizer)
     arguments = TrainingArguments(
         output_dir=str(state() / "benchmarks" / "trainer" / "output"),
         max_steps=training.steps,
@@ -140,25 +143,26 @@ def trainer(settings: params.Pretrain, tokenizer: Any, rate: float) -> dict[str,
         report_to="none",
         seed=1,
     )
-    windows = Windows(TokenCorpus.open(TOKENS / "train"), settings.model.context)
+    windows = Windows(TokenCorpus.open(TOKENS / "train"), start.context)
     began = time.perf_counter()
     Trainer(model, arguments, train_dataset=windows).train()
     return measured(f"Trainer, rate {rate:g}", began, training.steps, model, settings, tokenizer)
 
 
-def stage(settings: params.Pretrain, tokenizer: Any, share: float) -> dict[str, Any]:
+def stage(settings: params.Params, tokenizer: Any, share: float) -> dict[str, Any]:
     """Return the row of the stage's training on this share of its tokens."""
-    whole, model = settings.training, network(settings, tokenizer)
+    (start, whole, _), model = scratch.parts(settings), network(settings, tokenizer)
+    packing = settings.pretrain.packing
     training = whole.model_copy(update={"steps": round(share * whole.steps)})
     corpus = TokenCorpus.open(TOKENS / "train")
-    layout = Layout(whole.batch_size, settings.model.context, settings.seed, settings.packing)
+    layout = Layout(whole.batch_size, start.context, settings.pretrain.seed, packing)
     special = special_tokens(tokenizer)
 
     def batch_at(step: int) -> engine.Batch:
         tokens_BS = torch.from_numpy(packed_batch(corpus, step, layout, special["padding"]))
-        return causal.packed_rows(tokens_BS, settings.packing, **special)
+        return causal.packed_rows(tokens_BS, packing, **special)
 
-    job = Job(f"{share:.0%} of the tokens", settings.seed, params.load().compute, tracking.Run(), None)
+    job = Job(f"{share:.0%} of the tokens", settings.pretrain.seed, settings.compute, tracking.Run(), None)
     began = time.perf_counter()
     own = engine.Overrides(compiled=True)
     engine.train(causal.NextToken(model), batch_at, training, job, own)
@@ -166,13 +170,15 @@ def stage(settings: params.Pretrain, tokenizer: Any, share: float) -> dict[str, 
 
 
 def measured(
-    name: str, began: float, steps: int, model: PreTrainedModel, settings: params.Pretrain, tokenizer: Any
+    name: str, began: float, steps: int, model: PreTrainedModel, settings: params.Params, tokenizer: Any
 ) -> dict[str, Any]:
     """Return the row of a training that has just ended."""
-    seconds, context = time.perf_counter() - began, settings.model.context
+    seconds, (start, training, _) = time.perf_counter() - began, scratch.parts(settings)
     held_out = TokenCorpus.open(TOKENS / "validation")
-    found = corpus_perplexity(model, tokenizer, held_out, context, masked=settings.packing != "joined")
-    tokens = steps * settings.training.batch_size * context
+    found = corpus_perplexity(
+        model, tokenizer, held_out, start.context, masked=settings.pretrain.packing != "joined"
+    )
+    tokens = steps * training.batch_size * start.context
     return {"name": name, "seconds": seconds, "tokens": tokens, "nats": found.nats_per_token}
 
 

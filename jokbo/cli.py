@@ -156,12 +156,12 @@ def at_step(
     from jokbo.data.corpus.token_corpus import TokenCorpus
 
     settings = params.load().pretrain
-    if not 1 <= step <= settings.training.steps:
-        raise InputError(
-            f"step {step}: it must be from 1 to pretrain.training.steps, {settings.training.steps}"
-        )
+    if (training := settings.training) is None:
+        raise InputError("pretrain.training is null: the model is adopted as it is, so no step read anything")
+    if not 1 <= step <= training.steps:
+        raise InputError(f"step {step}: it must be from 1 to pretrain.training.steps, {training.steps}")
     try:
-        layout = Layout(settings.training.batch_size, settings.model.context, settings.seed, settings.packing)
+        layout = Layout(training.batch_size, settings.start.context, settings.seed, settings.packing)
         sequences = documents_at(TokenCorpus.open(TOKENS), step - 1, layout)
         _add_first_words(sequences)
     except (ValueError, LookupError) as error:

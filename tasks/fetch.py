@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from jokbo import params
 from jokbo.data.counts import FetchCounts, Fetched, FetchedTable
 from jokbo.data.fetch.formats import DOCUMENT
 from jokbo.data.fetch.left_out import TOO_LONG, Read
@@ -12,12 +13,14 @@ from jokbo.data.fetch.sources import read_source, reader_of
 from jokbo.data.outputs import write_shards
 from jokbo.runtime.files import atomic_write_folder
 from jokbo.runtime.secrets import hidden_in
-from tasks.frame.paths import RAW, SOURCES
-from tasks.frame.records import write_metrics
+from jokbo.start import adopt
+from tasks.frame.paths import RAW, SOURCES, START
+from tasks.frame.records import say, write_metrics
 from tasks.frame.stage import Stage, run_stage, state
 
 
 def fetch(stage: Stage) -> None:
+    bring_start(stage)
     tables: dict[str, FetchedTable] = {}
     counts = FetchCounts({}, {}, {}, {})
     with atomic_write_folder(RAW) as raw:
@@ -37,6 +40,17 @@ def fetch(stage: Stage) -> None:
                 print(f"jokbo: fetch.sources.{name}: {line}", file=sys.stderr, flush=True)
         Fetched(tables).save(raw / SOURCES)
     write_metrics(stage, counts)
+
+
+def bring_start(stage: Stage) -> None:
+    """Save the model that pretrain.start adopts, before any text is fetched; or that there is none."""
+    start = params.load().pretrain.start
+    if start.kind == "scratch":
+        adopt.from_scratch(START)
+        return
+    known = adopt.adopt(start, state() / "downloads", START)
+    found = f"{known.network} of {known.parameters:,} parameters from {known.source}, licence {known.licence}"
+    say(stage, [f"pretrain.start: {found}", *(f"pretrain.start: {change}" for change in known.changed)])
 
 
 if __name__ == "__main__":

@@ -51,9 +51,10 @@ def test_a_stage_is_a_task_a_section_and_a_command_of_one_name(stage: str, impor
     base, schema = ("", Params) if stage in CHAIN else (closure.UP, FamilyParams)
     assert STAGES[stage]["cmd"] == f"sh {base}tasks/python -m tasks.{stage}"
     assert f"tasks.{stage}" in imports.modules
-    own = {"family_table": ["family.systems", "family.finetune"]}.get(
-        stage, [stage] if stage in schema.model_fields else []
-    )
+    own = {
+        "fetch": ["fetch", "pretrain.start"],  # it brings the model that pretrain adopts
+        "family_table": ["family.systems", "family.finetune"],
+    }.get(stage, [stage] if stage in schema.model_fields else [])
     assert STAGES[stage].get("params", []) == own
 
 
@@ -289,7 +290,8 @@ def _finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _lay_out(
         folder / "family", FAMILY, closure.UP, "".join([*family, "family:\n", *own, "  systems:\n", *systems])
     )
-    _lay_out(folder, CHAIN, "", "".join(["\n", *(f"{stage}: 1\n" for stage in CHAIN), "compute: 1\n"]))
+    chain = [f"{stage}: 1\n" for stage in CHAIN if stage != "pretrain"]
+    _lay_out(folder, CHAIN, "", "".join(["\n", *chain, "pretrain:\n  start: 1\n", "compute: 1\n"]))
     for path in (path for item in few.values() for path in item if closure.is_code(path)):
         (folder / "family" / path).write_text(f"# {path}\n")
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)

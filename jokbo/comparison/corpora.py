@@ -42,7 +42,10 @@ def encoded_texts(
             tokenizer = tokenizer.model_copy(update={"sample_bytes": min(korean, tokenizer.sample_bytes)})
             more = [text for pair in pairs for text in pair]
         with about(f"family_text.texts.{name}"):
-            found[name] = corpora.encode(files, tokenizer, settings.mix, folder / name, parallel_map, more)
+            path = corpora.learned(files["train"], tokenizer, settings.mix, folder / name, more)
+            encoded = corpora.encode(files, path, settings.mix, folder / name, parallel_map)
+            corpora.check_known(encoded["train"], path, tokenizer.maximum_unknown, more)
+            found[name] = encoded, path
     return found
 
 

@@ -43,7 +43,7 @@ def check_length(corpus: TokenCorpus, context: int) -> None:
     """Raise InputError if the corpus has no block of context + 1 tokens, so that nothing can be measured on it."""
     if corpus.total_tokens <= context:
         raise InputError(
-            f"the held-out text has {corpus.total_tokens:,} tokens, and one block takes pretrain.model.context + 1, "
+            f"the held-out text has {corpus.total_tokens:,} tokens, and one block takes pretrain.start.context + 1, "
             f"{context + 1:,}: give it more text or a shorter context"
         )
 

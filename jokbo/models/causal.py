@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Pre
 from jokbo.models import access
 
 if TYPE_CHECKING:
-    from jokbo.params import Model
+    from jokbo.params import Scratch
 
 # The sizes of the papers, for the check of parameter counts (Radford et al. 2019, table 2, whose printed
 # counts OpenAI's model card corrected to 124M ... 1.5B; Touvron et al. 2023, table 2).
@@ -49,7 +49,7 @@ class Sizes(Protocol):
     def dropout(self) -> float: ...
 
 
-def configuration(model: Model, *, vocabulary: int, end_of_text: int, padding: int) -> PretrainedConfig:
+def configuration(model: Scratch, *, vocabulary: int, end_of_text: int, padding: int) -> PretrainedConfig:
     """Return transformers' configuration of the network that the settings describe."""
     made = gpt2 if model.architecture == "gpt2" else llama
     return made(model, vocabulary=vocabulary, end_of_text=end_of_text, padding=padding)

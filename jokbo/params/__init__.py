@@ -20,7 +20,6 @@ from jokbo.params.chain import (
     DistillationWeights,
     Evaluate,
     Finetune,
-    Model,
     Optimizer,
     Ppo,
     Preferences,
@@ -36,6 +35,7 @@ from jokbo.params.data import (
     FilesSource,
     HubSource,
     Mix,
+    ModelTokenizer,
     PackageSource,
     Prepare,
     Quality,
@@ -55,6 +55,7 @@ from jokbo.params.family import (
 )
 from jokbo.params.reading import found_as, preview, read
 from jokbo.params.renamed import MOVED, new_name
+from jokbo.params.start import FromFolder, FromHub, FromPackage, Scratch, Start
 from jokbo.params.systems import System
 from jokbo.runtime.errors import InputError
 
@@ -69,9 +70,12 @@ __all__ = [
     "FamilyText",
     "Fetch",
     "FilesSource",
+    "FromFolder",
+    "FromHub",
+    "FromPackage",
     "HubSource",
     "Mix",
-    "Model",
+    "ModelTokenizer",
     "Optimizer",
     "PackageSource",
     "Params",
@@ -80,7 +84,9 @@ __all__ = [
     "Prompts",
     "Quality",
     "Rule",
+    "Scratch",
     "Search",
+    "Start",
     "System",
     "Task",
     "Tokenize",
@@ -136,22 +142,22 @@ class Params(Section):
 
     @model_validator(mode="after")
     def fits_together(self) -> Params:
-        context = self.pretrain.model.context
+        context = self.pretrain.start.context
         spoken = self.prompts.prompt_tokens + self.prompts.response_tokens
         if spoken > context:
             raise ValueError(
                 f"prompts.prompt_tokens + response_tokens is {spoken}: "
-                f"it must be at most pretrain.model.context, which is {context}"
+                f"it must be at most pretrain.start.context, which is {context}"
             )
         if self.finetune.classifier.context > context:
             raise ValueError(
                 f"finetune.classifier.context is {self.finetune.classifier.context}: "
-                f"it must be at most pretrain.model.context, which is {context}"
+                f"it must be at most pretrain.start.context, which is {context}"
             )
         if not spoken < self.reward.context <= context:
             raise ValueError(
                 f"reward.context is {self.reward.context}: it must be above {spoken} (prompt, response and the end "
-                f"of text) and at most pretrain.model.context, which is {context}"
+                f"of text) and at most pretrain.start.context, which is {context}"
             )
         most = self.prompts.prompts_per_text
         for name, found in self._prompts_per_text():
@@ -159,13 +165,27 @@ class Params(Section):
                 raise ValueError(
                     f"{name} is {found}: it must be at most prompts.prompts_per_text, which is {most}"
                 )
-        if self.distill.layers > self.pretrain.model.layers:
-            raise ValueError(
-                f"distill.layers is {self.distill.layers}: "
-                f"it must be at most pretrain.model.layers, which is {self.pretrain.model.layers}"
-            )
+        self._fits_start()
         self.compute.check_batches(self._batches())
         return self
+
+    def _fits_start(self) -> None:
+        start, tokenizer = self.pretrain.start, self.tokenize.tokenizer.kind
+        if start.kind == "scratch" and self.distill.layers > start.layers:
+            raise ValueError(
+                f"distill.layers is {self.distill.layers}: "
+                f"it must be at most pretrain.start.layers, which is {start.layers}"
+            )
+        if start.kind == "scratch" and tokenizer == "model":
+            raise ValueError(
+                "tokenize.tokenizer.kind is model, but pretrain.start.kind is scratch: choose byte_bpe, wordpiece or "
+                "unigram"
+            )
+        if start.kind != "scratch" and tokenizer != "model":
+            raise ValueError(
+                f"tokenize.tokenizer.kind is {tokenizer}, but a model that is adopted reads its own tokens: "
+                "write tokenizer: {kind: model, maximum_unknown: 0.01}"
+            )
 
     def _prompts_per_text(self) -> list[tuple[str, int]]:
         return [
@@ -175,8 +195,9 @@ class Params(Section):
         ]
 
     def _batches(self) -> list[tuple[str, int]]:
+        pretrain = self.pretrain.training
         return [
-            ("pretrain.training.batch_size", self.pretrain.training.batch_size),
+            *([("pretrain.training.batch_size", pretrain.batch_size)] if pretrain else []),
             ("finetune.policy.training.batch_size", self.finetune.policy.training.batch_size),
             ("finetune.classifier.training.batch_size", self.finetune.classifier.training.batch_size),
             ("distill.training.batch_size", self.distill.training.batch_size),

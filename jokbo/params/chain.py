@@ -9,7 +9,6 @@ from pydantic import Field, model_validator
 
 from jokbo.params.base import (
     Betas,
-    DropoutRate,
     Names,
     NonNegative,
     Positive,
@@ -18,9 +17,8 @@ from jokbo.params.base import (
     Section,
     Seed,
     Share,
-    SizeOf,
-    check_heads,
 )
+from jokbo.params.start import Start
 
 
 class Compute(Section):
@@ -56,30 +54,6 @@ class Compute(Section):
                     f"{key} is {batch}: it must be a multiple of compute.processes "
                     f"({self.processes}) x compute.micro_batch ({self.micro_batch or 'all'})"
                 )
-
-
-class Model(Section):
-    architecture: Literal["gpt2", "llama"]
-    """Network of transformers: gpt2 or llama."""
-    layers: SizeOf
-    """Number of layers."""
-    hidden_size: SizeOf
-    """Hidden size: numbers in the state of one token."""
-    heads: SizeOf
-    """Number of attention heads; it must divide the hidden size."""
-    context: SizeOf
-    """Most tokens that the network reads at once."""
-    dropout: DropoutRate
-    """Share of activations that training sets to zero, 0 to 1."""
-
-    @model_validator(mode="after")
-    def divides(self) -> Model:
-        check_heads(self.hidden_size, self.heads)
-        if self.architecture == "llama" and (self.hidden_size // self.heads) % 2:
-            raise ValueError(
-                f"hidden_size / heads is {self.hidden_size // self.heads}: rotary positions need an even number"
-            )
-        return self
 
 
 class Optimizer(Section):
@@ -129,15 +103,21 @@ class Training(Section):
 class Pretrain(Section):
     seed: Seed
     """Seed of the first weights, dropout and the order of sequences."""
-    model: Model
-    """The network."""
+    start: Start
+    """The model that training starts from; `kind` is scratch, package, hub or folder."""
     packing: Literal["joined", "masked", "padded"]
     """How documents fill sequences: joined, masked or padded.
 
     masked: no attention across documents. padded: one document a sequence.
     """
-    training: Training
-    """How it is trained."""
+    training: Training | None
+    """How it is trained; null: a model that is adopted stays as it is."""
+
+    @model_validator(mode="after")
+    def some_model(self) -> Pretrain:
+        if self.training is None and self.start.kind == "scratch":
+            raise ValueError("training is null: with start.kind scratch it must say how the model is trained")
+        return self
 
 
 class Prompts(Section):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from jokbo.params import names
-from jokbo.params.base import Names, Positive, Requirement, Section, Seed, Sha256, Share
+from jokbo.params.base import Commit, Names, Positive, Requirement, Section, Seed, Sha256, Share
 
 Columns = dict[
     Literal["text", "label", "source", "ratings"], str
@@ -74,7 +74,7 @@ class HubSource(Source):
     """hub: a data set of the Hugging Face hub."""
     dataset: str
     """Name of the data set on the hub."""
-    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    revision: Commit
     """Commit of the data set, 40 hex digits."""
     split: str
     """Name of the split to read."""
@@ -294,9 +294,16 @@ class Tokenizer(Section):
     """Largest share of unknown tokens, or characters, of a source or a language, 0 to 1."""
 
 
+class ModelTokenizer(Section):
+    kind: Literal["model"]
+    """model: the tokenizer of the model that pretrain.start adopts."""
+    maximum_unknown: Share
+    """Largest share of unknown tokens, or characters, of a source or a language, 0 to 1."""
+
+
 class Tokenize(Section):
-    tokenizer: Tokenizer
-    """The tokenizer, learned from the training texts."""
+    tokenizer: Annotated[Tokenizer | ModelTokenizer, Field(discriminator="kind")]
+    """The tokenizer, learned from the training texts; or, with kind: model, that of an adopted model."""
     mix: Mix
     """How often each source is read: by epochs, weights or temperature."""
     shard_tokens: Positive

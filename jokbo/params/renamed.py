@@ -8,7 +8,7 @@ RENAMED = {  # *: any system
     "family.finetune.batch": "family.finetune.batch_size",
     "family_baselines.finetune.batch": "family_baselines.finetune.batch_size",
     "family_baselines.lstm.width": "family_baselines.lstm.hidden_size",
-    "pretrain.model.width": "pretrain.model.hidden_size",
+    "pretrain.model": "pretrain.start",
     **{
         f"{section}.training.batch": f"{section}.training.batch_size"
         for section in ("pretrain", "finetune.policy", "finetune.classifier", "distill", "reward")

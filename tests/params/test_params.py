@@ -75,7 +75,7 @@ def test_the_shipped_file_is_valid() -> None:
         (
             "hidden_size: 256",
             "hiden_size: 256",
-            "pretrain.model.hiden_size is not a known key: did you mean hidden_size?",
+            "pretrain.start.hiden_size is not a known key: did you mean hidden_size?",
         ),
         ("\nppo:", "\npoo:", "poo is not a known key: did you mean ppo?"),
         (
@@ -98,7 +98,7 @@ def test_the_shipped_file_is_valid() -> None:
         ("{imdb: 1.0}", "{imdb: 0.0}", "tokenize: mix.sources sum to zero: give at least one"),
         ("by: epochs", "by: epoch", "tokenize.mix.by is epoch: did you mean epochs?"),
         ("by: epochs", "by: luck", "tokenize.mix.by is luck: it must be one of 'epochs', 'weights'"),
-        ("layers: 2", 'layers: "2"', "pretrain.model.layers is '2': input should be a valid integer"),
+        ("layers: 2", 'layers: "2"', "pretrain.start.layers is '2': input should be a valid integer"),
         ("decay_fraction: 0.4", "decay_fraction: 1.4", "pretrain.training.decay_fraction is 1.4"),
         (
             "learning_rate: 0.02",
@@ -112,7 +112,7 @@ def test_the_shipped_file_is_valid() -> None:
         ),
         ("heads: 4", "heads: 3", "heads is 3: it must divide hidden_size, which is 256"),
         ("heads: 4", "heads: 256", "rotary positions need an even number"),
-        ("context: 128", "context: 32", "it must be at most pretrain.model.context, which is 32"),
+        ("context: 128", "context: 32", "it must be at most pretrain.start.context, which is 32"),
         (
             "processes: 1",
             "processes: 5",
@@ -142,7 +142,7 @@ def test_the_shipped_file_is_valid() -> None:
         (
             "hidden_size: 256",
             "hidden_size: 100000000",
-            "pretrain.model.hidden_size is 100000000: input should be less than or",
+            "pretrain.start.hidden_size is 100000000: input should be less than or",
         ),
         (
             "steps: 1900",

@@ -102,7 +102,7 @@ def params() -> dict[str, Any]:
     tree["prepare"]["splits"] = {"train": 0.4, "prompts": 0.2, "validation": 0.1, "test": 0.15, "judge": 0.15}
     tree["prepare"]["quality"]["sources"] = []  # made-up reviews say the same over and over
     tree["tokenize"]["tokenizer"]["vocabulary"] = 320
-    tree["pretrain"]["model"] |= {"layers": 2, "hidden_size": 32, "heads": 2, "context": 64}
+    tree["pretrain"]["start"] |= {"layers": 2, "hidden_size": 32, "heads": 2, "context": 64}
     tree["prompts"] |= {"prompt_tokens": 6, "response_tokens": 50}
     tree["finetune"]["classifier"]["context"] = 48
     tree["distill"]["layers"] = 1
