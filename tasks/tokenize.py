@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 
 from jokbo.data import shards
 from jokbo.data.corpus import corpora, mixing, packing
-from jokbo.data.counts import Counts, Tokenized
+from jokbo.data.counts import KNOWN, Counts, StartingModel, Tokenized
 from jokbo.data.exclusions import of_tokens
 from jokbo.data.outputs import shard_files
 from jokbo.reporting import data_card
@@ -61,7 +61,7 @@ def work(
 
 def write_card(stage: Stage, tokenized: Tokenized) -> None:
     """Write the data card, as JSON and as a page."""
-    card = data_card.card(Counts.load(DOCUMENTS / COUNTS), tokenized)
+    card = data_card.card(StartingModel.load(START / KNOWN), Counts.load(DOCUMENTS / COUNTS), tokenized)
     card.save(DATA_CARD)
     write_text(DATA_CARD_PAGE, data_card.text(card))
     stage.run.artifact(DATA_CARD_PAGE)

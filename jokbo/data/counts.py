@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from jokbo.runtime.files import Saved
 
 Numbers = dict[str, int]  # by name
+KNOWN = "start.json"  # in the folder of the model that the chain starts from: a StartingModel
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,22 @@ class Fetched(Saved):
 
     STAGE = "fetch"
     tables: dict[str, FetchedTable]  # by entry of fetch.sources
+
+
+@dataclass(frozen=True)
+class StartingModel(Saved):
+    """What is known of the model that the chain starts from. From scratch, only that."""
+
+    STAGE = "fetch"
+    kind: str
+    source: str | None = None  # its package, commit or folder
+    licence: str | None = None
+    network: str | None = None  # its class in transformers
+    parameters: int | None = None
+    layers: int | None = None
+    context: int | None = None  # most tokens that it reads at once
+    vocabulary: int | None = None
+    changed: list[str] = field(default_factory=list)  # what was added or set, and why
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jokbo.data.counts import Counts
+from jokbo.data.counts import Counts, StartingModel
 from jokbo.params.family import FamilyParams
 from jokbo.runtime.errors import InputError
 
@@ -58,6 +58,15 @@ def check_documents(settings: Params | FamilyParams, stages: Collection[str], co
         problem = next(problems(settings, counts), None) if stage in stages else None
         if problem:
             raise InputError(f"{settings.FILE}: {problem}")
+
+
+def check_start(settings: Params, stages: Collection[str], start: StartingModel) -> None:
+    """Raise InputError for what a stage asks of the model that was adopted, and that it does not have."""
+    if "distill" in stages and start.layers is not None and settings.distill.layers > start.layers:
+        raise InputError(
+            f"{settings.FILE}: distill.layers is {settings.distill.layers}, but {start.source} has {start.layers}: "
+            "set it lower"
+        )
 
 
 def nearest(name: str, present: Collection[str]) -> str:

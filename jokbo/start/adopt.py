@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,9 +16,10 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from jokbo.data.counts import KNOWN, StartingModel
 from jokbo.models import access
 from jokbo.runtime.errors import InputError
-from jokbo.runtime.files import Saved, atomic_write_folder
+from jokbo.runtime.files import atomic_write_folder
 from jokbo.start import folder, hub, package
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     Adopted = FromFolder | FromHub | FromPackage
 
-START = "start.json"  # in the folder of the model: what is known of it
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 END_OF_TEXT = "<|endoftext|>"  # of a tokenizer that has none
 
@@ -41,23 +40,7 @@ class Kind(Protocol):
 KINDS: Mapping[str, Kind] = {"package": package.files, "hub": hub.files, "folder": folder.files}
 
 
-@dataclass(frozen=True)
-class Start(Saved):
-    """What is known of the model that the chain starts from. From scratch, only that."""
-
-    STAGE = "fetch"
-    kind: str
-    source: str | None = None  # its package, commit or folder
-    licence: str | None = None
-    network: str | None = None  # its class in transformers
-    parameters: int | None = None
-    layers: int | None = None
-    context: int | None = None  # most tokens that it reads at once
-    vocabulary: int | None = None
-    changed: list[str] = field(default_factory=list)  # what was added or set, and why
-
-
-def adopt(start: Adopted, downloads: Path, path: Path) -> Start:
+def adopt(start: Adopted, downloads: Path, path: Path) -> StartingModel:
     """Save the model at `path`, and return what is known of it.
 
     Raises InputError, one line, for a model that cannot be had, that is not whole or that is not safe.
@@ -77,7 +60,7 @@ def adopt(start: Adopted, downloads: Path, path: Path) -> Start:
         with atomic_write_folder(path) as whole:
             network.save_pretrained(whole)
             tokenizer.save_pretrained(whole)
-            known.save(whole / START)
+            known.save(whole / KNOWN)
     return known
 
 
@@ -152,7 +135,7 @@ def _of_gguf(there: Path, name: str) -> PreTrainedModel:
     return network
 
 
-def _fitted(network: PreTrainedModel, tokenizer: Any, start: Adopted) -> Start:
+def _fitted(network: PreTrainedModel, tokenizer: Any, start: Adopted) -> StartingModel:
     """Return what is known of the model, once it has all that stages read off it. InputError if it cannot serve."""
     rows, context = len(access.embeddings(network)), access.context(network)
     if not tokenizer.is_fast:
@@ -165,7 +148,7 @@ def _fitted(network: PreTrainedModel, tokenizer: Any, start: Adopted) -> Start:
     for config in filter(None, (network.config, network.generation_config)):
         config.eos_token_id, config.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id
     access.keep_to(network, start.context)
-    return Start(
+    return StartingModel(
         kind=start.kind,
         source=source(start),
         licence=start.licence,
@@ -200,9 +183,9 @@ def _padding(tokenizer: Any) -> list[str]:
     return [f"it had {had}: padding is its end of text, {tokenizer.pad_token}"]
 
 
-def from_scratch(path: Path) -> Start:
+def from_scratch(path: Path) -> StartingModel:
     """Leave at `path` that the chain starts from fresh weights; return it."""
-    known = Start("scratch")
+    known = StartingModel("scratch")
     with atomic_write_folder(path) as whole:
-        known.save(whole / START)
+        known.save(whole / KNOWN)
     return known

@@ -13,10 +13,11 @@ from pathlib import Path
 import psutil
 import pyarrow as pa
 
+from jokbo.data.counts import KNOWN, StartingModel
 from jokbo.params import FamilyParams, Params, checks
 from jokbo.runtime.errors import InputError
 from tasks.frame import projects
-from tasks.frame.paths import COUNTS, DOCUMENTS, RAW
+from tasks.frame.paths import COUNTS, DOCUMENTS, RAW, START
 
 STAGES = "JOKBO_STAGES"  # set by a flow: the stages that it brings up to date
 
@@ -28,6 +29,9 @@ def check(settings: Params | FamilyParams, stages: Collection[str], stale: Colle
     """
     if isinstance(settings, Params):
         checks.check_splits(settings, stages)
+        known = START / KNOWN
+        if "fetch" not in stale and known.is_file():
+            checks.check_start(settings, stages, StartingModel.load(known))
     counts, raw = (projects.root() / path for path in (DOCUMENTS / COUNTS, RAW))
     if "prepare" not in stale and counts.is_file():
         checks.check_documents(settings, stages, checks.Counts.load(counts))

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from pydantic import TypeAdapter
 
+from jokbo.data.counts import StartingModel
 from jokbo.evaluation.results import Evaluation
 from jokbo.reporting.data_card import DataCard, Example, SourceCard
 from jokbo.reporting.headlines import Made
@@ -33,6 +34,7 @@ OF_BOTH = {
     "not_in_the_mix": 0,
 }
 CARD = DataCard(
+    start=StartingModel("scratch"),
     sources={
         "imdb": SourceCard(
             **OF_BOTH,

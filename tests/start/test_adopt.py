@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from jokbo.data.corpus.tokenizer import end_of_text
+from jokbo.data.counts import KNOWN, StartingModel
 from jokbo.models import access
 from jokbo.params import FromFolder, FromPackage
 from jokbo.runtime.errors import InputError
@@ -30,7 +31,7 @@ def from_folder(path: str = "small", context: int = 64) -> FromFolder:
     return FromFolder(kind="folder", licence="MIT", context=context, path=path)
 
 
-def adopt_it(start: FromFolder | FromPackage | None = None) -> adopt.Start:
+def adopt_it(start: FromFolder | FromPackage | None = None) -> StartingModel:
     return adopt.adopt(start or from_folder(), DOWNLOADS, START)
 
 
@@ -53,7 +54,7 @@ def test_a_folder_is_adopted_with_all_that_it_is(given: Path) -> None:
     assert access.context(ours) == 64  # what stages give it, and what is made from it
     scorer = AutoModelForSequenceClassification.from_pretrained(START)
     assert access.context(scorer) == 64
-    assert adopt.Start.load(START / adopt.START) == known
+    assert StartingModel.load(START / KNOWN) == known
 
 
 def test_padding_is_a_token_of_its_own_where_there_is_one(given: Path) -> None:
@@ -151,7 +152,10 @@ def test_weights_that_are_cut_off_are_refused(given: Path) -> None:
 
 def test_a_model_that_does_not_write_is_refused(given: Path) -> None:
     edited(given, model_type="bert", architectures=["BertForMaskedLM"])
-    assert refusal() == "its network is BertForMaskedLM: it must be one that predicts the next token (ForCausalLM)"
+    assert (
+        refusal()
+        == "its network is BertForMaskedLM: it must be one that predicts the next token (ForCausalLM)"
+    )
 
 
 def test_a_context_longer_than_the_model_reads_is_refused(given: Path) -> None:
