@@ -214,3 +214,56 @@ def test_a_hub_set_is_pinned_to_a_commit(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match=r"fetch.sources.mine.revision is 'main'"):
         params.load(path)
+
+
+ADOPTED = "start: {kind: folder, licence: MIT, context: 128, path: mine}"
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        (
+            "start: {kind: folder, licence: MIT, context: 128, layers: 2}",
+            "pretrain.start.layers is not a known key",
+        ),
+        (ADOPTED.replace("path", "pth"), "pretrain.start.pth is not a known key: did you mean path?"),
+        (ADOPTED.replace("kind: folder", "kind: files"), "pretrain.start.kind is files: did you mean"),
+        (
+            "start: {kind: hub, licence: MIT, context: 128, model: a/b, revision: main}",
+            "pretrain.start.revision is 'main'",
+        ),
+        (ADOPTED, "tokenize.tokenizer.kind is byte_bpe, but a model that is adopted reads its own tokens"),
+        (ADOPTED.replace("128", "32"), "it must be at most pretrain.start.context, which is 32"),
+        ("model: {architecture: llama}", "pretrain.model is not a known key: it is pretrain.start now"),
+    ],
+)
+def test_a_start_that_is_wrong_is_named_in_one_line(tmp_path: Path, start: str, said: str) -> None:
+    text = without_comments()
+    (line,) = [line.strip() for line in text.splitlines() if line.startswith("  start:")]
+    path = tmp_path / "params.yaml"
+    path.write_text(text.replace(line, start))
+    with pytest.raises(InputError) as raised:
+        params.load(path)
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "said"),
+    [
+        ("pretrain", "training", None, "with start.kind scratch it must say how the model is trained"),
+        (
+            "tokenize",
+            "tokenizer",
+            {"kind": "model", "maximum_unknown": 0.0},
+            "but pretrain.start.kind is scratch",
+        ),
+    ],
+)
+def test_a_network_from_scratch_needs_what_an_adopted_model_has(
+    section: str, key: str, value: object, said: str
+) -> None:
+    tree = params.read(Path("params.yaml"))
+    tree[section][key] = value
+    with pytest.raises(InputError, match=said):
+        params.checked(tree, "params.yaml")
