@@ -41,6 +41,7 @@ class FetchCounts(Saved):
     rows_of: Numbers  # by the source that rows name
     too_long: Numbers  # texts
     files_passed_over: Numbers
+    no_conversations: Numbers  # rows of conversations that are left out because they are none
 
 
 @dataclass(frozen=True)
