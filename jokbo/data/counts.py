@@ -133,6 +133,8 @@ class SplitPrompts:
     texts: int
     without: int  # texts that give no prompt
     prompts: int
+    left_out: Numbers  # of conversations, those without a prompt, by reason
+    shortened: int  # conversations whose oldest turns were left out
 
 
 @dataclass(frozen=True)

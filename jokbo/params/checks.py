@@ -27,8 +27,8 @@ Problems = Iterator[str]  # what is wrong, each in one line
 def check_splits(settings: Params, stages: Collection[str]) -> None:
     """Raise InputError for a split that one of the stages reads and whose share is 0."""
     shares = settings.prepare.splits.model_dump()
-    for stage, needed in SPLITS.items():
-        for split in needed if stage in stages else ():
+    for stage in SPLITS:
+        for split in _splits(settings, stage) if stage in stages else ():
             if not shares[split]:
                 raise InputError(
                     f"params.yaml: prepare.splits.{split} is 0, but {stage} reads that split: give it a share"
@@ -139,7 +139,17 @@ def _tokenize(settings: Params, counts: Counts) -> Problems:
 
 
 def _prompts(settings: Params, counts: Counts) -> Problems:
-    yield from _lacking(counts, "prompts.sources", settings.prompts.sources, SPLITS["prompts"])
+    yield from _lacking(counts, "prompts.sources", settings.prompts.sources, _splits(settings, "prompts"))
+
+
+def _splits(settings: Params, stage: str) -> list[str]:
+    """Return the splits that a stage reads. A file of own prompts stands in the place of the split `prompts`."""
+    own = stage == "prompts" and _own_prompts(settings)
+    return [split for split in SPLITS[stage] if not (own and split == "prompts")]
+
+
+def _own_prompts(settings: Params) -> bool:
+    return settings.prompts.kind == "conversation" and settings.prompts.file is not None
 
 
 def _finetune(settings: Params, counts: Counts) -> Problems:
@@ -190,7 +200,9 @@ def _preferences(settings: Params, counts: Counts) -> Problems:
 
 def _reward(settings: Params, counts: Counts) -> Problems:
     own, batch = settings.preferences, settings.reward.training.batch_size
-    prompts = min(own.prompts, _documents(counts, "prompts", settings.prompts.sources))
+    prompts = own.prompts
+    if not _own_prompts(settings):
+        prompts = min(prompts, _documents(counts, "prompts", settings.prompts.sources))
     each = own.responses_per_prompt
     most = prompts * each * (each - 1) // 2 + own.human_pairs
     if most < batch:
@@ -201,7 +213,8 @@ def _reward(settings: Params, counts: Counts) -> Problems:
 def _ppo(settings: Params, counts: Counts) -> Problems:
     own = settings.ppo
     batch = own.rollout_batch
-    yield from _too_few(counts, settings, "prompts", own.prompts_per_text, "ppo.rollout_batch", batch)
+    if not _own_prompts(settings):
+        yield from _too_few(counts, settings, "prompts", own.prompts_per_text, "ppo.rollout_batch", batch)
 
 
 def _evaluate(settings: Params, counts: Counts) -> Problems:

@@ -46,6 +46,12 @@ class Source(Section):
     """Licence of the texts: an SPDX identifier, or what is known."""
     language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
     """Language of the texts: its code of ISO 639."""
+    if TYPE_CHECKING:
+        columns: Columns | None  # each kind declares its own
+
+    def of_conversations(self) -> bool:
+        """Return whether its columns are those of conversations."""
+        return turns.form_of(self.columns or {}) is not None
 
 
 class OfFiles(Source):

@@ -91,9 +91,9 @@ def read(record: Mapping[str, Any], columns: Mapping[str, str], location: str) -
     form = form_of(columns)
     assert form
     if form in LISTS:
-        return fit(_listed(record[columns[form]], columns[form], LISTS[form], location))
+        return fit(listed(record[columns[form]], form, f"{location}: column {columns[form]!r}"))
     question, answer, given, system = (
-        _text(record[columns[field]], columns[field], location) if field in columns else ""
+        plain(record[columns[field]], columns[field], location) if field in columns else ""
         for field in (form, ANSWERS[form], "input", "system")
     )
     asked = f"{question}\n\n{given}" if given.strip() else question
@@ -128,34 +128,35 @@ def without_system(turns: Sequence[Turn]) -> Turns:
     return tuple(turns[1:] if turns and turns[0].role == SYSTEM else turns)
 
 
-def _listed(value: Any, column: str, keys: tuple[str, str], location: str) -> list[Turn]:
-    """Return the turns of a list of objects, or of JSON that is one."""
+def listed(value: Any, form: str, location: str) -> list[Turn]:
+    """Return the turns of a list of objects, or of JSON that is one; `form` is among LISTS.
+
+    Raises InputError if it is none.
+    """
+    keys = LISTS[form]
+    wanted = "a list of {" + ", ".join(keys) + "}"
     if isinstance(value, str):
         try:
             value = json.loads(value)
         except (ValueError, RecursionError) as error:
-            raise InputError(
-                f"{location}: column {column!r} is no JSON: {error}; write a list of turns"
-            ) from error
-    wanted = "a list of {" + ", ".join(keys) + "}"
+            raise InputError(f"{location} is no JSON ({error}): write {wanted}") from error
     if not isinstance(value, list):
-        raise InputError(
-            f"{location}: column {column!r} holds {type(value).__name__}, not {wanted}: correct it"
-        )
+        raise InputError(f"{location} holds {type(value).__name__}, not {wanted}: correct it")
     turns = []
     for number, turn in enumerate(value, start=1):
-        where = f"turn {number} of column {column!r}"
         if not isinstance(turn, dict) or not set(keys) <= set(turn):
-            raise InputError(f"{location}: {where} has not the keys {' and '.join(keys)}: write {wanted}")
+            raise InputError(
+                f"{location}: turn {number} has not the keys {' and '.join(keys)}: write {wanted}"
+            )
         role, content = turn[keys[0]], turn[keys[1]]
         if not isinstance(role, str) or not isinstance(content, str):
             held = type(content if isinstance(role, str) else role).__name__
-            raise InputError(f"{location}: {where} holds {held}, not text: correct or remove the row")
+            raise InputError(f"{location}: turn {number} holds {held}, not text: correct or remove the row")
         turns.append(Turn(role, content))
     return turns
 
 
-def _text(value: Any, column: str, location: str) -> str:
+def plain(value: Any, column: str, location: str) -> str:
     """Return a field of text; one that holds nothing is empty."""
     if value is None:
         return ""
