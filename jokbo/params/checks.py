@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jokbo.data.conversations.own import LOCAL, own_prompts
 from jokbo.data.counts import Counts
 from jokbo.params.family import FamilyParams
 from jokbo.runtime.errors import InputError
@@ -33,6 +35,21 @@ def check_splits(settings: Params, stages: Collection[str]) -> None:
                 raise InputError(
                     f"params.yaml: prepare.splits.{split} is 0, but {stage} reads that split: give it a share"
                 )
+
+
+def check_files(settings: Params, stages: Collection[str], folder: Path) -> None:
+    """Raise InputError for a file that one of the stages reads and that is not there, or for a line of own prompts that
+    is none.
+
+    folder: the project.
+    """
+    if "prompts" not in stages or settings.prompts.kind != "conversation":
+        return
+    for key, name in (("template", settings.prompts.template), ("file", settings.prompts.file)):
+        if name and not (folder / LOCAL / name).is_file():
+            raise InputError(f"{settings.FILE}: prompts.{key} is {name}: put that file into {LOCAL}")
+    if own := settings.prompts.file:
+        list(own_prompts(folder / LOCAL / own))
 
 
 def check_names(settings: Params | FamilyParams, stages: Collection[str], present: Collection[str]) -> None:

@@ -28,6 +28,7 @@ def check(settings: Params | FamilyParams, stages: Collection[str], stale: Colle
     """
     if isinstance(settings, Params):
         checks.check_splits(settings, stages)
+        checks.check_files(settings, stages, projects.root())
     counts, raw = (projects.root() / path for path in (DOCUMENTS / COUNTS, RAW))
     if "prepare" not in stale and counts.is_file():
         checks.check_documents(settings, stages, checks.Counts.load(counts))

@@ -66,6 +66,24 @@ def test_a_split_for_prompts_is_not_needed_beside_own_ones() -> None:
         checks.check_splits(params.checked(given, "params.yaml"), ["prompts", "ppo"])
 
 
+def test_files_are_checked_before_anything_runs(tmp_path: Path) -> None:
+    given = params.checked(tree(template="chat.jinja", file="own.txt"), "params.yaml")
+    local = tmp_path / "data/local"
+    local.mkdir(parents=True)
+    with pytest.raises(InputError, match=r"prompts\.template is chat\.jinja: put that file into data/local"):
+        checks.check_files(given, ["prompts"], tmp_path)
+    (local / "chat.jinja").write_text("")
+    with pytest.raises(InputError, match=r"prompts\.file is own\.txt: put that file"):
+        checks.check_files(given, ["prompts"], tmp_path)
+    (local / "own.txt").write_text("Why?\n")
+    checks.check_files(given, ["prompts"], tmp_path)
+    (local / "own.jsonl").write_text('{"prompt": "Why?"}\n{"prompt": 7}\n')
+    given = params.checked(tree(file="own.jsonl"), "params.yaml")
+    with pytest.raises(InputError, match=r"own\.jsonl:2: column 'prompt' holds int"):
+        checks.check_files(given, ["prompts"], tmp_path)
+    checks.check_files(given, ["ppo"], tmp_path)
+
+
 def test_a_profile_of_another_kind_replaces_the_whole_answer(tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text("prompts: {kind: continuation, prompts_per_text: 2, seed: 1}\n")
     (tmp_path / "talk.yaml").write_text("prompts: {kind: conversation, seed: 2}\n")

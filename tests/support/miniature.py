@@ -200,9 +200,10 @@ def add_conversations(folder: Path) -> Path:
         "seed": 1,
         "sources": ["talk"],
         "file": "own.jsonl",
-        "prompt_tokens": 38,
-        "response_tokens": 24,
+        "prompt_tokens": 64,
+        "response_tokens": 28,
     }
+    tree["pretrain"]["model"]["context"] = tree["reward"]["context"] = 96
     tree["distill"]["prompts_per_text"] = 1
     with open(folder / "params.yaml", "w") as file:
         YAML().dump(tree, file)

@@ -60,5 +60,6 @@ def test_preferences_and_ppo_ask_own_prompts(project: Path) -> None:
 def test_what_was_left_out_is_counted(project: Path) -> None:
     found = metrics(project, "prompts")
     assert found["prompts"]["texts"] == found["prompts"]["prompts"] == 40
-    assert found["train"]["texts"] == found["train"]["prompts"]
+    assert found["train"]["texts"] == found["train"]["prompts"] > 50
+    assert 0 < found["train"]["shortened"] < found["train"]["texts"]
     assert metrics(project, "fetch")["no_conversations"] == {"reviews": 0, "talk": 0}

@@ -13,7 +13,8 @@ from transformers import AutoTokenizer
 
 from jokbo.data.conversations import prompting
 from jokbo.data.conversations.chat import LONG_ANSWER, LONG_PROMPT
-from jokbo.data.conversations.prompting import Conversations, own_prompts
+from jokbo.data.conversations.own import own_prompts
+from jokbo.data.conversations.prompting import Conversations
 from jokbo.data.corpus.tokenizer import save_tokenizer
 from jokbo.data.prepare.documents import DOCUMENT_SCHEMA
 from jokbo.data.prompts import SHAPE, Prompts, Shape, save
