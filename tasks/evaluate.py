@@ -64,7 +64,7 @@ def evaluate(stage: Stage[Evaluate]) -> None:
 
     with atomic_write_folder(paths.EVALUATION) as folder:
         evaluation.save(folder / "evaluation.json")
-        prompts = tokenizer.batch_decode(held_out.prompts_NP)
+        prompts = rollouts[scoring.SUPERVISED].prompts(tokenizer)
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in _rows(prompts, samples, positive))
         (folder / "samples.jsonl").write_text("".join(lines), "utf-8")
     write_metrics(stage, evaluation)

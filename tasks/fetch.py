@@ -22,7 +22,7 @@ from tasks.frame.stage import Stage, run_stage, state
 def fetch(stage: Stage) -> None:
     bring_start(stage)
     tables: dict[str, FetchedTable] = {}
-    counts = FetchCounts({}, {}, {}, {})
+    counts = FetchCounts({}, {}, {}, {}, {})
     with atomic_write_folder(RAW) as raw:
         for name, source in stage.params.sources.items():
             read = Read()
@@ -30,6 +30,7 @@ def fetch(stage: Stage) -> None:
             counts.rows[name] = write_shards(read.taken(found), raw / name, RAW_SCHEMA)
             counts.too_long[name] = read.left_out[TOO_LONG]
             counts.files_passed_over[name] = read.files()
+            counts.no_conversations[name] = read.conversations()
             for source_name, rows in read.sources.items():
                 counts.rows_of[source_name] = counts.rows_of.get(source_name, 0) + rows
             settings, document = hidden_in(source.model_dump()), DOCUMENT[reader_of(source)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-from jokbo.data.prompts import Prompts
+from jokbo.data.prompts import TEMPLATE, Prompts
 from jokbo.data.tables import open_splits
 from jokbo.evaluation.baselines import naive_bayes
 from jokbo.evaluation.perplexity import response_perplexity
@@ -31,6 +31,8 @@ HELD_OUT = ("validation", "test")
 
 def finetune(stage: Stage[Finetune]) -> None:
     tokenizer = AutoTokenizer.from_pretrained(BASE)
+    if (template := PROMPTS / TEMPLATE).is_file():
+        tokenizer.chat_template = template.read_text("utf-8")
     history, policy = _policy(stage, tokenizer)
     curves, accuracy = _classifiers(stage, tokenizer)
     write_curves(stage, {"policy": history, **curves})
@@ -43,7 +45,9 @@ def _policy(stage: Stage[Finetune], tokenizer: PreTrainedTokenizerBase) -> tuple
     held_out = Prompts.open(PROMPTS / "validation")
     network = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
     before = response_perplexity(network, held_out)
-    rows = continuation.packed(prompts, prompts.mask_NT, access.context(network), access.padding(tokenizer))
+    rows = continuation.packed(
+        prompts, prompts.targets_NT, access.context(network), access.padding(tokenizer)
+    )
     batch_at = continuation.batches(rows, params.training.batch_size, seed)
     history = engine.train(causal.NextTokenWhere(network), batch_at, params.training, stage.job("policy"))
     engine.save_network(network, tokenizer, POLICY, [BASE, PROMPTS])

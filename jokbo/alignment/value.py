@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from jokbo.models import access
+from jokbo.models.causal import padded_positions
 
 PENALTIES = np.logspace(0, 9, 19)  # of the weights' squares; the largest leaves a head of zeros
 FOLDS = 5
@@ -42,7 +43,11 @@ class ValueLoss(nn.Module):
 
 def response_states(network: PreTrainedModel, tokens_BS: Tensor, prompt_tokens: int) -> Tensor:
     """Return the state [B, R, D] before each response token: what the token is chosen from, not the token."""
-    hidden_BTD = network.base_model(input_ids=tokens_BS[:, :-1], use_cache=False).last_hidden_state
+    inputs_BT = tokens_BS[:, :-1]
+    positions_BT = padded_positions(inputs_BT, network.config.pad_token_id)
+    hidden_BTD = network.base_model(
+        input_ids=inputs_BT, position_ids=positions_BT, use_cache=False
+    ).last_hidden_state
     return hidden_BTD[:, prompt_tokens - 1 :]
 
 

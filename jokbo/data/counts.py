@@ -58,6 +58,7 @@ class FetchCounts(Saved):
     rows_of: Numbers  # by the source that rows name
     too_long: Numbers  # texts
     files_passed_over: Numbers
+    no_conversations: Numbers  # rows of conversations that are left out because they are none
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,8 @@ class SplitPrompts:
     texts: int
     without: int  # texts that give no prompt
     prompts: int
+    left_out: Numbers  # of conversations, those without a prompt, by reason
+    shortened: int  # conversations whose oldest turns were left out
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from jokbo.evaluation.results import CorpusPerplexity, Perplexity
 from jokbo.models import access
-from jokbo.models.causal import document_positions, token_losses
+from jokbo.models.causal import document_positions, padded_positions, token_losses
 from jokbo.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,7 +34,10 @@ def losses(network: PreTrainedModel, tokens_NS: Tensor, *, end_of_text: int | No
     network.eval()
     parts = []
     for rows in tokens_NS.to(network.device).split(ROWS):
-        positions = None if end_of_text is None else document_positions(rows[:, :-1], end_of_text)
+        if end_of_text is None:
+            positions = padded_positions(rows[:, :-1], network.config.pad_token_id)
+        else:
+            positions = document_positions(rows[:, :-1], end_of_text)
         parts.append(token_losses(network, rows, positions).cpu())
     return torch.cat(parts)
 

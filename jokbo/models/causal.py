@@ -121,6 +121,23 @@ def document_positions(tokens_BT: Tensor, end_of_text: int) -> Tensor:
     return positions_T - starts_BT
 
 
+def padded_positions(tokens_BT: Tensor, padding: int) -> Tensor | None:
+    """Return the position of each input in its sequence, int64 [B, T], where some rows begin with padding; else None.
+
+    As with `document_positions`, what is not of the sequence is another document to it: padding reads itself alone.
+    """
+    leading_BT = leading(tokens_BT, padding)
+    if not leading_BT[:, 0].any():
+        return None
+    positions_T = torch.arange(tokens_BT.shape[1], device=tokens_BT.device)
+    return positions_T - leading_BT.sum(1, keepdim=True) * ~leading_BT
+
+
+def leading(tokens_BT: Tensor, padding: int) -> Tensor:
+    """Return which tokens are of the padding that a row begins with, bool [B, T]."""
+    return (tokens_BT == padding).cumprod(dim=1).bool()
+
+
 def token_losses(network: PreTrainedModel, tokens_BS: Tensor, positions_BT: Tensor | None = None) -> Tensor:
     """Return the cross-entropy [B, T], nats, of each token given those before it.
 

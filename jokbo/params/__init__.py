@@ -16,6 +16,8 @@ from pydantic_core import ErrorDetails
 from jokbo.params.base import Section
 from jokbo.params.chain import (
     Compute,
+    ContinuationPrompts,
+    ConversationPrompts,
     Distill,
     DistillationWeights,
     Evaluate,
@@ -63,6 +65,8 @@ __all__ = [
     "Bounds",
     "Cleaner",
     "Compute",
+    "ContinuationPrompts",
+    "ConversationPrompts",
     "DistillationWeights",
     "Family",
     "FamilyBaselines",
@@ -124,7 +128,7 @@ class Params(Section):
     tokenize: Tokenize
     """The tokenizer and the corpus."""
     prompts: Prompts
-    """The prompts: beginnings of sentences, which the policy continues."""
+    """What the policy is asked: beginnings of sentences, or conversations."""
     pretrain: Pretrain
     """The base model, trained to predict the next token."""
     finetune: Finetune
@@ -162,10 +166,18 @@ class Params(Section):
         most = self.prompts.prompts_per_text
         for name, found in self._prompts_per_text():
             if found > most:
-                raise ValueError(
-                    f"{name} is {found}: it must be at most prompts.prompts_per_text, which is {most}"
-                )
+                limit = f"at most prompts.prompts_per_text, which is {most}"
+                if self.prompts.kind == "conversation":
+                    limit = "1, for a conversation gives one prompt"
+                raise ValueError(f"{name} is {found}: it must be {limit}")
         self._fits_start()
+        if self.prompts.kind == "conversation":
+            for name in self.prompts.sources:
+                if name in self.fetch.sources and not self.fetch.sources[name].of_conversations():
+                    raise ValueError(
+                        f"prompts.kind is conversation, but fetch.sources.{name}.columns names no field of one: "
+                        f"name messages, conversations, instruction or prompt there"
+                    )
         self.compute.check_batches(self._batches())
         return self
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from jokbo.params.base import (
     Betas,
@@ -120,7 +121,9 @@ class Pretrain(Section):
         return self
 
 
-class Prompts(Section):
+class ContinuationPrompts(Section):
+    kind: Literal["continuation"]
+    """continuation: the beginning of a sentence, which the policy goes on with."""
     seed: Seed
     """Seed of the choice of sentences and of their order."""
     sources: Annotated[Names, Field(min_length=1)]
@@ -131,6 +134,39 @@ class Prompts(Section):
     """Number of tokens of a prompt."""
     response_tokens: Annotated[int, Field(ge=2)]
     """Most tokens of a response, its end of text among them."""
+
+
+def _below_local(path: str) -> str:
+    if Path(path).is_absolute() or ".." in Path(path).parts:
+        raise ValueError(
+            f"{path!r} is not below data/local: give it relative to that folder, and put the file there"
+        )
+    return path
+
+
+class ConversationPrompts(Section):
+    kind: Literal["conversation"]
+    """conversation: what stands before the last answer of a conversation, by a chat template."""
+    seed: Seed
+    """Seed of the order of conversations."""
+    sources: Annotated[Names, Field(min_length=1)]
+    """Names of the sources of conversations."""
+    template: Annotated[str, AfterValidator(_below_local)] | None = None
+    """A chat template, a file below data/local; not given: the tokenizer's own, or a plain one."""
+    file: Annotated[str, AfterValidator(_below_local), Field(pattern=r"\.(jsonl|txt)$")] | None = None
+    """Own prompts for preferences and PPO, a jsonl or txt below data/local; not given: conversations of the split."""
+    prompt_tokens: Positive
+    """Most tokens of a prompt; older turns are left out where there are more."""
+    response_tokens: Annotated[int, Field(ge=2)]
+    """Most tokens of a response, its end of text among them."""
+
+    @property
+    def prompts_per_text(self) -> int:
+        """Return how many prompts a conversation gives: what is before its last answer is one."""
+        return 1
+
+
+Prompts = Annotated[ContinuationPrompts | ConversationPrompts, Field(discriminator="kind")]
 
 
 class Policy(Section):

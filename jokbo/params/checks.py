@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jokbo.data.counts import Counts, StartingModel
+from jokbo.data.conversations.own import LOCAL, own_prompts
+from jokbo.data.counts import KNOWN, Counts, StartingModel
 from jokbo.params.family import FamilyParams
 from jokbo.runtime.errors import InputError
 
@@ -27,12 +29,27 @@ Problems = Iterator[str]  # what is wrong, each in one line
 def check_splits(settings: Params, stages: Collection[str]) -> None:
     """Raise InputError for a split that one of the stages reads and whose share is 0."""
     shares = settings.prepare.splits.model_dump()
-    for stage, needed in SPLITS.items():
-        for split in needed if stage in stages else ():
+    for stage in SPLITS:
+        for split in _splits(settings, stage) if stage in stages else ():
             if not shares[split]:
                 raise InputError(
                     f"params.yaml: prepare.splits.{split} is 0, but {stage} reads that split: give it a share"
                 )
+
+
+def check_files(settings: Params, stages: Collection[str], folder: Path) -> None:
+    """Raise InputError for a file that one of the stages reads and that is not there, or for a line of own prompts that
+    is none.
+
+    folder: the project.
+    """
+    if "prompts" not in stages or settings.prompts.kind != "conversation":
+        return
+    for key, name in (("template", settings.prompts.template), ("file", settings.prompts.file)):
+        if name and not (folder / LOCAL / name).is_file():
+            raise InputError(f"{settings.FILE}: prompts.{key} is {name}: put that file into {LOCAL}")
+    if own := settings.prompts.file:
+        list(own_prompts(folder / LOCAL / own))
 
 
 def check_names(settings: Params | FamilyParams, stages: Collection[str], present: Collection[str]) -> None:
@@ -58,6 +75,11 @@ def check_documents(settings: Params | FamilyParams, stages: Collection[str], co
         problem = next(problems(settings, counts), None) if stage in stages else None
         if problem:
             raise InputError(f"{settings.FILE}: {problem}")
+
+
+def known_start(folder: Path) -> StartingModel:
+    """Return what is known of the model in the folder that `fetch` left."""
+    return StartingModel.load(folder / KNOWN)
 
 
 def check_start(settings: Params, stages: Collection[str], start: StartingModel) -> None:
@@ -148,7 +170,17 @@ def _tokenize(settings: Params, counts: Counts) -> Problems:
 
 
 def _prompts(settings: Params, counts: Counts) -> Problems:
-    yield from _lacking(counts, "prompts.sources", settings.prompts.sources, SPLITS["prompts"])
+    yield from _lacking(counts, "prompts.sources", settings.prompts.sources, _splits(settings, "prompts"))
+
+
+def _splits(settings: Params, stage: str) -> list[str]:
+    """Return the splits that a stage reads. A file of own prompts stands in the place of the split `prompts`."""
+    own = stage == "prompts" and _own_prompts(settings)
+    return [split for split in SPLITS[stage] if not (own and split == "prompts")]
+
+
+def _own_prompts(settings: Params) -> bool:
+    return settings.prompts.kind == "conversation" and settings.prompts.file is not None
 
 
 def _finetune(settings: Params, counts: Counts) -> Problems:
@@ -199,7 +231,9 @@ def _preferences(settings: Params, counts: Counts) -> Problems:
 
 def _reward(settings: Params, counts: Counts) -> Problems:
     own, batch = settings.preferences, settings.reward.training.batch_size
-    prompts = min(own.prompts, _documents(counts, "prompts", settings.prompts.sources))
+    prompts = own.prompts
+    if not _own_prompts(settings):
+        prompts = min(prompts, _documents(counts, "prompts", settings.prompts.sources))
     each = own.responses_per_prompt
     most = prompts * each * (each - 1) // 2 + own.human_pairs
     if most < batch:
@@ -210,7 +244,8 @@ def _reward(settings: Params, counts: Counts) -> Problems:
 def _ppo(settings: Params, counts: Counts) -> Problems:
     own = settings.ppo
     batch = own.rollout_batch
-    yield from _too_few(counts, settings, "prompts", own.prompts_per_text, "ppo.rollout_batch", batch)
+    if not _own_prompts(settings):
+        yield from _too_few(counts, settings, "prompts", own.prompts_per_text, "ppo.rollout_batch", batch)
 
 
 def _evaluate(settings: Params, counts: Counts) -> Problems:

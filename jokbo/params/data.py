@@ -7,12 +7,38 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from jokbo.data.conversations import turns
 from jokbo.params import names
 from jokbo.params.base import Commit, Names, Positive, Requirement, Section, Seed, Sha256, Share
 
-Columns = dict[
-    Literal["text", "label", "source", "ratings"], str
-]  # our field -> the column's name in the data
+
+def _of_one_form(columns: dict[str, str]) -> dict[str, str]:
+    if fault := turns.fault_in(columns):
+        raise ValueError(fault)
+    return columns
+
+
+# our field -> the column's name in the data
+Columns = Annotated[
+    dict[
+        Literal[
+            "text",
+            "label",
+            "source",
+            "ratings",
+            "messages",
+            "conversations",
+            "instruction",
+            "input",
+            "output",
+            "prompt",
+            "completion",
+            "system",
+        ],
+        str,
+    ],
+    AfterValidator(_of_one_form),
+]
 
 
 class Source(Section):
@@ -20,11 +46,21 @@ class Source(Section):
     """Licence of the texts: an SPDX identifier, or what is known."""
     language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
     """Language of the texts: its code of ISO 639."""
+    if TYPE_CHECKING:
+        columns: Columns | None  # each kind declares its own
+
+    def of_conversations(self) -> bool:
+        """Return whether its columns are those of conversations."""
+        return turns.form_of(self.columns or {}) is not None
 
 
 class OfFiles(Source):
     columns: Columns | None = None
-    """Names of its columns for text, label, source and ratings."""
+    """Names of its columns for text, label, source and ratings, or for the fields of conversations.
+
+    Those are messages, or conversations (ShareGPT), or instruction, input, output and system, or prompt, completion and
+    system: jokbo.data.conversations.turns says what each holds. source may stand beside any of them.
+    """
     documents: Literal["line", "paragraph", "file"] | None = None
     """What one document of a txt is: line (if not given), paragraph or file."""
     if TYPE_CHECKING:
@@ -36,6 +72,8 @@ class OfFiles(Source):
             raise ValueError(f"documents is for txt: in {self.format} each row is one")
         if self.columns and self.format == "icwsm2014":
             raise ValueError("columns: the format icwsm2014 has its own columns: remove this key")
+        if self.format == "txt" and turns.form_of(self.columns or {}):
+            raise ValueError("columns: txt has no fields: write conversations as jsonl, csv or parquet")
         return self
 
 
@@ -81,7 +119,11 @@ class HubSource(Source):
     streaming: bool
     """Whether rows are streamed instead of downloaded first, true or false."""
     columns: Columns
-    """Names of its columns for text, label, source and ratings."""
+    """Names of its columns for text, label, source and ratings, or for the fields of conversations.
+
+    Those are messages, or conversations (ShareGPT), or instruction, input, output and system, or prompt, completion and
+    system: jokbo.data.conversations.turns says what each holds. source may stand beside any of them.
+    """
 
 
 class Fetch(Section):

@@ -13,7 +13,6 @@ from pathlib import Path
 import psutil
 import pyarrow as pa
 
-from jokbo.data.counts import KNOWN, StartingModel
 from jokbo.params import FamilyParams, Params, checks
 from jokbo.runtime.errors import InputError
 from tasks.frame import projects
@@ -29,9 +28,9 @@ def check(settings: Params | FamilyParams, stages: Collection[str], stale: Colle
     """
     if isinstance(settings, Params):
         checks.check_splits(settings, stages)
-        known = START / KNOWN
-        if "fetch" not in stale and known.is_file():
-            checks.check_start(settings, stages, StartingModel.load(known))
+        checks.check_files(settings, stages, projects.root())
+        if "fetch" not in stale and START.is_dir():
+            checks.check_start(settings, stages, checks.known_start(START))
     counts, raw = (projects.root() / path for path in (DOCUMENTS / COUNTS, RAW))
     if "prepare" not in stale and counts.is_file():
         checks.check_documents(settings, stages, checks.Counts.load(counts))

@@ -9,6 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from jokbo.data.conversations import turns as conversations
+from jokbo.data.fetch.left_out import LeftOut
 from jokbo.params import names
 from jokbo.runtime.errors import InputError
 
@@ -18,9 +20,10 @@ RAW_SCHEMA = pa.schema(
         ("source", pa.string()),
         ("label", pa.int64()),  # 0 negative, 1 positive, null unknown
         ("ratings", pa.list_(pa.int64())),  # single human ratings, -4 to 4; null if nobody rated it
+        ("turns", conversations.SCHEMA),  # of a conversation, whose text is theirs; null for another text
     ]
 )
-Row = dict[str, Any]  # with the columns of RAW_SCHEMA
+Row = dict[str, Any]  # with the columns of RAW_SCHEMA, but for those that are null
 UNLABELLED = -1
 LISTED, SEEN = 10, 20  # most names in a message, and most characters of a value
 
@@ -47,14 +50,20 @@ def check_source(name: str, location: str) -> str:
 
 def raw_row(
     record: Mapping[str, Any], columns: Mapping[str, str], source: str, location: str, maximum: int
-) -> Row | None:
+) -> Row | LeftOut | None:
     """Return a record as a row of the raw table, or None if its text is longer than `maximum` bytes.
 
-    The label may be UNLABELLED. columns: which fields are text, label, source and ratings. Raises InputError for a
-    field that is missing or holds something else.
+    The label may be UNLABELLED. columns: which fields are text, label, source and ratings, or a conversation's. One
+    that nothing can be learned from is left out. Raises InputError for a field that is missing or holds something else.
     """
     check_columns(columns, record, location)
-    text = record[columns["text"]]
+    turns: conversations.Turns = ()
+    if conversations.form_of(columns):
+        try:
+            turns = conversations.read(record, columns, location)
+        except conversations.Unfit as unfit:
+            return LeftOut(location, str(unfit))
+    text = conversations.text_of(turns) if turns else record[columns["text"]]
     if not isinstance(text, str):
         raise InputError(
             f"{location}: column {columns['text']!r} is {_seen(text)}, not text; correct or remove the row"
@@ -69,7 +78,8 @@ def raw_row(
     label = _label(record[columns["label"]], location) if "label" in columns else None
     named = _source_of(record[columns["source"]], source, location) if "source" in columns else source
     ratings = _ratings(record[columns["ratings"]], location) if "ratings" in columns else None
-    return {"text": text, "source": named, "label": label, "ratings": ratings}
+    row = {"text": text, "source": named, "label": label, "ratings": ratings}
+    return row | ({"turns": [turn._asdict() for turn in turns]} if turns else {})
 
 
 def _seen(value: Any) -> str:

@@ -27,6 +27,7 @@ from datasets import load_dataset
 from fsspec.config import conf as fsspec_settings
 from fsspec.implementations.local import LocalFileSystem
 
+from jokbo.data.conversations import turns as conversations
 from jokbo.data.fetch import formats
 from jokbo.data.fetch.compression import UNREADABLE
 from jokbo.data.fetch.files import local_files, remote_files
@@ -39,7 +40,6 @@ from jokbo.runtime.text import printable
 
 if TYPE_CHECKING:
     from jokbo.params import FilesSource, HubSource, PackageSource
-    from jokbo.params.data import Columns
 
 LOCAL = Path("data/local")
 # what errors call a file (the suffix tells how it is compressed), and where its bytes are
@@ -57,7 +57,7 @@ def read_source(
     Raises InputError for whatever is wrong with the settings or the data. It writes into `downloads` only.
     """
     check_source(name, "fetch.sources")
-    rows, long, empty, labels = 0, 0, [], set()
+    rows, long, empty, labels, unfit = 0, 0, [], set(), []
     url = getattr(source, "paths", "")
     try:
         for row in _rows(name, source, downloads, maximum_bytes):
@@ -65,6 +65,7 @@ def read_source(
                 row = LeftOut(printable(hidden_of(url, row.location)), row.reason)
                 long += row.reason == TOO_LONG
                 empty += [row.location] * (row.reason == EMPTY)
+                unfit += [row] * (row.reason in conversations.REASONS and not unfit)
             else:
                 rows += 1
                 labels.add(row["label"])
@@ -81,6 +82,9 @@ def read_source(
             f"{empty[0]} is empty" if len(empty) == 1 else f"all {len(empty)} files are empty, as {empty[0]}"
         )
         raise InputError(f"{what}: fill it, or take it out of fetch.sources.{name}")
+    if unfit and not rows:
+        what = f"no conversation is left, as {unfit[0].location} is one {unfit[0].reason}"
+        raise InputError(f"fetch.sources.{name}: {what}: correct its `columns` or its rows")
     if not rows:
         limit = f"no text of at most fetch.maximum_bytes, {maximum_bytes}"
         raise InputError(f"fetch.sources.{name} holds {limit}: correct it or take it out")
@@ -312,5 +316,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _columns(columns: Columns | None) -> dict[str, str]:
-    return {"text": "text", **columns} if columns else {"text": "text"}
+def _columns(columns: Mapping[Any, str] | None) -> dict[str, str]:
+    if columns and conversations.form_of(columns):
+        return conversations.named(columns)
+    return {"text": "text", **(columns or {})}

@@ -17,6 +17,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from jokbo.data.conversations.turns import SCHEMA, Turns, turns_of
+
 DOCUMENT_SCHEMA = pa.schema(
     [
         ("text", pa.string()),
@@ -24,6 +26,7 @@ DOCUMENT_SCHEMA = pa.schema(
         ("label", pa.int64()),  # null where unknown, and where the sources contradict each other
         ("ratings", pa.list_(pa.int64())),  # of all sources, sorted, null if there is none
         ("language", pa.string()),  # ISO 639; "und" where it cannot be told
+        ("turns", SCHEMA),  # of a conversation; null for another text
     ]
 )
 DIGEST_BYTES = 16
@@ -56,6 +59,7 @@ class Document:
     labels: set[int] = field(default_factory=set)
     ratings: list[int] = field(default_factory=list)
     languages: set[str] = field(default_factory=set)
+    turns: set[Turns] = field(default_factory=set)  # of several, all of one text, the first in order is kept
 
     def row(self, text: str) -> dict[str, Any]:
         """Return the document as a row of DOCUMENT_SCHEMA."""
@@ -65,6 +69,7 @@ class Document:
             "label": next(iter(self.labels)) if len(self.labels) == 1 else None,
             "ratings": sorted(self.ratings) or None,
             "language": min(self.languages),
+            "turns": [turn._asdict() for turn in min(self.turns)] if self.turns else None,
         }
 
 
@@ -81,4 +86,5 @@ def merged(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[bytes, str], Documen
         document.labels.update(() if row["label"] is None else (row["label"],))
         document.ratings.extend(row["ratings"] or ())
         document.languages.add(row["language"])
+        document.turns.update([turns_of(row["turns"])] if row["turns"] else ())
     return {name: found[name] for name in sorted(found, key=lambda name: (name[0], len(name[1]), name[1]))}

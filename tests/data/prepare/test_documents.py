@@ -16,7 +16,7 @@ DIGESTS = [digest(f"document number {i}", seed=1) for i in range(4000)]
 
 def row(text, source="imdb", label=None, ratings=None):
     known = {"text": text, "source": source, "label": label, "ratings": ratings, "language": "en"}
-    return {**known, "digest": digest(normalised(text), seed=1)}
+    return {**known, "turns": None, "digest": digest(normalised(text), seed=1)}
 
 
 def test_twins_become_one_document_with_all_that_is_known():
@@ -33,6 +33,7 @@ def test_twins_become_one_document_with_all_that_is_known():
         "label": None,
         "ratings": [-1, 2, 3],
         "language": "en",
+        "turns": None,
     }
 
 
