@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from jokbo.exporting import Kind, Precision
 from jokbo.runtime import ancestry, files, tracking
 from jokbo.runtime.errors import BAD_INPUT, InputError
 from jokbo.runtime.mlflow_store import reason, say
@@ -127,6 +128,31 @@ def chat(
             Console().print(Text.assemble((prompt, "dim"), str(written)), end="\n\n")  # wrapped between words
         else:
             print(f"{prompt}{written}", flush=True)
+
+
+@app.command()
+@in_one_line
+def export(
+    model: Model,
+    to: Annotated[
+        Kind, typer.Option(help="folder: transformers, vLLM; gguf: llama.cpp; onnx: ONNX Runtime.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="The folder to write; exports/NAME-FORM by default.")
+    ] = None,
+    precision: Annotated[
+        Precision | None, typer.Option(help="Of the weights in GGUF; fp32 by default.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an export that is there.")] = False,
+) -> None:
+    """Write a model, its card and its ancestry as a folder that needs nothing of this project."""
+    if precision and to != "gguf":
+        raise InputError(f"--precision {precision}: only --to gguf takes it: leave it out")
+    from jokbo.exporting import export as exporting
+
+    folder = out or Path("exports") / f"{model.resolve().name}-{to}"
+    exporting.export(model, exporting.Target(folder, to, precision or "fp32", force), _commits())
+    print(folder)
 
 
 @app.command()

@@ -36,7 +36,7 @@ PROJECTS = ("", "family/")  # folders with a dvc.yaml and a params.yaml
 PATH = re.compile(r"([\w.-]+(?:/[\w.@*-]+)*/?)(?:::(\w+))?")
 SUFFIXES = (".py", ".yaml", ".md", ".json", ".jsonl", ".csv", ".html", ".svg", ".lock", ".toml")
 PLACEHOLDER = re.compile(r"(?<![A-Za-z])(?:NAME|STAGE|KEY|SPLIT|SOURCE|MODEL|TRAINING|X)(?![A-Za-z])")
-YOURS = ("data/local/", ".jokbo/")  # where a user's files are, and what runs leave
+YOURS = ("data/local/", ".jokbo/", "exports/")  # where a user's files are, and what runs and commands leave
 
 
 @cache
