@@ -57,12 +57,17 @@ def numbers(metrics: Mapping[str, Any], evaluation: Evaluation) -> dict[str, str
         "pretrain": f"{of['pretrain']['validation']['bits_per_byte']:.2f} bits a byte",
         "finetune": f"perplexity {policy['after']['perplexity']:.0f}",
         "distill": f"{smaller:.0%} fewer parameters",
-        "preferences": f"{of['preferences']['human']:,} by people",
+        "preferences": f"{_by_people(of['preferences']):,} by people",
         "reward": f"{accuracy['value']:.0%} right on people's",
         "ppo": f"KL {of['ppo']['kl']['last']:.1f} nats",
         "evaluate": f"{supervised.positive:.0%} to {aligned.positive:.0%} positive",
         "report": "one page of HTML",
     }
+
+
+def _by_people(preferences: Mapping[str, Any]) -> int:
+    labellers = preferences["labellers"].values()
+    return sum(found["train"] for found in labellers if found["kind"] == "ratings")
 
 
 def svg(lines: Mapping[str, str]) -> str:

@@ -71,19 +71,31 @@ class Distillation(Saved):
 
 
 @dataclass(frozen=True)
+class LabellerCounts:
+    """How many preference pairs are of one labeller."""
+
+    kind: str
+    train: int
+    test: int
+    ties: int  # of both
+    disagreement: Mapping[
+        str, Estimated
+    ]  # of people (`human`) and of simulated raters, where these are fitted
+
+
+@dataclass(frozen=True)
 class PreferenceCounts(Saved):
-    """How many preference pairs there are, and how often two raters of a pair of texts disagree."""
+    """How many preference pairs there are to learn from, and for the test, and of whom."""
 
     STAGE = "preferences"
-    simulated: int
-    human: int  # of the training split; those of the test split are people's too
+    train: int
     test: int
-    disagreement: Mapping[str, Estimated]  # of people (`human`) and of simulated raters
+    labellers: Mapping[str, LabellerCounts]
 
 
 @dataclass(frozen=True)
 class PreferenceScore:
-    """A reward model on people's preference pairs that it has not seen. Estimates go by text, which pairs share."""
+    """A reward model on preference pairs that it has not seen. Estimates go by text, which pairs share."""
 
     comparisons: int
     texts: int

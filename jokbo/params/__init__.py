@@ -23,7 +23,6 @@ from jokbo.params.chain import (
     Model,
     Optimizer,
     Ppo,
-    Preferences,
     Pretrain,
     Prompts,
     Reward,
@@ -53,6 +52,7 @@ from jokbo.params.family import (
     from_defaults,
     with_defaults,
 )
+from jokbo.params.preferences import ComparisonFile, Preferences, Ratings, Simulated
 from jokbo.params.reading import found_as, preview, read
 from jokbo.params.renamed import MOVED, new_name
 from jokbo.params.systems import System
@@ -61,6 +61,7 @@ from jokbo.runtime.errors import InputError
 __all__ = [
     "Bounds",
     "Cleaner",
+    "ComparisonFile",
     "Compute",
     "DistillationWeights",
     "Family",
@@ -76,11 +77,14 @@ __all__ = [
     "PackageSource",
     "Params",
     "Ppo",
+    "Preferences",
     "Prepare",
     "Prompts",
     "Quality",
+    "Ratings",
     "Rule",
     "Search",
+    "Simulated",
     "System",
     "Task",
     "Tokenize",

@@ -204,34 +204,6 @@ class Distill(Section):
     """How it is trained; a sequence is a row of prompts with their responses."""
 
 
-class Preferences(Section):
-    seed: Seed
-    """Seed of sampled responses, raters and pairs."""
-    prompts: Positive
-    """Number of prompts to which the policy responds."""
-    responses_per_prompt: Annotated[int, Field(ge=2)]
-    """Number of responses to each prompt; every two of them are a pair."""
-    temperature: Rate
-    """Sampling temperature of the responses."""
-    human_sources: Annotated[Names, Field(min_length=1)]
-    """Names of the sources of texts that people rated."""
-    human_pairs: NonNegative
-    """Number of pairs of rated texts to learn from, over all sources."""
-    test_pairs: Positive
-    """Number of pairs of rated texts that no stage learns from, over all sources."""
-    minimum_agreement: Annotated[float, Field(gt=0.5, le=1)]
-    """Least share of a test pair's raters who agree, above 0.5 to 1, without ties."""
-
-    @model_validator(mode="after")
-    def a_pair_of_each(self) -> Preferences:
-        if self.test_pairs < len(self.human_sources):
-            raise ValueError(
-                f"test_pairs is {self.test_pairs}: it must be at least 1 for each of human_sources, "
-                f"{len(self.human_sources)}"
-            )
-        return self
-
-
 class Reward(Section):
     seed: Seed
     """Seed of the order of pairs and of the fresh head."""

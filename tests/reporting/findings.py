@@ -187,7 +187,17 @@ def reward_model() -> dict:
 def metrics() -> dict:
     return {
         "prepare": {"merged": 8549, "splits": {"train": {"all": 31190, "imdb": 16000}}},
-        "preferences": {"disagreement": {"human": estimate(0.2256, 0.007, 1014)}, "test": 2000},
+        "preferences": {
+            "train": 6000,
+            "test": 2000,
+            "labellers": {
+                "people": {"kind": "ratings", "train": 6000, "test": 2000, "ties": 0, "disagreement": {}},
+                "raters": {
+                    **{"kind": "simulated", "train": 1200, "test": 0, "ties": 0},
+                    "disagreement": {"human": estimate(0.2256, 0.007, 1014)},
+                },
+            },
+        },
         "finetune": {
             "classifier": {
                 "classifier": {"validation": 0.787, "test": 0.781},
