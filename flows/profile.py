@@ -132,7 +132,10 @@ def merged(base: Path, profile: Path) -> dict[str, Any]:
     tree, changes = params.read(base), params.read(profile)
     for section, keys in changes.items():
         before = tree.get(section)
-        tree[section] = {**before, **keys} if isinstance(before, dict) and isinstance(keys, dict) else keys
+        both = isinstance(before, dict) and isinstance(keys, dict)
+        # an answer of another kind has other keys: nothing of the one before stays
+        same = both and keys.get("kind", before.get("kind")) == before.get("kind")
+        tree[section] = {**before, **keys} if same else keys
     return tree
 
 

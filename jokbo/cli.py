@@ -194,7 +194,7 @@ def export(
     if not PREFERENCES.is_dir():
         raise InputError(f"{PREFERENCES}: not there: run the stage preferences")
     from jokbo.data.tables import open_splits, rows_of
-    from jokbo.preferences.export import export as write
+    from jokbo.preferences.forms import export as write
 
     splits = open_splits(PREFERENCES)
     if split not in splits:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -18,15 +18,20 @@ from jokbo.models import heads
 from jokbo.preferences.pairs import decided
 from jokbo.training import engine
 from tasks.frame.paths import POLICY, PREFERENCES, REWARD
-from tasks.frame.records import note, write_curves, write_metrics
+from tasks.frame.records import leave_out, note, write_curves, write_metrics
 from tasks.frame.stage import Stage, run_stage
 
 if TYPE_CHECKING:
-    from jokbo.params import Reward
+    from jokbo.params import NoReward, Reward
 
 
-def reward(stage: Stage[Reward]) -> None:
-    params = stage.params
+def reward(stage: Stage[Any]) -> None:
+    params: Reward | NoReward = stage.params
+    if params.kind == "none":
+        leave_out(REWARD, "reward.kind is none in params.yaml")
+        write_curves(stage, {})
+        write_metrics(stage, {})
+        return
     table = open_splits(PREFERENCES)
     pairs, test = decided(rows_of(table["train"])), decided(rows_of(table["test"]))
     ties, whole = len(table["train"]) - len(pairs), len(table["train"])

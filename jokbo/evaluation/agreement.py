@@ -1,4 +1,4 @@
-"""How well a reward model agrees with what people prefer."""
+"""How well a reward model, or what a policy implies of rewards, agrees with what people prefer."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from jokbo.alignment.reward import encode
@@ -21,12 +22,16 @@ if TYPE_CHECKING:
 def with_people(
     network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], context: int
 ) -> PreferenceScore:
-    """Return accuracy, over all and by source, and calibration on preference pairs, none of them a tie.
+    """Return the score of a reward model on preference pairs, none of them a tie."""
+    raw = [heads.outputs(network, side).squeeze(-1) for side in encode(tokenizer, rows, context)]
+    return of_margins(raw[0] - raw[1], rows)
+
+
+def of_margins(margins: Tensor, rows: Sequence[Row]) -> PreferenceScore:
+    """Return accuracy, over all and by source, and calibration, given rewards of preferred less other responses, [N].
 
     A text is of several pairs, so what is known of any figure goes by the number of texts.
     """
-    raw = [heads.outputs(network, side).squeeze(-1) for side in encode(tokenizer, rows, context)]
-    margins = raw[0] - raw[1]
     right = (margins > 0).tolist()
     texts = [tuple(row["prompt"] + response for response in row["responses"]) for row in rows]
     by_source: dict[str, list[int]] = {}

@@ -125,13 +125,29 @@ class Change:
 class Alignment(Saved):
     """How far PPO moved the policy: each is a mean over an iteration's responses."""
 
-    STAGE = "ppo"
+    STAGE = "align"
+    kind: str
     reward: Change
     kl: Change  # nats a response, from the supervised model
     kl_per_token: Change
     entropy: Change  # nats a token
     response_length: Change  # tokens
     explained_variance: Change  # share of the returns' variance
+
+
+@dataclass(frozen=True)
+class DirectAlignment(Saved):
+    """How far DPO moved the policy: each is a mean over a step's pairs."""
+
+    STAGE = "align"
+    kind: str
+    pairs: int  # that it learned from
+    loss: Change
+    accuracy: Change  # share of pairs with a margin above 0
+    margin: Change
+    held_out: (
+        PreferenceScore | None
+    )  # by margins, on pairs that no stage learned from; None if there are none
 
 
 @dataclass(frozen=True)
@@ -145,7 +161,7 @@ class Scores:
     end_nats: float | None  # of the end of text of people's responses; None if none has one
     kl: float  # nats a response, from the supervised model
     kl_per_token: float
-    reward: float
+    reward: float | None  # None if there is no reward model
     distinct_1: float | None
     distinct_2: float | None
     length: float  # tokens a response
@@ -176,6 +192,6 @@ class Evaluation(Saved):
     prompts: int
     matched_tokens: int  # by which two responses of like length differ at most
     ngrams: dict[str, int]  # how many were compared: distinct_1, distinct_2
-    models: dict[str, Scores]  # base, supervised, distilled, aligned
-    student: dict[str, Student]  # teacher, student
+    models: dict[str, Scores]  # base, supervised, distilled (if there is a student), aligned
+    student: dict[str, Student]  # teacher, student; empty if there is no student
     judge: dict[str, Estimated]  # right on reviews, sentences, rotten_tomatoes; by review

@@ -8,9 +8,9 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from jokbo.params.base import Section
@@ -18,9 +18,12 @@ from jokbo.params.chain import (
     Compute,
     Distill,
     DistillationWeights,
+    Dpo,
     Evaluate,
     Finetune,
     Model,
+    NoReward,
+    NoStudent,
     Optimizer,
     Ppo,
     Pretrain,
@@ -63,7 +66,9 @@ __all__ = [
     "Cleaner",
     "ComparisonFile",
     "Compute",
+    "Distill",
     "DistillationWeights",
+    "Dpo",
     "Family",
     "FamilyBaselines",
     "FamilyParams",
@@ -73,6 +78,8 @@ __all__ = [
     "HubSource",
     "Mix",
     "Model",
+    "NoReward",
+    "NoStudent",
     "Optimizer",
     "PackageSource",
     "Params",
@@ -82,6 +89,7 @@ __all__ = [
     "Prompts",
     "Quality",
     "Ratings",
+    "Reward",
     "Rule",
     "Search",
     "Simulated",
@@ -127,16 +135,16 @@ class Params(Section):
     """The base model, trained to predict the next token."""
     finetune: Finetune
     """The supervised policy and a classifier, both from the base model."""
-    distill: Distill
+    distill: Annotated[Distill | NoStudent, Field(discriminator="kind")]
     """A smaller student of the supervised policy."""
     preferences: Preferences
     """Pairs of responses, and which one is preferred."""
-    reward: Reward
+    reward: Annotated[Reward | NoReward, Field(discriminator="kind")]
     """The reward model, trained on those pairs."""
-    ppo: Ppo
-    """The aligned model: PPO with the reward model."""
+    align: Annotated[Ppo | Dpo, Field(discriminator="kind")]
+    """The aligned model: the supervised policy, taught what is preferred."""
     evaluate: Evaluate
-    """How the four models are measured."""
+    """How the models are measured."""
 
     @model_validator(mode="after")
     def fits_together(self) -> Params:
@@ -152,7 +160,7 @@ class Params(Section):
                 f"finetune.classifier.context is {self.finetune.classifier.context}: "
                 f"it must be at most pretrain.model.context, which is {context}"
             )
-        if not spoken < self.reward.context <= context:
+        if isinstance(self.reward, Reward) and not spoken < self.reward.context <= context:
             raise ValueError(
                 f"reward.context is {self.reward.context}: it must be above {spoken} (prompt, response and the end "
                 f"of text) and at most pretrain.model.context, which is {context}"
@@ -163,30 +171,53 @@ class Params(Section):
                 raise ValueError(
                     f"{name} is {found}: it must be at most prompts.prompts_per_text, which is {most}"
                 )
-        if self.distill.layers > self.pretrain.model.layers:
+        if isinstance(self.distill, Distill) and self.distill.layers > self.pretrain.model.layers:
             raise ValueError(
                 f"distill.layers is {self.distill.layers}: "
                 f"it must be at most pretrain.model.layers, which is {self.pretrain.model.layers}"
             )
+        self._check_preferences()
         self.compute.check_batches(self._batches())
         return self
 
+    def _check_preferences(self) -> None:
+        """Refuse an alignment without what it learns from, and a reward model without pairs to score it on."""
+        labellers = self.preferences.labellers.values()
+        if isinstance(self.align, Ppo) and isinstance(self.reward, NoReward):
+            raise ValueError(
+                "reward.kind is none, but align.kind ppo needs a reward model: set align.kind to dpo"
+            )
+        if isinstance(self.align, Dpo) and all(isinstance(each, Ratings) for each in labellers):
+            found = "no labeller compares responses to a prompt, as ratings are of single texts"
+            raise ValueError(f"align.kind is dpo, but {found}: add one of kind file or simulated")
+        tested = (isinstance(each, Ratings) or getattr(each, "held_out", 0) > 0 for each in labellers)
+        if isinstance(self.reward, Reward) and not any(tested):
+            found = "no labeller has pairs for its test"
+            raise ValueError(f"reward.kind is model, but {found}: set held_out, or add one of kind ratings")
+
     def _prompts_per_text(self) -> list[tuple[str, int]]:
-        return [
-            ("finetune.policy.prompts_per_text", self.finetune.policy.prompts_per_text),
-            ("distill.prompts_per_text", self.distill.prompts_per_text),
-            ("ppo.prompts_per_text", self.ppo.prompts_per_text),
-        ]
+        found = [("finetune.policy.prompts_per_text", self.finetune.policy.prompts_per_text)]
+        if isinstance(self.distill, Distill):
+            found.append(("distill.prompts_per_text", self.distill.prompts_per_text))
+        if isinstance(self.align, Ppo):
+            found.append(("align.prompts_per_text", self.align.prompts_per_text))
+        return found
 
     def _batches(self) -> list[tuple[str, int]]:
-        return [
+        found = [
             ("pretrain.training.batch_size", self.pretrain.training.batch_size),
             ("finetune.policy.training.batch_size", self.finetune.policy.training.batch_size),
             ("finetune.classifier.training.batch_size", self.finetune.classifier.training.batch_size),
-            ("distill.training.batch_size", self.distill.training.batch_size),
-            ("reward.training.batch_size", self.reward.training.batch_size),
-            ("ppo.minibatch", self.ppo.minibatch),
         ]
+        if isinstance(self.distill, Distill):
+            found.append(("distill.training.batch_size", self.distill.training.batch_size))
+        if isinstance(self.reward, Reward):
+            found.append(("reward.training.batch_size", self.reward.training.batch_size))
+        if isinstance(self.align, Ppo):
+            found.append(("align.minibatch", self.align.minibatch))
+        else:
+            found.append(("align.training.batch_size", self.align.training.batch_size))
+        return found
 
 
 def load(path: Path | str = "params.yaml") -> Params:

@@ -189,7 +189,14 @@ class DistillationWeights(Section):
     """Weight of the cosine distance between the last hidden states."""
 
 
+class NoStudent(Section):
+    kind: Literal["none"]
+    """none: there is no student."""
+
+
 class Distill(Section):
+    kind: Literal["student"]
+    """student: a network with fewer layers learns from the supervised policy; none: there is no student."""
     seed: Seed
     """Seed of the order of sequences."""
     layers: Positive
@@ -204,7 +211,14 @@ class Distill(Section):
     """How it is trained; a sequence is a row of prompts with their responses."""
 
 
+class NoReward(Section):
+    kind: Literal["none"]
+    """none: there is no reward model; dpo needs none."""
+
+
 class Reward(Section):
+    kind: Literal["model"]
+    """model: a reward model learns the pairs; none: there is none, as dpo needs none."""
     seed: Seed
     """Seed of the order of pairs and of the fresh head."""
     normalisation_samples: Annotated[int, Field(ge=4)]
@@ -216,6 +230,8 @@ class Reward(Section):
 
 
 class Ppo(Section):
+    kind: Literal["ppo"]
+    """ppo: the policy learns what the reward model likes; dpo: it learns the pairs themselves."""
     seed: Seed
     """Seed of prompts, sampled responses and minibatches."""
     prompts_per_text: Positive
@@ -273,6 +289,17 @@ class Ppo(Section):
                 f"minibatch is {self.minibatch}: it must divide rollout_batch, which is {self.rollout_batch}"
             )
         return self
+
+
+class Dpo(Section):
+    kind: Literal["dpo"]
+    """dpo: the policy learns the pairs themselves (Rafailov et al. 2023)."""
+    seed: Seed
+    """Seed of the order of pairs."""
+    beta: Rate
+    """Beta: how dear it is to leave the supervised policy."""
+    training: Training
+    """How it is trained; the batch counts pairs."""
 
 
 class Evaluate(Section):

@@ -177,6 +177,8 @@ def _finetune(settings: Params, counts: Counts) -> Problems:
 
 def _distill(settings: Params, counts: Counts) -> Problems:
     own = settings.distill
+    if own.kind == "none":
+        return
     batch = own.training.batch_size
     yield from _too_few(counts, settings, "train", own.prompts_per_text, "distill.training.batch_size", batch)
 
@@ -219,6 +221,8 @@ def _too_few_pairs(key: str, labeller: Ratings, source: str, split: str, rated: 
 
 
 def _reward(settings: Params, counts: Counts) -> Problems:
+    if settings.reward.kind == "none":
+        return
     labellers, batch = settings.preferences.labellers.values(), settings.reward.training.batch_size
     there, most = _documents(counts, "prompts", settings.prompts.sources), 0
     for labeller in labellers:
@@ -234,10 +238,11 @@ def _reward(settings: Params, counts: Counts) -> Problems:
         yield f"reward.training.batch_size is {batch}, but {found}: ask for more or set it lower"
 
 
-def _ppo(settings: Params, counts: Counts) -> Problems:
-    own = settings.ppo
-    batch = own.rollout_batch
-    yield from _too_few(counts, settings, "prompts", own.prompts_per_text, "ppo.rollout_batch", batch)
+def _align(settings: Params, counts: Counts) -> Problems:
+    own = settings.align
+    if own.kind == "ppo":
+        batch = own.rollout_batch
+        yield from _too_few(counts, settings, "prompts", own.prompts_per_text, "align.rollout_batch", batch)
 
 
 def _evaluate(settings: Params, counts: Counts) -> Problems:
@@ -279,7 +284,7 @@ CHECKS: dict[str, Callable[[Any, Counts], Problems]] = {  # each gets the parame
     "distill": _distill,
     "preferences": _preferences,
     "reward": _reward,
-    "ppo": _ppo,
+    "align": _align,
     "evaluate": _evaluate,
     "family_text": _family_text,
 }

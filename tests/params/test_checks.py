@@ -176,7 +176,11 @@ def test_a_split_that_a_stage_reads_has_a_share(split: str) -> None:
             },
             "reward.training.batch_size is 64, but preferences.labellers give 4 pairs",
         ),
-        ("ppo", {"ppo__rollout_batch": 400}, "ppo.rollout_batch is 400, but the texts of imdb in prompts"),
+        (
+            "align",
+            {"align__rollout_batch": 400},
+            "align.rollout_batch is 400, but the texts of imdb in prompts",
+        ),
         (
             "family_text",
             {"family_text__tasks": {"mine": {"sources": ["icwsm2014-movies"]}}},

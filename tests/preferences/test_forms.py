@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from jokbo.params import ComparisonFile
 from jokbo.preferences import imported
-from jokbo.preferences.export import export
-from jokbo.preferences.forms import FORMS
+from jokbo.preferences.forms import FORMS, export
 from jokbo.preferences.judgement import Judgement, Skipped, judged, moment, pairs_of
 from jokbo.preferences.pairs import Pair, table_of
 from jokbo.runtime.errors import InputError

@@ -93,7 +93,9 @@ def test_prompts_that_models_are_evaluated_on_are_counted_and_left_out(local: Pa
 def test_a_tie_is_kept_as_data_and_is_no_test(local: Path) -> None:
     write(local, [row(prompt, "tie") for prompt in PROMPTS])
     assert {each["choice"] for each in labelled(held_out=0.0).train} == {None}
-    with pytest.raises(InputError, match=r"labellers.mine.held_out is 0.2: no judgement but ties is held out"):
+    with pytest.raises(
+        InputError, match=r"labellers.mine.held_out is 0.2: no judgement but ties is held out"
+    ):
         labelled()
 
 

@@ -110,8 +110,8 @@ def params() -> dict[str, Any]:
     labellers["raters"] |= {"sources": ["icwsm2014-movies"], "prompts": 16}
     labellers["people"] |= {"sources": ["icwsm2014-movies"], "pairs": 30, "test_pairs": 12}
     tree["reward"]["context"] = 64
-    tree["ppo"] |= {"iterations": 6, "rollout_batch": 8, "minibatch": 4, "epochs": 2, "rollouts_every": 2}
-    tree["ppo"]["value_rollouts"] = 1
+    tree["align"] |= {"iterations": 6, "rollout_batch": 8, "minibatch": 4, "epochs": 2, "rollouts_every": 2}
+    tree["align"]["value_rollouts"] = 1
     tree["evaluate"] |= {"prompts": 12, "bootstrap": 50}
     small = {"steps": 8, "batch_size": 8, "warmup_steps": 1}
     for section in (
