@@ -22,7 +22,7 @@ PLACES = {
     "distill": (2, 1, "model"),
     "preferences": (1, 2, "people"),
     "reward": (2, 2, "model"),
-    "ppo": (3, 2, "model"),
+    "align": (3, 2, "model"),
     "evaluate": (3, 3, "result"),
     "report": (2, 3, "result"),
 }
@@ -33,11 +33,16 @@ ROW_ARROWS = (
     ("pretrain", "finetune"),
     ("finetune", "distill"),
     ("preferences", "reward"),
-    ("reward", "ppo"),
+    ("reward", "align"),
     ("evaluate", "report"),
 )
 # from the lower edge of one to the upper edge of the other
-DOWN_ARROWS = (("tokenize", "pretrain"), ("finetune", "preferences"), ("prompts", "ppo"), ("ppo", "evaluate"))
+DOWN_ARROWS = (
+    ("tokenize", "pretrain"),
+    ("finetune", "preferences"),
+    ("prompts", "align"),
+    ("align", "evaluate"),
+)
 
 
 def numbers(metrics: Mapping[str, Any], evaluation: Evaluation) -> dict[str, str]:
@@ -57,12 +62,17 @@ def numbers(metrics: Mapping[str, Any], evaluation: Evaluation) -> dict[str, str
         "pretrain": f"{of['pretrain']['validation']['bits_per_byte']:.2f} bits a byte",
         "finetune": f"perplexity {policy['after']['perplexity']:.0f}",
         "distill": f"{smaller:.0%} fewer parameters",
-        "preferences": f"{of['preferences']['human']:,} by people",
+        "preferences": f"{_by_people(of['preferences']):,} by people",
         "reward": f"{accuracy['value']:.0%} right on people's",
-        "ppo": f"KL {of['ppo']['kl']['last']:.1f} nats",
+        "align": f"KL {of['align']['kl']['last']:.1f} nats",
         "evaluate": f"{supervised.positive:.0%} to {aligned.positive:.0%} positive",
         "report": "one page of HTML",
     }
+
+
+def _by_people(preferences: Mapping[str, Any]) -> int:
+    labellers = preferences["labellers"].values()
+    return sum(found["train"] for found in labellers if found["kind"] == "ratings")
 
 
 def svg(lines: Mapping[str, str]) -> str:

@@ -29,7 +29,7 @@ from tasks.frame.stage import state
 DATA = ("fetch", "prepare", "tokenize")  # the same for every seed
 LAST = "evaluate"
 FOLDER = STATE / "seeds"  # a project a seed
-SHOWN = ("pretrain", "finetune", "distill", "reward", "ppo", LAST)
+SHOWN = ("pretrain", "finetune", "distill", "reward", "align", LAST)
 
 
 def run(seed: int) -> None:

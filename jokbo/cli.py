@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 STATE = Path(".jokbo")
 REPORT = Path("reports/report.html")
 DOCUMENTS, TOKENS = Path("data/documents/train"), Path("data/tokens/train")
+PREFERENCES = Path("data/preferences")
 FIRST_WORDS = 8  # shown of a document
 
 app = typer.Typer(
@@ -38,6 +39,8 @@ app = typer.Typer(
 )
 data = typer.Typer(help="What the models were trained on.", no_args_is_help=True)
 app.add_typer(data, name="data")
+preferences = typer.Typer(help="What people and others prefer.", no_args_is_help=True)
+app.add_typer(preferences, name="preferences")
 Model = Annotated[Path, typer.Argument(help="The folder of a model, such as models/aligned.")]
 
 
@@ -202,6 +205,28 @@ def at_step(
         for document in sequence["documents"]:
             span = f"{document['start']:>5} to {document['end']:<5}"
             print(f"{span} document {document['row']} ({document['source']}): {document['first_words']}")
+
+
+@preferences.command("export")
+@in_one_line
+def export_preferences(
+    to: Annotated[
+        str, typer.Option(help="pairs, choices, rankings, label_studio, argilla, potato or arena.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder of the files.")] = Path("exports"),
+    split: Annotated[str, typer.Option(help="train, or test: what no stage learns from.")] = "train",
+) -> None:
+    """Write the comparisons of data/preferences in a form that other tools read."""
+    if not PREFERENCES.is_dir():
+        raise InputError(f"{PREFERENCES}: not there: run the stage preferences")
+    from jokbo.data.tables import open_splits, rows_of
+    from jokbo.preferences.forms import export as write
+
+    splits = open_splits(PREFERENCES)
+    if split not in splits:
+        raise InputError(f"--split is {split}: it must be one of {', '.join(map(str, splits))}")
+    for line in write(list(rows_of(splits[split])), to, out):
+        print(line)
 
 
 def _opened(model: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:

@@ -20,7 +20,7 @@ from jokbo.models import access
 from jokbo.runtime.files import atomic_write_folder, write_text
 from jokbo.runtime.tracking import flat
 from tasks.frame import paths
-from tasks.frame.records import note_few, say, write_metrics
+from tasks.frame.records import is_there, note_few, say, write_metrics
 from tasks.frame.stage import Stage, run_stage, timing
 
 if TYPE_CHECKING:
@@ -40,11 +40,15 @@ def evaluate(stage: Stage[Evaluate]) -> None:
     networks = {
         name: access.accelerated(AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)).eval()
         for name, path in MODELS.items()
+        if is_there(path)
     }
     set_aside = open_table(paths.JUDGE_TEXTS)
     the_judge = judge.fit(set_aside["text"], set_aside["label"])
-    reward_model = AutoModelForSequenceClassification.from_pretrained(paths.REWARD, dtype=torch.float32)
-    access.accelerated(reward_model)
+    reward_model = None
+    if is_there(paths.REWARD):
+        reward_model = access.accelerated(
+            AutoModelForSequenceClassification.from_pretrained(paths.REWARD, dtype=torch.float32)
+        )
     # one prompt a text: prompts are independent
     held_out = Prompts.open(paths.PROMPTS / "test", limit=params.prompts)
     note_few(stage, "prompts", params.prompts, len(held_out))
@@ -69,7 +73,8 @@ def evaluate(stage: Stage[Evaluate]) -> None:
         (folder / "samples.jsonl").write_text("".join(lines), "utf-8")
     write_metrics(stage, evaluation)
     # a speed is this machine's and this moment's: it goes to the records of runs, not into outputs
-    speeds = {name: scoring.speeds(networks[name], held_out) for name in ("supervised", "distilled")}
+    compared = [name for name in (scoring.SUPERVISED, scoring.DISTILLED) if scoring.DISTILLED in networks]
+    speeds = {name: scoring.speeds(networks[name], held_out) for name in compared}
     stage.run.log({f"tokens_per_second/{name}": value for name, value in flat(speeds, "/").items()})
     write_text(timing("speed"), json.dumps(speeds) + "\n")
 

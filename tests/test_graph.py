@@ -161,7 +161,7 @@ def test_the_closure_sees_imports_in_functions_and_not_those_for_type_checkers(
     assert output.split() == ["jokbo/deep.html.j2", "jokbo/deep.py", *inner, "tasks/one.py"]
 
 
-TRAINED = {"pretrain", "finetune", "distill", "reward", "ppo"}
+TRAINED = {"pretrain", "finetune", "distill", "reward", "align"}
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ TRAINED = {"pretrain", "finetune", "distill", "reward", "ppo"}
         ("jokbo/params/chain.py", set()),
         ("jokbo/training/loop.py", TRAINED),
         ("tasks/frame/records.py", set(CHAIN) - {"report"}),
-        ("jokbo/evaluation/calibration.py", {"reward"}),
+        ("jokbo/evaluation/calibration.py", {"reward", "align"}),
     ],
 )
 def test_a_comment_reruns_what_imports_its_file_and_nothing_after_outputs_that_stay(
@@ -201,9 +201,9 @@ TEACHER = {"family@bert_deep", "family@distilbert", "family_table"}
         ("fetch", set(CHAIN)),
         ("prompts", set(CHAIN) - {"fetch", "prepare", "tokenize", "pretrain"}),
         ("distill", {"distill", "evaluate", "report"}),
-        ("ppo", {"ppo", "evaluate", "report"}),
-        ("reward", {"reward", "ppo", "evaluate", "report"}),
-        ("finetune", {"finetune", "distill", "preferences", "reward", "ppo", "evaluate", "report"}),
+        ("align", {"align", "evaluate", "report"}),
+        ("reward", {"reward", "align", "evaluate", "report"}),
+        ("finetune", {"finetune", "distill", "preferences", "reward", "align", "evaluate", "report"}),
         ("evaluate", {"evaluate", "report"}),
     ],
 )
@@ -243,7 +243,7 @@ def test_an_edit_makes_its_stage_and_what_follows_stale_and_nothing_else(
             {"family@roberta", "family@deberta", "family@distilbert", "family_table"},
         ),
         ("tasks/family_baselines.py", "#", "##", {"family_baselines", "family_table"}),
-        ("tasks/ppo.py", "#", "##", set()),
+        ("tasks/align.py", "#", "##", set()),
     ],
 )
 def test_one_changed_system_runs_alone(

@@ -194,10 +194,11 @@ def test_the_parameter_to_change_is_there_as_written() -> None:
 @pytest.mark.parametrize(
     "example", [block for page in PAGES.values() for block in re.findall(r"```yaml\n(.*?)```", page, re.S)]
 )
-def test_the_sources_to_add_are_valid(example: str, tmp_path: Path) -> None:
+def test_the_parameters_to_add_are_valid(example: str, tmp_path: Path) -> None:
     tree = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
     more = YAML(typ="safe").load(example)
-    tree["fetch"]["sources"] |= more["fetch"]["sources"]
+    tree["fetch"]["sources"] |= more.pop("fetch", {}).get("sources", {})
+    tree |= more
     path = tmp_path / "params.yaml"
     with open(path, "w") as file:
         YAML().dump(tree, file)

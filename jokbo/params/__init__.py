@@ -8,9 +8,9 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from jokbo.params.base import Section
@@ -20,11 +20,13 @@ from jokbo.params.chain import (
     ConversationPrompts,
     Distill,
     DistillationWeights,
+    Dpo,
     Evaluate,
     Finetune,
+    NoReward,
+    NoStudent,
     Optimizer,
     Ppo,
-    Preferences,
     Pretrain,
     Prompts,
     Reward,
@@ -55,6 +57,7 @@ from jokbo.params.family import (
     from_defaults,
     with_defaults,
 )
+from jokbo.params.preferences import ComparisonFile, Preferences, Ratings, Simulated
 from jokbo.params.reading import found_as, preview, read
 from jokbo.params.renamed import MOVED, new_name
 from jokbo.params.start import FromFolder, FromHub, FromPackage, Scratch, Start
@@ -64,10 +67,13 @@ from jokbo.runtime.errors import InputError
 __all__ = [
     "Bounds",
     "Cleaner",
+    "ComparisonFile",
     "Compute",
     "ContinuationPrompts",
     "ConversationPrompts",
+    "Distill",
     "DistillationWeights",
+    "Dpo",
     "Family",
     "FamilyBaselines",
     "FamilyParams",
@@ -80,16 +86,22 @@ __all__ = [
     "HubSource",
     "Mix",
     "ModelTokenizer",
+    "NoReward",
+    "NoStudent",
     "Optimizer",
     "PackageSource",
     "Params",
     "Ppo",
+    "Preferences",
     "Prepare",
     "Prompts",
     "Quality",
+    "Ratings",
+    "Reward",
     "Rule",
     "Scratch",
     "Search",
+    "Simulated",
     "Start",
     "System",
     "Task",
@@ -133,16 +145,16 @@ class Params(Section):
     """The base model, trained to predict the next token."""
     finetune: Finetune
     """The supervised policy and a classifier, both from the base model."""
-    distill: Distill
+    distill: Annotated[Distill | NoStudent, Field(discriminator="kind")]
     """A smaller student of the supervised policy."""
     preferences: Preferences
     """Pairs of responses, and which one is preferred."""
-    reward: Reward
+    reward: Annotated[Reward | NoReward, Field(discriminator="kind")]
     """The reward model, trained on those pairs."""
-    ppo: Ppo
-    """The aligned model: PPO with the reward model."""
+    align: Annotated[Ppo | Dpo, Field(discriminator="kind")]
+    """The aligned model: the supervised policy, taught what is preferred."""
     evaluate: Evaluate
-    """How the four models are measured."""
+    """How the models are measured."""
 
     @model_validator(mode="after")
     def fits_together(self) -> Params:
@@ -158,7 +170,7 @@ class Params(Section):
                 f"finetune.classifier.context is {self.finetune.classifier.context}: "
                 f"it must be at most pretrain.start.context, which is {context}"
             )
-        if not spoken < self.reward.context <= context:
+        if isinstance(self.reward, Reward) and not spoken < self.reward.context <= context:
             raise ValueError(
                 f"reward.context is {self.reward.context}: it must be above {spoken} (prompt, response and the end "
                 f"of text) and at most pretrain.start.context, which is {context}"
@@ -178,12 +190,17 @@ class Params(Section):
                         f"prompts.kind is conversation, but fetch.sources.{name}.columns names no field of one: "
                         f"name messages, conversations, instruction or prompt there"
                     )
+        self._check_preferences()
         self.compute.check_batches(self._batches())
         return self
 
     def _fits_start(self) -> None:
         start, tokenizer = self.pretrain.start, self.tokenize.tokenizer.kind
-        if start.kind == "scratch" and self.distill.layers > start.layers:
+        if (
+            start.kind == "scratch"
+            and isinstance(self.distill, Distill)
+            and self.distill.layers > start.layers
+        ):
             raise ValueError(
                 f"distill.layers is {self.distill.layers}: "
                 f"it must be at most pretrain.start.layers, which is {start.layers}"
@@ -199,23 +216,45 @@ class Params(Section):
                 "write tokenizer: {kind: model, maximum_unknown: 0.01}"
             )
 
+    def _check_preferences(self) -> None:
+        """Refuse an alignment without what it learns from, and a reward model without pairs to score it on."""
+        labellers = self.preferences.labellers.values()
+        if isinstance(self.align, Ppo) and isinstance(self.reward, NoReward):
+            raise ValueError(
+                "reward.kind is none, but align.kind ppo needs a reward model: set align.kind to dpo"
+            )
+        if isinstance(self.align, Dpo) and all(isinstance(each, Ratings) for each in labellers):
+            found = "no labeller compares responses to a prompt, as ratings are of single texts"
+            raise ValueError(f"align.kind is dpo, but {found}: add one of kind file or simulated")
+        tested = (isinstance(each, Ratings) or getattr(each, "held_out", 0) > 0 for each in labellers)
+        if isinstance(self.reward, Reward) and not any(tested):
+            found = "no labeller has pairs for its test"
+            raise ValueError(f"reward.kind is model, but {found}: set held_out, or add one of kind ratings")
+
     def _prompts_per_text(self) -> list[tuple[str, int]]:
-        return [
-            ("finetune.policy.prompts_per_text", self.finetune.policy.prompts_per_text),
-            ("distill.prompts_per_text", self.distill.prompts_per_text),
-            ("ppo.prompts_per_text", self.ppo.prompts_per_text),
-        ]
+        found = [("finetune.policy.prompts_per_text", self.finetune.policy.prompts_per_text)]
+        if isinstance(self.distill, Distill):
+            found.append(("distill.prompts_per_text", self.distill.prompts_per_text))
+        if isinstance(self.align, Ppo):
+            found.append(("align.prompts_per_text", self.align.prompts_per_text))
+        return found
 
     def _batches(self) -> list[tuple[str, int]]:
-        pretrain = self.pretrain.training
-        return [
-            *([("pretrain.training.batch_size", pretrain.batch_size)] if pretrain else []),
+        found = [
             ("finetune.policy.training.batch_size", self.finetune.policy.training.batch_size),
             ("finetune.classifier.training.batch_size", self.finetune.classifier.training.batch_size),
-            ("distill.training.batch_size", self.distill.training.batch_size),
-            ("reward.training.batch_size", self.reward.training.batch_size),
-            ("ppo.minibatch", self.ppo.minibatch),
         ]
+        if self.pretrain.training:
+            found.insert(0, ("pretrain.training.batch_size", self.pretrain.training.batch_size))
+        if isinstance(self.distill, Distill):
+            found.append(("distill.training.batch_size", self.distill.training.batch_size))
+        if isinstance(self.reward, Reward):
+            found.append(("reward.training.batch_size", self.reward.training.batch_size))
+        if isinstance(self.align, Ppo):
+            found.append(("align.minibatch", self.align.minibatch))
+        else:
+            found.append(("align.training.batch_size", self.align.training.batch_size))
+        return found
 
 
 def load(path: Path | str = "params.yaml") -> Params:

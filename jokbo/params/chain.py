@@ -205,7 +205,14 @@ class DistillationWeights(Section):
     """Weight of the cosine distance between the last hidden states."""
 
 
+class NoStudent(Section):
+    kind: Literal["none"]
+    """none: there is no student."""
+
+
 class Distill(Section):
+    kind: Literal["student"]
+    """student: a network with fewer layers learns from the supervised policy; none: there is no student."""
     seed: Seed
     """Seed of the order of sequences."""
     layers: Positive
@@ -220,35 +227,14 @@ class Distill(Section):
     """How it is trained; a sequence is a row of prompts with their responses."""
 
 
-class Preferences(Section):
-    seed: Seed
-    """Seed of sampled responses, raters and pairs."""
-    prompts: Positive
-    """Number of prompts to which the policy responds."""
-    responses_per_prompt: Annotated[int, Field(ge=2)]
-    """Number of responses to each prompt; every two of them are a pair."""
-    temperature: Rate
-    """Sampling temperature of the responses."""
-    human_sources: Annotated[Names, Field(min_length=1)]
-    """Names of the sources of texts that people rated."""
-    human_pairs: NonNegative
-    """Number of pairs of rated texts to learn from, over all sources."""
-    test_pairs: Positive
-    """Number of pairs of rated texts that no stage learns from, over all sources."""
-    minimum_agreement: Annotated[float, Field(gt=0.5, le=1)]
-    """Least share of a test pair's raters who agree, above 0.5 to 1, without ties."""
-
-    @model_validator(mode="after")
-    def a_pair_of_each(self) -> Preferences:
-        if self.test_pairs < len(self.human_sources):
-            raise ValueError(
-                f"test_pairs is {self.test_pairs}: it must be at least 1 for each of human_sources, "
-                f"{len(self.human_sources)}"
-            )
-        return self
+class NoReward(Section):
+    kind: Literal["none"]
+    """none: there is no reward model; dpo needs none."""
 
 
 class Reward(Section):
+    kind: Literal["model"]
+    """model: a reward model learns the pairs; none: there is none, as dpo needs none."""
     seed: Seed
     """Seed of the order of pairs and of the fresh head."""
     normalisation_samples: Annotated[int, Field(ge=4)]
@@ -260,6 +246,8 @@ class Reward(Section):
 
 
 class Ppo(Section):
+    kind: Literal["ppo"]
+    """ppo: the policy learns what the reward model likes; dpo: it learns the pairs themselves."""
     seed: Seed
     """Seed of prompts, sampled responses and minibatches."""
     prompts_per_text: Positive
@@ -317,6 +305,17 @@ class Ppo(Section):
                 f"minibatch is {self.minibatch}: it must divide rollout_batch, which is {self.rollout_batch}"
             )
         return self
+
+
+class Dpo(Section):
+    kind: Literal["dpo"]
+    """dpo: the policy learns the pairs themselves (Rafailov et al. 2023)."""
+    seed: Seed
+    """Seed of the order of pairs."""
+    beta: Rate
+    """Beta: how dear it is to leave the supervised policy."""
+    training: Training
+    """How it is trained; the batch counts pairs."""
 
 
 class Evaluate(Section):

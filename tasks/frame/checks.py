@@ -40,13 +40,16 @@ def check(settings: Params | FamilyParams, stages: Collection[str], stale: Colle
 
 def check_before(name: str, settings: Params | FamilyParams) -> None:
     """Check what stage `name`, about to begin, and those that are to run after it ask of the data."""
-    if name in ("fetch", "report"):
+    if name == "report":
         return
     chain = list(projects.stages())
     later = chain[chain.index(name) :] if name in chain else ()
     wanted = wanted_stages() if later else set()
     stages = {name, *(stage for stage in later if stage in wanted)}
-    check(settings, stages, ["prepare"] if name == "prepare" else [])
+    if name == "fetch" and isinstance(settings, Params):  # it makes anew what the other checks look at
+        checks.check_files(settings, stages, projects.root())
+    else:
+        check(settings, stages, ["prepare"] if name == "prepare" else [])
 
 
 def wanted_stages() -> set[str]:

@@ -106,15 +106,12 @@ def params() -> dict[str, Any]:
     tree["prompts"] |= {"prompt_tokens": 6, "response_tokens": 50}
     tree["finetune"]["classifier"]["context"] = 48
     tree["distill"]["layers"] = 1
-    tree["preferences"] |= {
-        "prompts": 16,
-        "human_sources": ["icwsm2014-movies"],
-        "human_pairs": 30,
-        "test_pairs": 12,
-    }
+    labellers = tree["preferences"]["labellers"]
+    labellers["raters"] |= {"sources": ["icwsm2014-movies"], "prompts": 16}
+    labellers["people"] |= {"sources": ["icwsm2014-movies"], "pairs": 30, "test_pairs": 12}
     tree["reward"]["context"] = 64
-    tree["ppo"] |= {"iterations": 6, "rollout_batch": 8, "minibatch": 4, "epochs": 2, "rollouts_every": 2}
-    tree["ppo"]["value_rollouts"] = 1
+    tree["align"] |= {"iterations": 6, "rollout_batch": 8, "minibatch": 4, "epochs": 2, "rollouts_every": 2}
+    tree["align"]["value_rollouts"] = 1
     tree["evaluate"] |= {"prompts": 12, "bootstrap": 50}
     small = {"steps": 8, "batch_size": 8, "warmup_steps": 1}
     for section in (

@@ -17,6 +17,8 @@ from jokbo.data.fetch.left_out import LeftOut
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.regular import check_regular
 
+LOCAL = Path("data/local")
+
 
 def local_files(root: Path, paths: str, format: str) -> list[Path | LeftOut]:
     """Return what `paths` names below `root`: a file, the files of a folder that fit the format, or a glob's matches.

@@ -30,7 +30,7 @@ from fsspec.implementations.local import LocalFileSystem
 from jokbo.data.conversations import turns as conversations
 from jokbo.data.fetch import formats
 from jokbo.data.fetch.compression import UNREADABLE
-from jokbo.data.fetch.files import local_files, remote_files
+from jokbo.data.fetch.files import LOCAL, local_files, remote_files
 from jokbo.data.fetch.left_out import EMPTY, TOO_LONG, LeftOut
 from jokbo.data.fetch.rows import UNLABELLED, Row, check_columns, check_source, raw_row
 from jokbo.data.tables import rows_of
@@ -41,7 +41,6 @@ from jokbo.runtime.text import printable
 if TYPE_CHECKING:
     from jokbo.params import FilesSource, HubSource, PackageSource
 
-LOCAL = Path("data/local")
 # what errors call a file (the suffix tells how it is compressed), and where its bytes are
 File = tuple[str, Path]
 
