@@ -5,16 +5,12 @@ Trainer has AdamW, at the best of RATES, its own schedule, and all the tokens of
 its own optimizer and schedule, is given ever more of those tokens until it ends at Trainer's loss or below. Time is
 that of the whole training, compilation included; the loss is that of held-out text.
 
-Each training leaves its row in .jokbo/benchmarks/trainer, where the next call finds it; Trainer's own needs are put
-there by pip. Run it on a quiet machine.
+Each training leaves its row in .jokbo/benchmarks/trainer, where the next call finds it. Run it on a quiet machine.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -40,7 +36,6 @@ from jokbo.training.job import Job
 from tasks.frame.paths import TOKENIZER, TOKENS
 from tasks.frame.stage import state
 
-ACCELERATE = "accelerate==1.15.0"  # which Trainer needs, and jokbo does not
 RATES = (0.001, 0.002, 0.004)
 SHARES = (0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.8, 1.0)  # of the tokens
 
@@ -62,7 +57,6 @@ class Windows(Dataset):
 def main() -> None:
     settings, tokenizer = params.load(), AutoTokenizer.from_pretrained(TOKENIZER)
     folder = state() / "benchmarks" / "trainer"
-    with_packages((folder / "packages").resolve())
     theirs = [
         row(folder / f"trainer-{rate:g}.json", partial(trainer, settings, tokenizer, rate)) for rate in RATES
     ]
@@ -79,27 +73,6 @@ def main() -> None:
         )
     Console().print(table)
     print(f"Trainer's time to its loss / jokbo's: {goal['seconds'] / ours[-1]['seconds']:.2f}")
-
-
-def with_packages(folder: Path) -> None:
-    """Start this command anew with what Trainer needs on its path, unless it is: transformers looks when imported."""
-    if str(folder) in sys.path:
-        return
-    if not folder.exists():
-        pip = [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--target",
-            str(folder),
-            ACCELERATE,
-        ]
-        subprocess.run(pip, check=True)
-    command = [sys.executable, "-m", "benchmarks.trainer"]
-    os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": str(folder)})
 
 
 def row(path: Path, measured: Callable[[], dict[str, Any]]) -> dict[str, Any]:
