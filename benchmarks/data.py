@@ -38,11 +38,11 @@ from jokbo import params
 from jokbo.data import shards
 from jokbo.data.corpus import packing
 from jokbo.data.corpus.tokenizer import END_OF_TEXT, end_of_text, save_tokenizer, train_tokenizer
-from jokbo.data.fetch.rows import RAW_SCHEMA
 from jokbo.data.fetch.sources import LOCAL, read_source
-from jokbo.data.outputs import write_shards
+from jokbo.data.files.rows import RAW_SCHEMA
 from jokbo.data.prepare import preparation
 from jokbo.data.prepare.cleaning import cleaner
+from jokbo.data.tables import write_shards
 from jokbo.runtime import tracking
 from tasks.fetch import fetch
 from tasks.frame.stage import Stage, state

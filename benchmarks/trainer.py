@@ -25,8 +25,7 @@ from transformers import AutoTokenizer, PreTrainedModel, Trainer, TrainingArgume
 
 from benchmarks import scratch
 from jokbo import params
-from jokbo.data.corpus.batches import Layout, packed_batch
-from jokbo.data.corpus.token_corpus import TokenCorpus
+from jokbo.data.corpus.batches import Layout, TokenCorpus, packed_batch
 from jokbo.evaluation.perplexity import corpus_perplexity
 from jokbo.models import causal
 from jokbo.runtime import tracking

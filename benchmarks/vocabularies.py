@@ -20,7 +20,7 @@ from jokbo.data.corpus import mixing
 from jokbo.data.corpus.corpora import some_texts
 from jokbo.data.corpus.tokenizer import measure, train_tokenizer
 from jokbo.data.fetch.sources import download
-from jokbo.data.outputs import shard_files
+from jokbo.data.tables import shard_files
 from tasks.frame.paths import DOCUMENTS, STATE
 
 REQUIREMENT = "anthropic==0.38.0"

@@ -181,8 +181,7 @@ def at_step(
     its source, which of the sequence's tokens are its own, and its first words.
     """
     from jokbo import params
-    from jokbo.data.corpus.batches import Layout, documents_at
-    from jokbo.data.corpus.token_corpus import TokenCorpus
+    from jokbo.data.corpus.batches import Layout, TokenCorpus, documents_at
 
     settings = params.load().pretrain
     if (training := settings.training) is None:

@@ -6,11 +6,11 @@ import sys
 
 from jokbo import params
 from jokbo.data.counts import FetchCounts, Fetched, FetchedTable
-from jokbo.data.fetch.formats import DOCUMENT
-from jokbo.data.fetch.left_out import TOO_LONG, Read
-from jokbo.data.fetch.rows import RAW_SCHEMA
 from jokbo.data.fetch.sources import read_source, reader_of
-from jokbo.data.outputs import write_shards
+from jokbo.data.files.formats import DOCUMENT
+from jokbo.data.files.left_out import TOO_LONG, Read
+from jokbo.data.files.rows import RAW_SCHEMA
+from jokbo.data.tables import write_shards
 from jokbo.runtime.files import atomic_write_folder
 from jokbo.runtime.secrets import hidden_in
 from jokbo.start import adopt

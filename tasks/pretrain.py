@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from jokbo.data.corpus.batches import Layout, efficiency, packed_batch
-from jokbo.data.corpus.token_corpus import TokenCorpus
+from jokbo.data.corpus.batches import Layout, TokenCorpus, efficiency, packed_batch
 from jokbo.evaluation.perplexity import check_length, corpus_perplexity
 from jokbo.evaluation.results import Pretraining
 from jokbo.models import causal

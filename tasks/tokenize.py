@@ -14,7 +14,7 @@ from jokbo.data import shards
 from jokbo.data.corpus import corpora, mixing, packing
 from jokbo.data.counts import KNOWN, Counts, StartingModel, Tokenized
 from jokbo.data.exclusions import of_tokens
-from jokbo.data.outputs import shard_files
+from jokbo.data.tables import shard_files
 from jokbo.reporting import data_card
 from jokbo.runtime.errors import about
 from jokbo.runtime.files import atomic_write_folder, write_text

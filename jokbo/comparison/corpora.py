@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from jokbo.data import shards
 from jokbo.data.corpus import corpora, packing
-from jokbo.data.corpus.token_corpus import TokenCorpus
+from jokbo.data.corpus.batches import TokenCorpus
 from jokbo.runtime.errors import about
 
 if TYPE_CHECKING:

@@ -20,8 +20,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from jokbo.data.outputs import write_shards
-from jokbo.data.tables import open_table
+from jokbo.data.tables import open_table, write_shards
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import Saved
 

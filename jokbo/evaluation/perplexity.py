@@ -19,7 +19,7 @@ from jokbo.models.causal import document_positions, padded_positions, token_loss
 from jokbo.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from jokbo.data.corpus.token_corpus import TokenCorpus
+    from jokbo.data.corpus.batches import TokenCorpus
     from jokbo.data.prompts import Prompts
 
 ROWS = 32  # sequences a forward pass

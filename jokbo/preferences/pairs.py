@@ -14,7 +14,7 @@ from typing import Any
 
 from datasets import Dataset, Features, List, Value
 
-from jokbo.data.outputs import save_tables
+from jokbo.data.tables import save_tables
 from jokbo.runtime.errors import InputError
 
 FEATURES = Features(

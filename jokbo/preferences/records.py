@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jokbo.data.fetch import formats, not_data
-from jokbo.data.fetch.compression import COMPRESSIONS, UNREADABLE, Stream, opened
-from jokbo.data.fetch.files import LOCAL, local_files
+from jokbo.data.files import formats, not_data
+from jokbo.data.files.compression import COMPRESSIONS, UNREADABLE, Stream, opened
+from jokbo.data.files.files import LOCAL, local_files
 from jokbo.preferences.forms.form import Record
 from jokbo.runtime.errors import InputError
 

@@ -30,9 +30,13 @@ def write_metrics(stage: Stage[Any], record: DataclassInstance | dict[str, Any])
 
     Raises InputError if one is not finite: JSON has neither NaN nor infinity.
     """
+    write_numbers(stage, _file(METRICS, stage, "json"), asdict(record) if is_dataclass(record) else record)
+
+
+def write_numbers(stage: Stage[Any], path: Path, metrics: dict[str, Any]) -> None:
+    """Write a file of metrics, and its numbers to MLflow. Raises InputError if one is not finite."""
     if not leads():
         return
-    metrics = asdict(record) if is_dataclass(record) else record
     numbers = {name: value for name, value in flat(metrics, "/").items() if isinstance(value, (int, float))}
     for name, value in numbers.items():
         if not math.isfinite(value):
@@ -40,7 +44,7 @@ def write_metrics(stage: Stage[Any], record: DataclassInstance | dict[str, Any])
                 f"{stage.name}: the metric {name} is {value}: curves in {PLOTS} and in MLflow show where it went "
                 "wrong"
             )
-    write_text(_file(METRICS, stage, "json"), json.dumps(metrics, indent=1, sort_keys=True) + "\n")
+    write_text(path, json.dumps(metrics, indent=1, sort_keys=True) + "\n")
     stage.run.log(numbers)
 
 

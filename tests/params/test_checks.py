@@ -13,10 +13,10 @@ from ruamel.yaml import YAML
 
 from jokbo import params
 from jokbo.data.counts import Counts, SourceCounts
-from jokbo.data.fetch.rows import RAW_SCHEMA
-from jokbo.data.outputs import write_shards
+from jokbo.data.files.rows import RAW_SCHEMA
 from jokbo.data.prepare import preparation
 from jokbo.data.prepare.language import _detector
+from jokbo.data.tables import write_shards
 from jokbo.params import FamilyParams, Params, checks
 from jokbo.params.data import LANGUAGES
 from jokbo.runtime.errors import InputError

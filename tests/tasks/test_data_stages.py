@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from transformers import AutoTokenizer
 
 from jokbo import params
-from jokbo.data.corpus.token_corpus import TokenCorpus
+from jokbo.data.corpus.batches import TokenCorpus
 from jokbo.data.counts import Fetched
 from jokbo.runtime import tracking
 from jokbo.runtime.errors import InputError

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from jokbo.data import shards
 from jokbo.data.corpus import mixing, packing
-from jokbo.data.corpus.token_corpus import TokenCorpus
+from jokbo.data.corpus.batches import TokenCorpus
 from jokbo.data.corpus.tokenizer import (
     RARE_LANGUAGE,
     check_unknown,
@@ -28,7 +28,7 @@ from jokbo.data.corpus.tokenizer import (
     train_tokenizer,
 )
 from jokbo.data.counts import MixedCounts, Tokenized
-from jokbo.data.outputs import read_batches
+from jokbo.data.tables import read_batches
 
 if TYPE_CHECKING:
     from jokbo import params
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def learned(
     files: Sequence[Path], settings: params.Tokenizer, mix: params.Mix, folder: Path, more: Sequence[str] = ()
 ) -> Path:
-    """Return the folder of a tokenizer that is learned from files of documents (outputs.shard_files) and from `more`.
+    """Return the folder of a tokenizer that is learned from files of documents (tables.shard_files) and from `more`.
 
     The result stays in `folder`: a process that was stopped goes on with it.
     """
@@ -55,7 +55,7 @@ def encode(
 ) -> dict[str, packing.Encoded]:
     """Return the documents of each split as tokens of the tokenizer in a folder.
 
-    files: of each split the files of its documents (outputs.shard_files). The results of each step stay in `folder`: a
+    files: of each split the files of its documents (tables.shard_files). The results of each step stay in `folder`: a
     process that was stopped goes on with them.
     """
     names = mixing.source_names(mix)

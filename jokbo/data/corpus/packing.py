@@ -22,7 +22,7 @@ from jokbo.data import shards
 from jokbo.data.corpus import mixing
 from jokbo.data.corpus.tokenizer import encode_texts, end_of_text
 from jokbo.data.counts import TokenCounts
-from jokbo.data.outputs import read_batches
+from jokbo.data.tables import read_batches
 from jokbo.data.tally import Tally, total
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.progress import progress
@@ -66,7 +66,7 @@ def encode(
     folder: Path,
     parallel_map: shards.ParallelMap = map,
 ) -> Encoded:
-    """Return files of documents (outputs.shard_files) as tokens under FOLDER/STEP; one call encodes one file.
+    """Return files of documents (tables.shard_files) as tokens under FOLDER/STEP; one call encodes one file.
 
     tokenizer: the file tokenizer.json, with tokenizer_config.json beside it.
     """

@@ -28,11 +28,11 @@ from fsspec.config import conf as fsspec_settings
 from fsspec.implementations.local import LocalFileSystem
 
 from jokbo.data.conversations import turns as conversations
-from jokbo.data.fetch import formats
-from jokbo.data.fetch.compression import UNREADABLE
-from jokbo.data.fetch.files import LOCAL, local_files, remote_files
-from jokbo.data.fetch.left_out import EMPTY, TOO_LONG, LeftOut
-from jokbo.data.fetch.rows import UNLABELLED, Row, check_columns, check_source, raw_row
+from jokbo.data.files import formats
+from jokbo.data.files.compression import UNREADABLE
+from jokbo.data.files.files import LOCAL, local_files, remote_files
+from jokbo.data.files.left_out import EMPTY, TOO_LONG, LeftOut
+from jokbo.data.files.rows import UNLABELLED, Row, check_columns, check_source, raw_row
 from jokbo.data.tables import rows_of
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.secrets import hidden, hidden_of

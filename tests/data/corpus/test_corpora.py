@@ -8,7 +8,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from jokbo.data.corpus import corpora
-from jokbo.data.corpus.token_corpus import TokenCorpus
+from jokbo.data.corpus.batches import TokenCorpus
 from jokbo.data.corpus.tokenizer import END_OF_TEXT
 from jokbo.runtime.errors import InputError
 from tests.support.corpora import document, packed, tokenizer_settings, trained, write_documents

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fsspec
 import pytest
 
-from jokbo.data.fetch.formats import read_rows
+from jokbo.data.files.formats import read_rows
 
 
 @pytest.fixture

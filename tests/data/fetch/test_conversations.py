@@ -9,11 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jokbo.data.fetch.left_out import Read
-from jokbo.data.fetch.rows import RAW_SCHEMA
 from jokbo.data.fetch.sources import read_source
-from jokbo.data.outputs import write_shards
-from jokbo.data.tables import open_table
+from jokbo.data.files.left_out import Read
+from jokbo.data.files.rows import RAW_SCHEMA
+from jokbo.data.tables import open_table, write_shards
 from jokbo.runtime.errors import InputError
 from tests.data.conftest import files, local
 from tests.data.fetch.reading import DOWNLOADS

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from jokbo.data.conversations import turns as conversations
-from jokbo.data.fetch.left_out import LeftOut
+from jokbo.data.files.left_out import LeftOut
 from jokbo.params import names
 from jokbo.runtime.errors import InputError
 

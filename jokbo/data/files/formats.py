@@ -22,10 +22,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jokbo.data.fetch import not_data
-from jokbo.data.fetch.compression import COMPRESSIONS, UNREADABLE, Stream, opened
-from jokbo.data.fetch.left_out import LeftOut
-from jokbo.data.fetch.rows import Row, check_columns, raw_row
+from jokbo.data.files import not_data
+from jokbo.data.files.compression import COMPRESSIONS, UNREADABLE, Stream, opened
+from jokbo.data.files.left_out import LeftOut
+from jokbo.data.files.rows import Row, check_columns, raw_row
 from jokbo.runtime.errors import InputError
 
 Record = tuple[str, Mapping[str, Any]]  # a location, and the fields there

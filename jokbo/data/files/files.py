@@ -11,9 +11,9 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from jokbo.data.fetch import not_data
-from jokbo.data.fetch.formats import fits
-from jokbo.data.fetch.left_out import LeftOut
+from jokbo.data.files import not_data
+from jokbo.data.files.formats import fits
+from jokbo.data.files.left_out import LeftOut
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.regular import check_regular
 
