@@ -150,11 +150,11 @@ def merged(base: Path, profile: Path) -> dict[str, Any]:
     tree, changes = params.read(base), params.read(profile)
     for section, keys in changes.items():
         before = tree.get(section)
-        tree[section] = keys
         if isinstance(before, dict) and isinstance(keys, dict):
             # an answer of another kind has other keys: nothing of the one before stays
             same = keys.get("kind", before.get("kind")) == before.get("kind")
-            tree[section] = {**before, **keys} if same else keys
+            keys = {**before, **keys} if same else keys
+        tree[section] = keys
     return tree
 
 

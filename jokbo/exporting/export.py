@@ -49,6 +49,7 @@ def export(model: Path, target: Target, commit_of: Callable[[str], str | None]) 
 
     Raises InputError if the model or the target cannot be used; then nothing is left at the target.
     """
+    model = model if model.name else model.resolve()  # `.` has no name
     _check(model, target)
     found = opened(model)
     descent = lineage(model, commit_of)

@@ -37,9 +37,13 @@ def lineage(model: Path, commit_of: Callable[[str], str | None]) -> Lineage:
 
     Raises InputError if the record beside the model is damaged, or is of other weights.
     """
-    if not model.with_name(model.name + ancestry.SUFFIX).is_file():
+    if not Path(f"{model}{ancestry.SUFFIX}").is_file():
         return Lineage(ancestry.weights_of(model), {}, "")
-    record, known = Record.load(model), ancestry.records_in(model.parent)
+    record = Record.load(model)
+    known = {
+        weights: (_short(Path(path)), record)
+        for weights, (path, record) in ancestry.records_in(model.parent).items()
+    }
     found: dict[str, Any] = {}
 
     def add(path: str, record: Record) -> None:
@@ -48,8 +52,13 @@ def lineage(model: Path, commit_of: Callable[[str], str | None]) -> Lineage:
             if weights in known and weights not in found:
                 add(*known[weights])
 
-    add(str(model), record)
+    add(_short(model), record)
     page = Console(file=io.StringIO(), width=WIDTH, color_system=None)
     with page.capture() as drawn:
-        page.print(ancestry.tree(str(model), record, known, commit_of))
+        page.print(ancestry.tree(_short(model), record, known, commit_of))
     return Lineage(record.weights, found, "\n".join(map(str.rstrip, drawn.get().splitlines())))
+
+
+def _short(model: Path) -> str:
+    """Return the path from the project on, such as models/aligned: where that stands on this machine is no concern."""
+    return "/".join(model.resolve().parts[-2:])

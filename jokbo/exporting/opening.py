@@ -72,9 +72,10 @@ def opened(model: Path) -> Opened:
         raise InputError(
             f"{model}: not a whole {name}: it has no {min(found['missing_keys'])}: make it again"
         )
-    if len(tokenizer) > (rows := len(access.embeddings(network))):
+    last, rows = max(tokenizer.get_vocab().values()), len(access.embeddings(network))
+    if last >= rows:
         raise InputError(
-            f"{model}: its tokenizer knows {len(tokenizer)} tokens and its network {rows}: "
+            f"{model}: its tokenizer has a token {last}, and its network the tokens 0 to {rows - 1}: "
             "they are not of one model: name another"
         )
     return Opened(model, network.eval(), tokenizer)

@@ -132,12 +132,35 @@ def test_the_references_log_probabilities_are_computed_once(tmp_path: Path) -> N
     assert not torch.equal(dpo.reference_log_probs(network(seed=2), sides, "fp32"), first)
 
 
-def trained(folder: Path, steps: int) -> tuple[PreTrainedModel, list[dict[str, float]]]:
+class Stopped(Exception):
+    pass
+
+
+def trained(
+    folder: Path, steps: int, stop: int | None = None
+) -> tuple[PreTrainedModel, list[dict[str, float]]]:
+    """Train for so many steps; with `stop`, that one ends in Stopped before its checkpoint is written."""
+
+    def after(step: int) -> None:
+        if step == stop:
+            raise Stopped
+
     policy, sides = network(seed=1), encoded()
     reference_N2 = dpo.reference_log_probs(policy, sides, "fp32", folder / "reference")
     batch_at = dpo.batches(sides, reference_N2, 4, 1)
     job = Job("align", 1, compute(checkpoint_seconds=0.0), tracking.Run(), folder)
-    return policy, engine.train(dpo.DpoLoss(policy, 0.5), batch_at, training(steps, batch_size=4), job)
+    settings = training(steps, batch_size=4)
+    return policy, engine.train(dpo.DpoLoss(policy, 0.5), batch_at, settings, job, after_step=after)
+
+
+def test_stopped_it_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    whole, history = trained(tmp_path / "whole", 8)
+    with pytest.raises(Stopped):
+        trained(tmp_path / "stopped", 8, stop=5)
+    again, rows = trained(tmp_path / "stopped", 8)
+    for name, weights in whole.state_dict().items():
+        assert torch.equal(weights, again.state_dict()[name]), name
+    assert [row["loss"] for row in rows] == [row["loss"] for row in history]
 
 
 def test_it_learns_whom_to_prefer(tmp_path: Path) -> None:

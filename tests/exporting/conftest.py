@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -35,19 +36,18 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     llama = _made(folder / "llama", "llama", digits=True, **grouped)
     gpt2 = _made(folder / "gpt2", "gpt2")
-    for name, network in (
-        ("reward", heads.on_last(llama, labels=1, seed=3)),
-        ("classifier", heads.on_each(gpt2, labels=2, seed=4)),
+    for name, made, backbone in (
+        ("reward", heads.on_last(llama, labels=1, seed=3), "llama"),
+        ("classifier", heads.on_each(gpt2, labels=2, seed=4), "gpt2"),
     ):
-        network.save_pretrained(folder / name)
-        tokenizer = AutoTokenizer.from_pretrained(folder / ("llama" if name == "reward" else "gpt2"))
-        tokenizer.save_pretrained(folder / name)
-    made = {"params": {"pretrain.seed": 1}, "key": "k"}
-    ancestry.made(folder / "llama", stage="pretrain", deps={"data/tokens": "t.dir"}, **made).save(
-        folder / "llama"
-    )
-    deps = {str(folder / "llama"): "l.dir", "jokbo/training": "c.dir"}
-    ancestry.made(folder / "reward", stage="reward", deps=deps, **made).save(folder / "reward")
+        made.save_pretrained(folder / name)
+        AutoTokenizer.from_pretrained(folder / backbone).save_pretrained(folder / name)
+    given = {"params": {"pretrain.seed": 1}, "key": "k"}
+    with contextlib.chdir(folder.parent):  # as stages are, so that records name paths from there
+        base, reward = Path("models/llama"), Path("models/reward")
+        ancestry.made(base, stage="pretrain", deps={"data/tokens": "t.dir"}, **given).save(base)
+        deps = {"models/llama": "l.dir", "jokbo/training": "c.dir"}
+        ancestry.made(reward, stage="reward", deps=deps, **given).save(reward)
     return folder
 
 

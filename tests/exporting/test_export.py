@@ -129,6 +129,7 @@ def test_card_and_ancestry_go_along(models: Path, tmp_path: Path, kind: Kind) ->
     for weights, record in records.items():
         assert f"by {record['stage']}  commit of k  weights {weights[:12]}" in card
     assert "data/tokens" in card
+    assert str(models.parent) not in card + (made / "ancestry.json").read_text()  # no path of this machine
     assert "docs/" not in card  # nothing of the project
 
 
@@ -163,6 +164,12 @@ def _with_tokenizer(model: Path, **changes: object) -> None:
     (model / "tokenizer.json").write_text(json.dumps(tree | changes))
 
 
+def _add_tokens(model: Path, count: int) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.add_tokens([f"new{number}" for number in range(count)])
+    tokenizer.save_pretrained(model)
+
+
 @pytest.mark.parametrize(
     ("kind", "damage", "said"),
     [
@@ -194,6 +201,7 @@ def _with_tokenizer(model: Path, **changes: object) -> None:
             lambda model: _with_config(model, architectures=["BertModel"]),
             "BertModel: only models that",
         ),
+        ("folder", lambda model: _add_tokens(model, 100), "its tokenizer has a token 4"),
         (
             "gguf",
             lambda model: _with_config(model, hidden_act="gelu"),

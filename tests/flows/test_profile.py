@@ -32,6 +32,13 @@ def test_what_a_profile_names_takes_the_place_of_the_whole_key(folder: Path) -> 
     assert tree == own
 
 
+def test_another_kind_of_answer_takes_the_place_of_the_whole_section(folder: Path) -> None:
+    (folder / "profiles/other.yaml").write_text("distill: {kind: none}\nalign: {kl_target: 3.0}\n")
+    tree = profile.merged(Path("params.yaml"), Path("profiles/other.yaml"))
+    assert tree["distill"] == {"kind": "none"}
+    assert tree["align"] == {**miniature.params()["align"], "kl_target": 3.0}
+
+
 def test_the_shipped_profiles_are_valid(folder: Path) -> None:
     for path in sorted(Path("profiles").glob("*.yaml")):
         made = profile.project(path.stem)
