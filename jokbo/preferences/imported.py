@@ -10,8 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from jokbo.data.prepare.cleaning import normalised
-from jokbo.data.prepare.documents import digest, split_of
+from jokbo.data.keys import digest, normalised, split_of
 from jokbo.preferences.forms import FORMS
 from jokbo.preferences.forms.form import Form, Record
 from jokbo.preferences.judgement import Judgement, Skipped, pairs_of

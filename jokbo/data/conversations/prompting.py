@@ -22,7 +22,7 @@ from jokbo.data.conversations import turns as turns_
 from jokbo.data.conversations.chat import Chat, LeftOut
 from jokbo.data.conversations.own import LOCAL, own_prompts
 from jokbo.data.conversations.turns import ASSISTANT, Turns
-from jokbo.data.prepare.cleaning import normalised
+from jokbo.data.keys import normalised
 from jokbo.data.prompts import Row, Selection
 from jokbo.data.selection import check_sources
 from jokbo.runtime.errors import InputError

@@ -8,11 +8,8 @@ other.
 
 from __future__ import annotations
 
-import hashlib
-from bisect import bisect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import accumulate
 from typing import Any
 
 import pyarrow as pa
@@ -29,26 +26,6 @@ DOCUMENT_SCHEMA = pa.schema(
         ("turns", SCHEMA),  # of a conversation; null for another text
     ]
 )
-DIGEST_BYTES = 16
-
-
-def digest(key: str, seed: int) -> bytes:
-    """Return the hash of a normalised text and the seed. It decides the split and the order of documents."""
-    return hashlib.blake2b(key.encode(), digest_size=DIGEST_BYTES, key=seed.to_bytes(8, "big")).digest()
-
-
-def partition_of(digest: bytes, partitions: int) -> int:
-    """Return the number of the partition, one of so many equal intervals of all digests, that holds this one."""
-    return int.from_bytes(digest[:8], "big") * partitions >> 64
-
-
-def split_of(digest: bytes, splits: Mapping[str, float]) -> str:
-    """Return the split whose share of all digests holds this one; the last split takes what rounding leaves.
-
-    splits: the share of each, in order.
-    """
-    inner_ends = list(accumulate(splits.values()))[:-1]
-    return list(splits)[bisect(inner_ends, int.from_bytes(digest[:8], "big") / 2**64)]
 
 
 @dataclass

@@ -28,9 +28,10 @@ import pyarrow as pa
 from jokbo.data import failures, shards
 from jokbo.data.conversations.turns import SCHEMA, text_of, turns_of
 from jokbo.data.counts import Counts
+from jokbo.data.keys import DIGEST_BYTES, digest, normalised, partition_of, split_of
 from jokbo.data.prepare import contamination, language, near_duplicates, personal, rules
-from jokbo.data.prepare.cleaning import cleaner, normalised
-from jokbo.data.prepare.documents import DIGEST_BYTES, DOCUMENT_SCHEMA, digest, merged, partition_of, split_of
+from jokbo.data.prepare.cleaning import cleaner
+from jokbo.data.prepare.documents import DOCUMENT_SCHEMA, merged
 from jokbo.data.tables import a_few, read_batches, shard_files, write_shards
 from jokbo.data.tally import Tally, total
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jokbo.data.prepare.cleaning import normalised
-from jokbo.data.prepare.documents import digest, merged, partition_of, split_of
+from jokbo.data.keys import digest, normalised, partition_of, split_of
+from jokbo.data.prepare.documents import merged
 
 SPLITS = {"train": 0.65, "prompts": 0.10, "validation": 0.04, "test": 0.06, "judge": 0.15}
 DIGESTS = [digest(f"document number {i}", seed=1) for i in range(4000)]

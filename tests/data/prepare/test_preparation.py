@@ -15,9 +15,9 @@ from jokbo import params
 from jokbo.data import shards
 from jokbo.data.counts import Counts, SourceCounts
 from jokbo.data.files.rows import RAW_SCHEMA
+from jokbo.data.keys import digest, normalised, split_of
 from jokbo.data.prepare import preparation
-from jokbo.data.prepare.cleaning import normalised
-from jokbo.data.prepare.documents import DOCUMENT_SCHEMA, digest, split_of
+from jokbo.data.prepare.documents import DOCUMENT_SCHEMA
 from jokbo.data.tables import assemble, write_shards
 from jokbo.data.tally import Tally, total
 from jokbo.runtime.errors import InputError
