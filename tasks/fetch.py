@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from jokbo import params
-from jokbo.data.counts import FetchCounts, Fetched, FetchedTable
+from jokbo.data.counts import KNOWN, FetchCounts, Fetched, FetchedTable, StartingModel
 from jokbo.data.fetch.sources import read_source, reader_of
 from jokbo.data.files.formats import DOCUMENT
 from jokbo.data.files.left_out import TOO_LONG, Read
@@ -13,7 +13,6 @@ from jokbo.data.files.rows import RAW_SCHEMA
 from jokbo.data.tables import write_shards
 from jokbo.runtime.files import atomic_write_folder
 from jokbo.runtime.secrets import hidden_in
-from jokbo.start import adopt
 from tasks.frame.paths import RAW, SOURCES, START
 from tasks.frame.records import say, write_metrics
 from tasks.frame.stage import Stage, run_stage, state
@@ -47,8 +46,11 @@ def bring_start(stage: Stage) -> None:
     """Save the model that pretrain.start adopts, before any text is fetched; or that there is none."""
     start = params.load().pretrain.start
     if start.kind == "scratch":
-        adopt.from_scratch(START)
+        with atomic_write_folder(START) as folder:
+            StartingModel("scratch").save(folder / KNOWN)
         return
+    from jokbo.start import adopt  # it needs torch, which takes seconds to import
+
     known = adopt.adopt(start, state() / "downloads", START)
     found = f"{known.network} of {known.parameters:,} parameters from {known.source}, licence {known.licence}"
     say(stage, [f"pretrain.start: {found}", *(f"pretrain.start: {change}" for change in known.changed)])

@@ -181,11 +181,3 @@ def _padding(tokenizer: Any) -> list[str]:
     if spare:
         return [f"it had {had}: padding is its unknown token now, {tokenizer.pad_token}"]
     return [f"it had {had}: padding is its end of text, {tokenizer.pad_token}"]
-
-
-def from_scratch(path: Path) -> StartingModel:
-    """Leave at `path` that the chain starts from fresh weights; return it."""
-    known = StartingModel("scratch")
-    with atomic_write_folder(path) as whole:
-        known.save(whole / KNOWN)
-    return known
