@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tokenizers import Tokenizer
+from transformers import AutoTokenizer
 
 from jokbo.data import shards
 from jokbo.data.corpus import corpora, mixing, packing
@@ -49,8 +50,6 @@ def work(
     files = {split: shard_files(documents / split) for split in ("train", "validation", "test")}
     with about("tokenize"):
         if settings.tokenizer.kind == "model":
-            from transformers import AutoTokenizer  # which takes seconds to import
-
             path = folder / "tokenizer"
             AutoTokenizer.from_pretrained(START).save_pretrained(path)
         else:
