@@ -188,7 +188,7 @@ def packed_project(packing: str, tmp_path_factory: pytest.TempPathFactory) -> Pa
     folder = tmp_path_factory.mktemp("packed")
     tree = YAML(typ="safe").load(ROOT / "params.yaml")
     tree["pretrain"] |= {"packing": packing}
-    tree["pretrain"]["model"]["context"] = 90
+    tree["pretrain"]["start"]["context"] = 90
     tree["pretrain"]["training"]["batch_size"] = 4
     YAML(typ="safe").dump(tree, folder / "params.yaml")
     tokenizer = trained(TEXTS, 300)

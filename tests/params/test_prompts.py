@@ -60,10 +60,10 @@ def test_a_mistake_is_named_in_one_line(changes: dict[str, Any], message: str) -
 def test_a_split_for_prompts_is_not_needed_beside_own_ones() -> None:
     given = tree(file="own.txt")
     given["prepare"]["splits"] |= {"train": 0.6, "prompts": 0.0}
-    checks.check_splits(params.checked(given, "params.yaml"), ["prompts", "ppo"])
+    checks.check_splits(params.checked(given, "params.yaml"), ["prompts", "align"])
     del given["prompts"]["file"]
     with pytest.raises(InputError, match=r"prepare\.splits\.prompts is 0"):
-        checks.check_splits(params.checked(given, "params.yaml"), ["prompts", "ppo"])
+        checks.check_splits(params.checked(given, "params.yaml"), ["prompts", "align"])
 
 
 def test_files_are_checked_before_anything_runs(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_files_are_checked_before_anything_runs(tmp_path: Path) -> None:
     given = params.checked(tree(file="own.jsonl"), "params.yaml")
     with pytest.raises(InputError, match=r"own\.jsonl:2: column 'prompt' holds int"):
         checks.check_files(given, ["prompts"], tmp_path)
-    checks.check_files(given, ["ppo"], tmp_path)
+    checks.check_files(given, ["align"], tmp_path)
 
 
 def test_a_profile_of_another_kind_replaces_the_whole_answer(tmp_path: Path) -> None:

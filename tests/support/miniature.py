@@ -200,7 +200,7 @@ def add_conversations(folder: Path) -> Path:
         "prompt_tokens": 64,
         "response_tokens": 28,
     }
-    tree["pretrain"]["model"]["context"] = tree["reward"]["context"] = 96
+    tree["pretrain"]["start"]["context"] = tree["reward"]["context"] = 96
     tree["distill"]["prompts_per_text"] = 1
     with open(folder / "params.yaml", "w") as file:
         YAML().dump(tree, file)
