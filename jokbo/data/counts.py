@@ -100,7 +100,7 @@ class Counts(Saved):
 
     @classmethod
     def of(cls, tree: Mapping[str, Any]) -> Counts:
-        """Return the counts in nested mappings, as jokbo.data.tally gives them."""
+        """Return the counts in nested mappings, as jokbo.data.shards gives them."""
         return TypeAdapter(cls).validate_python(tree)
 
     def metrics(self) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from jokbo.data import shards
 from jokbo.data.corpus import mixing
 from jokbo.data.corpus.tokenizer import encode_texts, end_of_text
 from jokbo.data.counts import TokenCounts
+from jokbo.data.shards import Tally, total
 from jokbo.data.tables import read_batches
-from jokbo.data.tally import Tally, total
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.progress import progress
 

@@ -32,8 +32,8 @@ from jokbo.data.keys import DIGEST_BYTES, digest, normalised, partition_of, spli
 from jokbo.data.prepare import contamination, language, near_duplicates, personal, rules
 from jokbo.data.prepare.cleaning import cleaner
 from jokbo.data.prepare.documents import DOCUMENT_SCHEMA, merged
+from jokbo.data.shards import Tally, total
 from jokbo.data.tables import a_few, read_batches, shard_files, write_shards
-from jokbo.data.tally import Tally, total
 
 if TYPE_CHECKING:
     from jokbo.params import Prepare

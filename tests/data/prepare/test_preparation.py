@@ -18,8 +18,8 @@ from jokbo.data.files.rows import RAW_SCHEMA
 from jokbo.data.keys import digest, normalised, split_of
 from jokbo.data.prepare import preparation
 from jokbo.data.prepare.documents import DOCUMENT_SCHEMA
+from jokbo.data.shards import Tally, total
 from jokbo.data.tables import assemble, write_shards
-from jokbo.data.tally import Tally, total
 from jokbo.runtime.errors import InputError
 
 ROOT = Path(__file__).parents[3]
