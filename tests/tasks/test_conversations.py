@@ -48,7 +48,7 @@ def test_models_carry_the_template_by_which_they_are_asked(project: Path) -> Non
 
 
 def test_preferences_and_ppo_ask_own_prompts(project: Path) -> None:
-    pairs = [row for row in open_splits(project / "data/preferences")["train"] if row["kind"] == "simulated"]
+    pairs = [row for row in open_splits(project / "data/preferences")["train"] if row["by_policy"]]
     rollouts = list(open_table(project / "data/rollouts"))
     for row in [*pairs, *rollouts]:
         assert row["prompt"].startswith("User: Was the ")
