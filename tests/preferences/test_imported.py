@@ -119,4 +119,4 @@ def test_the_file_is_checked_before_anything_runs(local: Path, monkeypatch: pyte
         frame_checks.check_before(stage, wrong)
     with pytest.raises(InputError, match=r"mine.jsonl:2"):
         frame_checks.check(wrong, ["preferences"], ["fetch", "prepare"])
-    checks.check_files(settings(), ["preferences"])
+    checks.check_files(settings(), ["preferences"], local.parent.parent)
