@@ -1,7 +1,7 @@
 """`python -m benchmarks.alignment`: does PPO do as well whatever its seed?
 
 Takes the last run of this folder, and for every other seed a DVC experiment that differs from it in align.seed alone
-(`dvc exp run`, in a folder of its own; only ppo and evaluate run). Needs a commit with the dvc.lock of that run.
+(`dvc exp run`, in a folder of its own; only align and evaluate run). Needs a commit with the dvc.lock of that run.
 """
 
 from __future__ import annotations

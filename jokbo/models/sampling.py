@@ -153,6 +153,16 @@ def up_to_end(responses_BR: Tensor, end_of_text: int) -> Tensor:
     return ends_BR.cumsum(1) - ends_BR == 0
 
 
+def response_states(network: PreTrainedModel, tokens_BS: Tensor, prompt_tokens: int) -> Tensor:
+    """Return the state [B, R, D] before each response token: what the token is chosen from, not the token."""
+    inputs_BT = tokens_BS[:, :-1]
+    positions_BT = causal.padded_positions(inputs_BT, network.config.pad_token_id)
+    hidden_BTD = network.base_model(
+        input_ids=inputs_BT, position_ids=positions_BT, use_cache=False
+    ).last_hidden_state
+    return hidden_BTD[:, prompt_tokens - 1 :]
+
+
 def response_distributions(
     policy: PreTrainedModel, tokens_BS: Tensor, prompt_tokens: int, temperature: float
 ) -> Tensor:
@@ -160,12 +170,7 @@ def response_distributions(
 
     The distribution is the one that tokens are drawn from.
     """
-    inputs_BT = tokens_BS[:, :-1]
-    positions_BT = causal.padded_positions(inputs_BT, policy.config.pad_token_id)
-    states_BTD = policy.base_model(
-        input_ids=inputs_BT, position_ids=positions_BT, use_cache=False
-    ).last_hidden_state
-    logits_BRV = access.language_head(policy)(states_BTD[:, prompt_tokens - 1 :])
+    logits_BRV = access.language_head(policy)(response_states(policy, tokens_BS, prompt_tokens))
     return drawn_from(logits_BRV, policy.config, temperature).log_softmax(-1)
 
 

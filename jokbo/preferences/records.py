@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from jokbo.data.files import formats, not_data
 from jokbo.data.files.compression import COMPRESSIONS, UNREADABLE, Stream, opened
-from jokbo.data.files.files import LOCAL, local_files
+from jokbo.data.files.files import LOCAL, below_local, local_files
 from jokbo.preferences.forms.form import Record
 from jokbo.runtime.errors import InputError
 
@@ -21,10 +21,7 @@ BYTES = 2**27  # most bytes of a line or a record
 
 def files(paths: str, key: str) -> list[Path]:
     """Return the file, or those that the glob matches, below data/local. InputError, which says the key, if none is."""
-    if Path(paths).is_absolute() or ".." in Path(paths).parts:
-        advice = f"give it relative to {LOCAL}, the folder whose changes DVC sees, and put the file there"
-        raise InputError(f"{key} is {paths!r}: {advice}")
-    named = LOCAL / paths
+    named = below_local(key, paths, "the file")
     if named.is_dir():
         raise InputError(f"{key} is {paths!r}, a folder: name its files, such as {paths.rstrip('/')}/*.jsonl")
     found = [path for path in local_files(LOCAL, paths, "") if isinstance(path, Path)]

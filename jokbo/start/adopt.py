@@ -7,8 +7,8 @@ are pickled weights.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,7 +18,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from jokbo.data.counts import KNOWN, StartingModel
 from jokbo.models import access
-from jokbo.runtime.errors import InputError
+from jokbo.runtime.errors import InputError, about
 from jokbo.runtime.files import atomic_write_folder
 from jokbo.start import folder, hub, package
 
@@ -46,7 +46,8 @@ def adopt(start: Adopted, downloads: Path, path: Path) -> StartingModel:
     Raises InputError, one line, for a model that cannot be had, that is not whole or that is not safe.
     """
     downloads.mkdir(parents=True, exist_ok=True)
-    with KINDS[start.kind](start, downloads) as found, _one_line(source(start)):
+    where = about(f"pretrain.start: {source(start)}")
+    with KINDS[start.kind](start, downloads) as found, where, _in_one_line():
         given = {"gguf_file": found.name} if found.is_file() else {}
         there = found.parent if given else found
         if given:
@@ -71,19 +72,15 @@ def source(start: Adopted) -> str:
     return f"{start.model}@{start.revision}" if start.kind == "hub" else f"data/local/{start.path}"
 
 
-class _one_line:
-    """Name the model in whatever is raised within the block, in one line: transformers has errors of every kind."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception):
-            reason = " ".join((str(error).strip() or type(error).__name__).split())[:300]
-            raise InputError(f"pretrain.start: {self.name}: {reason}") from error
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    """Make an InputError of whatever transformers raises within the block: it has errors of every kind."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(" ".join((str(error).strip() or type(error).__name__).split())[:300]) from error
 
 
 def check_files(there: Path) -> None:

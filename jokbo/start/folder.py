@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jokbo.data.fetch.sources import LOCAL
+from jokbo.data.files.files import below_local
 from jokbo.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 @contextmanager
 def files(start: FromFolder, downloads: Path) -> Iterator[Path]:
     """Yield the path. Raises InputError if nothing is there, or if it is not below data/local."""
-    path = Path(start.path)
-    if path.is_absolute() or ".." in path.parts:
-        advice = f"give it relative to {LOCAL}, the folder whose changes DVC sees, and put the model there"
-        raise InputError(f"pretrain.start.path is {start.path!r}: {advice}")
-    if not (LOCAL / path).exists():
-        raise InputError(f"{LOCAL / path}: not there: correct pretrain.start.path or put the model there")
-    yield LOCAL / path
+    path = below_local("pretrain.start.path", start.path, "the model")
+    if not path.exists():
+        raise InputError(f"{path}: not there: correct pretrain.start.path or put the model there")
+    yield path

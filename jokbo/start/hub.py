@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import IncompleteSnapshotError, LocalEntryNotFoundError
 
-from jokbo.runtime.errors import InputError
+from jokbo.data.fetch.sources import foreign
 
 if TYPE_CHECKING:
     from jokbo.params import FromHub
@@ -32,12 +32,7 @@ def files(start: FromHub, downloads: Path) -> Iterator[Path]:
         found = snapshot_download(start.model, **wanted, local_files_only=True)
         print(f"jokbo: fetch: {name} was fetched before: taken from {downloads / 'hub'}", file=sys.stderr)
     except (LocalEntryNotFoundError, IncompleteSnapshotError):
-        try:
+        advice = ": check the network, pretrain.start.model and revision; `hf auth login` for a private model"
+        with foreign(f"{name} cannot be fetched", advice):
             found = snapshot_download(start.model, **wanted)
-        except Exception as error:  # whatever the hub's client and its transports make of a failure
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            advice = (
-                "check the network, pretrain.start.model and revision; `hf auth login` for a private model"
-            )
-            raise InputError(f"{name} cannot be fetched ({reason}): {advice}") from error
     yield Path(found)

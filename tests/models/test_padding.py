@@ -7,12 +7,11 @@ import torch
 from torch import Tensor
 
 from jokbo.alignment.reward import with_end_of_text
-from jokbo.alignment.value import response_states
 from jokbo.data.prompts import Prompts
 from jokbo.evaluation.perplexity import losses
 from jokbo.finetuning import continuation
 from jokbo.models import causal
-from jokbo.models.sampling import Padded, drawn_from, response_distributions, sample
+from jokbo.models.sampling import Padded, drawn_from, response_distributions, response_states, sample
 from tests.support.networks import END, PADDING, network, tokens
 
 PROMPT, RESPONSE = 6, 5

@@ -17,17 +17,9 @@ from jokbo.preferences.judgement import Judgement, Skipped, judged, moment, pair
 from jokbo.preferences.pairs import Pair, table_of
 from jokbo.runtime.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("local")
 FILES = {form: f"{form}.jsonl" for form in FORMS}
 FILES |= {"label_studio": "label_studio.json", "argilla": "argilla.json", "potato": "annotations.jsonl"}
-
-
-@pytest.fixture(autouse=True)
-def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder data/local of an empty project, which is the current folder."""
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "data/local"
-    folder.mkdir(parents=True)
-    return folder
 
 
 def read(form: str, **changes: Any) -> list[Judgement]:

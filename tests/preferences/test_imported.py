@@ -18,17 +18,9 @@ from jokbo.runtime.errors import InputError
 from tasks.frame import checks as frame_checks
 from tests.support import miniature
 
+pytestmark = pytest.mark.usefixtures("local")
 PROMPTS = [f"Question number {i}?" for i in range(100)]
 MINE = {"kind": "file", "form": "choices", "paths": "mine.jsonl", "held_out": 0.2}
-
-
-@pytest.fixture(autouse=True)
-def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder data/local of an empty project, which is the current folder."""
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "data/local"
-    folder.mkdir(parents=True)
-    return folder
 
 
 def no_policy() -> PreTrainedModel:

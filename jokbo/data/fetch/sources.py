@@ -30,7 +30,7 @@ from fsspec.implementations.local import LocalFileSystem
 from jokbo.data.conversations import turns as conversations
 from jokbo.data.files import formats
 from jokbo.data.files.compression import UNREADABLE
-from jokbo.data.files.files import LOCAL, local_files, remote_files
+from jokbo.data.files.files import LOCAL, below_local, local_files, remote_files
 from jokbo.data.files.left_out import EMPTY, TOO_LONG, LeftOut
 from jokbo.data.files.rows import UNLABELLED, Row, check_columns, check_source, raw_row
 from jokbo.data.tables import rows_of
@@ -209,10 +209,7 @@ def _pip_failure(requirement: str, sha256: str, stderr: str) -> str:
 
 def _local_files(name: str, source: FilesSource) -> Iterator[File | LeftOut]:
     """Yield the file, the files that the glob matches, or those of the folder that fit the format, by name."""
-    if Path(source.paths).is_absolute() or ".." in Path(source.paths).parts:
-        advice = f"give it relative to {LOCAL}, the folder whose changes DVC sees, and put the files there"
-        raise InputError(f"fetch.sources.{name}.paths is {source.paths!r}: {advice}")
-    named = LOCAL / source.paths
+    named = below_local(f"fetch.sources.{name}.paths", source.paths, "the files")
     found = local_files(LOCAL, source.paths, source.format)
     what = f"is .{source.format} in" if named.is_dir() else "matches"
     _check_some(found, f"fetch.sources.{name}: no file {what} {named}: put one there")
@@ -237,7 +234,7 @@ def _remote_files(name: str, source: FilesSource, downloads: Path) -> Iterator[F
     if pinned and (downloads / pinned).is_file() and _sha256(downloads / pinned) == pinned:
         yield url, downloads / pinned
         return
-    with _foreign(f"fetch.sources.{name}: {url} cannot be looked up"):
+    with foreign(f"fetch.sources.{name}: {url} cannot be looked up"):
         filesystem, paths = _look_up(url, source.format)
     what = f"is .{source.format} below" if url.endswith("/") else "matches"
     _check_some(paths, f"fetch.sources.{name}: no file {what} {url}: correct `paths`")
@@ -249,7 +246,7 @@ def _remote_files(name: str, source: FilesSource, downloads: Path) -> Iterator[F
         location = filesystem.unstrip_protocol(path)
         with tempfile.TemporaryDirectory(dir=downloads) as folder:
             got = Path(folder, "got")
-            with _foreign(f"fetch.sources.{name}: {location} cannot be fetched"):
+            with foreign(f"fetch.sources.{name}: {location} cannot be fetched"):
                 filesystem.get_file(path, str(got))
                 if not got.is_file():
                     raise InputError(f"fetch.sources.{name}: {url} is a folder: name a file, or end it in /")
@@ -289,7 +286,7 @@ def _hub_rows(name: str, source: HubSource, maximum_bytes: int) -> Iterator[Row 
 
 
 def _hub_records(name: str, source: HubSource, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    with _foreign(f"fetch.sources.{name}: {source.dataset} cannot be loaded"):
+    with foreign(f"fetch.sources.{name}: {source.dataset} cannot be loaded"):
         dataset = load_dataset(
             source.dataset, split=source.split, revision=source.revision, streaming=source.streaming
         )
@@ -299,7 +296,7 @@ def _hub_records(name: str, source: HubSource, columns: Mapping[str, str]) -> It
 
 
 @contextmanager
-def _foreign(failure: str) -> Iterator[None]:
+def foreign(failure: str, advice: str = "") -> Iterator[None]:
     """Turn what drivers of file systems and the hub's client raise, exceptions of their own kinds, into one line."""
     try:
         yield
@@ -307,7 +304,7 @@ def _foreign(failure: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{failure} ({reason})") from error
+        raise InputError(f"{failure} ({reason}){advice}") from error
 
 
 def _sha256(path: Path) -> str:

@@ -20,6 +20,17 @@ from jokbo.runtime.regular import check_regular
 LOCAL = Path("data/local")
 
 
+def below_local(key: str, path: str, what: str) -> Path:
+    """Return where a path below data/local is. Raises InputError, which says the key, for one that leads elsewhere.
+
+    what: what is to be put there, in words.
+    """
+    if Path(path).is_absolute() or ".." in Path(path).parts:
+        advice = f"give it relative to {LOCAL}, the folder whose changes DVC sees, and put {what} there"
+        raise InputError(f"{key} is {path!r}: {advice}")
+    return LOCAL / path
+
+
 def local_files(root: Path, paths: str, format: str) -> list[Path | LeftOut]:
     """Return what `paths` names below `root`: a file, the files of a folder that fit the format, or a glob's matches.
 
