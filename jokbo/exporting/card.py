@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from jokbo.exporting.lineage import Lineage
 from jokbo.exporting.opening import Opened
-from jokbo.models import access
 
 READERS = {
     "folder": "safetensors and tokenizer: transformers (`{auto}.from_pretrained`), vLLM",
@@ -32,7 +31,7 @@ def text(opened: Opened, lineage: Lineage, *, kind: str, precision: str) -> str:
     lines = [
         f"- **Network**: {opened.kind}, {network.num_parameters():,} parameters, {config.num_hidden_layers} layers of",
         f"  {config.hidden_size}, a vocabulary of {config.vocab_size:,} tokens, a context of "
-        f"{access.context(network):,}.",
+        f"{config.max_position_embeddings:,}.",
         f"- **Files**: {READERS[kind].format(auto=auto, precision=precision)}.",
         *([f"- **Logits**: {logits}"] if logits else []),
         f"- **Weights**: sha256 `{lineage.weights}`, of the safetensors that it was exported from.",

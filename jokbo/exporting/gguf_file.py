@@ -82,7 +82,7 @@ def _only(name: str, found: object, *known: object) -> None:
 def _add_configuration(writer: GGUFWriter, network: PreTrainedModel) -> None:
     config: Any = network.config
     writer.add_vocab_size(len(access.embeddings(network)))
-    writer.add_context_length(access.context(network))
+    writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     writer.add_block_count(config.num_hidden_layers)
     writer.add_head_count(config.num_attention_heads)

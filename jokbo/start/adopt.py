@@ -134,7 +134,7 @@ def _of_gguf(there: Path, name: str) -> PreTrainedModel:
 
 def _fitted(network: PreTrainedModel, tokenizer: Any, start: Adopted) -> StartingModel:
     """Return what is known of the model, once it has all that stages read off it. InputError if it cannot serve."""
-    rows, context = len(access.embeddings(network)), access.context(network)
+    rows, context = len(access.embeddings(network)), network.config.max_position_embeddings
     if not tokenizer.is_fast:
         raise InputError("its tokenizer has no tokenizer.json and cannot be made one")
     if len(tokenizer) > rows:

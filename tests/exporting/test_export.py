@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from jokbo.exporting import Kind, Precision
 from jokbo.exporting.export import Target, export
 from jokbo.exporting.opening import opened
+from jokbo.models import access
 from jokbo.runtime import ancestry
 from jokbo.runtime.errors import InputError
 from tests.exporting.conftest import CHAT, TEXTS
@@ -52,6 +53,20 @@ def test_a_folder_is_the_model_to_the_bit(models: Path, tmp_path: Path, name: st
     assert AutoTokenizer.from_pretrained(made).chat_template == CHAT
     assert not list(made.glob("*.py"))
     assert ancestry.weights_of(made) == ancestry.weights_of(models / name)
+
+
+def test_a_model_that_stages_gave_fewer_tokens_leaves_with_its_whole_context(
+    models: Path, tmp_path: Path
+) -> None:
+    network = AutoModelForCausalLM.from_pretrained(models / "llama")
+    shutil.copytree(models / "llama", tmp_path / "kept")
+    access.keep_to(network, 8)
+    network.save_pretrained(tmp_path / "kept")
+    made = _exported(tmp_path / "kept", tmp_path / "out", "gguf")
+    whole = network.config.max_position_embeddings
+    assert f"a context of {whole}." in (made / "README.md").read_text("utf-8")
+    field = gguf.GGUFReader(made / "model.gguf").get_field("llama.context_length")
+    assert field.contents() == whole
 
 
 @pytest.mark.parametrize("precision", CLOSE)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -176,3 +177,10 @@ def test_a_path_that_leads_to_no_model_is_refused(given: Path, path: str, said: 
     with pytest.raises(InputError) as found:
         adopt_it(from_folder(path))
     assert said in str(found.value)
+
+
+def test_a_model_that_was_adopted_before_still_reads_all_that_it_can(given: Path) -> None:
+    adopt_it(from_folder(context=32))
+    shutil.rmtree(given)
+    shutil.move(START, given)
+    assert adopt_it(from_folder(context=96)).context == 96
