@@ -171,7 +171,7 @@ TRAINED = {"pretrain", "finetune", "distill", "reward", "align"}
         ("jokbo/runtime/progress.py", set()),
         ("jokbo/params/chain.py", set()),
         ("jokbo/training/loop.py", TRAINED),
-        ("tasks/frame/records.py", set(CHAIN) - {"report"}),
+        ("tasks/frame/records.py", set(CHAIN)),
         ("jokbo/evaluation/calibration.py", {"reward", "align"}),
     ],
 )
