@@ -49,6 +49,12 @@ def run(sheet: Sheet, small: bool) -> None:
     sheet.rows = _timings(known)
     sheet.row("all of it, starts of processes included", f"{time.monotonic() - began:.1f}")
     sheet.note(f"{work:.0f} s of it are the stages' own work.")
+    align, seconds = params.load().align, dict(_timings(known)).get("align")
+    if align.kind == "ppo" and seconds:
+        episodes = align.iterations * align.rollout_batch
+        sheet.note(
+            f"The stage align: {episodes / float(seconds):.1f} episodes/s, its beginning and end included."
+        )
     if flow.returncode:
         sys.exit(f"jokbo: the flow ended with {flow.returncode}")
     evaluation = Evaluation.load(PROJECT / METRICS / "evaluate.json")

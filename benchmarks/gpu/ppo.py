@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -37,10 +38,11 @@ def measure(sheet: Sheet, small: bool) -> None:
     """Measure the chain's own network with its own settings, and a GPT with larger batches."""
     sheet.header = HEADER
     settings = params.load()
-    if settings.align.kind != "ppo":
+    own = settings.align
+    if own.kind != "ppo":
         raise InputError("params.yaml: align.kind: this benchmark is of ppo")
     start, _, tokenizer = scratch.parts(settings)
-    own, count = settings.align, 2 if small else 5
+    count = 2 if small else 5
     config = causal.configuration(start, vocabulary=tokenizer.vocabulary, end_of_text=0, padding=1)
     networks = {
         "the chain's": (lambda: causal.build(config, seed=1), Size(own.rollout_batch, own.minibatch, count)),
@@ -51,7 +53,7 @@ def measure(sheet: Sheet, small: bool) -> None:
     }
     for name, (build, size) in networks.items():
         shown = f"{name}; {size.rollout_batch} an iteration, {size.minibatch} a step"
-        sheet.tried(shown, partial(_episodes, build, size, settings))
+        sheet.tried(shown, partial(_episodes, build, size, settings, own))
         gc.collect()
     asked = settings.prompts
     sheet.note(
@@ -60,11 +62,13 @@ def measure(sheet: Sheet, small: bool) -> None:
     )
 
 
-def _episodes(build, size: Size, settings: params.Params) -> list[str]:
+def _episodes(
+    build: Callable[[], PreTrainedModel], size: Size, settings: params.Params, chains: params.Ppo
+) -> list[str]:
     forget_peak()
     processes.join()
     compute = settings.compute.model_copy(update={"processes": 1, "zero_stage": 0, "micro_batch": 0})
-    own = settings.align.model_copy(
+    own = chains.model_copy(
         update={"rollout_batch": size.rollout_batch, "minibatch": size.minibatch, "value_rollouts": 1}
     )
     policy, reference = build(), build()

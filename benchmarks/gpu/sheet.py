@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -27,7 +28,8 @@ class Sheet:
     @classmethod
     def read(cls, name: str) -> Sheet:
         """Return what the part left: nothing if it left nothing."""
-        return cls(**(read_if_there(cls._path(name)) or {"name": name}))
+        found: Any = read_if_there(cls._path(name)) or {"name": name}
+        return cls(**found)
 
     @staticmethod
     def _path(name: str) -> Path:
