@@ -27,9 +27,8 @@ from tasks.frame.paths import METRICS, STATE
 from tasks.frame.stage import state
 
 DATA = ("fetch", "prepare", "tokenize")  # the same for every seed
-LAST = "evaluate"
 FOLDER = STATE / "seeds"  # a project a seed
-SHOWN = ("pretrain", "finetune", "distill", "reward", "ppo", LAST)
+SHOWN = ("pretrain", "tasks", "finetune", "distill", "reward", "ppo", "evaluate")
 
 
 def run(seed: int) -> None:
@@ -41,7 +40,7 @@ def run(seed: int) -> None:
     with one_line():
         lay_out(_folder(seed), own)
     store = {"MLFLOW_TRACKING_URI": tracking.local_store(state().resolve())}
-    command = [sys.executable, "-m", "flows.pipeline", "--until", LAST]
+    command = [sys.executable, "-m", "flows.pipeline"]
     environment = {**os.environ, **store}
     status = follow(command, environment, lambda line: print(line, flush=True), lambda: False, _folder(seed))
     if status:

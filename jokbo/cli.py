@@ -84,7 +84,8 @@ def tree(
     ] = False,
 ) -> None:
     """Show who a model descends from, down to the data."""
-    record, known = ancestry.Record.load(model), ancestry.records_in(model.parent)
+    record = ancestry.Record.load(model)
+    known = ancestry.records_in(model.parent) or ancestry.records_in(model.parent.parent)
     Console().print(ancestry.tree(str(model), record, known, _commits(), everything=everything))
 
 

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from jokbo.data.prompts import Prompts
 from jokbo.data.tables import open_splits, open_table
-from jokbo.evaluation import judge, scoring
+from jokbo.evaluation import scoring
 from jokbo.models import access
 from jokbo.runtime.files import atomic_write_folder, write_text
 from jokbo.runtime.tracking import flat
@@ -41,8 +41,7 @@ def evaluate(stage: Stage[Evaluate]) -> None:
         name: access.accelerated(AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)).eval()
         for name, path in MODELS.items()
     }
-    set_aside = open_table(paths.JUDGE_TEXTS)
-    the_judge = judge.fit(set_aside["text"], set_aside["label"])
+    the_judge = scoring.trained_judge(open_table(paths.JUDGE_TEXTS))
     reward_model = AutoModelForSequenceClassification.from_pretrained(paths.REWARD, dtype=torch.float32)
     access.accelerated(reward_model)
     # one prompt a text: prompts are independent

@@ -122,7 +122,7 @@ class Params(Section):
     pretrain: Pretrain
     """The base model, trained to predict the next token."""
     finetune: Finetune
-    """The supervised policy and a classifier, both from the base model."""
+    """The supervised policy, and labelled tasks, all from the base model."""
     distill: Distill
     """A smaller student of the supervised policy."""
     preferences: Preferences
@@ -143,11 +143,12 @@ class Params(Section):
                 f"prompts.prompt_tokens + response_tokens is {spoken}: "
                 f"it must be at most pretrain.model.context, which is {context}"
             )
-        if self.finetune.classifier.context > context:
-            raise ValueError(
-                f"finetune.classifier.context is {self.finetune.classifier.context}: "
-                f"it must be at most pretrain.model.context, which is {context}"
-            )
+        for name, task in self.finetune.tasks.items():
+            if task.context > context:
+                raise ValueError(
+                    f"finetune.tasks.{name}.context is {task.context}: "
+                    f"it must be at most pretrain.model.context, which is {context}"
+                )
         if not spoken < self.reward.context <= context:
             raise ValueError(
                 f"reward.context is {self.reward.context}: it must be above {spoken} (prompt, response and the end "
@@ -178,7 +179,10 @@ class Params(Section):
         return [
             ("pretrain.training.batch_size", self.pretrain.training.batch_size),
             ("finetune.policy.training.batch_size", self.finetune.policy.training.batch_size),
-            ("finetune.classifier.training.batch_size", self.finetune.classifier.training.batch_size),
+            *(
+                (f"finetune.tasks.{name}.training.batch_size", task.training.batch_size)
+                for name, task in self.finetune.tasks.items()
+            ),
             ("distill.training.batch_size", self.distill.training.batch_size),
             ("reward.training.batch_size", self.reward.training.batch_size),
             ("ppo.minibatch", self.ppo.minibatch),

@@ -15,11 +15,28 @@ Columns = dict[
 ]  # our field -> the column's name in the data
 
 
+def _different(labels: list[str | int]) -> list[str | int]:
+    twice = [label for label in labels if [*map(str, labels)].count(str(label)) > 1]
+    if twice:
+        raise ValueError(f"{str(twice[0])[:80]} is there twice: write it once")
+    return labels
+
+
 class Source(Section):
     licence: Annotated[str, Field(min_length=1)]
     """Licence of the texts: an SPDX identifier, or what is known."""
     language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
     """Language of the texts: its code of ISO 639."""
+    labels: Annotated[list[str | int], Field(min_length=2), AfterValidator(_different)] | None = None
+    """Labels that its rows may have, words or whole numbers; if not given, any."""
+    if TYPE_CHECKING:
+        columns: Columns | None  # each kind declares its own
+
+    @model_validator(mode="after")
+    def of_a_column(self) -> Source:
+        if self.labels and "label" not in (self.columns or {}):
+            raise ValueError("labels: name the column that holds them in columns.label")
+        return self
 
 
 class OfFiles(Source):

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jokbo.evaluation.results import Evaluation, Scores, Student
-from jokbo.reporting import figures, headlines, page
+from jokbo.evaluation.results import Evaluation, Scores, Student, TaskResult
+from jokbo.reporting import figures, headlines, page, tasks
 from jokbo.reporting.data_card import DataCard
 from jokbo.reporting.figures import Chart
 from jokbo.reporting.headlines import Made
@@ -17,11 +17,6 @@ from jokbo.runtime.ancestry import Record
 SAMPLES_SHOWN = 12
 THIS_RUN = "this run"
 MORE_COLUMNS = ["Model", "Reward", "KL, nats", "KL a token", "Distinct-1", "Distinct-2", "End, nats"]
-CLASSIFIERS = {
-    "classifier": "Pretrained, then finetuned (GPT-1, loss L3)",
-    "classifier-scratch": "The same network, from scratch",
-    "naive-bayes": "Naive Bayes on words and word pairs",
-}
 Numbers = Mapping[str, Any]
 
 
@@ -32,6 +27,7 @@ class Findings:
     evaluation: Evaluation
     samples: Sequence[Mapping[str, Any]]
     metrics: Mapping[str, Numbers]
+    tasks: Mapping[str, TaskResult]
     curves: Mapping[str, Sequence[Mapping[str, float]]]
     ancestry: Mapping[str, tuple[str, Record]]
     aligned: str
@@ -48,14 +44,13 @@ def render(findings: Findings) -> str:
     `findings.evaluation` is what `evaluate` found (evaluation.results).
     `findings.samples` are the rows of samples.jsonl: `prompt`; each model's continuation under its name; `judge`,
     the judge's probability of positive for each model. `metrics` are metrics/NAME.json by NAME, of which these are
-    read by name: finetune `classifier`, accuracies `validation` and `test` of `classifier`, `classifier-scratch` and
-    `naive-bayes`; reward `human`, on real comparisons, `comparisons` of `texts`, `accuracy`,
-    `accuracy_by_source`, `calibration_error` (estimates by text), `calibration` (rows of calibration.Bin). `curves` are
-    the rows of plots/NAME.csv by NAME, or NAME/PART where it holds several trainings; `ancestry` the records of the
-    models by the hash of their weights, `aligned` that of the final one. `timings`, seconds by stage, and `speeds`,
-    tokens a second `reading` and `writing` of the supervised and of the distilled model, are of this machine, and
-    empty if unknown. `card` is the data card; `profiles`, by name, the metrics of
-    `prepare`, `tokenize` and `pretrain` of other corpora and, where known, `measured`: `date` and `machine`.
+    read by name: reward `human`, on real comparisons, `comparisons` of `texts`, `accuracy`, `accuracy_by_source`,
+    `calibration_error` (estimates by text), `calibration` (rows of calibration.Bin). `tasks` is what came of each
+    labelled task, by name. `curves` are the rows of plots/NAME.csv by NAME, or NAME/PART where it holds several
+    trainings; `ancestry` the records of the models by the hash of their weights, `aligned` that of the final one.
+    `timings`, seconds by stage, and `speeds`, tokens a second `reading` and `writing` of the supervised and of the
+    distilled model, are of this machine, and empty if unknown. `card` is the data card; `profiles`, by name, the
+    metrics of `prepare`, `tokenize` and `pretrain` of other corpora and, where known, `measured`: `date` and `machine`.
     `made` is of this report.
     """
     return page.render(
@@ -86,7 +81,7 @@ def tables(findings: Findings) -> list[Table]:
             MORE_COLUMNS,
             [_more(name, scores) for name, scores in headlines.ordered(evaluation).items()],
         ),
-        _classifiers_table(metrics["finetune"]["classifier"]),
+        *tasks.tables(findings.tasks),
         _student_table(evaluation.student, findings.speeds),
         *_trust_tables(evaluation.judge, metrics["reward"]["human"]),
         *_data_tables(findings.card),
@@ -101,18 +96,6 @@ def tables(findings: Findings) -> list[Table]:
             for stage, numbers in metrics.items()
         ),
     ]
-
-
-def _classifiers_table(accuracy: Mapping[str, Numbers]) -> Table:
-    return Table(
-        "classification",
-        "Accuracy on Rotten Tomatoes sentences that no training saw",
-        ["Classifier", "Validation", "Test"],
-        [
-            [label, *(percent(accuracy[name][split]) for split in ("validation", "test"))]
-            for name, label in CLASSIFIERS.items()
-        ],
-    )
 
 
 def _student_table(students: Mapping[str, Student], speeds: Mapping[str, Mapping[str, float]]) -> Table:
@@ -241,6 +224,7 @@ def charts(findings: Findings) -> dict[str, list[Chart]]:
     training = {name: rows for name, rows in findings.curves.items() if name != "ppo" and rows}
     return {
         "results": figures.judged_positive(headlines.ordered(findings.evaluation)),
+        "tasks": tasks.charts(findings.tasks),
         "training": figures.loss_curves(training),
         "ppo": [*figures.reward_against_kl(ppo), *figures.ppo_curves(ppo)],
         "reward": figures.reliability_diagram(findings.metrics["reward"]["human"]["calibration"]),

@@ -46,7 +46,12 @@ class Record:
 
     @classmethod
     def load(cls, model: Path) -> Record:
-        """Return the record beside a model's folder. InputError if there is none, or it is of other weights."""
+        """Return the record beside a model's folder, or beside the folder of models that it is one of.
+
+        InputError if there is none, or it is of other weights.
+        """
+        if not _file(model).is_file() and _file(model.parent).is_file():
+            model = model.parent
         file = _file(model)
         record = cls._read(file)
         if model.is_dir() and weights_of(model) != record.weights:
@@ -141,7 +146,7 @@ def _add_all(branch: Tree, record: Record) -> None:
 
 
 def weights_of(model: Path) -> str:
-    """Return the sha256 of a model's weights."""
+    """Return the sha256 of a model's weights; of a folder of models those of all."""
     digest = hashlib.sha256()
     for file in sorted(_weight_files(model)):
         with file.open("rb") as stream:
@@ -151,7 +156,7 @@ def weights_of(model: Path) -> str:
 
 
 def _weight_files(model: Path) -> Sequence[Path]:
-    return list(model.glob("*.safetensors"))
+    return [*(model.glob("*.safetensors")), *(model.glob("*/*.safetensors"))]
 
 
 def _file(model: Path) -> Path:

@@ -20,7 +20,7 @@ EVALUATION = Path("data/evaluation")
 
 BASE = Path("models/base")
 POLICY = Path("models/policy")
-CLASSIFIER = Path("models/classifier")
+TASKS = Path("models/tasks")  # a folder a labelled task
 STUDENT = Path("models/student")
 REWARD = Path("models/reward")
 ALIGNED = Path("models/aligned")

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from jokbo.data.fetch import not_data
 from jokbo.data.fetch.compression import COMPRESSIONS, UNREADABLE, Stream, opened
-from jokbo.data.fetch.rows import Row, check_columns, raw_row
+from jokbo.data.fetch.rows import Origin, Row, check_columns, raw_row
 from jokbo.runtime.errors import InputError
 
 Record = tuple[str, Mapping[str, Any]]  # a location, and the fields there
@@ -40,12 +40,12 @@ ICWSM_TABLES = {
 
 
 def read_rows(
-    file: Path, location: str, format: str, columns: Mapping[str, str], source: str, maximum: int
+    file: Path, location: str, format: str, columns: Mapping[str, str], source: Origin, maximum: int
 ) -> Iterator[Row | None]:
     """Yield the rows of one file, in order; None for each whose text is longer than `maximum` bytes.
 
     location: what errors call the file; its suffix tells how the file is compressed. format: a name in READERS.
-    columns: for a column of RAW_SCHEMA the field that holds it. source: the source of rows that name none.
+    columns: for a column of RAW_SCHEMA the field that holds it.
     Raises InputError for a file that cannot be read whole, and for the first record that is no row.
     """
     try:

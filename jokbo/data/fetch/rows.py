@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -16,13 +17,22 @@ RAW_SCHEMA = pa.schema(
     [
         ("text", pa.string()),
         ("source", pa.string()),
-        ("label", pa.int64()),  # 0 negative, 1 positive, null unknown
+        ("label", pa.string()),  # the name of a class, null unknown; of a sentiment 0 negative, 1 positive
         ("ratings", pa.list_(pa.int64())),  # single human ratings, -4 to 4; null if nobody rated it
     ]
 )
 Row = dict[str, Any]  # with the columns of RAW_SCHEMA
-UNLABELLED = -1
+UNLABELLED = "-1"
+LABEL = 100  # most characters of a label
 LISTED, SEEN = 10, 20  # most names in a message, and most characters of a value
+
+
+@dataclass(frozen=True)
+class Origin:
+    """An entry of fetch.sources, as its rows know it."""
+
+    name: str  # the source of rows that name none
+    labels: tuple[str, ...] = ()  # that its rows may have; none: any
 
 
 def check_columns(columns: Mapping[str, str], present: Iterable[str], location: str) -> None:
@@ -46,7 +56,7 @@ def check_source(name: str, location: str) -> str:
 
 
 def raw_row(
-    record: Mapping[str, Any], columns: Mapping[str, str], source: str, location: str, maximum: int
+    record: Mapping[str, Any], columns: Mapping[str, str], source: Origin, location: str, maximum: int
 ) -> Row | None:
     """Return a record as a row of the raw table, or None if its text is longer than `maximum` bytes.
 
@@ -66,8 +76,10 @@ def raw_row(
         raise InputError(f"{location}: the text has {found}; correct or remove the row") from error
     if size > maximum:
         return None
-    label = _label(record[columns["label"]], location) if "label" in columns else None
-    named = _source_of(record[columns["source"]], source, location) if "source" in columns else source
+    label = _label(record[columns["label"]], source, location) if "label" in columns else None
+    named = (
+        _source_of(record[columns["source"]], source.name, location) if "source" in columns else source.name
+    )
     ratings = _ratings(record[columns["ratings"]], location) if "ratings" in columns else None
     return {"text": text, "source": named, "label": label, "ratings": ratings}
 
@@ -100,18 +112,30 @@ def _ratings(value: Any, location: str) -> list[int] | None:
     return value
 
 
-def _label(value: Any, location: str) -> int | None:
-    """Return a label: 0 or 1, also written 0.0 and 1.0, or None for nothing and NaN, which mean unlabelled.
+def _label(value: Any, source: Origin, location: str) -> str | None:
+    """Return a label by its name: a word, or a whole number, also written 1.0. None for nothing and NaN, which mean
+    unlabelled.
 
-    -1 means unlabelled in sets of the hub, and is returned as it is: UNLABELLED.
+    -1 means unlabelled in sets of the hub, and is returned as it is: UNLABELLED. Raises InputError for anything else,
+    and for a label that is none of the source's.
     """
     found = value
     if isinstance(value, str):
-        found = float(value) if re.fullmatch(r"\s*-?[01](\.0*)?\s*", value) else value.strip() or None
+        words = " ".join(value.split())
+        found = words.partition(".")[0] if re.fullmatch(r"-?[0-9]+\.0*", words) else words or None
+    elif isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        found = str(int(value))
     if found is None or found != found:
         return None
-    if found in (UNLABELLED, 0, 1):
-        return int(found)
-    raise InputError(
-        f"{location}: label is {_seen(value)}: write 0 (negative), 1 (positive) or nothing (unknown)"
-    )
+    if not isinstance(found, str) or len(found) > LABEL or not found.isprintable():
+        raise InputError(
+            f"{location}: label is {_seen(value)}: write a word of at most {LABEL} characters, a whole number, or "
+            "nothing (unknown)"
+        )
+    if source.labels and found not in (*source.labels, UNLABELLED):
+        allowed = ", ".join([*source.labels[:LISTED], *["..."] * (len(source.labels) > LISTED)])
+        raise InputError(
+            f"{location}: label is {_seen(found)}, which is none of fetch.sources.{source.name}.labels ({allowed}): "
+            "correct the row, or name it there"
+        )
+    return found

@@ -31,7 +31,7 @@ from jokbo.data.fetch import formats
 from jokbo.data.fetch.compression import UNREADABLE
 from jokbo.data.fetch.files import local_files, remote_files
 from jokbo.data.fetch.left_out import EMPTY, TOO_LONG, LeftOut
-from jokbo.data.fetch.rows import UNLABELLED, Row, check_columns, check_source, raw_row
+from jokbo.data.fetch.rows import UNLABELLED, Origin, Row, check_columns, check_source, raw_row
 from jokbo.data.tables import rows_of
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.secrets import hidden, hidden_of
@@ -73,7 +73,7 @@ def read_source(
             yield row
     except InputError as error:
         raise InputError(printable(hidden_of(url, str(error)))) from None
-    if {UNLABELLED, 1} <= labels and 0 not in labels:
+    if labels - {None} == {UNLABELLED, "1"}:
         what = f"the labels of fetch.sources.{name} are -1 and 1, never 0"
         raise InputError(f"{what}: write 0 for negative, and nothing where it is not known")
     if empty and not rows and not long:
@@ -121,7 +121,9 @@ def _file_rows(
         location, file = found
         empty = True
         if file.stat().st_size:
-            for row in formats.read_rows(file, location, reader, columns, name, maximum_bytes):
+            for row in formats.read_rows(
+                file, location, reader, columns, _origin(name, source), maximum_bytes
+            ):
                 empty = False
                 yield row or LeftOut(location, TOO_LONG)
         if empty:
@@ -282,7 +284,8 @@ def _hub_rows(name: str, source: HubSource, maximum_bytes: int) -> Iterator[Row 
     columns = _columns(source.columns)
     for number, record in enumerate(_hub_records(name, source, columns)):
         location = f"{source.dataset}, row {number}"
-        yield raw_row(record, columns, name, location, maximum_bytes) or LeftOut(location, TOO_LONG)
+        row = raw_row(record, columns, _origin(name, source), location, maximum_bytes)
+        yield row or LeftOut(location, TOO_LONG)
 
 
 def _hub_records(name: str, source: HubSource, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
@@ -310,6 +313,10 @@ def _foreign(failure: str) -> Iterator[None]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _origin(name: str, source: PackageSource | FilesSource | HubSource) -> Origin:
+    return Origin(name, tuple(map(str, source.labels or ())))
 
 
 def _columns(columns: Columns | None) -> dict[str, str]:

@@ -21,7 +21,7 @@ DOCUMENT_SCHEMA = pa.schema(
     [
         ("text", pa.string()),
         ("sources", pa.list_(pa.string())),  # sorted
-        ("label", pa.int64()),  # null where unknown, and where the sources contradict each other
+        ("label", pa.string()),  # null where unknown, and where the sources contradict each other
         ("ratings", pa.list_(pa.int64())),  # of all sources, sorted, null if there is none
         ("language", pa.string()),  # ISO 639; "und" where it cannot be told
     ]
@@ -53,7 +53,7 @@ class Document:
     """What the rows of one text say of it."""
 
     sources: set[str] = field(default_factory=set)
-    labels: set[int] = field(default_factory=set)
+    labels: set[str] = field(default_factory=set)
     ratings: list[int] = field(default_factory=list)
     languages: set[str] = field(default_factory=set)
 

@@ -15,7 +15,6 @@ Shape letters: N documents, B bands.
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -44,7 +43,7 @@ CLEANED = pa.schema(
         ("digest", pa.binary(DIGEST_BYTES)),
         ("text", pa.string()),
         ("source", pa.string()),
-        ("label", pa.int64()),
+        ("label", pa.string()),
         ("ratings", pa.list_(pa.int64())),
         ("language", pa.string()),
     ]
@@ -297,12 +296,12 @@ def _count(tally: Tally, row: Mapping[str, Any], split: str, reason: str | None)
         for source in row["sources"]:
             tally.add("sources", source, "dropped", reason)
         return
-    labels = [str(row["label"])] if row["label"] is not None else []
-    labels += ["rated" if len(row["ratings"]) > 1 else "rated_once"] if row["ratings"] else []
-    for source, label in itertools.product(row["sources"], labels):
-        tally.add("labelled", split, source, label)
     tally.add("splits", split, "all")
     for source in row["sources"]:
+        if row["label"] is not None:
+            tally.add("labelled", split, source, row["label"])
+        if row["ratings"]:
+            tally.add("rated", split, source, "several" if len(row["ratings"]) > 1 else "once")
         tally.add("splits", split, source)
         tally.add("sources", source, "documents")
         tally.add("sources", source, "words", count=len(row["text"].split()))
