@@ -149,6 +149,13 @@ class Params(Section):
                     f"finetune.tasks.{name}.context is {task.context}: "
                     f"it must be at most pretrain.model.context, which is {context}"
                 )
+            entry = self.fetch.sources.get(task.source)
+            if entry and (task.kind == "classification") == ("others" in (entry.columns or {})):
+                needs = "has others in its columns" if task.kind == "classification" else "has none"
+                raise ValueError(
+                    f"finetune.tasks.{name}.kind is {task.kind}, but fetch.sources.{task.source} {needs}: pairs and "
+                    "choice read columns.others, classification none"
+                )
         if not spoken < self.reward.context <= context:
             raise ValueError(
                 f"reward.context is {self.reward.context}: it must be above {spoken} (prompt, response and the end "

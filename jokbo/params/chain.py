@@ -221,12 +221,24 @@ class Classification(LabelledTask):
     """classification: a text is of one of several classes."""
 
 
+class Pairs(LabelledTask):
+    kind: Literal["pairs"]
+    """pairs: two texts are of one of several classes."""
+    symmetric: bool
+    """Whether neither text is the first, as in a similarity, so that both orders are read; true or false."""
+
+
+class Choice(LabelledTask):
+    kind: Literal["choice"]
+    """choice: one of several answers to a text is right; the label says which."""
+
+
 class Finetune(Section):
     seed: Seed
     """Seed of the order of sequences and of fresh heads."""
     policy: Policy
     """The policy, which responds to prompts."""
-    tasks: dict[Name, Classification]
+    tasks: dict[Name, Annotated[Classification | Pairs | Choice, Field(discriminator="kind")]]
     """Labelled tasks, by name: each is learned from the base model and measured beside simpler models."""
 
 

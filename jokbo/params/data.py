@@ -10,9 +10,18 @@ from pydantic import AfterValidator, Field, model_validator
 from jokbo.params import names
 from jokbo.params.base import Names, Positive, Requirement, Section, Seed, Sha256, Share
 
-Columns = dict[
-    Literal["text", "label", "source", "ratings"], str
-]  # our field -> the column's name in the data
+
+def _one_each(columns: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
+    for field, named in columns.items():
+        if field != "others" and not isinstance(named, str):
+            raise ValueError(f"{field} is of one column: name that alone")
+    return columns
+
+
+# our field -> the column's name in the data; `others` are the second text of a pair, or the answers of a choice
+Columns = Annotated[
+    dict[Literal["text", "others", "label", "source", "ratings"], str | list[str]], AfterValidator(_one_each)
+]
 
 
 def _different(labels: list[str | int]) -> list[str | int]:
@@ -41,7 +50,7 @@ class Source(Section):
 
 class OfFiles(Source):
     columns: Columns | None = None
-    """Names of its columns for text, label, source and ratings."""
+    """Names of its columns for text, others, label, source and ratings."""
     documents: Literal["line", "paragraph", "file"] | None = None
     """What one document of a txt is: line (if not given), paragraph or file."""
     if TYPE_CHECKING:
@@ -98,7 +107,7 @@ class HubSource(Source):
     streaming: bool
     """Whether rows are streamed instead of downloaded first, true or false."""
     columns: Columns
-    """Names of its columns for text, label, source and ratings."""
+    """Names of its columns for text, others, label, source and ratings."""
 
 
 class Fetch(Section):

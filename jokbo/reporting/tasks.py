@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from jokbo.evaluation.confusion import f1
 from jokbo.evaluation.results import CurvePoint, SplitScores, TaskResult
 from jokbo.reporting.figures import ACCENT, INK, MUTED, SECOND, Chart, panel
-from jokbo.reporting.tables import DASH, Table, number, percent, share
+from jokbo.reporting.tables import DASH, Table, percent, share
 
 CLASSIFIERS = {
     "pretrained": "Pretrained, then fine-tuned (GPT-1, loss L3)",
@@ -35,7 +35,7 @@ def tables(tasks: Tasks) -> list[Table]:
                 [
                     name,
                     CLASSIFIERS[each],
-                    number(found.learning_rate),
+                    f"{found.learning_rate:g}" if found.learning_rate else DASH,
                     _interval(found.validation.accuracy),
                     _interval(found.test.accuracy),
                     _interval(found.test.macro_f1),

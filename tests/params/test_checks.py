@@ -246,6 +246,20 @@ def test_a_task_needs_two_classes_and_each_of_them_in_each_split(
         checks.check_documents(settings(), ["tasks"], found)
 
 
+def test_a_kind_reads_what_its_source_has() -> None:
+    task = miniature.params()["finetune"]["tasks"]["rotten_tomatoes"]
+    own = {"finetune__tasks": {"mine": {**task, "source": "reviews"}}}
+    columns = {"text": "text", "others": ["a", "b"], "label": "label"}
+    with pytest.raises(
+        ValueError, match=r"mine.kind is classification, but fetch.sources.reviews has others"
+    ):
+        settings(**own, fetch__sources__reviews__columns=columns)
+    own["finetune__tasks"]["mine"]["kind"] = "choice"
+    assert settings(**own, fetch__sources__reviews__columns=columns).finetune.tasks["mine"].kind == "choice"
+    with pytest.raises(ValueError, match=r"mine.kind is choice, but fetch.sources.reviews has none"):
+        settings(**own)
+
+
 def test_a_judge_needs_both_labels(counts: Counts) -> None:
     found = copy.deepcopy(counts)
     for labels in found.labelled["judge"].values():

@@ -19,6 +19,7 @@ RAW_SCHEMA = pa.schema(
         ("source", pa.string()),
         ("label", pa.string()),  # the name of a class, null unknown; of a sentiment 0 negative, 1 positive
         ("ratings", pa.list_(pa.int64())),  # single human ratings, -4 to 4; null if nobody rated it
+        ("others", pa.list_(pa.string())),  # of a pair or a choice, null if there are none
     ]
 )
 Row = dict[str, Any]  # with the columns of RAW_SCHEMA
@@ -58,30 +59,38 @@ def check_source(name: str, location: str) -> str:
 def raw_row(
     record: Mapping[str, Any], columns: Mapping[str, str], source: Origin, location: str, maximum: int
 ) -> Row | None:
-    """Return a record as a row of the raw table, or None if its text is longer than `maximum` bytes.
+    """Return a record as a row of the raw table, or None if a text of it is longer than `maximum` bytes.
 
-    The label may be UNLABELLED. columns: which fields are text, label, source and ratings. Raises InputError for a
-    field that is missing or holds something else.
+    The label may be UNLABELLED. columns: which fields are text, others.0 ..., label, source and ratings. Raises
+    InputError for a field that is missing or holds something else.
     """
     check_columns(columns, record, location)
-    text = record[columns["text"]]
-    if not isinstance(text, str):
-        raise InputError(
-            f"{location}: column {columns['text']!r} is {_seen(text)}, not text; correct or remove the row"
-        )
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError as error:
-        found = f"half a surrogate pair at character {error.start}"
-        raise InputError(f"{location}: the text has {found}; correct or remove the row") from error
-    if size > maximum:
+    text = _text(record, columns["text"], location)
+    others = [_text(record, name, location) for field, name in columns.items() if field.startswith("others.")]
+    if max(len(each.encode()) for each in (text, *others)) > maximum:
         return None
     label = _label(record[columns["label"]], source, location) if "label" in columns else None
     named = (
         _source_of(record[columns["source"]], source.name, location) if "source" in columns else source.name
     )
     ratings = _ratings(record[columns["ratings"]], location) if "ratings" in columns else None
-    return {"text": text, "source": named, "label": label, "ratings": ratings}
+    row = {"text": text, "source": named, "label": label, "ratings": ratings}
+    return {**row, "others": others} if others else row
+
+
+def _text(record: Mapping[str, Any], column: str, location: str) -> str:
+    """Return the text in a column of a record."""
+    text = record[column]
+    if not isinstance(text, str):
+        raise InputError(
+            f"{location}: column {column!r} is {_seen(text)}, not text; correct or remove the row"
+        )
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        found = f"half a surrogate pair at character {error.start}"
+        raise InputError(f"{location}: the text has {found}; correct or remove the row") from error
+    return text
 
 
 def _seen(value: Any) -> str:

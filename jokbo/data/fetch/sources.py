@@ -320,4 +320,11 @@ def _origin(name: str, source: PackageSource | FilesSource | HubSource) -> Origi
 
 
 def _columns(columns: Columns | None) -> dict[str, str]:
-    return {"text": "text", **columns} if columns else {"text": "text"}
+    """Return the column of each field; those of `others` are others.0, others.1 ..."""
+    found = {"text": "text"}
+    for field, names in (columns or {}).items():
+        several = {
+            f"{field}.{i}": name for i, name in enumerate([names] if isinstance(names, str) else names)
+        }
+        found |= several if field == "others" else {field: str(names)}
+    return found

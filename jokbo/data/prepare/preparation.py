@@ -46,6 +46,7 @@ CLEANED = pa.schema(
         ("label", pa.string()),
         ("ratings", pa.list_(pa.int64())),
         ("language", pa.string()),
+        ("others", pa.list_(pa.string())),
     ]
 )
 MERGED = DOCUMENT_SCHEMA.append(pa.field("digest", pa.binary(DIGEST_BYTES)))
@@ -126,7 +127,12 @@ def clean_row(row: dict[str, Any], settings: Prepare) -> tuple[dict[str, Any], s
 
     Raises failures.Failed, which names the step, if a step fails on its text.
     """
-    text = cleaner(settings.clean)(row["text"])
+    clean = cleaner(settings.clean)
+    text = clean(row["text"])
+    others = row.get("others") and [
+        failures.tried("personal_data", personal.masked, clean(each), settings.personal_data)[0]
+        for each in row["others"]
+    ]
     english = not settings.languages or "en" in settings.languages
     identify = partial(language.identify, unclear="en" if english else None)
     (code,) = failures.tried("language", identify, [text])
@@ -134,6 +140,7 @@ def clean_row(row: dict[str, Any], settings: Prepare) -> tuple[dict[str, Any], s
     failures.tried("utf_8", masked.encode)
     key = failures.tried("normalised", normalised, masked)
     reason = failures.tried("quality", reason_to_drop, text, key, row["source"], code, settings)
+    row = {**row, "others": others}
     return {**row, "text": masked, "digest": digest(key, settings.seed), "language": code}, reason, hits
 
 
@@ -170,7 +177,10 @@ def merge_partition(
     documents = merged(rows)
     tally.add("merged", count=len(rows) - len(documents))
     table = pa.Table.from_pylist(
-        [{**document.row(text), "digest": digest} for (digest, text), document in documents.items()],
+        [
+            {**document.row(text, others), "digest": digest}
+            for (digest, text, others), document in documents.items()
+        ],
         schema=MERGED,
     )
     for source, count in Counter(row["source"] for row in rows).items():

@@ -20,4 +20,4 @@ class Classification:
         return layer(means_BKD[:, 0])
 
     def fault(self, classes: Sequence[str], row: Example) -> str | None:
-        return None
+        return "it has other texts, which the kinds pairs and choice read" if row.others else None

@@ -191,5 +191,9 @@ def in_order(labels: Iterable[str]) -> list[str]:
 
 
 def _rows(documents: Dataset, source: str) -> list[Example]:
-    rows = zip(documents["text"], documents["sources"], documents["label"], strict=True)
-    return [Example(text, (), label) for text, own, label in rows if source in own and label is not None]
+    rows = zip(*(documents[name] for name in ("text", "others", "label", "sources")), strict=True)
+    return [
+        Example(text, tuple(others or ()), label)
+        for text, others, label, own in rows
+        if source in own and label is not None
+    ]

@@ -73,3 +73,15 @@ def test_ratings_are_kept_and_checked(read):
     assert [row["ratings"] for row in read("a.jsonl", content, {"ratings": "votes"})] == [[3, -1], None]
     with pytest.raises(InputError, match=r"a\.jsonl:1: ratings are \[5\]"):
         read("a.jsonl", b'{"text": "off the scale", "votes": [5]}\n', {"ratings": "votes"})
+
+
+def test_other_texts_are_in_the_order_of_their_columns(read):
+    content = b"q,label,b,a\nwhy?,2,because,no\n"
+    columns = {"text": "q", "others.0": "a", "others.1": "b", "label": "label"}
+    (row,) = read("a.csv", content, columns)
+    assert (row["text"], row["others"], row["label"]) == ("why?", ["no", "because"], "2")
+    with pytest.raises(InputError, match=r"a\.jsonl:1: column 'b' is 3, not text"):
+        read("a.jsonl", b'{"text": "x", "b": 3}\n', {"others.0": "b"})
+    assert read(
+        "a.jsonl", b'{"text": "x", "b": "much too long for it"}\n', {"others.0": "b"}, maximum=19
+    ) == [None]

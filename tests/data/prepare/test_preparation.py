@@ -236,6 +236,17 @@ def test_no_example_of_what_was_left_out_shows_personal_data(tmp_path: Path, mas
     assert all(f"<{kind}>" in shown for kind in ("email", "ip", "phone"))
 
 
+def test_pairs_keep_their_other_text_cleaned_and_without_personal_data(tmp_path: Path) -> None:
+    text = "this text has more than one partner"
+    others = ["write to jane.doe@example.com  now", "the second &amp; last"]
+    rows = [{**row(text, "short", label), "others": [other]} for label, other in enumerate(others)]
+    splits, counts = prepared(tmp_path, {"one": [*rows, rows[0], row(text, "short", 1)]})
+    (split,) = [split for split in splits if splits[split]]
+    found = {tuple(each["others"] or ()): each["label"] for each in splits[split]}
+    assert found == {("write to <email> now",): "0", ("the second & last",): "1", (): "1"}
+    assert counts.conflicting_labels == 0
+
+
 def test_rows_of_one_text_and_two_labels_are_counted(tmp_path: Path) -> None:
     rows = [row("this text is liked by some", "short", label) for label in (0, 1, 1)]
     _, counts = prepared(tmp_path, {"one": rows})

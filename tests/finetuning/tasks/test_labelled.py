@@ -28,6 +28,7 @@ def documents(**changed: dict[str, str]) -> DatasetDict:
             split: Dataset.from_dict(
                 {
                     "text": [*rows, "another's", "unlabelled"],
+                    "others": [None] * (len(rows) + 2),
                     "sources": [*[["tickets"]] * len(rows), ["imdb"], ["tickets"]],
                     "label": [*rows.values(), "1", None],
                 }
