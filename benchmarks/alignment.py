@@ -1,7 +1,7 @@
 """`python -m benchmarks.alignment`: does PPO do as well whatever its seed?
 
-Takes the last run of this folder, and for every other seed a DVC experiment that differs from it in ppo.seed alone
-(`dvc exp run`, in a folder of its own; only ppo and evaluate run). Needs a commit with the dvc.lock of that run.
+Takes the last run of this folder, and for every other seed a DVC experiment that differs from it in align.seed alone
+(`dvc exp run`, in a folder of its own; only align and evaluate run). Needs a commit with the dvc.lock of that run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     arguments = parser.parse_args()
-    own = params.load().ppo.seed
+    own = params.load().align.seed
     rows = {seed: models(None if seed == own else experiment(seed)) for seed in arguments.seeds}
     columns = (
         "supervised",
@@ -61,11 +61,11 @@ def main() -> None:
 
 def experiment(seed: int) -> str:
     """Run the experiment unless it is there; its name."""
-    name = f"ppo-seed-{seed}"
+    name = f"align-seed-{seed}"
     dvc = [sys.executable, "-m", "dvc", "exp"]
     known = subprocess.run([*dvc, "list", "--name-only"], check=True, capture_output=True, text=True).stdout
     if name not in known.split():
-        command = [*dvc, "run", "--temp", "--name", name, "--set-param", f"ppo.seed={seed}", "evaluate"]
+        command = [*dvc, "run", "--temp", "--name", name, "--set-param", f"align.seed={seed}", "evaluate"]
         subprocess.run(command, check=True, env={**os.environ, "PATH": search_path()})
     return name
 

@@ -32,17 +32,17 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from tokenizers import Tokenizer
 
+from benchmarks import scratch
 from jokbo import params
 from jokbo.data import shards
 from jokbo.data.corpus import packing
-from jokbo.data.corpus.tokenizer import END_OF_TEXT, save_tokenizer, train_tokenizer
-from jokbo.data.fetch.rows import RAW_SCHEMA
+from jokbo.data.corpus.tokenizer import END_OF_TEXT, end_of_text, save_tokenizer, train_tokenizer
 from jokbo.data.fetch.sources import LOCAL, read_source
-from jokbo.data.outputs import write_shards
+from jokbo.data.files.rows import RAW_SCHEMA
 from jokbo.data.prepare import preparation
 from jokbo.data.prepare.cleaning import cleaner
+from jokbo.data.tables import write_shards
 from jokbo.runtime import tracking
 from tasks.fetch import fetch
 from tasks.frame.stage import Stage, state
@@ -129,7 +129,7 @@ def texts(reviews: list[str]) -> Iterator[str]:
 def throughput(settings: params.Params, reviews: list[str], megabytes: int, folder: Path) -> None:
     found = write_corpus(reviews, megabytes, folder / "texts")
     learned = folder / "tokenizer"
-    save_tokenizer(train_tokenizer(reviews[:5000], settings.tokenize.tokenizer), learned)
+    save_tokenizer(train_tokenizer(reviews[:5000], scratch.parts(settings)[2]), learned)
     print(f"{found['bytes'] / MEGABYTE:,.0f} MB, {found['texts']:,} texts, {WORKERS} processes")
     python = datatrove()
     inputs = settings, folder / "texts", learned / "tokenizer.json"
@@ -170,8 +170,7 @@ def ours(settings: params.Params, corpus: Path, tokenizer: Path, folder: Path) -
         )
         times.append(time.perf_counter())
         encoded = packing.encode("encode", splits["train"], tokenizer, [SOURCE], folder, parallel_map)
-        end = Tokenizer.from_file(str(tokenizer)).token_to_id(END_OF_TEXT)
-        assert end is not None  # the tokenizer is one of ours
+        end = end_of_text(tokenizer)
         laid = packing.lay_out(encoded, {SOURCE: 1.0}, end, folder / "tokens", settings.tokenize.shard_tokens)
     times.append(time.perf_counter())
     counted = counts.sources[SOURCE]

@@ -23,7 +23,7 @@ PLACES = {
     "distill": (2, 1, "model"),
     "preferences": (1, 2, "people"),
     "reward": (2, 2, "model"),
-    "ppo": (3, 2, "model"),
+    "align": (3, 2, "model"),
     "evaluate": (3, 3, "result"),
     "report": (2, 3, "result"),
 }
@@ -34,7 +34,7 @@ ROW_ARROWS = (
     ("pretrain", "finetune"),
     ("finetune", "distill"),
     ("preferences", "reward"),
-    ("reward", "ppo"),
+    ("reward", "align"),
     ("evaluate", "report"),
 )
 # from the lower edge of one to the upper edge of the other
@@ -42,8 +42,8 @@ DOWN_ARROWS = (
     ("tokenize", "pretrain"),
     ("pretrain", "tasks"),
     ("finetune", "preferences"),
-    ("prompts", "ppo"),
-    ("ppo", "evaluate"),
+    ("prompts", "align"),
+    ("align", "evaluate"),
 )
 
 
@@ -66,12 +66,17 @@ def numbers(metrics: Mapping[str, Any], evaluation: Evaluation) -> dict[str, str
         "tasks": f"{classified['value']:.0%} right on sentences",
         "finetune": f"perplexity {policy['after']['perplexity']:.0f}",
         "distill": f"{smaller:.0%} fewer parameters",
-        "preferences": f"{of['preferences']['human']:,} by people",
+        "preferences": f"{_by_people(of['preferences']):,} by people",
         "reward": f"{accuracy['value']:.0%} right on people's",
-        "ppo": f"KL {of['ppo']['kl']['last']:.1f} nats",
+        "align": f"KL {of['align']['kl']['last']:.1f} nats",
         "evaluate": f"{supervised.positive:.0%} to {aligned.positive:.0%} positive",
         "report": "one page of HTML",
     }
+
+
+def _by_people(preferences: Mapping[str, Any]) -> int:
+    labellers = preferences["labellers"].values()
+    return sum(found["train"] for found in labellers if found["kind"] == "ratings")
 
 
 def svg(lines: Mapping[str, str]) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import torch
 
+from benchmarks import scratch
 from jokbo import params  # first: it keeps DeepSpeed quiet
 from jokbo.models import access, causal
 from jokbo.training import engine, processes
@@ -23,15 +24,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="steps a turn")
     arguments = parser.parse_args()
     settings = params.load()
-    training = settings.pretrain.training
+    start, training, tokenizer = scratch.parts(settings)
     adamw = training.optimizer.model_copy(
         update={"name": "adamw", "learning_rate": 1e-4, "weight_decay": 0.01}
     )
     processes.join()
-    device, context = processes.device(), settings.pretrain.model.context
-    config = causal.configuration(
-        settings.pretrain.model, vocabulary=settings.tokenize.tokenizer.vocabulary, end_of_text=0, padding=1
-    )
+    device, context = processes.device(), start.context
+    config = causal.configuration(start, vocabulary=tokenizer.vocabulary, end_of_text=0, padding=1)
     batch = {
         "tokens_BS": torch.randint(2, config.vocab_size, (training.batch_size, context + 1), device=device),
         "weights_BT": torch.ones(training.batch_size, context, device=device),

@@ -91,10 +91,9 @@ class Chain:
     def more(self) -> str:
         """Return what else the run with the first seed says of itself."""
         base, reward = self.metrics("pretrain"), self.metrics("reward")["human"]
-        differ, classifier = (
-            self.metrics("preferences")["disagreement"],
-            self.metrics("tasks")["tasks"]["rotten_tomatoes"]["classifiers"],
-        )
+        labellers = self.metrics("preferences")["labellers"].values()
+        differ = next(found["disagreement"] for found in labellers if found["disagreement"])
+        classifier = self.metrics("tasks")["tasks"]["rotten_tomatoes"]["classifiers"]
         held_out, accuracy = base["validation"], reward["accuracy"]
         student, teacher = (self.evaluations[0].student[who] for who in ("student", "teacher"))
         judge = self.evaluations[0].judge

@@ -28,7 +28,7 @@ from tasks.frame.stage import state
 
 DATA = ("fetch", "prepare", "tokenize")  # the same for every seed
 FOLDER = STATE / "seeds"  # a project a seed
-SHOWN = ("pretrain", "tasks", "finetune", "distill", "reward", "ppo", "evaluate")
+SHOWN = ("pretrain", "tasks", "finetune", "distill", "reward", "align", "evaluate")
 
 
 def run(seed: int) -> None:

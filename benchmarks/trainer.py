@@ -5,16 +5,12 @@ Trainer has AdamW, at the best of RATES, its own schedule, and all the tokens of
 its own optimizer and schedule, is given ever more of those tokens until it ends at Trainer's loss or below. Time is
 that of the whole training, compilation included; the loss is that of held-out text.
 
-Each training leaves its row in .jokbo/benchmarks/trainer, where the next call finds it; Trainer's own needs are put
-there by pip. Run it on a quiet machine.
+Each training leaves its row in .jokbo/benchmarks/trainer, where the next call finds it. Run it on a quiet machine.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -27,9 +23,9 @@ from rich.table import Table
 from torch.utils.data import Dataset
 from transformers import AutoTokenizer, PreTrainedModel, Trainer, TrainingArguments
 
+from benchmarks import scratch
 from jokbo import params
-from jokbo.data.corpus.batches import Layout, packed_batch
-from jokbo.data.corpus.token_corpus import TokenCorpus
+from jokbo.data.corpus.batches import Layout, TokenCorpus, packed_batch
 from jokbo.evaluation.perplexity import corpus_perplexity
 from jokbo.models import causal
 from jokbo.runtime import tracking
@@ -39,7 +35,6 @@ from jokbo.training.job import Job
 from tasks.frame.paths import TOKENIZER, TOKENS
 from tasks.frame.stage import state
 
-ACCELERATE = "accelerate==1.15.0"  # which Trainer needs, and jokbo does not
 RATES = (0.001, 0.002, 0.004)
 SHARES = (0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.8, 1.0)  # of the tokens
 
@@ -59,9 +54,8 @@ class Windows(Dataset):
 
 
 def main() -> None:
-    settings, tokenizer = params.load().pretrain, AutoTokenizer.from_pretrained(TOKENIZER)
+    settings, tokenizer = params.load(), AutoTokenizer.from_pretrained(TOKENIZER)
     folder = state() / "benchmarks" / "trainer"
-    with_packages((folder / "packages").resolve())
     theirs = [
         row(folder / f"trainer-{rate:g}.json", partial(trainer, settings, tokenizer, rate)) for rate in RATES
     ]
@@ -80,27 +74,6 @@ def main() -> None:
     print(f"Trainer's time to its loss / jokbo's: {goal['seconds'] / ours[-1]['seconds']:.2f}")
 
 
-def with_packages(folder: Path) -> None:
-    """Start this command anew with what Trainer needs on its path, unless it is: transformers looks when imported."""
-    if str(folder) in sys.path:
-        return
-    if not folder.exists():
-        pip = [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--target",
-            str(folder),
-            ACCELERATE,
-        ]
-        subprocess.run(pip, check=True)
-    command = [sys.executable, "-m", "benchmarks.trainer"]
-    os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": str(folder)})
-
-
 def row(path: Path, measured: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Return the row that is kept there, made now if there is none."""
     found = read_if_there(path)
@@ -115,16 +88,18 @@ def special_tokens(tokenizer: Any) -> dict[str, int]:
     return {"end_of_text": tokenizer.eos_token_id, "padding": tokenizer.pad_token_id}
 
 
-def network(settings: params.Pretrain, tokenizer: Any) -> PreTrainedModel:
+def network(settings: params.Params, tokenizer: Any) -> PreTrainedModel:
     special = special_tokens(tokenizer)
-    built = causal.build(causal.configuration(settings.model, vocabulary=len(tokenizer), **special), seed=1)
+    built = causal.build(
+        causal.configuration(scratch.parts(settings)[0], vocabulary=len(tokenizer), **special), seed=1
+    )
     engine.prefer_attention(built)
     return built
 
 
-def trainer(settings: params.Pretrain, tokenizer: Any, rate: float) -> dict[str, Any]:
+def trainer(settings: params.Params, tokenizer: Any, rate: float) -> dict[str, Any]:
     """Return the row of transformers' Trainer at this learning rate."""
-    training, model = settings.training, network(settings, tokenizer)
+    (start, training, _), model = scratch.parts(settings), network(settings, tokenizer)
     arguments = TrainingArguments(
         output_dir=str(state() / "benchmarks" / "trainer" / "output"),
         max_steps=training.steps,
@@ -140,25 +115,26 @@ def trainer(settings: params.Pretrain, tokenizer: Any, rate: float) -> dict[str,
         report_to="none",
         seed=1,
     )
-    windows = Windows(TokenCorpus.open(TOKENS / "train"), settings.model.context)
+    windows = Windows(TokenCorpus.open(TOKENS / "train"), start.context)
     began = time.perf_counter()
     Trainer(model, arguments, train_dataset=windows).train()
     return measured(f"Trainer, rate {rate:g}", began, training.steps, model, settings, tokenizer)
 
 
-def stage(settings: params.Pretrain, tokenizer: Any, share: float) -> dict[str, Any]:
+def stage(settings: params.Params, tokenizer: Any, share: float) -> dict[str, Any]:
     """Return the row of the stage's training on this share of its tokens."""
-    whole, model = settings.training, network(settings, tokenizer)
+    (start, whole, _), model = scratch.parts(settings), network(settings, tokenizer)
+    packing = settings.pretrain.packing
     training = whole.model_copy(update={"steps": round(share * whole.steps)})
     corpus = TokenCorpus.open(TOKENS / "train")
-    layout = Layout(whole.batch_size, settings.model.context, settings.seed, settings.packing)
+    layout = Layout(whole.batch_size, start.context, settings.pretrain.seed, packing)
     special = special_tokens(tokenizer)
 
     def batch_at(step: int) -> engine.Batch:
         tokens_BS = torch.from_numpy(packed_batch(corpus, step, layout, special["padding"]))
-        return causal.packed_rows(tokens_BS, settings.packing, **special)
+        return causal.packed_rows(tokens_BS, packing, **special)
 
-    job = Job(f"{share:.0%} of the tokens", settings.seed, params.load().compute, tracking.Run(), None)
+    job = Job(f"{share:.0%} of the tokens", settings.pretrain.seed, settings.compute, tracking.Run(), None)
     began = time.perf_counter()
     own = engine.Overrides(compiled=True)
     engine.train(causal.NextToken(model), batch_at, training, job, own)
@@ -166,13 +142,15 @@ def stage(settings: params.Pretrain, tokenizer: Any, share: float) -> dict[str, 
 
 
 def measured(
-    name: str, began: float, steps: int, model: PreTrainedModel, settings: params.Pretrain, tokenizer: Any
+    name: str, began: float, steps: int, model: PreTrainedModel, settings: params.Params, tokenizer: Any
 ) -> dict[str, Any]:
     """Return the row of a training that has just ended."""
-    seconds, context = time.perf_counter() - began, settings.model.context
+    seconds, (start, training, _) = time.perf_counter() - began, scratch.parts(settings)
     held_out = TokenCorpus.open(TOKENS / "validation")
-    found = corpus_perplexity(model, tokenizer, held_out, context, masked=settings.packing != "joined")
-    tokens = steps * settings.training.batch_size * context
+    found = corpus_perplexity(
+        model, tokenizer, held_out, start.context, masked=settings.pretrain.packing != "joined"
+    )
+    tokens = steps * training.batch_size * start.context
     return {"name": name, "seconds": seconds, "tokens": tokens, "nats": found.nats_per_token}
 
 

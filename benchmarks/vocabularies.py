@@ -14,12 +14,13 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from benchmarks import scratch
 from jokbo import params
 from jokbo.data.corpus import mixing
 from jokbo.data.corpus.corpora import some_texts
 from jokbo.data.corpus.tokenizer import measure, train_tokenizer
 from jokbo.data.fetch.sources import download
-from jokbo.data.outputs import shard_files
+from jokbo.data.tables import shard_files
 from tasks.frame.paths import DOCUMENTS, STATE
 
 REQUIREMENT = "anthropic==0.38.0"
@@ -28,18 +29,21 @@ MEMBER = "anthropic/tokenizer.json"
 
 
 def main() -> None:
-    settings = params.load().tokenize
+    settings = params.load()
+    _, _, own = scratch.parts(settings)
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--vocabulary", type=int, default=settings.tokenizer.vocabulary)
+    parser.add_argument("--vocabulary", type=int, default=own.vocabulary)
     parser.add_argument("--megabytes", type=float, default=20, help="of text that each learns from")
     arguments = parser.parse_args()
-    sample = mixing.Sample(shard_files(DOCUMENTS / "train"), settings.mix, int(arguments.megabytes * 1e6))
+    sample = mixing.Sample(
+        shard_files(DOCUMENTS / "train"), settings.tokenize.mix, int(arguments.megabytes * 1e6)
+    )
     texts = some_texts(shard_files(DOCUMENTS / "validation"), sample.names)
     print(f"{'':22}{'learned in':>12}{'bytes/token':>13}{'unknown':>10}{'come back':>11}")
     for kind in ("byte_bpe", "wordpiece", "unigram"):
         changes = {"kind": kind, "vocabulary": arguments.vocabulary}
         began = time.perf_counter()
-        tokenizer = train_tokenizer(sample, settings.tokenizer.model_copy(update=changes))
+        tokenizer = train_tokenizer(sample, own.model_copy(update=changes))
         show(f"{kind} {arguments.vocabulary}", tokenizer, texts, f"{time.perf_counter() - began:.0f} s")
     tokenizer = public(STATE / "downloads")
     show(f"public {tokenizer.get_vocab_size()}", tokenizer, texts, "-")

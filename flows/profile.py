@@ -1,8 +1,8 @@
-"""`python -m flows.profile NAME` trains the base model of another corpus, beside the one of params.yaml.
+"""`python -m flows.profile NAME` runs the chain with other answers, beside the one of params.yaml.
 
 A profile, profiles/NAME.yaml, holds the keys of params.yaml that differ. It runs in a project of its own,
-.jokbo/profiles/NAME, which shares the DVC cache and the MLflow store; what it measured comes back as
-profiles/NAME.json, small enough for git, and the report shows it beside this project's own.
+.jokbo/profiles/NAME, which shares the DVC cache and the MLflow store; its report is there. What it measured comes back
+as profiles/NAME.json, small enough for git, and the report shows its base model beside this project's own.
 """
 
 from __future__ import annotations
@@ -28,34 +28,52 @@ from jokbo.runtime import ancestry, environment, tracking
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import atomic_write_file, write_text
 from jokbo.runtime.regular import check_all_regular
-from tasks.frame.paths import BASE, METRICS, PROFILES, STATE
+from tasks.frame import projects
+from tasks.frame.paths import BASE, METRICS, PROFILES, REPORT, RESULT, STATE
 from tasks.frame.stage import state
 
-LAST = "pretrain"
 CODE = ("jokbo", "tasks", "flows", "dvc.yaml", ".dvcignore")
-SHOWN = ("prepare", "tokenize", LAST)
+SHOWN = ("prepare", "tokenize", "pretrain")  # whose metrics are kept
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
-def main(name: Annotated[str, typer.Argument(help="Of profiles/NAME.yaml.")]) -> None:
-    """Train the base model of a profile, and keep what was measured as profiles/NAME.json."""
+def main(
+    name: Annotated[str, typer.Argument(help="Of profiles/NAME.yaml.")],
+    until: Annotated[
+        str | None, typer.Option(help="Last stage to run, from pretrain on; all if none.")
+    ] = None,
+) -> None:
+    """Run the chain of a profile, and keep what was measured as profiles/NAME.json."""
     with one_line():
         folder = project(name)
+        check_until(until)
         store = {"MLFLOW_TRACKING_URI": tracking.local_store(state().resolve())}
-    command = [sys.executable, "-m", "flows.pipeline", "--until", LAST]
+    command = [sys.executable, "-m", "flows.pipeline", *(["--until", until] if until else [])]
     status = follow(
         command, {**os.environ, **store}, lambda line: print(line, flush=True), lambda: False, folder
     )
     if status:
         sys.exit(status)
     found = {stage: json.loads((folder / METRICS / f"{stage}.json").read_text()) for stage in SHOWN}
+    if (folder / RESULT).is_file() and until is None:
+        found["result"] = json.loads((folder / RESULT).read_text())
     made_in = ancestry.Record.load(folder / BASE).environments[-1]
     found["measured"] = {"date": time.strftime("%Y-%m-%d"), "machine": environment.machine(made_in)}
     results = PROFILES / f"{name}.json"
     write_text(results, json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-    print(f"{results}: {found[LAST]['validation']['bits_per_byte']:.3f} bits a byte on held-out text")
+    print(f"{results}: {found['pretrain']['validation']['bits_per_byte']:.3f} bits a byte on held-out text")
+    if until is None:
+        print(f"report: {folder / REPORT}")
+
+
+def check_until(until: str | None) -> None:
+    """Raise InputError for a last stage that is none, or that comes before what is kept of a profile."""
+    chain = list(projects.stages())
+    if until is not None and until not in chain[chain.index(SHOWN[-1]) :]:
+        known = ", ".join(chain[chain.index(SHOWN[-1]) :])
+        raise InputError(f"--until {until}: it must be one of {known}")
 
 
 def project(name: str) -> Path:
@@ -132,7 +150,11 @@ def merged(base: Path, profile: Path) -> dict[str, Any]:
     tree, changes = params.read(base), params.read(profile)
     for section, keys in changes.items():
         before = tree.get(section)
-        tree[section] = {**before, **keys} if isinstance(before, dict) and isinstance(keys, dict) else keys
+        if isinstance(before, dict) and isinstance(keys, dict):
+            # an answer of another kind has other keys: nothing of the one before stays
+            same = keys.get("kind", before.get("kind")) == before.get("kind")
+            keys = {**before, **keys} if same else keys
+        tree[section] = keys
     return tree
 
 

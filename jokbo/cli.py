@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from jokbo.exporting import Kind, Precision
 from jokbo.runtime import ancestry, files, tracking
 from jokbo.runtime.errors import BAD_INPUT, InputError
 from jokbo.runtime.mlflow_store import reason, say
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 STATE = Path(".jokbo")
 REPORT = Path("reports/report.html")
 DOCUMENTS, TOKENS = Path("data/documents/train"), Path("data/tokens/train")
+PREFERENCES = Path("data/preferences")
 FIRST_WORDS = 8  # shown of a document
 
 app = typer.Typer(
@@ -37,6 +39,8 @@ app = typer.Typer(
 )
 data = typer.Typer(help="What the models were trained on.", no_args_is_help=True)
 app.add_typer(data, name="data")
+preferences = typer.Typer(help="What people and others prefer.", no_args_is_help=True)
+app.add_typer(preferences, name="preferences")
 Model = Annotated[Path, typer.Argument(help="The folder of a model, such as models/aligned.")]
 
 
@@ -84,8 +88,7 @@ def tree(
     ] = False,
 ) -> None:
     """Show who a model descends from, down to the data."""
-    record = ancestry.Record.load(model)
-    known = ancestry.records_in(model.parent) or ancestry.records_in(model.parent.parent)
+    record, known = ancestry.Record.load(model), ancestry.records_beside(model)
     Console().print(ancestry.tree(str(model), record, known, _commits(), everything=everything))
 
 
@@ -132,6 +135,31 @@ def chat(
 
 @app.command()
 @in_one_line
+def export(
+    model: Model,
+    to: Annotated[
+        Kind, typer.Option(help="folder: transformers, vLLM; gguf: llama.cpp; onnx: ONNX Runtime.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="The folder to write; exports/NAME-FORM by default.")
+    ] = None,
+    precision: Annotated[
+        Precision | None, typer.Option(help="Of the weights in GGUF; fp32 by default.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an export that is there.")] = False,
+) -> None:
+    """Write a model, its card and its ancestry as a folder that needs nothing of this project."""
+    if precision and to != "gguf":
+        raise InputError(f"--precision {precision}: only --to gguf takes it: leave it out")
+    from jokbo.exporting import export as exporting
+
+    folder = out or Path("exports") / f"{model.resolve().name}-{to}"
+    exporting.export(model, exporting.Target(folder, to, precision or "fp32", force), _commits())
+    print(folder)
+
+
+@app.command()
+@in_one_line
 def report() -> None:
     """Say where the report is, and open it if there is a browser."""
     if not REPORT.is_file():
@@ -153,16 +181,15 @@ def at_step(
     its source, which of the sequence's tokens are its own, and its first words.
     """
     from jokbo import params
-    from jokbo.data.corpus.batches import Layout, documents_at
-    from jokbo.data.corpus.token_corpus import TokenCorpus
+    from jokbo.data.corpus.batches import Layout, TokenCorpus, documents_at
 
     settings = params.load().pretrain
-    if not 1 <= step <= settings.training.steps:
-        raise InputError(
-            f"step {step}: it must be from 1 to pretrain.training.steps, {settings.training.steps}"
-        )
+    if (training := settings.training) is None:
+        raise InputError("pretrain.training is null: the model is adopted as it is, so no step read anything")
+    if not 1 <= step <= training.steps:
+        raise InputError(f"step {step}: it must be from 1 to pretrain.training.steps, {training.steps}")
     try:
-        layout = Layout(settings.training.batch_size, settings.model.context, settings.seed, settings.packing)
+        layout = Layout(training.batch_size, settings.start.context, settings.seed, settings.packing)
         sequences = documents_at(TokenCorpus.open(TOKENS), step - 1, layout)
         _add_first_words(sequences)
     except (ValueError, LookupError) as error:
@@ -177,6 +204,28 @@ def at_step(
         for document in sequence["documents"]:
             span = f"{document['start']:>5} to {document['end']:<5}"
             print(f"{span} document {document['row']} ({document['source']}): {document['first_words']}")
+
+
+@preferences.command("export")
+@in_one_line
+def export_preferences(
+    to: Annotated[
+        str, typer.Option(help="pairs, choices, rankings, label_studio, argilla, potato or arena.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder of the files.")] = Path("exports"),
+    split: Annotated[str, typer.Option(help="train, or test: what no stage learns from.")] = "train",
+) -> None:
+    """Write the comparisons of data/preferences in a form that other tools read."""
+    if not PREFERENCES.is_dir():
+        raise InputError(f"{PREFERENCES}: not there: run the stage preferences")
+    from jokbo.data.tables import open_splits, rows_of
+    from jokbo.preferences.forms import export as write
+
+    splits = open_splits(PREFERENCES)
+    if split not in splits:
+        raise InputError(f"--split is {split}: it must be one of {', '.join(map(str, splits))}")
+    for line in write(list(rows_of(splits[split])), to, out):
+        print(line)
 
 
 def _opened(model: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -15,15 +15,20 @@ from jokbo.finetuning import continuation
 from jokbo.models import access
 from jokbo.training import engine
 from tasks.frame.paths import POLICY, PROMPTS, STUDENT
-from tasks.frame.records import write_curves, write_metrics
+from tasks.frame.records import leave_out, write_curves, write_metrics
 from tasks.frame.stage import Stage, run_stage
 
 if TYPE_CHECKING:
-    from jokbo.params import Distill
+    from jokbo.params import Distill, NoStudent
 
 
-def distill(stage: Stage[Distill]) -> None:
-    params = stage.params
+def distill(stage: Stage[Any]) -> None:
+    params: Distill | NoStudent = stage.params
+    if params.kind == "none":
+        leave_out(STUDENT, "distill.kind is none in params.yaml")
+        write_curves(stage, {})
+        write_metrics(stage, {})
+        return
     tokenizer = AutoTokenizer.from_pretrained(POLICY)
     teacher = AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32)
     prompts = Prompts.open(PROMPTS / "train", prompts_per_text=params.prompts_per_text)

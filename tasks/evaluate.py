@@ -20,7 +20,7 @@ from jokbo.models import access
 from jokbo.runtime.files import atomic_write_folder, write_text
 from jokbo.runtime.tracking import flat
 from tasks.frame import paths
-from tasks.frame.records import note_few, say, write_metrics
+from tasks.frame.records import is_there, note_few, say, write_metrics
 from tasks.frame.stage import Stage, run_stage, timing
 
 if TYPE_CHECKING:
@@ -40,10 +40,14 @@ def evaluate(stage: Stage[Evaluate]) -> None:
     networks = {
         name: access.accelerated(AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)).eval()
         for name, path in MODELS.items()
+        if is_there(path)
     }
     the_judge = scoring.trained_judge(open_table(paths.JUDGE_TEXTS))
-    reward_model = AutoModelForSequenceClassification.from_pretrained(paths.REWARD, dtype=torch.float32)
-    access.accelerated(reward_model)
+    reward_model = None
+    if is_there(paths.REWARD):
+        reward_model = access.accelerated(
+            AutoModelForSequenceClassification.from_pretrained(paths.REWARD, dtype=torch.float32)
+        )
     # one prompt a text: prompts are independent
     held_out = Prompts.open(paths.PROMPTS / "test", limit=params.prompts)
     note_few(stage, "prompts", params.prompts, len(held_out))
@@ -63,12 +67,13 @@ def evaluate(stage: Stage[Evaluate]) -> None:
 
     with atomic_write_folder(paths.EVALUATION) as folder:
         evaluation.save(folder / "evaluation.json")
-        prompts = tokenizer.batch_decode(held_out.prompts_NP)
+        prompts = rollouts[scoring.SUPERVISED].prompts(tokenizer)
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in _rows(prompts, samples, positive))
         (folder / "samples.jsonl").write_text("".join(lines), "utf-8")
     write_metrics(stage, evaluation)
     # a speed is this machine's and this moment's: it goes to the records of runs, not into outputs
-    speeds = {name: scoring.speeds(networks[name], held_out) for name in ("supervised", "distilled")}
+    compared = [name for name in (scoring.SUPERVISED, scoring.DISTILLED) if scoring.DISTILLED in networks]
+    speeds = {name: scoring.speeds(networks[name], held_out) for name in compared}
     stage.run.log({f"tokens_per_second/{name}": value for name, value in flat(speeds, "/").items()})
     write_text(timing("speed"), json.dumps(speeds) + "\n")
 

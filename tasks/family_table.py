@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 
 from jokbo.comparison import claims, figures, measures, table
 from jokbo.comparison.search import kept
-from jokbo.data.corpus.token_corpus import TokenCorpus
+from jokbo.data.corpus.batches import TokenCorpus
 from jokbo.reporting.publish import publish, read_curves
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import read_json

@@ -12,8 +12,7 @@ from jokbo.comparison.lexicon import valences
 from jokbo.comparison.texts import COUNTS, LEXICON, TASKS, TRANSLATIONS
 from jokbo.comparison.translations import english_korean
 from jokbo.data import shards
-from jokbo.data.outputs import shard_files
-from jokbo.data.tables import open_splits
+from jokbo.data.tables import open_splits, shard_files
 from jokbo.runtime.errors import about
 from jokbo.runtime.files import atomic_write_folder
 from tasks.frame.paths import FAMILY_DATA, FAMILY_DOCUMENTS

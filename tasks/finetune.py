@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from jokbo.data.prompts import Prompts
+from jokbo.data.prompts import TEMPLATE, Prompts
 from jokbo.evaluation.perplexity import response_perplexity
 from jokbo.evaluation.results import Finetuning, PolicyTuning
 from jokbo.finetuning import continuation
@@ -27,11 +27,15 @@ if TYPE_CHECKING:
 def finetune(stage: Stage[Finetune]) -> None:
     params, seed = stage.params.policy, stage.params.seed
     tokenizer = AutoTokenizer.from_pretrained(BASE)
+    if (template := PROMPTS / TEMPLATE).is_file():
+        tokenizer.chat_template = template.read_text("utf-8")
     prompts = Prompts.open(PROMPTS / "train", prompts_per_text=params.prompts_per_text)
     held_out = Prompts.open(PROMPTS / "validation")
     network = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
     before = response_perplexity(network, held_out)
-    rows = continuation.packed(prompts, prompts.mask_NT, access.context(network), access.padding(tokenizer))
+    rows = continuation.packed(
+        prompts, prompts.targets_NT, access.context(network), access.padding(tokenizer)
+    )
     batch_at = continuation.batches(rows, params.training.batch_size, seed)
     history = engine.train(causal.NextTokenWhere(network), batch_at, params.training, stage.job("policy"))
     engine.save_network(network, tokenizer, POLICY, [BASE, PROMPTS])

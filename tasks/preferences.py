@@ -1,59 +1,77 @@
-"""Preference pairs to learn from: of simulated raters over the policy's samples, and of people over rated texts.
+"""Preference pairs to learn from, and some for the test, of every labeller of params.yaml.
 
 `python -m tasks.preferences`
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from jokbo.data.prompts import Prompts
 from jokbo.data.tables import open_splits
-from jokbo.evaluation.results import PreferenceCounts
+from jokbo.evaluation.results import LabellerCounts, PreferenceCounts
 from jokbo.models import access
-from jokbo.preferences import pairs, people, raters, simulated
+from jokbo.preferences import imported, pairs, ratings, simulated
+from jokbo.preferences.labeller import Given, Labelled, Labeller
 from jokbo.runtime.files import atomic_write_folder
 from tasks.frame.paths import DOCUMENTS, POLICY, PREFERENCES, PROMPTS
-from tasks.frame.records import note, note_few, say, write_metrics
+from tasks.frame.records import note, say, write_metrics
 from tasks.frame.stage import Stage, run_stage
 
 if TYPE_CHECKING:
     from jokbo.params import Preferences
 
+# in this order their pairs stand in the table, those of one kind in the order of their names
+LABELLERS: dict[str, Labeller] = {
+    "simulated": simulated.labelled,
+    "ratings": ratings.labelled,
+    "file": imported.labelled,
+}
+
 
 def preferences(stage: Stage[Preferences]) -> None:
-    params = stage.params
-    documents = open_splits(DOCUMENTS)
-    train, test = (
-        [people.rated(documents[split], source) for source in params.human_sources]
-        for split in ("train", "test")
-    )
-    texts = [text for source in train for text in source.texts]
-    population = raters.fit(texts, [row for source in train for row in source.ratings], seed=params.seed)
-
+    labellers, order = stage.params.labellers, list(LABELLERS)
     tokenizer = AutoTokenizer.from_pretrained(POLICY)
-    policy = access.accelerated(AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32))
-    asked = Prompts.open(PROMPTS / "prompts", limit=params.prompts)
-    note_few(stage, "prompts", params.prompts, len(asked))
-    say(
-        stage, [f"the policy gives {params.responses_per_prompt} responses to each of {len(asked):,} prompts"]
-    )
-    answered = simulated.pairs(policy, tokenizer, asked, population, params)
-    all_pairs = len(asked) * params.responses_per_prompt * (params.responses_per_prompt - 1) // 2
-    why = "pairs of responses are alike or have an empty one: not compared"
-    note(stage, "alike", all_pairs - len(answered), all_pairs, why)
 
-    chosen = people.pairs_over(train, pairs=params.human_pairs, seed=params.seed, minimum_agreement=0.5)
-    unseen = people.pairs_over(
-        test, pairs=params.test_pairs, seed=params.seed, minimum_agreement=params.minimum_agreement
+    def evaluated() -> list[str]:
+        return tokenizer.batch_decode(Prompts.open(PROMPTS / "test").prompts_NP, skip_special_tokens=True)
+
+    given = Given(
+        name="",
+        seed=stage.params.seed,
+        documents=open_splits(DOCUMENTS),
+        prompts=lambda split, limit: Prompts.open(PROMPTS / split, limit=limit),
+        evaluated=evaluated,
+        tokenizer=tokenizer,
+        policy=_policy,
+        say=partial(say, stage),
+    )
+    found: dict[str, Labelled] = {}
+    for name in sorted(labellers, key=lambda name: (order.index(labellers[name].kind), name)):
+        found[name] = LABELLERS[labellers[name].kind](labellers[name], replace(given, name=name))
+        for reason, left in found[name].left_out.items():
+            note(stage, f"{name}.{reason}", *left)
+    train, test = (
+        [row for each in found.values() for row in getattr(each, split)] for split in ("train", "test")
     )
     with atomic_write_folder(PREFERENCES) as folder:
-        pairs.save({"train": [*answered, *chosen], "test": unseen}, folder)
-    disagreement = raters.disagreement(population, test[0], seed=params.seed)
-    write_metrics(stage, PreferenceCounts(len(answered), len(chosen), len(unseen), disagreement))
+        pairs.save({"train": train, "test": test}, folder)
+    counts = {name: _counts(labellers[name].kind, each) for name, each in found.items()}
+    write_metrics(stage, PreferenceCounts(len(train), len(test), counts))
+
+
+def _policy() -> PreTrainedModel:
+    return access.accelerated(AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32))
+
+
+def _counts(kind: str, labelled: Labelled) -> LabellerCounts:
+    ties = sum(row["choice"] is None for row in (*labelled.train, *labelled.test))
+    return LabellerCounts(kind, len(labelled.train), len(labelled.test), ties, labelled.disagreement)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from jokbo.data import shards
 from jokbo.data.counts import Counts, Fetched
 from jokbo.data.exclusions import of_preparation
-from jokbo.data.outputs import assemble
 from jokbo.data.prepare import preparation
 from jokbo.data.prepare.documents import DOCUMENT_SCHEMA
+from jokbo.data.tables import assemble
 from jokbo.runtime.files import atomic_write_folder
 from tasks.frame.paths import COUNTS, DOCUMENTS, JUDGE_TEXTS, RAW, SOURCES
 from tasks.frame.records import say, write_metrics

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from jokbo.data.corpus.batches import Layout, efficiency, packed_batch
-from jokbo.data.corpus.token_corpus import TokenCorpus
+from jokbo.data.corpus.batches import Layout, TokenCorpus, efficiency, packed_batch
 from jokbo.evaluation.perplexity import check_length, corpus_perplexity
 from jokbo.evaluation.results import Pretraining
 from jokbo.models import causal
 from jokbo.training import engine
-from tasks.frame.paths import BASE, TOKENIZER, TOKENS
+from tasks.frame.paths import BASE, START, TOKENIZER, TOKENS
 from tasks.frame.records import note, write_curves, write_metrics
 from tasks.frame.stage import Stage, run_stage
 
@@ -23,21 +22,26 @@ if TYPE_CHECKING:
 
 def pretrain(stage: Stage[Pretrain]) -> None:
     params = stage.params
-    context, batch = params.model.context, params.training.batch_size
+    context, training = params.start.context, params.training
     tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
-    corpus = TokenCorpus.open(TOKENS / "train")
-    special_tokens = {"end_of_text": tokenizer.eos_token_id, "padding": tokenizer.pad_token_id}
-    config = causal.configuration(params.model, vocabulary=len(tokenizer), **special_tokens)
-    network = causal.build(config, seed=params.seed)
-    layout = Layout(batch, context, params.seed, params.packing)
-
-    def batch_at(step: int) -> engine.Batch:
-        tokens_BS = packed_batch(corpus, step, layout, tokenizer.pad_token_id)
-        return causal.packed_rows(torch.from_numpy(tokens_BS), params.packing, **special_tokens)
-
-    batch_at(0)  # a corpus too small for one batch is found before anything is built
-    validation = TokenCorpus.open(TOKENS / "validation")
+    corpus, validation = (TokenCorpus.open(TOKENS / split) for split in ("train", "validation"))
     check_length(validation, context)
+    special_tokens = {"end_of_text": tokenizer.eos_token_id, "padding": tokenizer.pad_token_id}
+    if params.start.kind == "scratch":
+        config = causal.configuration(params.start, vocabulary=len(tokenizer), **special_tokens)
+        network = causal.build(config, seed=params.seed)
+    else:
+        network = AutoModelForCausalLM.from_pretrained(START, dtype=torch.float32)
+    history: list[dict[str, float]] = []
+    if training is not None:
+        layout = Layout(training.batch_size, context, params.seed, params.packing)
+
+        def batch_at(step: int) -> engine.Batch:
+            tokens_BS = packed_batch(corpus, step, layout, tokenizer.pad_token_id)
+            return causal.packed_rows(torch.from_numpy(tokens_BS), params.packing, **special_tokens)
+
+        batch_at(0)  # a corpus too small for one batch is found before anything is built
+        history = engine.train(causal.NextToken(network), batch_at, training, stage.job())
     found = efficiency(corpus, context)
     if params.packing == "padded":
         whole = corpus.total_tokens
@@ -47,15 +51,14 @@ def pretrain(stage: Stage[Pretrain]) -> None:
             "beyond_context",
             over,
             whole,
-            "tokens stand beyond pretrain.model.context of their document",
+            "tokens stand beyond pretrain.start.context of their document",
         )
-    history = engine.train(causal.NextToken(network), batch_at, params.training, stage.job())
-    engine.save_network(network, tokenizer, BASE, [TOKENS, TOKENIZER])
+    engine.save_network(network, tokenizer, BASE, [START, TOKENS, TOKENIZER])
     write_curves(stage, {"pretrain": history})
     measured = Pretraining(
         parameters=network.num_parameters(),
         parameters_without_embeddings=network.num_parameters(exclude_embeddings=True),
-        tokens=params.training.steps * batch * context,
+        tokens=training.steps * training.batch_size * context if training else 0,
         packing={"used": params.packing, **found},
         validation=corpus_perplexity(
             network, tokenizer, validation, context, masked=params.packing != "joined"

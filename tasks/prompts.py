@@ -1,14 +1,16 @@
-"""Take prompts from the documents and tokenize them, once for all stages that read them. `python -m tasks.prompts`"""
+"""Make the prompts of the documents, or of a file of own ones, once for all stages. `python -m tasks.prompts`"""
 
 from __future__ import annotations
 
 from transformers import AutoTokenizer
 
+from jokbo.data.continuations import Continuations
+from jokbo.data.conversations.prompting import Conversations
 from jokbo.data.counts import PromptCounts, SplitPrompts
-from jokbo.data.prompts import SHAPE, Shape, save, selected
-from jokbo.data.selection import texts_from
+from jokbo.data.exclusions import reasons
+from jokbo.data.prompts import SHAPE, TEMPLATE, Kind, Shape, save
 from jokbo.data.tables import open_splits
-from jokbo.runtime.files import atomic_write_folder
+from jokbo.runtime.files import atomic_write_folder, write_text
 from tasks.frame.paths import DOCUMENTS, PROMPTS, TOKENIZER
 from tasks.frame.records import note, write_metrics
 from tasks.frame.stage import Stage, run_stage
@@ -19,17 +21,23 @@ SPLITS = ("train", "validation", "prompts", "test")
 def prompts(stage: Stage) -> None:
     params = stage.params
     documents, tokenizer = open_splits(DOCUMENTS), AutoTokenizer.from_pretrained(TOKENIZER)
+    kind: Kind = {"continuation": Continuations, "conversation": Conversations}[params.kind](
+        tokenizer, documents, params
+    )
     counts: dict[str, SplitPrompts] = {}
     with atomic_write_folder(PROMPTS) as folder:
         for split in SPLITS:
-            selection = selected(tokenizer, texts_from(documents[split], params.sources), params)
+            selection = kind.selected(split)
             save(selection, folder / split)
             without = selection.without(params.prompts_per_text)
-            why = "no sentence that was tried is long enough and ends within reach"
-            what = f"texts of {split} give no prompt: {why}"
+            what = f"texts of {split} give no prompt: {reasons(selection.left_out) or kind.why_none}"
             note(stage, f"without_prompt/{split}", without, selection.texts, what)
-            counts[split] = SplitPrompts(selection.texts, without, len(selection.rows))
+            counts[split] = SplitPrompts(
+                selection.texts, without, len(selection.rows), dict(selection.left_out), selection.shortened
+            )
         Shape(params.prompt_tokens, params.response_tokens, tokenizer.pad_token_id).save(folder / SHAPE)
+        if kind.template is not None:
+            write_text(folder / TEMPLATE, kind.template)
     write_metrics(stage, PromptCounts(**counts))
 
 

@@ -13,7 +13,7 @@ from jokbo.reporting.data_card import DataCard
 from jokbo.reporting.publish import publish, read, read_curves
 from jokbo.reporting.report import Findings, charts, render, tables
 from jokbo.runtime import ancestry, environment
-from jokbo.runtime.files import atomic_write_folder, read_if_there, read_json, write_text
+from jokbo.runtime.files import atomic_write_folder, read_if_there, read_json
 from tasks.frame import projects
 from tasks.frame.paths import (
     ALIGNED,
@@ -26,6 +26,7 @@ from tasks.frame.paths import (
     REPORT,
     RESULT,
 )
+from tasks.frame.records import write_numbers
 from tasks.frame.stage import Stage, commit, run_stage, timing, version
 
 REMEDY = "run the stages before the report first (`dvc repro`)"
@@ -39,9 +40,7 @@ def report(stage: Stage) -> None:
     with atomic_write_folder(FIGURES) as folder:
         for chart in figures:
             chart.figure.savefig(folder / f"{chart.name}.png", metadata={"Software": None})
-    numbers = headlines.numbers(findings.evaluation)
-    write_text(RESULT, json.dumps(numbers, indent=1, sort_keys=True) + "\n")
-    stage.run.log(numbers)
+    write_numbers(stage, RESULT, headlines.numbers(findings.evaluation))
 
 
 def inputs(folder: Path) -> list[str]:

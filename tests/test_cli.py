@@ -25,12 +25,11 @@ from transformers import (
 )
 
 from jokbo import params, ui
-from jokbo.data.corpus.batches import Layout, packed_batch
+from jokbo.data.corpus.batches import Layout, TokenCorpus, packed_batch
 from jokbo.data.corpus.packing import lay_out
-from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.data.corpus.tokenizer import save_tokenizer
-from jokbo.data.outputs import write_shards
 from jokbo.data.prepare.documents import DOCUMENT_SCHEMA
+from jokbo.data.tables import write_shards
 from tests.conftest import ROOT, Project
 from tests.support.corpora import document, encoded, trained
 
@@ -189,7 +188,7 @@ def packed_project(packing: str, tmp_path_factory: pytest.TempPathFactory) -> Pa
     folder = tmp_path_factory.mktemp("packed")
     tree = YAML(typ="safe").load(ROOT / "params.yaml")
     tree["pretrain"] |= {"packing": packing}
-    tree["pretrain"]["model"]["context"] = 90
+    tree["pretrain"]["start"]["context"] = 90
     tree["pretrain"]["training"]["batch_size"] = 4
     YAML(typ="safe").dump(tree, folder / "params.yaml")
     tokenizer = trained(TEXTS, 300)

@@ -52,6 +52,7 @@ def test_a_stage_is_a_task_a_section_and_a_command_of_one_name(stage: str, impor
     assert STAGES[stage]["cmd"] == f"sh {base}tasks/python -m tasks.{stage}"
     assert f"tasks.{stage}" in imports.modules
     shared = {
+        "fetch": ["fetch", "pretrain.start"],  # it brings the model that pretrain adopts
         "family_table": ["family.systems", "family.finetune"],
         "tasks": ["finetune.seed", "finetune.tasks"],
         "finetune": ["finetune.seed", "finetune.policy"],
@@ -163,7 +164,7 @@ def test_the_closure_sees_imports_in_functions_and_not_those_for_type_checkers(
     assert output.split() == ["jokbo/deep.html.j2", "jokbo/deep.py", *inner, "tasks/one.py"]
 
 
-TRAINED = {"pretrain", "tasks", "finetune", "distill", "reward", "ppo"}
+TRAINED = {"pretrain", "tasks", "finetune", "distill", "reward", "align"}
 
 
 @pytest.mark.parametrize(
@@ -173,8 +174,8 @@ TRAINED = {"pretrain", "tasks", "finetune", "distill", "reward", "ppo"}
         ("jokbo/runtime/progress.py", set()),
         ("jokbo/params/chain.py", set()),
         ("jokbo/training/loop.py", TRAINED),
-        ("tasks/frame/records.py", set(CHAIN) - {"report"}),
-        ("jokbo/evaluation/calibration.py", {"reward"}),
+        ("tasks/frame/records.py", set(CHAIN)),
+        ("jokbo/evaluation/calibration.py", {"reward", "align"}),
     ],
 )
 def test_a_comment_reruns_what_imports_its_file_and_nothing_after_outputs_that_stay(
@@ -204,9 +205,9 @@ TEACHER = {"family@bert_deep", "family@distilbert", "family_table"}
         ("prompts", set(CHAIN) - {"fetch", "prepare", "tokenize", "pretrain", "tasks"}),
         ("tasks", {"tasks", "report"}),
         ("distill", {"distill", "evaluate", "report"}),
-        ("ppo", {"ppo", "evaluate", "report"}),
-        ("reward", {"reward", "ppo", "evaluate", "report"}),
-        ("finetune", {"finetune", "distill", "preferences", "reward", "ppo", "evaluate", "report"}),
+        ("align", {"align", "evaluate", "report"}),
+        ("reward", {"reward", "align", "evaluate", "report"}),
+        ("finetune", {"finetune", "distill", "preferences", "reward", "align", "evaluate", "report"}),
         ("evaluate", {"evaluate", "report"}),
     ],
 )
@@ -245,7 +246,7 @@ def test_an_edit_makes_its_stage_and_what_follows_stale_and_nothing_else(
             {"family@roberta", "family@deberta", "family@distilbert", "family_table"},
         ),
         ("tasks/family_baselines.py", "#", "##", {"family_baselines", "family_table"}),
-        ("tasks/ppo.py", "#", "##", set()),
+        ("tasks/align.py", "#", "##", set()),
     ],
 )
 def test_one_changed_system_runs_alone(
@@ -292,9 +293,9 @@ def _finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _lay_out(
         folder / "family", FAMILY, closure.UP, "".join([*family, "family:\n", *own, "  systems:\n", *systems])
     )
-    sections = [f"{stage}: 1\n" for stage in CHAIN if stage not in ("tasks", "finetune")]
-    sections.append("finetune:\n  seed: 1\n  policy: 1\n  tasks: 1\n")
-    _lay_out(folder, CHAIN, "", "".join(["\n", *sections, "compute: 1\n"]))
+    whole = [f"{stage}: 1\n" for stage in CHAIN if stage not in ("pretrain", "tasks", "finetune")]
+    parts = "pretrain:\n  start: 1\nfinetune:\n  seed: 1\n  policy: 1\n  tasks: 1\n"
+    _lay_out(folder, CHAIN, "", "".join(["\n", *whole, parts, "compute: 1\n"]))
     for path in (path for item in few.values() for path in item if closure.is_code(path)):
         (folder / "family" / path).write_text(f"# {path}\n")
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)

@@ -13,6 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
+from flows import profile
 from jokbo import params
 from jokbo.cli import app
 
@@ -36,7 +37,7 @@ PROJECTS = ("", "family/")  # folders with a dvc.yaml and a params.yaml
 PATH = re.compile(r"([\w.-]+(?:/[\w.@*-]+)*/?)(?:::(\w+))?")
 SUFFIXES = (".py", ".yaml", ".md", ".json", ".jsonl", ".csv", ".html", ".svg", ".lock", ".toml")
 PLACEHOLDER = re.compile(r"(?<![A-Za-z])(?:NAME|STAGE|KEY|SPLIT|SOURCE|MODEL|TRAINING|X)(?![A-Za-z])")
-YOURS = ("data/local/", ".jokbo/")  # where a user's files are, and what runs leave
+YOURS = ("data/local/", ".jokbo/", "exports/")  # where a user's files are, and what runs and commands leave
 
 
 @cache
@@ -194,14 +195,16 @@ def test_the_parameter_to_change_is_there_as_written() -> None:
 @pytest.mark.parametrize(
     "example", [block for page in PAGES.values() for block in re.findall(r"```yaml\n(.*?)```", page, re.S)]
 )
-def test_the_sources_to_add_are_valid(example: str, tmp_path: Path) -> None:
-    tree = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
+def test_the_parameters_to_add_are_valid(example: str, tmp_path: Path) -> None:
+    """In params.yaml, or in a profile; a source beside those that are there."""
     more = YAML(typ="safe").load(example)
-    tree["fetch"]["sources"] |= more["fetch"]["sources"]
-    path = tmp_path / "params.yaml"
+    sources = more.pop("fetch", {}).get("sources", {})
+    path = tmp_path / "profile.yaml"
     with open(path, "w") as file:
-        YAML().dump(tree, file)
-    params.load(path)
+        YAML().dump(more, file)
+    tree = profile.merged(ROOT / "params.yaml", path)
+    tree["fetch"]["sources"] |= sources
+    params.checked(tree, str(path))
 
 
 def layout() -> Iterator[str]:

@@ -36,7 +36,7 @@ STAGES = {
     "finetune": (["policy"], {"policy": (8, "policy/loss")}),
     "distill": (["student"], {"": (8, "distill/loss")}),
     "reward": (["reward"], {"": (8, "reward/loss")}),
-    "ppo": (["aligned"], {"": (6, "ppo/reward")}),
+    "align": (["aligned"], {"": (6, "align/reward")}),
 }
 
 # added to the project's copy of what all sections of params.yaml are: it notes each key that a stage reads
@@ -73,10 +73,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def weights(folder: Path, stage: str) -> dict[str, str]:
+def weights(folder: Path, models: list[str]) -> dict[str, str]:
     return {
         model: hashlib.sha256((folder / "models" / model / "model.safetensors").read_bytes()).hexdigest()
-        for model in STAGES[stage][0]
+        for model in models
     }
 
 
@@ -136,9 +136,12 @@ def outputs(folder: Path) -> dict[str, str]:
     return {out["path"]: out["md5"] for out in outs if not out["path"].endswith(ancestry.SUFFIX)}
 
 
-def killed_and_resumed(project: Path, stage: str, kills: int, seed: int) -> None:
-    expected = weights(project, stage)
-    trainings = STAGES[stage][1]
+def killed_and_resumed(
+    project: Path, stage: str, of: tuple[list[str], dict[str, tuple[int, str]]], *, kills: int, seed: int
+) -> None:
+    """`of`: the stage's models and trainings, as in STAGES."""
+    models, trainings = of
+    expected = weights(project, models)
     draw = random.Random(seed)
     moments = sorted(
         (list(trainings).index(part), draw.randint(1, trainings[part][0]))
@@ -159,7 +162,7 @@ def killed_and_resumed(project: Path, stage: str, kills: int, seed: int) -> None
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     part, step = list(trainings)[moments[-1][0]], moments[-1][1]
     assert "from step" in result.stdout
-    assert weights(project, stage) == expected
+    assert weights(project, models) == expected
     client = MlflowClient(tracking.local_store(project / ".jokbo"))
     experiment = client.get_experiment_by_name("jokbo").experiment_id
     runs = [run for run in client.search_runs([experiment]) if run.data.tags.get("stage") == stage]
@@ -172,13 +175,13 @@ def killed_and_resumed(project: Path, stage: str, kills: int, seed: int) -> None
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_once(project: Path, stage: str) -> None:
-    killed_and_resumed(project, stage, kills=1, seed=1)
+    killed_and_resumed(project, stage, STAGES[stage], kills=1, seed=1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_five_times(project: Path, stage: str) -> None:
-    killed_and_resumed(project, stage, kills=5, seed=2)
+    killed_and_resumed(project, stage, STAGES[stage], kills=5, seed=2)
 
 
 def test_a_stage_in_two_processes_under_zero_3(project: Path) -> None:

@@ -25,11 +25,11 @@ from transformers import PreTrainedModel
 
 from jokbo.alignment import reward as reward_model
 from jokbo.alignment.rollouts import Experience
-from jokbo.alignment.value import ValueLoss, fit_head, response_states, response_values
+from jokbo.alignment.value import ValueLoss, fit_head, response_values
 from jokbo.data.corpus.batches import sample_indices
 from jokbo.models import access
 from jokbo.models.causal import mean_one
-from jokbo.models.sampling import chosen, response_distributions, response_log_probs, sample
+from jokbo.models.sampling import chosen, response_distributions, response_log_probs, response_states, sample
 from jokbo.training import engine, processes
 from jokbo.training.job import Job
 from jokbo.training.loop import check_weights, loop, restored
@@ -111,37 +111,35 @@ class KlController:
         self.beta *= 1 + self.gain * error
 
 
-@dataclass
-class LengthController:
-    """A reward for length that holds the mean length of responses at the target, as beta holds KL.
+@dataclass(frozen=True)
+class LengthReward:
+    """A reward for length that holds the mean length of responses at the target.
 
-    Without it responses shrink: a shorter one deviates from the reference at fewer positions, so it pays less KL.
-    It is a PI controller. What a reward moves is how fast lengths change; so a reward that only adds up the errors
-    swings about the target, and the part in proportion to the last error damps the swing.
+    Without it responses shrink: a shorter one deviates from the reference at fewer positions, so it pays less KL. The
+    first part takes from each response what such as it are worth by their length alone, by the line of least squares
+    through this rollout, so that no length pays. The second draws the mean to the target.
     """
 
-    total: float  # the errors so far, added up
-    error: float  # the last mean length's distance below the target, as a share of it
     target: float  # tokens
     gain: float
-    damping: float = 10.0  # what the last error counts beside their sum
 
-    @property
-    def weight(self) -> float:
-        """Return the reward of a response that is longer than the target by all of it."""
-        return self.gain * (self.total + self.damping * self.error)
+    def weight(self, returns_B: Tensor, lengths_B: Tensor) -> float:
+        """Return the reward of a response that is longer than the target by all of it; what returns are without it."""
+        if not self.gain:
+            return 0.0
+        returns_B, lengths_B = returns_B.double(), lengths_B.double()
+        apart_B = lengths_B - lengths_B.mean()
+        slope = (apart_B * returns_B).sum() / apart_B.square().sum().clamp(min=1)
+        return (self.gain * (1 - lengths_B.mean() / self.target) - self.target * slope).item()
 
-    def rewards(self, lengths_B: Tensor) -> Tensor:
-        return self.weight * (lengths_B / self.target - 1)
-
-    def update(self, length: float) -> None:
-        self.error = 1 - length / self.target
-        self.total += self.error
+    def of(self, lengths_B: Tensor, weight: float) -> Tensor:
+        """Return the reward [B] of responses of these lengths."""
+        return weight * (lengths_B / self.target - 1)
 
 
 class Controllers(NamedTuple):
     kl: KlController
-    length: LengthController
+    length: LengthReward
 
 
 def align(
@@ -168,17 +166,14 @@ def align(
     kept = state.values
     controllers = Controllers(
         KlController(kept.get("beta", settings.kl_coefficient), settings.kl_target, settings.kl_gain),
-        LengthController(
-            kept.get("length_total", 0.0), kept.get("length_error", 0.0), length, settings.length_gain
-        ),
+        LengthReward(length, settings.length_gain),
     )
 
     def one(iteration: int) -> dict[str, float]:
         check_weights(job.name, iteration - 1, engines)  # nobody can sample from what is not finite
         inputs = inputs_at(iteration - 1, prompts_NP, settings)
         seen, row = iterate(networks, engines, controllers, *inputs, settings)
-        lengths = controllers.length
-        kept.update(beta=controllers.kl.beta, length_total=lengths.total, length_error=lengths.error)
+        kept.update(beta=controllers.kl.beta)
         if iteration in recorded(settings):
             record(iteration, seen)
         return row
@@ -295,8 +290,9 @@ def iterate(
     rollout, values_BR = seen.rollout, seen.values_BR
     mask_BR, lengths_B = rollout.mask_BR, rollout.lengths_B
     # the reward of a token is what it costs to leave the reference there; the response's score comes with its last
-    rewards_BR = at_last(seen.scores_B + controllers.length.rewards(lengths_B), mask_BR)
-    rewards_BR = rewards_BR - controllers.kl.beta * seen.kl_BR
+    costs_BR = controllers.kl.beta * seen.kl_BR
+    length_weight = controllers.length.weight(seen.scores_B - costs_BR.sum(1), lengths_B)
+    rewards_BR = at_last(seen.scores_B + controllers.length.of(lengths_B, length_weight), mask_BR) - costs_BR
     advantages_BR, returns_BR = advantages_and_returns(
         rewards_BR, values_BR, mask_BR, discount=settings.discount, gae_lambda=settings.gae_lambda
     )
@@ -325,7 +321,7 @@ def iterate(
         "entropy": masked_mean(seen.entropy_BR, mask_BR).item(),  # of what the tokens were drawn from, nats
         "explained_variance": explained.item(),
         "response_length": lengths_B.double().mean().item(),
-        "length_weight": controllers.length.weight,
+        "length_weight": length_weight,
         "ended": rollout.ended_B(networks.policy.config.eos_token_id).double().mean().item(),
         "policy_loss": means["policy_loss"],
         "value_loss": means["value_loss"],
@@ -333,7 +329,6 @@ def iterate(
         "step_kl": means["policy_step_kl"],
     }
     controllers.kl.update(row["kl"])
-    controllers.length.update(row["response_length"])
     return seen, row
 
 

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from jokbo.data.corpus.batches import dealt_by_length
 from jokbo.models import access, heads
+from jokbo.models.causal import leading
 
 if TYPE_CHECKING:
     from jokbo.data.tables import Row
@@ -94,8 +95,10 @@ def rewards(model: PreTrainedModel, tokens_NS: Tensor) -> Tensor:
 
 
 def with_end_of_text(tokens_NS: Tensor, end_of_text: int, padding: int) -> Tensor:
-    """Return the sequences, [N, S + 1], as the reward model reads them: a truncated response gets an end of text."""
-    ended_NS = torch.cat([tokens_NS, torch.full((len(tokens_NS), 1), padding)], dim=1)
+    """Return the sequences, [N, S + 1], as the reward model reads them: a truncated response gets an end of text, and
+    padding before the prompt goes to the end."""
+    order_NS = torch.argsort(leading(tokens_NS, padding).int(), dim=1, stable=True)
+    ended_NS = torch.cat([tokens_NS.gather(1, order_NS), torch.full((len(tokens_NS), 1), padding)], dim=1)
     last_N = heads.last_tokens(ended_NS, padding)
     rows = torch.arange(len(ended_NS))
     unfinished = ended_NS[rows, last_N] != end_of_text

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from torch import Tensor
 
-from jokbo.data.outputs import assemble, shard_files, write_shards
+from jokbo.data.tables import assemble, shard_files, write_shards
 from jokbo.models.access import end_of_text
 from jokbo.models.sampling import Rollout
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from jokbo.models import access
+from jokbo.models.sampling import response_states
 
 PENALTIES = np.logspace(0, 9, 19)  # of the weights' squares; the largest leaves a head of zeros
 FOLDS = 5
@@ -38,12 +39,6 @@ class ValueLoss(nn.Module):
         near_BR = old_values_BR + (values_BR - old_values_BR).clamp(-self.clip, self.clip)
         error_BR = torch.maximum((values_BR - returns_BR) ** 2, (near_BR - returns_BR) ** 2)
         return 0.5 * (error_BR * weights_BR).mean(), {}
-
-
-def response_states(network: PreTrainedModel, tokens_BS: Tensor, prompt_tokens: int) -> Tensor:
-    """Return the state [B, R, D] before each response token: what the token is chosen from, not the token."""
-    hidden_BTD = network.base_model(input_ids=tokens_BS[:, :-1], use_cache=False).last_hidden_state
-    return hidden_BTD[:, prompt_tokens - 1 :]
 
 
 def response_values(network: PreTrainedModel, tokens_BS: Tensor, prompt_tokens: int) -> Tensor:

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from jokbo.data import shards
 from jokbo.data.corpus import corpora, packing
-from jokbo.data.corpus.token_corpus import TokenCorpus
+from jokbo.data.corpus.batches import TokenCorpus
 from jokbo.runtime.errors import about
 
 if TYPE_CHECKING:
@@ -42,7 +42,10 @@ def encoded_texts(
             tokenizer = tokenizer.model_copy(update={"sample_bytes": min(korean, tokenizer.sample_bytes)})
             more = [text for pair in pairs for text in pair]
         with about(f"family_text.texts.{name}"):
-            found[name] = corpora.encode(files, tokenizer, settings.mix, folder / name, parallel_map, more)
+            path = corpora.learned(files["train"], tokenizer, settings.mix, folder / name, more)
+            encoded = corpora.encode(files, path, settings.mix, folder / name, parallel_map)
+            corpora.check_known(encoded["train"], path, tokenizer.maximum_unknown, more)
+            found[name] = encoded, path
     return found
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset, DatasetDict, concatenate_datasets
 
-from jokbo.data.outputs import save_tables
 from jokbo.data.selection import check_sources, labelled_from
+from jokbo.data.tables import save_tables
 from jokbo.runtime.errors import InputError, about
 
 if TYPE_CHECKING:

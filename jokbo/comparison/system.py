@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from jokbo.comparison.texts import COUNTS, TRANSLATIONS
 from jokbo.comparison.training_settings import adafactor, adamw, muon, training_settings
-from jokbo.data.corpus.token_corpus import TokenCorpus
+from jokbo.data.corpus.batches import TokenCorpus
 from jokbo.runtime.files import read_json
 from jokbo.systems.common import Size, SpecialTokens, Text, encoded, special_tokens_of
 from jokbo.systems.protocol import Decoder, OneCycle, SystemModule

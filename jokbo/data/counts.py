@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from jokbo.runtime.files import Saved
 
 Numbers = dict[str, int]  # by name
+KNOWN = "start.json"  # in the folder of the model that the chain starts from: a StartingModel
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,22 @@ class Fetched(Saved):
 
 
 @dataclass(frozen=True)
+class StartingModel(Saved):
+    """What is known of the model that the chain starts from. From scratch, only that."""
+
+    STAGE = "fetch"
+    kind: str
+    source: str | None = None  # its package, commit or folder
+    licence: str | None = None
+    network: str | None = None  # its class in transformers
+    parameters: int | None = None
+    layers: int | None = None
+    context: int | None = None  # most tokens that it reads at once
+    vocabulary: int | None = None
+    changed: list[str] = field(default_factory=list)  # what was added or set, and why
+
+
+@dataclass(frozen=True)
 class FetchCounts(Saved):
     """The metrics of `fetch`, by entry of fetch.sources but for `rows_of`."""
 
@@ -41,6 +58,7 @@ class FetchCounts(Saved):
     rows_of: Numbers  # by the source that rows name
     too_long: Numbers  # texts
     files_passed_over: Numbers
+    no_conversations: Numbers  # rows of conversations that are left out because they are none
 
 
 @dataclass(frozen=True)
@@ -84,7 +102,7 @@ class Counts(Saved):
 
     @classmethod
     def of(cls, tree: Mapping[str, Any]) -> Counts:
-        """Return the counts in nested mappings, as jokbo.data.tally gives them."""
+        """Return the counts in nested mappings, as jokbo.data.shards gives them."""
         return TypeAdapter(cls).validate_python(tree)
 
     def metrics(self) -> dict[str, Any]:
@@ -134,6 +152,8 @@ class SplitPrompts:
     texts: int
     without: int  # texts that give no prompt
     prompts: int
+    left_out: Numbers  # of conversations, those without a prompt, by reason
+    shortened: int  # conversations whose oldest turns were left out
 
 
 @dataclass(frozen=True)

@@ -1,39 +1,36 @@
-"""Prompts taken from documents, each with the response that its author gave.
+"""Prompts, each with the response that a person gave: the table that one stage writes and others read.
 
-A prompt is the first tokens of a sentence somewhere in a text. Its response goes on to the last end of a sentence
-within reach, and then the end of text. So a policy trained on them ends its responses where people end sentences.
+What a prompt is, is the answer to one question, `prompts.kind`. Each kind is a `Kind` in a file of its own:
+jokbo.data.continuations and jokbo.data.conversations.prompting. The stage `prompts` makes them once (`Kind.selected`,
+`save`); the stages after it read them (`Prompts.open`). Shorter prompts are padded on the left, so that all responses
+begin in one column.
 
-The stage `prompts` makes them once (`selected`, `save`); the stages after it read them (`Prompts.open`).
-Shape letters: N prompts, P tokens of a prompt, R tokens of a response at most, S = P + R, T = S - 1 targets.
+Shape letters: N prompts, P tokens of the longest prompt, R tokens of a response at most, S = P + R, T = S - 1 targets.
 """
 
 from __future__ import annotations
 
-import copy
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
 
-from jokbo.data.outputs import write_shards
-from jokbo.data.tables import open_table
+from jokbo.data.tables import open_table, write_shards
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import Saved
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from datasets import Dataset
 
-    from jokbo.params import Prompts as Settings
-
-CHARACTERS = 12  # of a token at most, nearly always: so many are tokenized for each token that is wanted
-SENTENCE_END = re.compile(r"[.!?]+[\"')\]]*(?=\s)|\Z")
 SHAPE = "shape.json"  # beside the splits: lengths and padding, which are the same in all of them
+TEMPLATE = (
+    "chat_template.jinja"  # beside them, if prompts are of conversations: how models are asked from here on
+)
 
 
 @dataclass(frozen=True)
@@ -43,64 +40,43 @@ class Row:
     tokens: list[int]  # prompt, response and end of text
     text: int  # index of its text in the split
     sentence_rank: int  # among the sentences of its text, in the order in which they were chosen
+    prompt_tokens: int | None = None  # None: as many as of any other
+    learned: list[bool] | None = None  # the tokens that the policy learns; None: the response
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The sequences of one split. Each text gives the first prompts_per_text sentences of an order of chance."""
+    """The sequences of one split. Of each text there are the first prompts_per_text of an order of chance."""
 
     rows: list[Row]
     orders: list[np.ndarray]  # orders[k - 1]: indices of the rows of rank below k, shuffled
     texts: int
+    left_out: Mapping[str, int] = field(default_factory=dict)  # texts without a prompt, by reason
+    shortened: int = 0  # sequences whose oldest turns were left out
 
     def without(self, prompts_per_text: int) -> int:
         """Return how many texts give no prompt if each gives at most so many."""
         return self.texts - len({row.text for row in self.rows if row.sentence_rank < prompts_per_text})
 
 
-def selected(tokenizer: PreTrainedTokenizerBase, texts: list[str], settings: Settings) -> Selection:
-    """Return the sequences of the texts. Which sentences, and in which order, is a function of the seed.
+class Kind(Protocol):
+    """What is asked: an answer to `prompts.kind`."""
 
-    Raises InputError if no text has a sentence that is long enough and ends within reach.
-    """
-    rng = np.random.default_rng(settings.seed)
-    longest, end_of_text = (
-        settings.prompt_tokens + settings.response_tokens,
-        cast(int, tokenizer.eos_token_id),
-    )
-    passages: list[tuple[str, int, int]] = []  # from the start of a sentence; its text, and its rank
-    for index, text in enumerate(texts):
-        begins = [0, *(match.end() for match in SENTENCE_END.finditer(text) if match.end() < len(text))]
-        chosen = rng.permutation(len(begins))[: settings.prompts_per_text].tolist()
-        for rank, i in sorted(enumerate(chosen), key=lambda pair: pair[1]):
-            passages.append((text[begins[i] :].lstrip()[: CHARACTERS * longest], index, rank))
-    starts = [passage for passage, _, _ in passages]
-    encodings = cast(Any, tokenizer(starts, add_special_tokens=False, return_offsets_mapping=True))
-    rows = []
-    tokens = zip(encodings["input_ids"], encodings["offset_mapping"], strict=True)
-    for (passage, index, rank), (ids, offsets) in zip(passages, tokens, strict=True):
-        ends = {match.end() for match in SENTENCE_END.finditer(passage) if match.end() < len(passage)}
-        reach = range(settings.prompt_tokens, min(len(ids), longest - 1))
-        if (end := max((i for i in reach if offsets[i][1] in ends), default=None)) is not None:
-            rows.append(Row([*ids[: end + 1], end_of_text], index, rank))
-    if not rows:
-        raise InputError(
-            f"no text has a sentence that goes on for more than {settings.prompt_tokens} tokens and ends within "
-            f"{longest}: lower prompts.prompt_tokens or add longer texts"
-        )
-    ranks = np.array([row.sentence_rank for row in rows])
-    orders = []
-    for most in range(1, settings.prompts_per_text + 1):
-        among = np.flatnonzero(ranks < most)
-        orders.append(among[copy.deepcopy(rng).permutation(len(among))])
-    return Selection(rows, orders, len(texts))
+    @property
+    def template(self) -> str | None: ...  # by which models are asked from here on
+
+    @property
+    def why_none(self) -> str: ...  # why a text gives no prompt
+
+    def selected(self, split: str) -> Selection: ...
 
 
 def save(selection: Selection, path: Path) -> None:
     """Write one split as a table that `load_from_disk` opens.
 
-    Columns: `tokens` (prompt, response and end of text); `text`, the index of its text; `sentence_rank`, as
-    in Row; and `index_K`, its index in the order of those of at most K sentences a text, null if it is not one.
+    Columns: `tokens` (prompt, response and end of text); `text`, the index of its text; `sentence_rank`, as in Row;
+    where prompts differ in length also `prompt_tokens` and `learned`; and `index_K`, its index in the order of those of
+    at most K sentences a text, null if it is not one.
     """
     indices = {}
     for most, order in enumerate(selection.orders, start=1):
@@ -109,11 +85,13 @@ def save(selection: Selection, path: Path) -> None:
             index[row] = i
         indices[f"index_{most}"] = index
     fields = [("tokens", pa.list_(pa.int32())), ("text", pa.int64()), ("sentence_rank", pa.int64())]
+    differ = any(row.learned for row in selection.rows)
+    fields += [("prompt_tokens", pa.int64()), ("learned", pa.list_(pa.bool_()))] if differ else []
     schema = pa.schema([*fields, *((name, pa.int64()) for name in indices)])
 
     def rows() -> Iterator[dict[str, Any]]:
         for i, row in enumerate(selection.rows):
-            columns = {"tokens": row.tokens, "text": row.text, "sentence_rank": row.sentence_rank}
+            columns = {name: getattr(row, name) for name, _ in fields}
             yield columns | {name: index[i] for name, index in indices.items()}
 
     write_shards(rows(), path, schema)
@@ -124,18 +102,23 @@ class Shape(Saved):
     """What all splits of a folder share."""
 
     STAGE = "prompts"
-    prompt_tokens: int  # of each
+    prompt_tokens: int  # of each; of conversations at most
     response_tokens: int  # at most
     padding: int  # the token
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """N sequences of P prompt tokens and up to R response tokens, the end of text among them, padded to P + R."""
+    """N sequences of up to P prompt tokens and up to R response tokens, the end of text among them.
+
+    They are padded to P + R, on the left before the prompt and on the right after the response.
+    """
 
     tokens_NS: Tensor  # int64 [N, P + R]
-    lengths_N: Tensor  # int64 [N]: tokens of the response, at least 2
-    prompt_tokens: int
+    lengths_N: Tensor  # int64 [N]: tokens of the response, at least 2; 0 of a prompt that stands alone
+    prompt_tokens: int  # P
+    padded_N: Tensor | None = None  # int64 [N]: padding before the prompt; None: no prompt has any
+    learned_NT: Tensor | None = None  # bool [N, T]: targets that the policy learns; None: the response
 
     @classmethod
     def open(cls, path: Path, *, prompts_per_text: int = 1, limit: int | None = None) -> Prompts:
@@ -149,12 +132,29 @@ class Prompts:
         if not ordered:
             tried = f"the first {prompts_per_text} sentences of each text that were tried"
             raise InputError(f"{path}: no prompt is among {tried}: raise prompts_per_text")
+        chosen = [row for _, row in ordered[:limit]]
+        if "learned" in table.column_names:
+            return cls._of_unequal(table.select(chosen), shape)
         every = table["tokens"]
-        rows = [every[row] for _, row in ordered[:limit]]
+        rows = [every[row] for row in chosen]
         length = shape.prompt_tokens + shape.response_tokens
         padded = [row + [shape.padding] * (length - len(row)) for row in rows]
         lengths = [len(row) - shape.prompt_tokens for row in rows]
         return cls(torch.tensor(padded), torch.tensor(lengths), shape.prompt_tokens)
+
+    @classmethod
+    def _of_unequal(cls, rows: Dataset, shape: Shape) -> Prompts:
+        """Return the rows of a table whose prompts differ in length, as wide as the longest of them."""
+        sizes_N = torch.tensor(list(rows["prompt_tokens"]))
+        wide = int(sizes_N.max())
+        tokens_NS = torch.full((len(rows), wide + shape.response_tokens), shape.padding)
+        learned_NS, padded_N = torch.zeros_like(tokens_NS, dtype=torch.bool), wide - sizes_N
+        for i, (tokens, learned) in enumerate(zip(rows["tokens"], rows["learned"], strict=True)):
+            begin = int(padded_N[i])
+            tokens_NS[i, begin : begin + len(tokens)] = torch.tensor(tokens)
+            learned_NS[i, begin : begin + len(tokens)] = torch.tensor(learned)
+        lengths_N = torch.tensor([len(tokens) for tokens in rows["tokens"]]) - sizes_N
+        return cls(tokens_NS, lengths_N, wide, padded_N, learned_NS[:, 1:])
 
     def __len__(self) -> int:
         return len(self.tokens_NS)
@@ -170,9 +170,24 @@ class Prompts:
         return self.tokens_NS[:, : self.prompt_tokens]
 
     @property
+    def begins_N(self) -> Tensor:
+        """Return the column in which each prompt begins: int64 [N]."""
+        return torch.zeros_like(self.lengths_N) if self.padded_N is None else self.padded_N
+
+    @property
+    def ends_N(self) -> Tensor:
+        """Return the column after each response: int64 [N]."""
+        return self.prompt_tokens + self.lengths_N
+
+    @property
     def real_NT(self) -> Tensor:
-        """Return which targets (tokens but the first) are no padding: bool [N, T]."""
-        return self._positions_T < (self.prompt_tokens + self.lengths_N)[:, None]
+        """Return which targets (tokens but the first of a sequence) are no padding: bool [N, T]."""
+        return (self._positions_T < self.ends_N[:, None]) & (self._positions_T > self.begins_N[:, None])
+
+    @property
+    def targets_NT(self) -> Tensor:
+        """Return which targets the policy learns: the response, or all that the assistant says: bool [N, T]."""
+        return self.mask_NT if self.learned_NT is None else self.learned_NT
 
     @property
     def mask_NT(self) -> Tensor:

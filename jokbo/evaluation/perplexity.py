@@ -15,11 +15,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from jokbo.evaluation.results import CorpusPerplexity, Perplexity
 from jokbo.models import access
-from jokbo.models.causal import document_positions, token_losses
+from jokbo.models.causal import document_positions, padded_positions, token_losses
 from jokbo.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from jokbo.data.corpus.token_corpus import TokenCorpus
+    from jokbo.data.corpus.batches import TokenCorpus
     from jokbo.data.prompts import Prompts
 
 ROWS = 32  # sequences a forward pass
@@ -34,7 +34,10 @@ def losses(network: PreTrainedModel, tokens_NS: Tensor, *, end_of_text: int | No
     network.eval()
     parts = []
     for rows in tokens_NS.to(network.device).split(ROWS):
-        positions = None if end_of_text is None else document_positions(rows[:, :-1], end_of_text)
+        if end_of_text is None:
+            positions = padded_positions(rows[:, :-1], network.config.pad_token_id)
+        else:
+            positions = document_positions(rows[:, :-1], end_of_text)
         parts.append(token_losses(network, rows, positions).cpu())
     return torch.cat(parts)
 
@@ -43,7 +46,7 @@ def check_length(corpus: TokenCorpus, context: int) -> None:
     """Raise InputError if the corpus has no block of context + 1 tokens, so that nothing can be measured on it."""
     if corpus.total_tokens <= context:
         raise InputError(
-            f"the held-out text has {corpus.total_tokens:,} tokens, and one block takes pretrain.model.context + 1, "
+            f"the held-out text has {corpus.total_tokens:,} tokens, and one block takes pretrain.start.context + 1, "
             f"{context + 1:,}: give it more text or a shorter context"
         )
 

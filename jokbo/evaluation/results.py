@@ -122,19 +122,31 @@ class Distillation(Saved):
 
 
 @dataclass(frozen=True)
+class LabellerCounts:
+    """How many preference pairs are of one labeller."""
+
+    kind: str
+    train: int
+    test: int
+    ties: int  # of both
+    disagreement: Mapping[
+        str, Estimated
+    ]  # of people (`human`) and of simulated raters, where these are fitted
+
+
+@dataclass(frozen=True)
 class PreferenceCounts(Saved):
-    """How many preference pairs there are, and how often two raters of a pair of texts disagree."""
+    """How many preference pairs there are to learn from, and for the test, and of whom."""
 
     STAGE = "preferences"
-    simulated: int
-    human: int  # of the training split; those of the test split are people's too
+    train: int
     test: int
-    disagreement: Mapping[str, Estimated]  # of people (`human`) and of simulated raters
+    labellers: Mapping[str, LabellerCounts]
 
 
 @dataclass(frozen=True)
 class PreferenceScore:
-    """A reward model on people's preference pairs that it has not seen. Estimates go by text, which pairs share."""
+    """A reward model on preference pairs that it has not seen. Estimates go by text, which pairs share."""
 
     comparisons: int
     texts: int
@@ -164,13 +176,29 @@ class Change:
 class Alignment(Saved):
     """How far PPO moved the policy: each is a mean over an iteration's responses."""
 
-    STAGE = "ppo"
+    STAGE = "align"
+    kind: str
     reward: Change
     kl: Change  # nats a response, from the supervised model
     kl_per_token: Change
     entropy: Change  # nats a token
     response_length: Change  # tokens
     explained_variance: Change  # share of the returns' variance
+
+
+@dataclass(frozen=True)
+class DirectAlignment(Saved):
+    """How far DPO moved the policy: each is a mean over a step's pairs."""
+
+    STAGE = "align"
+    kind: str
+    pairs: int  # that it learned from
+    loss: Change
+    accuracy: Change  # share of pairs with a margin above 0
+    margin: Change
+    held_out: (
+        PreferenceScore | None
+    )  # by margins, on pairs that no stage learned from; None if there are none
 
 
 @dataclass(frozen=True)
@@ -184,7 +212,7 @@ class Scores:
     end_nats: float | None  # of the end of text of people's responses; None if none has one
     kl: float  # nats a response, from the supervised model
     kl_per_token: float
-    reward: float
+    reward: float | None  # None if there is no reward model
     distinct_1: float | None
     distinct_2: float | None
     length: float  # tokens a response
@@ -215,6 +243,6 @@ class Evaluation(Saved):
     prompts: int
     matched_tokens: int  # by which two responses of like length differ at most
     ngrams: dict[str, int]  # how many were compared: distinct_1, distinct_2
-    models: dict[str, Scores]  # base, supervised, distilled, aligned
-    student: dict[str, Student]  # teacher, student
+    models: dict[str, Scores]  # base, supervised, distilled (if there is a student), aligned
+    student: dict[str, Student]  # teacher, student; empty if there is no student
     judge: dict[str, Estimated]  # right on reviews, sentences, rotten_tomatoes; by review

@@ -48,7 +48,7 @@ def scored(
     networks: Networks,
     rollouts: Mapping[str, Rollout],
     held_out: Prompts,
-    reward_model: PreTrainedModel,
+    reward_model: PreTrainedModel | None,
     tokenizer: PreTrainedTokenizerBase,
 ) -> dict[str, dict[str, Any]]:
     """Return the scores of every model that no judge is needed for, but for distinct-n."""
@@ -61,7 +61,8 @@ def scored(
             **asdict(response_perplexity(network, held_out)),
             "kl": kl_B.mean().item(),
             "kl_per_token": (kl_B.sum() / rollout.mask_BR.sum()).item(),
-            "reward": rewards(reward_model, with_end_of_text(rollout.tokens_BS, end, padding)).mean().item(),
+            "reward": reward_model
+            and rewards(reward_model, with_end_of_text(rollout.tokens_BS, end, padding)).mean().item(),
             "length": rollout.lengths_B.double().mean().item(),
         }
     return found
@@ -116,6 +117,7 @@ def evaluation(
             networks[name].num_parameters(exclude_embeddings=True),
         )
         for who, name in (("teacher", SUPERVISED), ("student", DISTILLED))
+        if DISTILLED in models
     }
     ngrams = {measure: found.count for measure, found in distinct.items()}
     return Evaluation(len(held_out), settings.matched_tokens, ngrams, models, students, trust)

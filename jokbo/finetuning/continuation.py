@@ -36,7 +36,7 @@ def packed(prompts: Prompts, targets_MT: Tensor, context: int, padding: int) -> 
     `targets_MT` is true where the loss counts on a sequence's token, but for the first. No sequence is cut: a row has
     room for the longest.
     """
-    sizes = (prompts.prompt_tokens + prompts.lengths_N).tolist()
+    begins, sizes = prompts.begins_N.tolist(), (prompts.ends_N - prompts.begins_N).tolist()
     length = max(context + 1, *sizes)
     rows: list[list[int]] = []
     by_room: list[list[int]] = [[] for _ in range(length + 1)]
@@ -52,9 +52,9 @@ def packed(prompts: Prompts, targets_MT: Tensor, context: int, padding: int) -> 
     for row, indices in enumerate(rows):
         start = 0
         for index in indices:
-            end = start + sizes[index]
-            tokens_NS[row, start:end] = prompts.tokens_NS[index, : sizes[index]]
-            targets_NS[row, start + 1 : end] = targets_MT[index, : sizes[index] - 1]
+            end, begin = start + sizes[index], begins[index]
+            tokens_NS[row, start:end] = prompts.tokens_NS[index, begin : begin + sizes[index]]
+            targets_NS[row, start + 1 : end] = targets_MT[index, begin : begin + sizes[index] - 1]
             positions_NS[row, start:end] = torch.arange(sizes[index])
             start = end
         positions_NS[row, start:] = torch.arange(length - start)  # padding reads itself alone

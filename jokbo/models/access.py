@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Network = TypeVar("Network", bound=nn.Module)
+KEPT_TO = "training_context"  # in a network's config.json
 
 
 def moved(network: Network, device: torch.device) -> Network:
@@ -23,10 +24,16 @@ def accelerated(network: Network) -> Network:
 
 
 def context(network: PreTrainedModel) -> int:
-    """Return the most tokens of a sequence that the network reads."""
-    most = network.config.max_position_embeddings
+    """Return the most tokens of a sequence that stages give the network: all that it reads, or what an adopted model
+    is kept to (pretrain.start.context)."""
+    most = getattr(network.config, KEPT_TO, None) or network.config.max_position_embeddings
     assert isinstance(most, int)
     return most
+
+
+def keep_to(network: PreTrainedModel, tokens: int) -> None:
+    """Have `context` return so many tokens of the network, and of those that are made from it."""
+    setattr(network.config, KEPT_TO, tokens)
 
 
 def embeddings(network: PreTrainedModel) -> Tensor:

@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Pre
 from jokbo.models import access
 
 if TYPE_CHECKING:
-    from jokbo.params import Model
+    from jokbo.params import Scratch
 
 # The sizes of the papers, for the check of parameter counts (Radford et al. 2019, table 2, whose printed
 # counts OpenAI's model card corrected to 124M ... 1.5B; Touvron et al. 2023, table 2).
@@ -49,7 +49,7 @@ class Sizes(Protocol):
     def dropout(self) -> float: ...
 
 
-def configuration(model: Model, *, vocabulary: int, end_of_text: int, padding: int) -> PretrainedConfig:
+def configuration(model: Scratch, *, vocabulary: int, end_of_text: int, padding: int) -> PretrainedConfig:
     """Return transformers' configuration of the network that the settings describe."""
     made = gpt2 if model.architecture == "gpt2" else llama
     return made(model, vocabulary=vocabulary, end_of_text=end_of_text, padding=padding)
@@ -119,6 +119,23 @@ def document_positions(tokens_BT: Tensor, end_of_text: int) -> Tensor:
     positions_T = torch.arange(tokens_BT.shape[1], device=tokens_BT.device)
     starts_BT = torch.where(tokens_BT == end_of_text, positions_T, 0).cummax(dim=1).values
     return positions_T - starts_BT
+
+
+def padded_positions(tokens_BT: Tensor, padding: int) -> Tensor | None:
+    """Return the position of each input in its sequence, int64 [B, T], where some rows begin with padding; else None.
+
+    As with `document_positions`, what is not of the sequence is another document to it: padding reads itself alone.
+    """
+    leading_BT = leading(tokens_BT, padding)
+    if not leading_BT[:, 0].any():
+        return None
+    positions_T = torch.arange(tokens_BT.shape[1], device=tokens_BT.device)
+    return positions_T - leading_BT.sum(1, keepdim=True) * ~leading_BT
+
+
+def leading(tokens_BT: Tensor, padding: int) -> Tensor:
+    """Return which tokens are of the padding that a row begins with, bool [B, T]."""
+    return (tokens_BT == padding).cumprod(dim=1).bool()
 
 
 def token_losses(network: PreTrainedModel, tokens_BS: Tensor, positions_BT: Tensor | None = None) -> Tensor:

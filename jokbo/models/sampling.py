@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from jokbo.models import access
+from jokbo.models import access, causal
 
 ROWS = 128  # prompts sampled at once
 NEVER = torch.finfo(
@@ -22,7 +22,10 @@ NEVER = torch.finfo(
 
 @dataclass(frozen=True)
 class Rollout:
-    """B prompts of P tokens, each with a response of up to R: what comes after a response's end is padding."""
+    """B prompts of P tokens, each with a response of up to R: what comes after a response's end is padding.
+
+    Shorter prompts are padded on the left.
+    """
 
     tokens_BS: Tensor  # int64 [B, P + R]
     mask_BR: Tensor  # bool [B, R]: the response's tokens, its end of text among them
@@ -42,7 +45,10 @@ class Rollout:
         return tokenizer.batch_decode(self.tokens_BS[:, self.prompt_tokens :], skip_special_tokens=True)
 
     def prompts(self, tokenizer: PreTrainedTokenizerBase) -> list[str]:
-        return tokenizer.batch_decode(self.tokens_BS[:, : self.prompt_tokens], skip_special_tokens=True)
+        """Return the prompts without padding; a chat template's special tokens are part of them."""
+        prompts_BP = self.tokens_BS[:, : self.prompt_tokens]
+        begins = causal.leading(prompts_BP, access.padding(tokenizer)).sum(1).tolist()
+        return tokenizer.batch_decode([row[i:] for row, i in zip(prompts_BP.tolist(), begins, strict=True)])
 
 
 def drawn_from(logits: Tensor, config: PretrainedConfig, temperature: float) -> Tensor:
@@ -91,8 +97,12 @@ def _continued(policy: PreTrainedModel, tokens_BT: Tensor, count: int, temperatu
     responses_BR = torch.full((len(tokens_BT), count), padding, device=tokens_BT.device)
     going_G = torch.arange(len(tokens_BT), device=tokens_BT.device)  # responses that have not ended
     cache = DynamicCache(config=policy.config)
+    where = Padded.of(tokens_BT, padding)
     for position in range(count):
-        output = policy(input_ids=tokens_BT, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        options = where.options() if where else {}
+        output = policy(
+            input_ids=tokens_BT, past_key_values=cache, use_cache=True, logits_to_keep=1, **options
+        )
         shares_GV = drawn_from(output.logits[:, -1], policy.config, temperature).softmax(-1)
         tokens_BT = torch.multinomial(shares_GV, 1)
         responses_BR[going_G, position] = tokens_BT[:, 0]
@@ -102,7 +112,36 @@ def _continued(policy: PreTrainedModel, tokens_BT: Tensor, count: int, temperatu
         if len(left_G) < len(going_G):
             going_G, tokens_BT = going_G[left_G], tokens_BT[left_G]
             cache.batch_select_indices(left_G)
+            where = where and where.of_rows(left_G)
+        where = where and where.after()
     return responses_BR
+
+
+@dataclass(frozen=True)
+class Padded:
+    """Where the tokens of prompts stand that are padded on the left, as a network takes it token by token."""
+
+    real_BT: Tensor  # int64 [B, T]: 1 where a token so far is no padding
+    positions_B1: Tensor  # int64: of the tokens that are read now, one or the whole prompt
+
+    @classmethod
+    def of(cls, prompts_BP: Tensor, padding: int) -> Padded | None:
+        """Return it for prompts; None if none is padded."""
+        positions_BP = causal.padded_positions(prompts_BP, padding)
+        if positions_BP is None:
+            return None
+        return cls((~causal.leading(prompts_BP, padding)).long(), positions_BP)
+
+    def options(self) -> dict[str, Tensor]:
+        return {"attention_mask": self.real_BT, "position_ids": self.positions_B1}
+
+    def of_rows(self, rows: Tensor) -> Padded:
+        return Padded(self.real_BT[rows], self.positions_B1[rows])
+
+    def after(self) -> Padded:
+        """Return it for the next token."""
+        one_B1 = torch.ones_like(self.real_BT[:, :1])
+        return Padded(torch.cat([self.real_BT, one_B1], dim=1), self.positions_B1[:, -1:] + 1)
 
 
 def up_to_end(responses_BR: Tensor, end_of_text: int) -> Tensor:
@@ -114,6 +153,16 @@ def up_to_end(responses_BR: Tensor, end_of_text: int) -> Tensor:
     return ends_BR.cumsum(1) - ends_BR == 0
 
 
+def response_states(network: PreTrainedModel, tokens_BS: Tensor, prompt_tokens: int) -> Tensor:
+    """Return the state [B, R, D] before each response token: what the token is chosen from, not the token."""
+    inputs_BT = tokens_BS[:, :-1]
+    positions_BT = causal.padded_positions(inputs_BT, network.config.pad_token_id)
+    hidden_BTD = network.base_model(
+        input_ids=inputs_BT, position_ids=positions_BT, use_cache=False
+    ).last_hidden_state
+    return hidden_BTD[:, prompt_tokens - 1 :]
+
+
 def response_distributions(
     policy: PreTrainedModel, tokens_BS: Tensor, prompt_tokens: int, temperature: float
 ) -> Tensor:
@@ -121,8 +170,7 @@ def response_distributions(
 
     The distribution is the one that tokens are drawn from.
     """
-    states_BTD = policy.base_model(input_ids=tokens_BS[:, :-1], use_cache=False).last_hidden_state
-    logits_BRV = access.language_head(policy)(states_BTD[:, prompt_tokens - 1 :])
+    logits_BRV = access.language_head(policy)(response_states(policy, tokens_BS, prompt_tokens))
     return drawn_from(logits_BRV, policy.config, temperature).log_softmax(-1)
 
 

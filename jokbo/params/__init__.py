@@ -8,22 +8,25 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from jokbo.params.base import Section
 from jokbo.params.chain import (
     Compute,
+    ContinuationPrompts,
+    ConversationPrompts,
     Distill,
     DistillationWeights,
+    Dpo,
     Evaluate,
     Finetune,
-    Model,
+    NoReward,
+    NoStudent,
     Optimizer,
     Ppo,
-    Preferences,
     Pretrain,
     Prompts,
     Reward,
@@ -36,6 +39,7 @@ from jokbo.params.data import (
     FilesSource,
     HubSource,
     Mix,
+    ModelTokenizer,
     PackageSource,
     Prepare,
     Quality,
@@ -53,34 +57,52 @@ from jokbo.params.family import (
     from_defaults,
     with_defaults,
 )
+from jokbo.params.preferences import ComparisonFile, Preferences, Ratings, Simulated
 from jokbo.params.reading import found_as, preview, read
 from jokbo.params.renamed import MOVED, new_name
+from jokbo.params.start import FromFolder, FromHub, FromPackage, Scratch, Start
 from jokbo.params.systems import System
 from jokbo.runtime.errors import InputError
 
 __all__ = [
     "Bounds",
     "Cleaner",
+    "ComparisonFile",
     "Compute",
+    "ContinuationPrompts",
+    "ConversationPrompts",
+    "Distill",
     "DistillationWeights",
+    "Dpo",
     "Family",
     "FamilyBaselines",
     "FamilyParams",
     "FamilyText",
     "Fetch",
     "FilesSource",
+    "FromFolder",
+    "FromHub",
+    "FromPackage",
     "HubSource",
     "Mix",
-    "Model",
+    "ModelTokenizer",
+    "NoReward",
+    "NoStudent",
     "Optimizer",
     "PackageSource",
     "Params",
     "Ppo",
+    "Preferences",
     "Prepare",
     "Prompts",
     "Quality",
+    "Ratings",
+    "Reward",
     "Rule",
+    "Scratch",
     "Search",
+    "Simulated",
+    "Start",
     "System",
     "Task",
     "Tokenize",
@@ -118,36 +140,36 @@ class Params(Section):
     tokenize: Tokenize
     """The tokenizer and the corpus."""
     prompts: Prompts
-    """The prompts: beginnings of sentences, which the policy continues."""
+    """What the policy is asked: beginnings of sentences, or conversations."""
     pretrain: Pretrain
     """The base model, trained to predict the next token."""
     finetune: Finetune
     """The supervised policy, and labelled tasks, all from the base model."""
-    distill: Distill
+    distill: Annotated[Distill | NoStudent, Field(discriminator="kind")]
     """A smaller student of the supervised policy."""
     preferences: Preferences
     """Pairs of responses, and which one is preferred."""
-    reward: Reward
+    reward: Annotated[Reward | NoReward, Field(discriminator="kind")]
     """The reward model, trained on those pairs."""
-    ppo: Ppo
-    """The aligned model: PPO with the reward model."""
+    align: Annotated[Ppo | Dpo, Field(discriminator="kind")]
+    """The aligned model: the supervised policy, taught what is preferred."""
     evaluate: Evaluate
-    """How the four models are measured."""
+    """How the models are measured."""
 
     @model_validator(mode="after")
     def fits_together(self) -> Params:
-        context = self.pretrain.model.context
+        context = self.pretrain.start.context
         spoken = self.prompts.prompt_tokens + self.prompts.response_tokens
         if spoken > context:
             raise ValueError(
                 f"prompts.prompt_tokens + response_tokens is {spoken}: "
-                f"it must be at most pretrain.model.context, which is {context}"
+                f"it must be at most pretrain.start.context, which is {context}"
             )
         for name, task in self.finetune.tasks.items():
             if task.context > context:
                 raise ValueError(
                     f"finetune.tasks.{name}.context is {task.context}: "
-                    f"it must be at most pretrain.model.context, which is {context}"
+                    f"it must be at most pretrain.start.context, which is {context}"
                 )
             entry = self.fetch.sources.get(task.source)
             if entry and (task.kind == "classification") == ("others" in (entry.columns or {})):
@@ -156,44 +178,94 @@ class Params(Section):
                     f"finetune.tasks.{name}.kind is {task.kind}, but fetch.sources.{task.source} {needs}: pairs and "
                     "choice read columns.others, classification none"
                 )
-        if not spoken < self.reward.context <= context:
+        if isinstance(self.reward, Reward) and not spoken < self.reward.context <= context:
             raise ValueError(
                 f"reward.context is {self.reward.context}: it must be above {spoken} (prompt, response and the end "
-                f"of text) and at most pretrain.model.context, which is {context}"
+                f"of text) and at most pretrain.start.context, which is {context}"
             )
         most = self.prompts.prompts_per_text
         for name, found in self._prompts_per_text():
             if found > most:
-                raise ValueError(
-                    f"{name} is {found}: it must be at most prompts.prompts_per_text, which is {most}"
-                )
-        if self.distill.layers > self.pretrain.model.layers:
-            raise ValueError(
-                f"distill.layers is {self.distill.layers}: "
-                f"it must be at most pretrain.model.layers, which is {self.pretrain.model.layers}"
-            )
+                limit = f"at most prompts.prompts_per_text, which is {most}"
+                if self.prompts.kind == "conversation":
+                    limit = "1, for a conversation gives one prompt"
+                raise ValueError(f"{name} is {found}: it must be {limit}")
+        self._fits_start()
+        if self.prompts.kind == "conversation":
+            for name in self.prompts.sources:
+                if name in self.fetch.sources and not self.fetch.sources[name].of_conversations():
+                    raise ValueError(
+                        f"prompts.kind is conversation, but fetch.sources.{name}.columns names no field of one: "
+                        f"name messages, conversations, instruction or prompt there"
+                    )
+        self._check_preferences()
         self.compute.check_batches(self._batches())
         return self
 
+    def _fits_start(self) -> None:
+        start, tokenizer = self.pretrain.start, self.tokenize.tokenizer.kind
+        if (
+            start.kind == "scratch"
+            and isinstance(self.distill, Distill)
+            and self.distill.layers > start.layers
+        ):
+            raise ValueError(
+                f"distill.layers is {self.distill.layers}: "
+                f"it must be at most pretrain.start.layers, which is {start.layers}"
+            )
+        if start.kind == "scratch" and tokenizer == "model":
+            raise ValueError(
+                "tokenize.tokenizer.kind is model, but pretrain.start.kind is scratch: choose byte_bpe, wordpiece or "
+                "unigram"
+            )
+        if start.kind != "scratch" and tokenizer != "model":
+            raise ValueError(
+                f"tokenize.tokenizer.kind is {tokenizer}, but a model that is adopted reads its own tokens: "
+                "write tokenizer: {kind: model, maximum_unknown: 0.01}"
+            )
+
+    def _check_preferences(self) -> None:
+        """Refuse an alignment without what it learns from, and a reward model without pairs to score it on."""
+        labellers = self.preferences.labellers.values()
+        if isinstance(self.align, Ppo) and isinstance(self.reward, NoReward):
+            raise ValueError(
+                "reward.kind is none, but align.kind ppo needs a reward model: set align.kind to dpo"
+            )
+        if isinstance(self.align, Dpo) and all(isinstance(each, Ratings) for each in labellers):
+            found = "no labeller compares responses to a prompt, as ratings are of single texts"
+            raise ValueError(f"align.kind is dpo, but {found}: add one of kind file or simulated")
+        tested = (isinstance(each, Ratings) or getattr(each, "held_out", 0) > 0 for each in labellers)
+        if isinstance(self.reward, Reward) and not any(tested):
+            found = "no labeller has pairs for its test"
+            raise ValueError(f"reward.kind is model, but {found}: set held_out, or add one of kind ratings")
+
     def _prompts_per_text(self) -> list[tuple[str, int]]:
-        return [
-            ("finetune.policy.prompts_per_text", self.finetune.policy.prompts_per_text),
-            ("distill.prompts_per_text", self.distill.prompts_per_text),
-            ("ppo.prompts_per_text", self.ppo.prompts_per_text),
-        ]
+        found = [("finetune.policy.prompts_per_text", self.finetune.policy.prompts_per_text)]
+        if isinstance(self.distill, Distill):
+            found.append(("distill.prompts_per_text", self.distill.prompts_per_text))
+        if isinstance(self.align, Ppo):
+            found.append(("align.prompts_per_text", self.align.prompts_per_text))
+        return found
 
     def _batches(self) -> list[tuple[str, int]]:
-        return [
-            ("pretrain.training.batch_size", self.pretrain.training.batch_size),
+        found = [
             ("finetune.policy.training.batch_size", self.finetune.policy.training.batch_size),
             *(
                 (f"finetune.tasks.{name}.training.batch_size", task.training.batch_size)
                 for name, task in self.finetune.tasks.items()
             ),
-            ("distill.training.batch_size", self.distill.training.batch_size),
-            ("reward.training.batch_size", self.reward.training.batch_size),
-            ("ppo.minibatch", self.ppo.minibatch),
         ]
+        if self.pretrain.training:
+            found.insert(0, ("pretrain.training.batch_size", self.pretrain.training.batch_size))
+        if isinstance(self.distill, Distill):
+            found.append(("distill.training.batch_size", self.distill.training.batch_size))
+        if isinstance(self.reward, Reward):
+            found.append(("reward.training.batch_size", self.reward.training.batch_size))
+        if isinstance(self.align, Ppo):
+            found.append(("align.minibatch", self.align.minibatch))
+        else:
+            found.append(("align.training.batch_size", self.align.training.batch_size))
+        return found
 
 
 def load(path: Path | str = "params.yaml") -> Params:

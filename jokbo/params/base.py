@@ -18,6 +18,7 @@ DropoutRate = Annotated[float, Field(ge=0, lt=1)]
 Betas = Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]
 Precision = Literal["fp32", "bf16"]
 Requirement = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[^=\s]+$")]
+Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 

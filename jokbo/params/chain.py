@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from jokbo.params.base import (
     Betas,
-    DropoutRate,
     Name,
     Names,
     NonNegative,
@@ -19,9 +19,8 @@ from jokbo.params.base import (
     Section,
     Seed,
     Share,
-    SizeOf,
-    check_heads,
 )
+from jokbo.params.start import Start
 
 
 class Compute(Section):
@@ -57,30 +56,6 @@ class Compute(Section):
                     f"{key} is {batch}: it must be a multiple of compute.processes "
                     f"({self.processes}) x compute.micro_batch ({self.micro_batch or 'all'})"
                 )
-
-
-class Model(Section):
-    architecture: Literal["gpt2", "llama"]
-    """Network of transformers: gpt2 or llama."""
-    layers: SizeOf
-    """Number of layers."""
-    hidden_size: SizeOf
-    """Hidden size: numbers in the state of one token."""
-    heads: SizeOf
-    """Number of attention heads; it must divide the hidden size."""
-    context: SizeOf
-    """Most tokens that the network reads at once."""
-    dropout: DropoutRate
-    """Share of activations that training sets to zero, 0 to 1."""
-
-    @model_validator(mode="after")
-    def divides(self) -> Model:
-        check_heads(self.hidden_size, self.heads)
-        if self.architecture == "llama" and (self.hidden_size // self.heads) % 2:
-            raise ValueError(
-                f"hidden_size / heads is {self.hidden_size // self.heads}: rotary positions need an even number"
-            )
-        return self
 
 
 class Optimizer(Section):
@@ -144,18 +119,26 @@ class TaskTraining(Steps):
 class Pretrain(Section):
     seed: Seed
     """Seed of the first weights, dropout and the order of sequences."""
-    model: Model
-    """The network."""
+    start: Start
+    """The model that training starts from; `kind` is scratch, package, hub or folder."""
     packing: Literal["joined", "masked", "padded"]
     """How documents fill sequences: joined, masked or padded.
 
     masked: no attention across documents. padded: one document a sequence.
     """
-    training: Training
-    """How it is trained."""
+    training: Training | None
+    """How it is trained; null: a model that is adopted stays as it is."""
+
+    @model_validator(mode="after")
+    def some_model(self) -> Pretrain:
+        if self.training is None and self.start.kind == "scratch":
+            raise ValueError("training is null: with start.kind scratch it must say how the model is trained")
+        return self
 
 
-class Prompts(Section):
+class ContinuationPrompts(Section):
+    kind: Literal["continuation"]
+    """continuation: the beginning of a sentence, which the policy goes on with."""
     seed: Seed
     """Seed of the choice of sentences and of their order."""
     sources: Annotated[Names, Field(min_length=1)]
@@ -166,6 +149,39 @@ class Prompts(Section):
     """Number of tokens of a prompt."""
     response_tokens: Annotated[int, Field(ge=2)]
     """Most tokens of a response, its end of text among them."""
+
+
+def _below_local(path: str) -> str:
+    if Path(path).is_absolute() or ".." in Path(path).parts:
+        raise ValueError(
+            f"{path!r} is not below data/local: give it relative to that folder, and put the file there"
+        )
+    return path
+
+
+class ConversationPrompts(Section):
+    kind: Literal["conversation"]
+    """conversation: what stands before the last answer of a conversation, by a chat template."""
+    seed: Seed
+    """Seed of the order of conversations."""
+    sources: Annotated[Names, Field(min_length=1)]
+    """Names of the sources of conversations."""
+    template: Annotated[str, AfterValidator(_below_local)] | None = None
+    """A chat template, a file below data/local; not given: the tokenizer's own, or a plain one."""
+    file: Annotated[str, AfterValidator(_below_local), Field(pattern=r"\.(jsonl|txt)$")] | None = None
+    """Own prompts for preferences and PPO, a jsonl or txt below data/local; not given: conversations of the split."""
+    prompt_tokens: Positive
+    """Most tokens of a prompt; older turns are left out where there are more."""
+    response_tokens: Annotated[int, Field(ge=2)]
+    """Most tokens of a response, its end of text among them."""
+
+    @property
+    def prompts_per_text(self) -> int:
+        """Return how many prompts a conversation gives: what is before its last answer is one."""
+        return 1
+
+
+Prompts = Annotated[ContinuationPrompts | ConversationPrompts, Field(discriminator="kind")]
 
 
 class Policy(Section):
@@ -251,7 +267,14 @@ class DistillationWeights(Section):
     """Weight of the cosine distance between the last hidden states."""
 
 
+class NoStudent(Section):
+    kind: Literal["none"]
+    """none: there is no student."""
+
+
 class Distill(Section):
+    kind: Literal["student"]
+    """student: a network with fewer layers learns from the supervised policy; none: there is no student."""
     seed: Seed
     """Seed of the order of sequences."""
     layers: Positive
@@ -266,35 +289,14 @@ class Distill(Section):
     """How it is trained; a sequence is a row of prompts with their responses."""
 
 
-class Preferences(Section):
-    seed: Seed
-    """Seed of sampled responses, raters and pairs."""
-    prompts: Positive
-    """Number of prompts to which the policy responds."""
-    responses_per_prompt: Annotated[int, Field(ge=2)]
-    """Number of responses to each prompt; every two of them are a pair."""
-    temperature: Rate
-    """Sampling temperature of the responses."""
-    human_sources: Annotated[Names, Field(min_length=1)]
-    """Names of the sources of texts that people rated."""
-    human_pairs: NonNegative
-    """Number of pairs of rated texts to learn from, over all sources."""
-    test_pairs: Positive
-    """Number of pairs of rated texts that no stage learns from, over all sources."""
-    minimum_agreement: Annotated[float, Field(gt=0.5, le=1)]
-    """Least share of a test pair's raters who agree, above 0.5 to 1, without ties."""
-
-    @model_validator(mode="after")
-    def a_pair_of_each(self) -> Preferences:
-        if self.test_pairs < len(self.human_sources):
-            raise ValueError(
-                f"test_pairs is {self.test_pairs}: it must be at least 1 for each of human_sources, "
-                f"{len(self.human_sources)}"
-            )
-        return self
+class NoReward(Section):
+    kind: Literal["none"]
+    """none: there is no reward model; dpo needs none."""
 
 
 class Reward(Section):
+    kind: Literal["model"]
+    """model: a reward model learns the pairs; none: there is none, as dpo needs none."""
     seed: Seed
     """Seed of the order of pairs and of the fresh head."""
     normalisation_samples: Annotated[int, Field(ge=4)]
@@ -306,6 +308,8 @@ class Reward(Section):
 
 
 class Ppo(Section):
+    kind: Literal["ppo"]
+    """ppo: the policy learns what the reward model likes; dpo: it learns the pairs themselves."""
     seed: Seed
     """Seed of prompts, sampled responses and minibatches."""
     prompts_per_text: Positive
@@ -363,6 +367,17 @@ class Ppo(Section):
                 f"minibatch is {self.minibatch}: it must divide rollout_batch, which is {self.rollout_batch}"
             )
         return self
+
+
+class Dpo(Section):
+    kind: Literal["dpo"]
+    """dpo: the policy learns the pairs themselves (Rafailov et al. 2023)."""
+    seed: Seed
+    """Seed of the order of pairs."""
+    beta: Rate
+    """Beta: how dear it is to leave the supervised policy."""
+    training: Training
+    """How it is trained; the batch counts pairs."""
 
 
 class Evaluate(Section):

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jokbo.data.counts import Counts
+from jokbo.data.conversations.own import LOCAL, own_prompts
+from jokbo.data.counts import KNOWN, Counts, StartingModel
 from jokbo.params.family import FamilyParams
 from jokbo.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from jokbo.params import Mix, Params
+    from jokbo.params import Mix, Params, Ratings, Simulated
 
 JUDGED = ("imdb", "rotten_tomatoes")  # sources that evaluation.scoring trains and scores the judge on
 RATED_TEXTS = 10  # least number for simulated raters: jokbo.preferences.raters fits them in five folds
@@ -27,12 +29,33 @@ Problems = Iterator[str]  # what is wrong, each in one line
 def check_splits(settings: Params, stages: Collection[str]) -> None:
     """Raise InputError for a split that one of the stages reads and whose share is 0."""
     shares = settings.prepare.splits.model_dump()
-    for stage, needed in SPLITS.items():
-        for split in needed if stage in stages else ():
+    rated = any(_of_rated_texts(settings))
+    for stage in SPLITS:
+        for split in (
+            _splits(settings, stage) if stage in stages and (rated or stage != "preferences") else ()
+        ):
             if not shares[split]:
                 raise InputError(
                     f"params.yaml: prepare.splits.{split} is 0, but {stage} reads that split: give it a share"
                 )
+
+
+def check_files(settings: Params, stages: Collection[str], folder: Path) -> None:
+    """Raise InputError for the first thing that is wrong in a file of the user's that one of the stages reads.
+
+    folder: the project.
+    """
+    if "prompts" in stages and settings.prompts.kind == "conversation":
+        for key, name in (("template", settings.prompts.template), ("file", settings.prompts.file)):
+            if name and not (folder / LOCAL / name).is_file():
+                raise InputError(f"{settings.FILE}: prompts.{key} is {name}: put that file into {LOCAL}")
+        if own := settings.prompts.file:
+            list(own_prompts(folder / LOCAL / own))
+    for name, labeller in settings.preferences.labellers.items() if "preferences" in stages else ():
+        if labeller.kind == "file":
+            from jokbo.preferences import imported  # it needs what takes seconds to import
+
+            imported.check(name, labeller)
 
 
 def check_names(settings: Params | FamilyParams, stages: Collection[str], present: Collection[str]) -> None:
@@ -58,6 +81,21 @@ def check_documents(settings: Params | FamilyParams, stages: Collection[str], co
         problem = next(problems(settings, counts), None) if stage in stages else None
         if problem:
             raise InputError(f"{settings.FILE}: {problem}")
+
+
+def known_start(folder: Path) -> StartingModel:
+    """Return what is known of the model in the folder that `fetch` left."""
+    return StartingModel.load(folder / KNOWN)
+
+
+def check_start(settings: Params, stages: Collection[str], start: StartingModel) -> None:
+    """Raise InputError for what a stage asks of the model that was adopted, and that it does not have."""
+    own = settings.distill
+    if "distill" in stages and own.kind != "none" and start.layers is not None and own.layers > start.layers:
+        raise InputError(
+            f"{settings.FILE}: distill.layers is {own.layers}, but {start.source} has {start.layers}: "
+            "set it lower"
+        )
 
 
 def nearest(name: str, present: Collection[str]) -> str:
@@ -115,7 +153,8 @@ def _named(settings: Params | FamilyParams) -> Iterator[tuple[str, str, Sequence
     yield "prompts", "prompts.sources", settings.prompts.sources
     for name, task in settings.finetune.tasks.items():
         yield "tasks", f"finetune.tasks.{name}.source", [task.source]
-    yield "preferences", "preferences.human_sources", settings.preferences.human_sources
+    for key, labeller in _of_rated_texts(settings):
+        yield "preferences", f"{key}.sources", labeller.sources
 
 
 def _lacking(counts: Counts, key: str, sources: Iterable[str], splits: Iterable[str]) -> Problems:
@@ -146,7 +185,17 @@ def _tokenize(settings: Params, counts: Counts) -> Problems:
 
 
 def _prompts(settings: Params, counts: Counts) -> Problems:
-    yield from _lacking(counts, "prompts.sources", settings.prompts.sources, SPLITS["prompts"])
+    yield from _lacking(counts, "prompts.sources", settings.prompts.sources, _splits(settings, "prompts"))
+
+
+def _splits(settings: Params, stage: str) -> list[str]:
+    """Return the splits that a stage reads. A file of own prompts stands in the place of the split `prompts`."""
+    own = stage == "prompts" and _own_prompts(settings)
+    return [split for split in SPLITS[stage] if not (own and split == "prompts")]
+
+
+def _own_prompts(settings: Params) -> bool:
+    return settings.prompts.kind == "conversation" and settings.prompts.file is not None
 
 
 def _finetune(settings: Params, counts: Counts) -> Problems:
@@ -184,44 +233,72 @@ def _tasks(settings: Params, counts: Counts) -> Problems:
 
 def _distill(settings: Params, counts: Counts) -> Problems:
     own = settings.distill
+    if own.kind == "none":
+        return
     batch = own.training.batch_size
     yield from _too_few(counts, settings, "train", own.prompts_per_text, "distill.training.batch_size", batch)
 
 
 def _preferences(settings: Params, counts: Counts) -> Problems:
-    own, key = settings.preferences, "preferences.human_sources"
-    yield from _lacking(counts, key, own.human_sources, ["train", "test"])
-    for split, what in (("train", "human_pairs"), ("test", "test_pairs")):
-        for source in own.human_sources:
-            rated, once = (_rated(counts, split, [source], by) for by in ("several", "once"))
-            pairs, needed = rated * (rated - 1) // 2, getattr(own, what) // len(own.human_sources)
-            if once:
-                found = f"{once:,} of whose texts in {split} have one rating alone"
-                yield f"{key} names {source}, {found}: each text needs two; get more, or name another source"
-            if not rated:
-                yield f"{key} names {source}, which has no rated text in {split}: name a source with ratings"
-            if pairs < needed:
-                have = f"the {rated:,} rated texts of {source} in {split} make {pairs:,} pairs"
-                yield f"preferences.{what} asks {needed:,} pairs of each source, but {have}: ask for fewer"
-    if (rated := _rated(counts, "train", own.human_sources, "several")) < RATED_TEXTS:
-        found = f"names sources with {rated} rated texts in train"
-        yield f"{key} {found}: simulated raters need at least {RATED_TEXTS}; name more sources"
+    for key, labeller in _of_rated_texts(settings):
+        sources = labeller.sources
+        yield from _lacking(counts, f"{key}.sources", sources, ["train", "test"])
+        for split in ("train", "test"):
+            for source in sources:
+                rated, once = (_rated(counts, split, [source], by) for by in ("several", "once"))
+                if once:
+                    found = f"{once:,} of whose texts in {split} have one rating alone"
+                    advice = "each text needs two; get more, or name another source"
+                    yield f"{key}.sources names {source}, {found}: {advice}"
+                if not rated:
+                    what = f"which has no rated text in {split}: name a source with ratings"
+                    yield f"{key}.sources names {source}, {what}"
+                if labeller.kind == "ratings":
+                    yield from _too_few_pairs(key, labeller, source, split, rated)
+        rated = _rated(counts, "train", sources, "several")
+        if labeller.kind == "simulated" and rated < RATED_TEXTS:
+            found = f"names sources with {rated} rated texts in train"
+            yield f"{key}.sources {found}: simulated raters need at least {RATED_TEXTS}; name more sources"
+
+
+def _of_rated_texts(settings: Params) -> Iterator[tuple[str, Ratings | Simulated]]:
+    """Yield the key and the settings of each labeller who goes by people's ratings of single texts."""
+    for name, labeller in settings.preferences.labellers.items():
+        if labeller.kind != "file":
+            yield f"preferences.labellers.{name}", labeller
+
+
+def _too_few_pairs(key: str, labeller: Ratings, source: str, split: str, rated: int) -> Problems:
+    what, asked = ("pairs", labeller.pairs) if split == "train" else ("test_pairs", labeller.test_pairs)
+    pairs, needed = rated * (rated - 1) // 2, asked // len(labeller.sources)
+    if pairs < needed:
+        have = f"the {rated:,} rated texts of {source} in {split} make {pairs:,} pairs"
+        yield f"{key}.{what} asks {needed:,} pairs of each source, but {have}: ask for fewer"
 
 
 def _reward(settings: Params, counts: Counts) -> Problems:
-    own, batch = settings.preferences, settings.reward.training.batch_size
-    prompts = min(own.prompts, _documents(counts, "prompts", settings.prompts.sources))
-    each = own.responses_per_prompt
-    most = prompts * each * (each - 1) // 2 + own.human_pairs
+    if settings.reward.kind == "none":
+        return
+    labellers, batch = settings.preferences.labellers.values(), settings.reward.training.batch_size
+    there, most = _documents(counts, "prompts", settings.prompts.sources), 0
+    for labeller in labellers:
+        if labeller.kind == "file":
+            return  # its judgements are counted when they are read
+        if labeller.kind == "ratings":
+            most += labeller.pairs
+        else:
+            prompts = labeller.prompts if _own_prompts(settings) else min(labeller.prompts, there)
+            most += prompts * labeller.responses_per_prompt * (labeller.responses_per_prompt - 1) // 2
     if most < batch:
-        found = f"preferences.prompts and human_pairs give {most:,} pairs at most"
+        found = f"preferences.labellers give {most:,} pairs at most"
         yield f"reward.training.batch_size is {batch}, but {found}: ask for more or set it lower"
 
 
-def _ppo(settings: Params, counts: Counts) -> Problems:
-    own = settings.ppo
-    batch = own.rollout_batch
-    yield from _too_few(counts, settings, "prompts", own.prompts_per_text, "ppo.rollout_batch", batch)
+def _align(settings: Params, counts: Counts) -> Problems:
+    own = settings.align
+    if own.kind == "ppo" and not _own_prompts(settings):
+        batch = own.rollout_batch
+        yield from _too_few(counts, settings, "prompts", own.prompts_per_text, "align.rollout_batch", batch)
 
 
 def _evaluate(settings: Params, counts: Counts) -> Problems:
@@ -262,7 +339,7 @@ CHECKS: dict[str, Callable[[Any, Counts], Problems]] = {  # each gets the parame
     "distill": _distill,
     "preferences": _preferences,
     "reward": _reward,
-    "ppo": _ppo,
+    "align": _align,
     "evaluate": _evaluate,
     "family_text": _family_text,
 }

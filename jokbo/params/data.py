@@ -7,20 +7,41 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from jokbo.data.conversations import turns
 from jokbo.params import names
-from jokbo.params.base import Names, Positive, Requirement, Section, Seed, Sha256, Share
+from jokbo.params.base import Commit, Names, Positive, Requirement, Section, Seed, Sha256, Share
 
 
-def _one_each(columns: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
+def _of_one_form(columns: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
     for field, named in columns.items():
         if field != "others" and not isinstance(named, str):
             raise ValueError(f"{field} is of one column: name that alone")
+    if fault := turns.fault_in(columns):
+        raise ValueError(fault)
     return columns
 
 
 # our field -> the column's name in the data; `others` are the second text of a pair, or the answers of a choice
 Columns = Annotated[
-    dict[Literal["text", "others", "label", "source", "ratings"], str | list[str]], AfterValidator(_one_each)
+    dict[
+        Literal[
+            "text",
+            "others",
+            "label",
+            "source",
+            "ratings",
+            "messages",
+            "conversations",
+            "instruction",
+            "input",
+            "output",
+            "prompt",
+            "completion",
+            "system",
+        ],
+        str | list[str],
+    ],
+    AfterValidator(_of_one_form),
 ]
 
 
@@ -47,10 +68,18 @@ class Source(Section):
             raise ValueError("labels: name the column that holds them in columns.label")
         return self
 
+    def of_conversations(self) -> bool:
+        """Return whether its columns are those of conversations."""
+        return turns.form_of(self.columns or {}) is not None
+
 
 class OfFiles(Source):
     columns: Columns | None = None
-    """Names of its columns for text, others, label, source and ratings."""
+    """Names of its columns for text, others, label, source and ratings, or for the fields of conversations.
+
+    Those are messages, or conversations (ShareGPT), or instruction, input, output and system, or prompt, completion and
+    system: jokbo.data.conversations.turns says what each holds. source may stand beside any of them.
+    """
     documents: Literal["line", "paragraph", "file"] | None = None
     """What one document of a txt is: line (if not given), paragraph or file."""
     if TYPE_CHECKING:
@@ -62,6 +91,8 @@ class OfFiles(Source):
             raise ValueError(f"documents is for txt: in {self.format} each row is one")
         if self.columns and self.format == "icwsm2014":
             raise ValueError("columns: the format icwsm2014 has its own columns: remove this key")
+        if self.format == "txt" and turns.form_of(self.columns or {}):
+            raise ValueError("columns: txt has no fields: write conversations as jsonl, csv or parquet")
         return self
 
 
@@ -100,14 +131,18 @@ class HubSource(Source):
     """hub: a data set of the Hugging Face hub."""
     dataset: str
     """Name of the data set on the hub."""
-    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    revision: Commit
     """Commit of the data set, 40 hex digits."""
     split: str
     """Name of the split to read."""
     streaming: bool
     """Whether rows are streamed instead of downloaded first, true or false."""
     columns: Columns
-    """Names of its columns for text, others, label, source and ratings."""
+    """Names of its columns for text, others, label, source and ratings, or for the fields of conversations.
+
+    Those are messages, or conversations (ShareGPT), or instruction, input, output and system, or prompt, completion and
+    system: jokbo.data.conversations.turns says what each holds. source may stand beside any of them.
+    """
 
 
 class Fetch(Section):
@@ -320,9 +355,16 @@ class Tokenizer(Section):
     """Largest share of unknown tokens, or characters, of a source or a language, 0 to 1."""
 
 
+class ModelTokenizer(Section):
+    kind: Literal["model"]
+    """model: the tokenizer of the model that pretrain.start adopts."""
+    maximum_unknown: Share
+    """Largest share of unknown tokens, or characters, of a source or a language, 0 to 1."""
+
+
 class Tokenize(Section):
-    tokenizer: Tokenizer
-    """The tokenizer, learned from the training texts."""
+    tokenizer: Annotated[Tokenizer | ModelTokenizer, Field(discriminator="kind")]
+    """The tokenizer, learned from the training texts; or, with kind: model, that of an adopted model."""
     mix: Mix
     """How often each source is read: by epochs, weights or temperature."""
     shard_tokens: Positive

@@ -8,7 +8,7 @@ RENAMED = {  # *: any system
     "family.finetune.batch": "family.finetune.batch_size",
     "family_baselines.finetune.batch": "family_baselines.finetune.batch_size",
     "family_baselines.lstm.width": "family_baselines.lstm.hidden_size",
-    "pretrain.model.width": "pretrain.model.hidden_size",
+    "pretrain.model": "pretrain.start",
     **{
         f"{section}.training.batch": f"{section}.training.batch_size"
         for section in ("pretrain", "finetune.policy", "distill", "reward")
@@ -17,11 +17,22 @@ RENAMED = {  # *: any system
     "finetune.policy.sources": "prompts.sources",
     "finetune.policy.prompt_tokens": "prompts.prompt_tokens",
     "finetune.policy.response_tokens": "prompts.response_tokens",
-    "ppo.sample_every": "ppo.rollouts_every",
     "prompts.sentences_per_review": "prompts.prompts_per_text",
     "finetune.policy.sentences_per_review": "finetune.policy.prompts_per_text",
     "distill.sentences_per_review": "distill.prompts_per_text",
-    "ppo.sentences_per_review": "ppo.prompts_per_text",
+    "ppo": "align (with kind: ppo)",
+    **{
+        f"preferences.{old}": f"preferences.labellers.NAME.{new} (of kind {kind})"
+        for old, new, kind in (
+            ("human_sources", "sources", "ratings"),
+            ("human_pairs", "pairs", "ratings"),
+            ("test_pairs", "test_pairs", "ratings"),
+            ("minimum_agreement", "minimum_agreement", "ratings"),
+            ("prompts", "prompts", "simulated"),
+            ("responses_per_prompt", "responses_per_prompt", "simulated"),
+            ("temperature", "temperature", "simulated"),
+        )
+    },
 }
 
 MOVED = dict.fromkeys(("family_text", "family", "family_baselines"), "family/params.yaml")

@@ -32,7 +32,7 @@ from jokbo.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from jokbo.evaluation.results import Estimated
-    from jokbo.preferences.people import Rated
+    from jokbo.preferences.ratings import Rated
 
 SCALE = np.arange(-4, 5)  # the ratings a person could give
 FOLDS = 5

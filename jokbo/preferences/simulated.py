@@ -1,4 +1,4 @@
-"""Preferences of simulated raters between responses of a policy to the same prompt."""
+"""Preferences of simulated raters between responses of the policy: the labeller of kind `simulated`."""
 
 from __future__ import annotations
 
@@ -7,42 +7,46 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from jokbo.models.sampling import sample
+from jokbo.preferences import raters as fitted
+from jokbo.preferences.labeller import Given, Labelled, LeftOut
 from jokbo.preferences.pairs import Pair
 from jokbo.preferences.raters import Raters
+from jokbo.preferences.ratings import rated
 from jokbo.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from jokbo.data.prompts import Prompts
-    from jokbo.params import Preferences
+    from jokbo.params import Simulated
 
 NO_TIME = "1970-01-01T00:00:00Z"  # a simulated rater has no clock, and a rerun must write the same bytes
 
 
-def pairs(
-    policy: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Prompts,
-    raters: Raters,
-    settings: Preferences,
-) -> list[Pair]:
+def labelled(settings: Simulated, given: Given) -> Labelled:
     """Return simulated raters' choices between responses that the policy samples, several to each prompt."""
-    each = settings.responses_per_prompt
+    train = [rated(given.documents["train"], source) for source in settings.sources]
+    texts = [text for source in train for text in source.texts]
+    raters = fitted.fit(texts, [row for source in train for row in source.ratings], seed=given.seed)
+    prompts, each = given.prompts("prompts", settings.prompts), settings.responses_per_prompt
+    if len(prompts) < settings.prompts:
+        given.say([f"{settings.prompts:,} prompts are asked for, and there are {len(prompts):,}"])
+    given.say([f"the policy gives {each} responses to each of {len(prompts):,} prompts"])
     rollout = sample(
-        policy,
+        given.policy(),
         prompts.prompts_NP.repeat_interleave(each, dim=0),
         response_tokens=prompts.response_tokens,
         temperature=settings.temperature,
-        seed=settings.seed,
+        seed=given.seed,
     )
-    responses = rollout.texts(tokenizer)
-    return pairs_of(
-        rollout.prompts(tokenizer)[::each],
-        [responses[i : i + each] for i in range(0, len(responses), each)],
-        raters,
-        seed=settings.seed,
+    responses = rollout.texts(given.tokenizer)
+    several = [responses[i : i + each] for i in range(0, len(responses), each)]
+    found = pairs_of(
+        rollout.prompts(given.tokenizer)[::each], several, raters, seed=given.seed, source=given.name
     )
+    whole = len(prompts) * each * (each - 1) // 2
+    alike = LeftOut(
+        whole - len(found), whole, "pairs of responses are alike or have an empty one: not compared"
+    )
+    held_out = rated(given.documents["test"], settings.sources[0])
+    return Labelled(found, [], {"alike": alike}, fitted.disagreement(raters, held_out, seed=given.seed))
 
 
 def pairs_of(
@@ -51,6 +55,7 @@ def pairs_of(
     raters: Raters,
     *,
     seed: int,
+    source: str,
 ) -> list[Pair]:
     """Return simulated raters' choices between responses to the same prompt, one rater a pair.
 
@@ -74,9 +79,10 @@ def pairs_of(
             "responses": [first, second],
             "choice": int(choice),
             "labeller": "simulated rater",
-            "kind": "simulated",
-            "agreement": 1.0,
             "time": NO_TIME,
+            "source": source,
+            "agreement": 1.0,
+            "by_policy": True,
         }
         for (prompt, first, second), choice in zip(found, choices[:, 0], strict=True)
     ]

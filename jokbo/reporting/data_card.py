@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jokbo.data.counts import Counts, Tokenized
+from jokbo.data.counts import Counts, StartingModel, Tokenized
 from jokbo.reporting.markdown import table
 from jokbo.runtime.files import Saved
 
@@ -55,9 +55,10 @@ class Example:
 
 @dataclass(frozen=True)
 class DataCard(Saved):
-    """What the sources gave, what was left out, the splits, the tokenizer on held-out text, examples."""
+    """The model to start from, what the sources gave, what was left out, the splits, the tokenizer, examples."""
 
     STAGE = "tokenize"
+    start: StartingModel
     sources: dict[str, SourceCard]
     not_read: dict[str, dict[str, NotRead]]  # by entry of fetch.sources and reason
     splits: dict[str, dict[str, int]]
@@ -68,9 +69,10 @@ class DataCard(Saved):
     examples: dict[str, list[Example]]  # by reason
 
 
-def card(counts: Counts, tokenized: Tokenized) -> DataCard:
-    """Return the card of what `prepare` and `tokenize` counted."""
+def card(start: StartingModel, counts: Counts, tokenized: Tokenized) -> DataCard:
+    """Return the card of what `fetch` adopted, and `prepare` and `tokenize` counted."""
     return DataCard(
+        start=start,
         sources={source: _source(source, counts, tokenized) for source in counts.sources},
         not_read={
             name: {
@@ -130,6 +132,7 @@ def text(card: DataCard) -> str:
     parts = [
         "# Data card",
         "Written by the stage `tokenize` from what it and the stages before it counted.",
+        *_start(card.start),
         *_sources(card.sources),
         *_left_out(card),
         *_not_read(card.not_read),
@@ -138,6 +141,20 @@ def text(card: DataCard) -> str:
         *_examples(card.examples),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _start(start: StartingModel) -> list[str]:
+    if start.kind == "scratch":
+        return []
+    sizes = (
+        f"{number(start.parameters)} parameters, {start.layers} layers, a context of {number(start.context)}"
+    )
+    return [
+        "## The model that it starts from",
+        f"`{start.source}`: {start.network}, {sizes}, a vocabulary of {number(start.vocabulary)}. Licence: "
+        f"{start.licence}.",
+        *start.changed,
+    ]
 
 
 def _sources(sources: Mapping[str, SourceCard]) -> list[str]:

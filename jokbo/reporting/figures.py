@@ -61,7 +61,7 @@ STYLE: dict[RcKeyType, Any] = {
 }
 SIZE = (4.0, 2.6)  # inches
 
-PPO_PANELS = {  # column of plots/ppo.csv -> title, what the axis measures
+PPO_PANELS = {  # column of plots/align.csv -> title, what the axis measures
     "reward": ("Reward", "mean score"),
     "kl": ("KL from the supervised policy", "nats a sequence"),
     "beta": ("Weight of the KL penalty", "beta"),
@@ -69,6 +69,12 @@ PPO_PANELS = {  # column of plots/ppo.csv -> title, what the axis measures
     "clip_fraction": ("Clipped share of tokens", "share"),
     "explained_variance": ("Value function", "explained variance"),
     "response_length": ("Response length", "tokens"),
+}
+
+DPO_PANELS = {
+    "loss": ("Loss", "nats a pair"),
+    "accuracy": ("Pairs ordered as preferred", "share"),
+    "margin": ("Margin of the preferred response", "beta times nats"),
 }
 
 Rows = Sequence[Mapping[str, float]]
@@ -101,15 +107,24 @@ def loss_curves(curves: Mapping[str, Rows]) -> list[Chart]:
 
 def ppo_curves(rows: Rows) -> list[Chart]:
     """Return one panel for each column of PPO_PANELS that the rows have, against `step`."""
+    return _curves(rows, PPO_PANELS, "ppo", "PPO iteration")
+
+
+def dpo_curves(rows: Rows) -> list[Chart]:
+    """Return one panel for each column of DPO_PANELS that the rows have, against `step`."""
+    return _curves(rows, DPO_PANELS, "dpo", "step")
+
+
+def _curves(rows: Rows, panels: Mapping[str, tuple[str, str]], name: str, axis: str) -> list[Chart]:
     charts = []
-    for column, (title, unit) in PPO_PANELS.items():
+    for column, (title, unit) in panels.items():
         points = _points(rows, "step", column)
         if not points:
             continue
-        with panel("PPO iteration", unit) as (figure, axes):
+        with panel(axis, unit) as (figure, axes):
             _line(axes, points, ACCENT)
-        alt = f"{title} ({unit}) over PPO: from {points[0][1]:.3g} to {points[-1][1]:.3g}."
-        charts.append(Chart(f"ppo-{column}", title, alt, figure))
+        alt = f"{title} ({unit}) over {name.upper()}: from {points[0][1]:.3g} to {points[-1][1]:.3g}."
+        charts.append(Chart(f"{name}-{column}", title, alt, figure))
     return charts
 
 

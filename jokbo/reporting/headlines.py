@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jokbo.evaluation.results import Evaluation, Scores
 from jokbo.reporting.tables import DASH, TIMES, Table, large, number, share
@@ -15,7 +16,13 @@ MODELS = {
     "base": "pretrained only",
     "supervised": "fine-tuned on reviews",
     "distilled": "student of the supervised model",
-    "aligned": "after PPO",
+    "aligned": "after alignment",
+}
+MADE_BY = {  # of a kind of labeller: who made its comparisons
+    "simulated": "made by simulated raters, fitted to single human ratings so that they disagree with one another as "
+    "often as the people did; no person read these responses",
+    "ratings": "implied by people's ratings of single texts",
+    "file": "imported from a file",
 }
 
 
@@ -30,9 +37,10 @@ class Made:
 
 
 def verdict(evaluation: Evaluation) -> str:
-    """Return in one sentence whether PPO made responses more positive, by more than the interval of its wins."""
+    """Return in one sentence whether alignment made responses more positive, by more than the interval of its wins."""
     supervised, aligned = evaluation.models["supervised"], evaluation.models["aligned"]
-    shares = f"{share(supervised.positive)} of responses judged positive before PPO, {share(aligned.positive)} after"
+    before, after = share(supervised.positive), share(aligned.positive)
+    shares = f"{before} of responses judged positive before alignment, {after} after"
     if (aligned.win_rate_low or 0) > 0.5:
         return f"It worked: {shares}"
     if (aligned.win_rate_high or 0) < 0.5:
@@ -57,36 +65,60 @@ def facts(findings: Findings) -> list[tuple[str, str]]:
 
 def cards(findings: Findings) -> list[dict[str, str]]:
     """Return the few numbers to read first, each with what limits it: `value`, `label`, `detail`."""
-    evaluation, reward = findings.evaluation, findings.metrics["reward"]["human"]
+    evaluation = findings.evaluation
     before, after = evaluation.models["supervised"], evaluation.models["aligned"]
-    right, trust = reward["accuracy"], evaluation.judge["sentences"]["value"]
-    return [
+    trust = evaluation.judge["sentences"]["value"]
+    found = [
         {
             "value": f"{share(before.positive)} → {share(after.positive)}",
-            "label": "of responses are judged positive, before and after PPO",
+            "label": "of responses are judged positive, before and after alignment",
             "detail": f"{evaluation.prompts:,} held-out prompts. The judge is a classifier that no stage has seen. On "
             f"texts as short as these it is right {share(trust)} of the time: trust the shares, not one verdict.",
         },
         {
             "value": _share(after.win_rate),
-            "label": "of responses are found more positive than the one before PPO",
+            "label": "of responses are found more positive than the one before alignment",
             "detail": f"95% interval {_share(after.win_rate_low)} to {_share(after.win_rate_high)}. Responses have "
             f"{after.length:.1f} tokens, {before.length:.1f} before. Where both are as long within "
             f"{evaluation.matched_tokens} tokens: {length_matched(after)} prompts.",
         },
         {
             "value": f"{number(before.perplexity)} → {number(after.perplexity)}",
-            "label": "perplexity of what people wrote, before and after PPO: lower is better",
-            "detail": f"This is what PPO costs. {_share(after.distinct_2)} of word pairs are different ones, "
+            "label": "perplexity of what people wrote, before and after alignment: lower is better",
+            "detail": f"This is what alignment costs. {_share(after.distinct_2)} of word pairs are different ones, "
             f"{_share(before.distinct_2)} before. The model moved {after.kl:.1f} nats a response (KL).",
         },
-        {
-            "value": share(right["value"]),
-            "label": "of people's choices are predicted by the reward model",
-            "detail": f"95% interval {share(right['low'])} to {share(right['high'])}: {reward['comparisons']:,} pairs "
-            f"of {reward['texts']:,} texts that it never saw. A coin is right half of the time.",
-        },
-        _student(findings),
+    ]
+    if score := preference_score(findings.metrics):
+        right, whose = (
+            score["accuracy"],
+            "the reward model" if findings.metrics["reward"] else "the aligned model",
+        )
+        found.append(
+            {
+                "value": share(right["value"]),
+                "label": f"of unseen choices are predicted by {whose}",
+                "detail": f"95% interval {share(right['low'])} to {share(right['high'])}: {score['comparisons']:,} "
+                f"pairs of {score['texts']:,} texts that it never saw. A coin is right half of the time.",
+            }
+        )
+    return [*found, _student(findings)] if evaluation.student else found
+
+
+def preference_score(metrics: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Return how well held-out pairs are predicted: by the reward model, or without one by what DPO's policy implies.
+
+    None if no pair is held out for it.
+    """
+    return metrics["reward"].get("human") or metrics["align"].get("held_out")
+
+
+def labellers(metrics: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Return of each labeller what its comparisons are: `name`, `train`, `test`, `made`."""
+    return [
+        {"name": name, "made": MADE_BY[found["kind"]]}
+        | {split: number(found[split]) for split in ("train", "test")}
+        for name, found in metrics["preferences"]["labellers"].items()
     ]
 
 
@@ -138,7 +170,7 @@ def models(evaluation: Evaluation) -> Table:
 
 def ordered(evaluation: Evaluation) -> dict[str, Scores]:
     """Return the models in the order in which they are made."""
-    return {name: evaluation.models[name] for name in MODELS}
+    return {name: evaluation.models[name] for name in MODELS if name in evaluation.models}
 
 
 def length_matched(scores: Scores) -> str:

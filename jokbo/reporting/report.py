@@ -44,19 +44,23 @@ def render(findings: Findings) -> str:
     `findings.evaluation` is what `evaluate` found (evaluation.results).
     `findings.samples` are the rows of samples.jsonl: `prompt`; each model's continuation under its name; `judge`,
     the judge's probability of positive for each model. `metrics` are metrics/NAME.json by NAME, of which these are
-    read by name: reward `human`, on real comparisons, `comparisons` of `texts`, `accuracy`, `accuracy_by_source`,
-    `calibration_error` (estimates by text), `calibration` (rows of calibration.Bin). `tasks` is what came of each
-    labelled task, by name. `curves` are the rows of plots/NAME.csv by NAME, or NAME/PART where it holds several
-    trainings; `ancestry` the records of the models by the hash of their weights, `aligned` that of the final one.
-    `timings`, seconds by stage, and `speeds`, tokens a second `reading` and `writing` of the supervised and of the
-    distilled model, are of this machine, and empty if unknown. `card` is the data card; `profiles`, by name, the
-    metrics of `prepare`, `tokenize` and `pretrain` of other corpora and, where known, `measured`: `date` and `machine`.
+    read by name: preferences `labellers`; reward `human`, or of DPO align `held_out`, on held-out comparisons:
+    `comparisons` of `texts`, `accuracy`, `accuracy_by_source`, `calibration_error` (estimates by text), `calibration`
+    (rows of calibration.Bin); align `kind`. Stages that were left out have none. `tasks` is what came of each labelled
+    task, by name. `curves` are the rows of plots/NAME.csv by NAME, or NAME/PART where it holds several trainings;
+    `ancestry` the records of the models by the hash of their weights, `aligned` that of the final one. `timings`,
+    seconds by stage, and `speeds`, tokens a second `reading` and `writing` of the supervised and of the distilled
+    model, are of this machine, and empty if unknown. `card` is the data card; `profiles`, by name, the metrics of
+    `prepare`, `tokenize` and `pretrain` of other corpora and, where known, `measured`: `date` and `machine`.
     `made` is of this report.
     """
     return page.render(
         "reporting/report.html.jinja",
         verdict=headlines.verdict(findings.evaluation),
         facts=headlines.facts(findings),
+        align=findings.metrics["align"]["kind"],
+        scored="reward model" if findings.metrics["reward"] else "aligned model",
+        labellers=headlines.labellers(findings.metrics),
         cards=headlines.cards(findings),
         evaluation=findings.evaluation,
         tables={table.name: table for table in tables(findings)},
@@ -82,8 +86,9 @@ def tables(findings: Findings) -> list[Table]:
             [_more(name, scores) for name, scores in headlines.ordered(evaluation).items()],
         ),
         *tasks.tables(findings.tasks),
-        _student_table(evaluation.student, findings.speeds),
-        *_trust_tables(evaluation.judge, metrics["reward"]["human"]),
+        *([_student_table(evaluation.student, findings.speeds)] if evaluation.student else []),
+        _judge_table(evaluation.judge),
+        *([_reward_table(score)] if (score := headlines.preference_score(metrics)) else []),
         *_data_tables(findings.card),
         _corpora_table({THIS_RUN: metrics, **findings.profiles}),
         *(
@@ -94,6 +99,7 @@ def tables(findings: Findings) -> list[Table]:
                 [[name, number(value)] for name, value in _flat(numbers) if not isinstance(value, list)],
             )
             for stage, numbers in metrics.items()
+            if numbers
         ),
     ]
 
@@ -115,30 +121,32 @@ def _student_table(students: Mapping[str, Student], speeds: Mapping[str, Mapping
     )
 
 
-def _trust_tables(judge: Mapping[str, Numbers], reward: Numbers) -> list[Table]:
-    """Return how far the judge and the reward model can be believed."""
-    return [
-        Table(
-            "judge",
-            "How often the judge is right on held-out texts",
-            ["Texts", "Accuracy", "Standard error", "Reviews"],
-            [
-                ["Whole reviews", *_estimate(judge["reviews"])],
-                ["Two sentences of a review", *_estimate(judge["sentences"])],
-                ["Rotten Tomatoes sentences", *_estimate(judge["rotten_tomatoes"])],
-            ],
-        ),
-        Table(
-            "reward",
-            f"The reward model on {reward['comparisons']:,} real human comparisons",
-            ["Measure", "Value", "Standard error", "Texts"],
-            [
-                ["Accuracy", *_estimate(reward["accuracy"])],
-                *([f"on {name}", *_estimate(right)] for name, right in reward["accuracy_by_source"].items()),
-                ["Expected calibration error", *_estimate(reward["calibration_error"])],
-            ],
-        ),
-    ]
+def _judge_table(judge: Mapping[str, Numbers]) -> Table:
+    """Return how far the judge can be believed."""
+    return Table(
+        "judge",
+        "How often the judge is right on held-out texts",
+        ["Texts", "Accuracy", "Standard error", "Reviews"],
+        [
+            ["Whole reviews", *_estimate(judge["reviews"])],
+            ["Two sentences of a review", *_estimate(judge["sentences"])],
+            ["Rotten Tomatoes sentences", *_estimate(judge["rotten_tomatoes"])],
+        ],
+    )
+
+
+def _reward_table(score: Numbers) -> Table:
+    """Return how well held-out comparisons are predicted."""
+    return Table(
+        "reward",
+        f"{score['comparisons']:,} comparisons that no stage learned from",
+        ["Measure", "Value", "Standard error", "Texts"],
+        [
+            ["Accuracy", *_estimate(score["accuracy"])],
+            *([f"on {name}", *_estimate(right)] for name, right in score["accuracy_by_source"].items()),
+            ["Expected calibration error", *_estimate(score["calibration_error"])],
+        ],
+    )
 
 
 def _data_tables(card: DataCard) -> list[Table]:
@@ -220,14 +228,19 @@ def _measured(corpus: str, found: Mapping[str, Any]) -> str:
 
 def charts(findings: Findings) -> dict[str, list[Chart]]:
     """Return every figure of the report, by the section it stands in."""
-    ppo = findings.curves.get("ppo", [])
-    training = {name: rows for name, rows in findings.curves.items() if name != "ppo" and rows}
+    align = findings.curves.get("align", [])
+    training = {name: rows for name, rows in findings.curves.items() if name != "align" and rows}
+    score = headlines.preference_score(findings.metrics)
+    if findings.metrics["align"]["kind"] == "ppo":
+        alignment = [*figures.reward_against_kl(align), *figures.ppo_curves(align)]
+    else:
+        alignment = figures.dpo_curves(align)
     return {
         "results": figures.judged_positive(headlines.ordered(findings.evaluation)),
         "tasks": tasks.charts(findings.tasks),
         "training": figures.loss_curves(training),
-        "ppo": [*figures.reward_against_kl(ppo), *figures.ppo_curves(ppo)],
-        "reward": figures.reliability_diagram(findings.metrics["reward"]["human"]["calibration"]),
+        "alignment": alignment,
+        "reward": figures.reliability_diagram(score["calibration"] if score else []),
     }
 
 

@@ -50,8 +50,7 @@ class Record:
 
         InputError if there is none, or it is of other weights.
         """
-        if not _file(model).is_file() and _file(model.parent).is_file():
-            model = model.parent
+        model = recorded(model)
         file = _file(model)
         record = cls._read(file)
         if model.is_dir() and weights_of(model) != record.weights:
@@ -73,6 +72,12 @@ class Record:
             raise InputError(f"{file}: not a record of ancestry ({error}): make the model again") from error
 
 
+def recorded(model: Path) -> Path:
+    """Return what the record of a model is of: the model, or the folder of models that it is one of."""
+    among = model.parent.name and not _file(model).is_file() and _file(model.parent).is_file()
+    return model.parent if among else model
+
+
 def made(model: Path, *, stage: str, key: str, params: Mapping[str, Any], deps: Mapping[str, str]) -> Record:
     """Return the record of a model that was just made, without environments.
 
@@ -87,6 +92,11 @@ def made(model: Path, *, stage: str, key: str, params: Mapping[str, Any], deps: 
 def is_code(path: str) -> bool:
     """Return whether a stage's dependency is code of ours, a file or a folder, and not data."""
     return path.endswith(".py") or path.removeprefix("../").partition("/")[0] in ("jokbo", "tasks", "flows")
+
+
+def records_beside(model: Path) -> dict[str, tuple[str, Record]]:
+    """Return every record of the project's models, as `records_in` does."""
+    return records_in(recorded(model).parent)
 
 
 def records_in(folder: Path) -> dict[str, tuple[str, Record]]:

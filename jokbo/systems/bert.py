@@ -24,8 +24,7 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertForPreTraining
 
-from jokbo.data.corpus.batches import sample_indices
-from jokbo.data.corpus.token_corpus import TokenCorpus
+from jokbo.data.corpus.batches import TokenCorpus, sample_indices
 from jokbo.systems.common import Paper, Size, SpecialTokens, Text, rng_of
 from jokbo.systems.masking import Corruption, begin_as_sinusoids, masked, masked_loss, mean_of_text
 

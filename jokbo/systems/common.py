@@ -24,8 +24,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from jokbo.data.corpus.batches import Layout, packed_batch
-from jokbo.data.corpus.token_corpus import TokenCorpus
+from jokbo.data.corpus.batches import Layout, TokenCorpus, packed_batch
 from jokbo.data.corpus.tokenizer import taken_literally
 from jokbo.models import access
 from jokbo.runtime.files import read_json

@@ -61,10 +61,8 @@ def loop(
     gradient or weight that is not a finite number, and saves nothing then.
     """
     saver = _Saver(job, engines)
-    with (
-        polled() as stop,
-        Progress(job.name, steps, done=state.done, compiles=job.compute.compile) as progress,
-    ):
+    compiles = any(engine.is_compiled for engine in engines.values())
+    with polled() as stop, Progress(job.name, steps, done=state.done, compiles=compiles) as progress:
         while state.done < steps:
             row = one(state.done + 1)
             state.done += 1

@@ -16,7 +16,7 @@ import pyarrow as pa
 from jokbo.params import FamilyParams, Params, checks
 from jokbo.runtime.errors import InputError
 from tasks.frame import projects
-from tasks.frame.paths import COUNTS, DOCUMENTS, RAW
+from tasks.frame.paths import COUNTS, DOCUMENTS, RAW, START
 
 STAGES = "JOKBO_STAGES"  # set by a flow: the stages that it brings up to date
 
@@ -28,6 +28,9 @@ def check(settings: Params | FamilyParams, stages: Collection[str], stale: Colle
     """
     if isinstance(settings, Params):
         checks.check_splits(settings, stages)
+        checks.check_files(settings, stages, projects.root())
+        if "fetch" not in stale and START.is_dir():
+            checks.check_start(settings, stages, checks.known_start(START))
     counts, raw = (projects.root() / path for path in (DOCUMENTS / COUNTS, RAW))
     if "prepare" not in stale and counts.is_file():
         checks.check_documents(settings, stages, checks.Counts.load(counts))
@@ -37,13 +40,16 @@ def check(settings: Params | FamilyParams, stages: Collection[str], stale: Colle
 
 def check_before(name: str, settings: Params | FamilyParams) -> None:
     """Check what stage `name`, about to begin, and those that are to run after it ask of the data."""
-    if name in ("fetch", "report"):
+    if name == "report":
         return
     chain = list(projects.stages())
     later = chain[chain.index(name) :] if name in chain else ()
     wanted = wanted_stages() if later else set()
     stages = {name, *(stage for stage in later if stage in wanted)}
-    check(settings, stages, ["prepare"] if name == "prepare" else [])
+    if name == "fetch" and isinstance(settings, Params):  # it makes anew what the other checks look at
+        checks.check_files(settings, stages, projects.root())
+    else:
+        check(settings, stages, ["prepare"] if name == "prepare" else [])
 
 
 def wanted_stages() -> set[str]:

@@ -18,6 +18,7 @@ PREFERENCES = Path("data/preferences")
 ROLLOUTS = Path("data/rollouts")
 EVALUATION = Path("data/evaluation")
 
+START = Path("models/start")  # the model that pretrain.start adopts, or that there is none
 BASE = Path("models/base")
 POLICY = Path("models/policy")
 TASKS = Path("models/tasks")  # a folder a labelled task

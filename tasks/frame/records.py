@@ -1,5 +1,5 @@
 """What a stage tells: its numbers, to DVC (metrics/NAME.json, plots/NAME.csv) and to MLflow alike, and lines on the
-terminal. Rank 0 alone tells them.
+terminal; and of an output that params.yaml leaves out, why it is not there. Rank 0 alone tells them.
 
 A stage that stands for one of many has a folder with them: the metrics of family@bert are metrics/family/bert.json.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jokbo.runtime.errors import MUCH, InputError
-from jokbo.runtime.files import atomic_write_file, write_text
+from jokbo.runtime.files import atomic_write_file, atomic_write_folder, write_text
 from jokbo.runtime.tracking import flat
 from tasks.frame.paths import METRICS, PLOTS
 from tasks.frame.stage import Stage, leads
@@ -30,9 +30,13 @@ def write_metrics(stage: Stage[Any], record: DataclassInstance | dict[str, Any])
 
     Raises InputError if one is not finite: JSON has neither NaN nor infinity.
     """
+    write_numbers(stage, _file(METRICS, stage, "json"), asdict(record) if is_dataclass(record) else record)
+
+
+def write_numbers(stage: Stage[Any], path: Path, metrics: dict[str, Any]) -> None:
+    """Write a file of metrics, and its numbers to MLflow. Raises InputError if one is not finite."""
     if not leads():
         return
-    metrics = asdict(record) if is_dataclass(record) else record
     numbers = {name: value for name, value in flat(metrics, "/").items() if isinstance(value, (int, float))}
     for name, value in numbers.items():
         if not math.isfinite(value):
@@ -40,7 +44,7 @@ def write_metrics(stage: Stage[Any], record: DataclassInstance | dict[str, Any])
                 f"{stage.name}: the metric {name} is {value}: curves in {PLOTS} and in MLflow show where it went "
                 "wrong"
             )
-    write_text(_file(METRICS, stage, "json"), json.dumps(metrics, indent=1, sort_keys=True) + "\n")
+    write_text(path, json.dumps(metrics, indent=1, sort_keys=True) + "\n")
     stage.run.log(numbers)
 
 
@@ -74,6 +78,18 @@ def note_few(stage: Stage[Any], what: str, asked: int, found: int) -> None:
     """Say so if fewer are there than are asked for."""
     if found < asked:
         say(stage, [f"{asked:,} {what} are asked for, and there are {found:,}"])
+
+
+def leave_out(path: Path, why: str) -> None:
+    """Write a folder that holds nothing but a README.md with the reason: DVC wants every output to be there."""
+    if leads():
+        with atomic_write_folder(path) as folder:
+            (folder / "README.md").write_text(f"# {path}\n\nThere is nothing here: {why}.\n", "utf-8")
+
+
+def is_there(model: Path) -> bool:
+    """Return whether a folder holds a model, and not the reason why there is none."""
+    return (model / "config.json").is_file()
 
 
 def _file(folder: Path, stage: Stage[Any], suffix: str) -> Path:

@@ -153,8 +153,8 @@ def networks(rows: int = 8) -> ppo.Networks:
 
 
 def controllers(beta: float = 0.1, **length: float) -> ppo.Controllers:
-    settings = {"total": 0.0, "error": 0.0, "target": 5.0, "gain": 0.0, **length}
-    return ppo.Controllers(ppo.KlController(beta, 3.0, 0.1), ppo.LengthController(**settings))
+    settings = {"target": 5.0, "gain": 0.0, **length}
+    return ppo.Controllers(ppo.KlController(beta, 3.0, 0.1), ppo.LengthReward(**settings))
 
 
 def iterate(settings: SimpleNamespace, **changes: object) -> tuple[dict[str, float], ppo.Networks, dict]:
@@ -245,26 +245,22 @@ def test_the_value_starts_no_worse_than_none(tmp_path: Path) -> None:
     assert history[0]["explained_variance"] > -0.05
 
 
-def test_the_reward_for_length_rises_while_responses_are_too_short_and_falls_while_too_long() -> None:
-    controller = ppo.LengthController(0.0, 0.0, target=20.0, gain=0.5, damping=3.0)
-    controller.update(15.0)
-    assert controller.weight == pytest.approx(0.5)
-    torch.testing.assert_close(
-        controller.rewards(torch.tensor([10, 20, 40])), torch.tensor([-0.25, 0.0, 0.5])
-    )
-    controller.update(25.0)
-    assert controller.weight == pytest.approx(-0.375)
-    controller.update(20.0)
-    assert controller.weight == pytest.approx(0.0)
+def test_the_reward_for_length_takes_out_what_length_is_worth() -> None:
+    """Returns that are a line over length, with the mean at the target, come out the same for all lengths."""
+    lengths_B = torch.tensor([10, 20, 30])
+    reward = ppo.LengthReward(target=20.0, gain=2.0)
+    weight = reward.weight(-0.3 * lengths_B, lengths_B)
+    left_B = -0.3 * lengths_B + reward.of(lengths_B, weight)
+    torch.testing.assert_close(left_B, left_B.mean().expand(3))
 
 
-def test_a_length_that_follows_its_reward_comes_to_rest_at_the_target() -> None:
-    """The length moves by a twentieth of what the reward for it is, as a policy that is trained on it does."""
-    controller, lengths = ppo.LengthController(0.0, 0.0, target=20.0, gain=1.0), [12.0]
-    for _ in range(40):
-        controller.update(lengths[-1])
-        lengths.append(lengths[-1] + 20 * 0.05 * controller.weight)
-    assert all(abs(length - 20) < 1 for length in lengths[-20:])
+def test_the_reward_for_length_draws_the_mean_to_the_target() -> None:
+    short_B, long_B = torch.tensor([10, 12, 14]), torch.tensor([26, 28, 30])
+    reward, same_B = ppo.LengthReward(target=20.0, gain=2.0), torch.ones(3)
+    assert reward.weight(same_B, short_B) == pytest.approx(0.8)
+    assert reward.weight(same_B, long_B) == pytest.approx(-0.8)
+    assert reward.weight(same_B, torch.tensor([20, 20, 20])) == 0.0
+    assert ppo.LengthReward(target=20.0, gain=0.0).weight(same_B * short_B, short_B) == 0.0
 
 
 def test_responses_keep_their_length_though_short_ones_earn_more(tmp_path: Path) -> None:

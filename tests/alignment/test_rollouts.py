@@ -12,16 +12,16 @@ from datasets import load_from_disk
 from jokbo.alignment import rollouts
 from jokbo.alignment.rollouts import Experience
 from jokbo.models.sampling import response_log_probs, sample
-from tests.support.networks import END, network, tokens
+from tests.support.networks import END, PADDING, network, tokens
 
 PROMPT, ANSWER = 3, 6
 
 
 class Tokenizer:
-    eos_token_id = END
+    eos_token_id, pad_token_id = END, PADDING
 
-    def batch_decode(self, rows: torch.Tensor, **_: object) -> list[str]:
-        return [" ".join(map(str, row)) for row in rows.tolist()]
+    def batch_decode(self, rows: torch.Tensor | list[list[int]], **_: object) -> list[str]:
+        return [" ".join(str(int(token)) for token in row) for row in rows]
 
 
 def seen(seed: int = 1) -> Experience:
@@ -64,3 +64,10 @@ def test_samples_are_shown_with_reward_prompt_and_response() -> None:
     lines = rollouts.shown(seen(), Tokenizer(), count=2).splitlines()
     assert len(lines) == 2
     assert re.match(r"^\+0\.50  [\d ]+ \|", lines[0])
+
+
+def test_the_text_of_a_prompt_is_without_the_padding_before_it() -> None:
+    prompts = tokens(2, PROMPT)
+    prompts[1, :2] = PADDING
+    rollout = sample(network(), prompts, response_tokens=ANSWER, temperature=1.0, seed=1)
+    assert rollout.prompts(Tokenizer()) == [" ".join(map(str, prompts[0].tolist())), str(int(prompts[1, 2]))]

@@ -8,7 +8,7 @@ from datasets import load_from_disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jokbo.data.outputs import (
+from jokbo.data.tables import (
     assemble,
     read_batches,
     save_tables,

@@ -10,9 +10,10 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from jokbo.data.continuations import selected
 from jokbo.data.corpus.tokenizer import save_tokenizer
-from jokbo.data.prompts import SHAPE, Prompts, Selection, Shape, save, selected
-from jokbo.params import Prompts as Settings
+from jokbo.data.prompts import SHAPE, Prompts, Selection, Shape, save
+from jokbo.params import ContinuationPrompts as Settings
 from jokbo.runtime.errors import InputError
 from tests.support.corpora import trained
 
@@ -34,6 +35,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> PreTrainedTokenizerBa
 
 def settings(**changes: int) -> Settings:
     given = {
+        "kind": "continuation",
         "seed": 1,
         "sources": ["a"],
         "prompts_per_text": 9,

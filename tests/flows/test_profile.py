@@ -32,6 +32,13 @@ def test_what_a_profile_names_takes_the_place_of_the_whole_key(folder: Path) -> 
     assert tree == own
 
 
+def test_another_kind_of_answer_takes_the_place_of_the_whole_section(folder: Path) -> None:
+    (folder / "profiles/other.yaml").write_text("distill: {kind: none}\nalign: {kl_target: 3.0}\n")
+    tree = profile.merged(Path("params.yaml"), Path("profiles/other.yaml"))
+    assert tree["distill"] == {"kind": "none"}
+    assert tree["align"] == {**miniature.params()["align"], "kl_target": 3.0}
+
+
 def test_the_shipped_profiles_are_valid(folder: Path) -> None:
     for path in sorted(Path("profiles").glob("*.yaml")):
         made = profile.project(path.stem)
@@ -102,7 +109,7 @@ def test_a_profile_that_is_wrong_is_named_and_makes_nothing(folder: Path, conten
 def test_it_trains_beside_the_project_and_leaves_what_it_measured(folder: Path, api: str) -> None:
     (folder / "profiles/other.yaml").write_text("pretrain:\n  seed: 2\nprepare:\n  seed: 2\n")
     other = folder / ".jokbo/profiles/other"
-    done = miniature.run(folder, "flows.profile", "other", PREFECT_API_URL=api)
+    done = miniature.run(folder, "flows.profile", "other", "--until", "pretrain", PREFECT_API_URL=api)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((folder / "profiles/other.json").read_text())
     assert set(found.pop("measured")) == {"date", "machine"}

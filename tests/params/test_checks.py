@@ -14,10 +14,10 @@ from ruamel.yaml import YAML
 
 from jokbo import params
 from jokbo.data.counts import Counts, SourceCounts
-from jokbo.data.fetch.rows import RAW_SCHEMA
-from jokbo.data.outputs import write_shards
+from jokbo.data.files.rows import RAW_SCHEMA
 from jokbo.data.prepare import preparation
 from jokbo.data.prepare.language import _detector
+from jokbo.data.tables import write_shards
 from jokbo.params import FamilyParams, Params, checks
 from jokbo.params.data import LANGUAGES
 from jokbo.runtime.errors import InputError
@@ -107,9 +107,9 @@ def test_what_the_miniature_asks_is_there(counts: Counts) -> None:
             "finetune.tasks.rotten_tomatoes.source: there is no source nosuch",
         ),
         (
-            "preferences__human_sources",
+            "preferences__labellers__people__sources",
             ["icwsm2014-movie"],
-            "human_sources: .* did you mean icwsm2014-movies",
+            "labellers.people.sources: .* did you mean icwsm2014-movies",
         ),
         (
             "family_text__mix",
@@ -168,16 +168,28 @@ def test_a_split_that_a_stage_reads_has_a_share(split: str) -> None:
         ("distill", {"distill__training__batch_size": 8000}, "distill.training.batch_size is 8000"),
         (
             "preferences",
-            {"preferences__human_sources": ["imdb"]},
-            "names imdb, which has no rated text in train",
+            {"preferences__labellers__raters__sources": ["imdb"]},
+            "labellers.raters.sources names imdb, which has no rated text in train",
         ),
-        ("preferences", {"preferences__test_pairs": 3000}, "test_pairs asks 3,000 pairs of each source"),
+        (
+            "preferences",
+            {"preferences__labellers__people__test_pairs": 3000},
+            "people.test_pairs asks 3,000 pairs of each source",
+        ),
         (
             "reward",
-            {"preferences__prompts": 4, "preferences__human_pairs": 0, "reward__training__batch_size": 64},
-            "reward.training.batch_size is 64, but preferences.prompts and human_pairs give",
+            {
+                "preferences__labellers__raters__prompts": 4,
+                "preferences__labellers__people__pairs": 0,
+                "reward__training__batch_size": 64,
+            },
+            "reward.training.batch_size is 64, but preferences.labellers give 4 pairs",
         ),
-        ("ppo", {"ppo__rollout_batch": 400}, "ppo.rollout_batch is 400, but the texts of imdb in prompts"),
+        (
+            "align",
+            {"align__rollout_batch": 400},
+            "align.rollout_batch is 400, but the texts of imdb in prompts",
+        ),
         (
             "family_text",
             {"family_text__tasks": {"mine": {"sources": ["icwsm2014-movies"]}}},

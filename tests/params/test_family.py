@@ -187,7 +187,7 @@ def test_what_is_not_as_it_should_be_is_left_to_the_schema(tree: dict[str, Any])
         ("layers: 1,", "layers: 1, lern: 1,", "bert.lern (of family.defaults) is not a known key"),
         ("  defaults: {", "  defaults: 5\n  more: {", "family.more is not a known key"),
         ("family_text:\n", "compute: {}\nfamily_text:\n", "compute is in CHAIN alone: remove it here"),
-        ("family_text:\n", "ppo: {}\nfamily_text:\n", "ppo is not a known key: remove it"),
+        ("family_text:\n", "align: {}\nfamily_text:\n", "align is not a known key: remove it"),
         (
             "module: roberta",
             "module: roberta, width: 128",
@@ -240,8 +240,8 @@ def test_what_does_not_go_with_how_it_is_computed(
 
 
 def test_a_mistake_in_the_chains_file_is_told_of_that(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"chain.yaml: poo is not a known key: did you mean ppo\?"):
-        loaded(tmp_path, SHIPPED.read_text(), CHAIN.read_text().replace("\nppo:", "\npoo:"))
+    with pytest.raises(InputError, match=r"chain.yaml: algin is not a known key: did you mean align\?"):
+        loaded(tmp_path, SHIPPED.read_text(), CHAIN.read_text().replace("\nalign:", "\nalgin:"))
 
 
 def test_the_profile_of_the_large_comparison_takes_the_place_of_whole_keys() -> None:

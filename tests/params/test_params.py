@@ -64,7 +64,7 @@ def test_the_shipped_file_is_valid() -> None:
         "distill",
         "preferences",
         "reward",
-        "ppo",
+        "align",
     }
     assert set(type(loaded).model_fields) == {"compute", *stages, "evaluate"}
 
@@ -75,9 +75,9 @@ def test_the_shipped_file_is_valid() -> None:
         (
             "hidden_size: 256",
             "hiden_size: 256",
-            "pretrain.model.hiden_size is not a known key: did you mean hidden_size?",
+            "pretrain.start.hiden_size is not a known key: did you mean hidden_size?",
         ),
-        ("\nppo:", "\npoo:", "poo is not a known key: did you mean ppo?"),
+        ("\nalign:", "\nalgin:", "algin is not a known key: did you mean align?"),
         (
             "sha256: 0f",
             "sha25: 0f",
@@ -98,7 +98,7 @@ def test_the_shipped_file_is_valid() -> None:
         ("{imdb: 1.0}", "{imdb: 0.0}", "tokenize: mix.sources sum to zero: give at least one"),
         ("by: epochs", "by: epoch", "tokenize.mix.by is epoch: did you mean epochs?"),
         ("by: epochs", "by: luck", "tokenize.mix.by is luck: it must be one of 'epochs', 'weights'"),
-        ("layers: 2", 'layers: "2"', "pretrain.model.layers is '2': input should be a valid integer"),
+        ("layers: 2", 'layers: "2"', "pretrain.start.layers is '2': input should be a valid integer"),
         ("decay_fraction: 0.4", "decay_fraction: 1.4", "pretrain.training.decay_fraction is 1.4"),
         (
             "learning_rate: 0.02",
@@ -112,7 +112,7 @@ def test_the_shipped_file_is_valid() -> None:
         ),
         ("heads: 4", "heads: 3", "heads is 3: it must divide hidden_size, which is 256"),
         ("heads: 4", "heads: 256", "rotary positions need an even number"),
-        ("context: 128", "context: 32", "it must be at most pretrain.model.context, which is 32"),
+        ("context: 128", "context: 32", "it must be at most pretrain.start.context, which is 32"),
         (
             "processes: 1",
             "processes: 5",
@@ -133,7 +133,27 @@ def test_the_shipped_file_is_valid() -> None:
             "response_tokens: 1 # ",
             "prompts.response_tokens is 1: input should be",
         ),
-        ("test_pairs: ", "test_pairs: 1 # ", "preferences: test_pairs is 1: it must be at least 1 for each"),
+        (
+            "test_pairs: ",
+            "test_pairs: 1 # ",
+            "preferences.labellers.people: test_pairs is 1: it must be at least 1 for each of sources, 3",
+        ),
+        (
+            "preferences:\n",
+            "preferences:\n  human_pairs: 6000\n",
+            "preferences.human_pairs is not a known key: it is preferences.labellers.NAME.pairs (of kind ratings)",
+        ),
+        ("\nalign:\n", "\nppo: {}\nalign:\n", "ppo is not a known key: it is align (with kind: ppo) now"),
+        ("  kind: ppo\n", "  kind: dpo\n", "is not a known key"),
+        ("  kind: student\n", "  kind: none\n", "distill.seed is not a known key"),
+        ("  kind: ppo\n", "  kind: grpo\n", "align.kind is grpo: did you mean ppo?"),
+        ("kind: ratings", "kind: simulated", "preferences.labellers.people.pairs is not a known key"),
+        (
+            "kind: ratings",
+            "kind: rating",
+            "preferences.labellers.people.kind is rating: did you mean ratings?",
+        ),
+        ("    people:\n", "    My People:\n", "preferences.labellers.My People is 'My People'"),
         ("movie-reviews:", "all:", "fetch: sources: 'all' has a meaning of its own"),
         ("minibatch: 32", "minibatch: 48", "it must divide rollout_batch, which is 64"),
         ("train: 0.65", "train: 0.9", "prepare.splits: the shares add up to 1.25"),
@@ -142,7 +162,7 @@ def test_the_shipped_file_is_valid() -> None:
         (
             "hidden_size: 256",
             "hidden_size: 100000000",
-            "pretrain.model.hidden_size is 100000000: input should be less than or",
+            "pretrain.start.hidden_size is 100000000: input should be less than or",
         ),
         (
             "steps: 1900",
@@ -150,8 +170,8 @@ def test_the_shipped_file_is_valid() -> None:
             "pretrain.training.steps is '1900': input should be a valid integer",
         ),
         ("steps: 1900", "steps: .inf", "pretrain.training.steps is inf: input should be a valid integer"),
-        ("discount: 1.0", "discount: .nan", "ppo.discount is nan: input should be a finite number"),
-        ("kl_target: 5.0", "kl_target: 1e400", "ppo.kl_target is inf: input should be a finite number"),
+        ("discount: 1.0", "discount: .nan", "align.discount is nan: input should be a finite number"),
+        ("kl_target: 5.0", "kl_target: 1e400", "align.kl_target is inf: input should be a finite number"),
         ("compile: true", "compile: yes", "compute.compile is 'yes': it must be true or false"),
         (
             "licence: MIT\n",
@@ -160,8 +180,8 @@ def test_the_shipped_file_is_valid() -> None:
         ),
         ("licence: MIT\n", "licence: 2026-12-05\n", "licence is datetime.date(2026, 12, 5): input should be"),
         ("      kind: package\n", "", "fetch.sources.movie-reviews.kind is missing: add it"),
-        ("\nppo:\n", "\nppo:\n  1: 2\n", "ppo has the key 1: a key must be a word"),
-        ("\nppo:\n", "\nfamily: {}\nppo:\n", "family is now in family/params.yaml: move it there"),
+        ("\nalign:\n", "\nalign:\n  1: 2\n", "align has the key 1: a key must be a word"),
+        ("\nalign:\n", "\nfamily: {}\nalign:\n", "family is now in family/params.yaml: move it there"),
         (
             "prompts_per_text: 2\n  prompt",
             "sentences_per_review: 2\n  prompt",
@@ -201,7 +221,7 @@ def test_the_shipped_file_is_valid() -> None:
             "{text: [text, more], label",
             "columns: text is of one column: name that alone",
         ),
-        ("\nppo:\n", "\nppo: none\nmore:\n", "more is not a known key: remove it"),
+        ("\nalign:\n", "\nalign: none\nmore:\n", "more is not a known key: remove it"),
         (
             "  seed: 1\n",
             "  seed: 1\n  seed: 2\n",
@@ -221,7 +241,7 @@ def test_the_shipped_file_is_valid() -> None:
             "line HERE: *made is inside what it names: write the",
         ),
         ("sources: {imdb: 1.0}", "sources: *nowhere", "*nowhere names nothing: put &nowhere before it"),
-        ("\nppo:\n", "\n---\nppo:\n", "a second document begins (---): keep one"),
+        ("\nalign:\n", "\n---\nalign:\n", "a second document begins (---): keep one"),
         ("  seed: 1\n", "\tseed: 1\n", "a tab: indent with spaces"),
         ("prepare:\n", "prepare: [\n", "not YAML"),
     ],
@@ -248,3 +268,56 @@ def test_a_hub_set_is_pinned_to_a_commit(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match=r"fetch.sources.mine.revision is 'main'"):
         params.load(path)
+
+
+ADOPTED = "start: {kind: folder, licence: MIT, context: 128, path: mine}"
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        (
+            "start: {kind: folder, licence: MIT, context: 128, layers: 2}",
+            "pretrain.start.layers is not a known key",
+        ),
+        (ADOPTED.replace("path", "pth"), "pretrain.start.pth is not a known key: did you mean path?"),
+        (ADOPTED.replace("kind: folder", "kind: files"), "pretrain.start.kind is files: did you mean"),
+        (
+            "start: {kind: hub, licence: MIT, context: 128, model: a/b, revision: main}",
+            "pretrain.start.revision is 'main'",
+        ),
+        (ADOPTED, "tokenize.tokenizer.kind is byte_bpe, but a model that is adopted reads its own tokens"),
+        (ADOPTED.replace("128", "32"), "it must be at most pretrain.start.context, which is 32"),
+        ("model: {architecture: llama}", "pretrain.model is not a known key: it is pretrain.start now"),
+    ],
+)
+def test_a_start_that_is_wrong_is_named_in_one_line(tmp_path: Path, start: str, said: str) -> None:
+    text = without_comments()
+    (line,) = [line.strip() for line in text.splitlines() if line.startswith("  start:")]
+    path = tmp_path / "params.yaml"
+    path.write_text(text.replace(line, start))
+    with pytest.raises(InputError) as raised:
+        params.load(path)
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "said"),
+    [
+        ("pretrain", "training", None, "with start.kind scratch it must say how the model is trained"),
+        (
+            "tokenize",
+            "tokenizer",
+            {"kind": "model", "maximum_unknown": 0.0},
+            "but pretrain.start.kind is scratch",
+        ),
+    ],
+)
+def test_a_network_from_scratch_needs_what_an_adopted_model_has(
+    section: str, key: str, value: object, said: str
+) -> None:
+    tree = params.read(Path("params.yaml"))
+    tree[section][key] = value
+    with pytest.raises(InputError, match=said):
+        params.checked(tree, "params.yaml")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from datasets import Dataset, load_from_disk
 
-from jokbo.preferences import pairs, people, raters
+from jokbo.preferences import pairs, raters, ratings
 from jokbo.preferences import simulated as simulated_raters
 from jokbo.runtime.errors import InputError
 
@@ -32,7 +32,7 @@ def simulated():
 
 def human(snippets, **changes):
     settings = {"pairs": 100, "seed": 3, "minimum_agreement": 0.5} | changes
-    return people.pairs_of(people.Rated("films", *snippets), **settings)
+    return ratings.pairs_of(ratings.Rated("films", *snippets), **settings)
 
 
 def test_choice_and_agreement_are_those_of_all_rating_pairs(snippets):
@@ -87,28 +87,30 @@ def test_rated_snippets_are_those_of_one_source():
         {"text": "c", "sources": ["films"], "ratings": None},
     ]
     documents = Dataset.from_list(rows)
-    assert people.rated(documents, "films") == people.Rated("films", ["a"], [[1, 2]])
+    assert ratings.rated(documents, "films") == ratings.Rated("films", ["a"], [[1, 2]])
     with pytest.raises(InputError, match="'imbd' has no rated texts here; sources are films, imdb, tweets"):
-        people.rated(documents, "imbd")
+        ratings.rated(documents, "imbd")
 
 
 def test_simulated_raters_prefer_what_people_would(simulated):
     prompts = [f"prompt {i}" for i in range(50)]
     responses = [["a great film", "a dreadful film", " ", "a great film "] for _ in prompts]
-    rows = simulated_raters.pairs_of(prompts, responses, simulated, seed=0)
+    rows = simulated_raters.pairs_of(prompts, responses, simulated, seed=0, source="raters")
     assert len(rows) == 100  # of six pairs three have the empty response and one is of equal texts
     assert np.mean(["great" in row["responses"][row["choice"]] for row in rows]) > 0.9
-    assert {row["kind"] for row in rows} == {"simulated"}
+    assert {(row["source"], row["by_policy"]) for row in rows} == {("raters", True)}
     assert [row["prompt"] for row in rows[::2]] == prompts
 
 
 def test_nothing_to_compare_is_said(simulated):
     with pytest.raises(InputError, match="no prompt has two different responses"):
-        simulated_raters.pairs_of(["p"], [["same", "same"]], simulated, seed=0)
+        simulated_raters.pairs_of(["p"], [["same", "same"]], simulated, seed=0, source="raters")
 
 
 def test_same_rows_make_the_same_bytes(snippets, simulated, tmp_path: Path):
-    rows = simulated_raters.pairs_of(["p"], [["a great film", "a poor film"]], simulated, seed=0)
+    rows = simulated_raters.pairs_of(
+        ["p"], [["a great film", "a poor film"]], simulated, seed=0, source="raters"
+    )
     digests = []
     for name in ("one", "two"):
         pairs.save({"train": [*rows, *human(snippets)], "test": human(snippets)}, tmp_path / name)
@@ -127,11 +129,11 @@ def test_same_rows_make_the_same_bytes(snippets, simulated, tmp_path: Path):
     [
         ({"choice": 2}, "preference pair 1: choice is 2"),
         ({"choice": -1}, "preference pair 1: choice is -1"),
-        ({"choice": None}, "preference pair 1: choice is None"),
+        ({"choice": True}, "preference pair 1: choice is True"),
         ({"responses": ["only"], "choice": 0}, r"preference pair 1: 1 response\(s\)"),
         ({"responses": ["a", " \n"]}, "preference pair 1: response 1 is"),
         ({"responses": ["a", None]}, "preference pair 1: response 1 is None"),
-        ({"kind": "robot"}, "preference pair 1: kind is 'robot'"),
+        ({"responses": ["a", "b", "c"]}, r"preference pair 1: 3 response\(s\); give two"),
         ({"agreement": 1.2}, "preference pair 1: agreement is 1.2"),
         ({"note": "x"}, r"preference pair 1: missing \[\], unknown \['note'\]"),
     ],

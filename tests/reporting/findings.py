@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from pydantic import TypeAdapter
 
+from jokbo.data.counts import StartingModel
 from jokbo.evaluation.results import (
     Classifier,
     CurvePoint,
@@ -40,6 +41,7 @@ OF_BOTH = {
     "not_in_the_mix": 0,
 }
 CARD = DataCard(
+    start=StartingModel("scratch"),
     sources={
         "imdb": SourceCard(
             **OF_BOTH,
@@ -194,9 +196,19 @@ def reward_model() -> dict:
 def metrics() -> dict:
     return {
         "prepare": {"merged": 8549, "splits": {"train": {"all": 31190, "imdb": 16000}}},
-        "preferences": {"disagreement": {"human": estimate(0.2256, 0.007, 1014)}, "test": 2000},
+        "preferences": {
+            "train": 6000,
+            "test": 2000,
+            "labellers": {
+                "people": {"kind": "ratings", "train": 6000, "test": 2000, "ties": 0, "disagreement": {}},
+                "raters": {
+                    **{"kind": "simulated", "train": 1200, "test": 0, "ties": 0},
+                    "disagreement": {"human": estimate(0.2256, 0.007, 1014)},
+                },
+            },
+        },
         "reward": reward_model(),
-        "ppo": {"reward": 2.41, "kl": {"last": 8.37}},
+        "align": {"kind": "ppo", "reward": 2.41, "kl": {"last": 8.37}},
         **corpus("en", bits=1.67),
     }
 
@@ -223,7 +235,7 @@ def curves() -> dict:
         ],
         "distill": training(6.0, 3.2, 300),
         "reward": training(0.7, 0.5, 30),
-        "ppo": ppo,
+        "align": ppo,
     }
 
 
@@ -250,7 +262,7 @@ def findings() -> Findings:
     base = record("pretrain")
     policy = record("finetune", base=base)
     reward = record("reward", policy=policy)
-    aligned = record("ppo", policy=policy, reward=reward)
+    aligned = record("align", policy=policy, reward=reward)
     models = {"base": base, "policy": policy, "reward": reward, "aligned": aligned}
     return Findings(
         evaluation=evaluation(),
@@ -260,7 +272,7 @@ def findings() -> Findings:
         curves=curves(),
         ancestry={each.weights: (f"models/{name}", each) for name, each in models.items()},
         aligned=aligned.weights,
-        timings={"fetch": 4.2, "prepare": 11.9, "tokenize": 9.4, "pretrain": 301.0, "ppo": 188.3},
+        timings={"fetch": 4.2, "prepare": 11.9, "tokenize": 9.4, "pretrain": 301.0, "align": 188.3},
         speeds={
             "supervised": {"reading": 88_000.0, "writing": 41_200.0},
             "distilled": {"reading": 131_000.0, "writing": 79_900.0},

@@ -41,7 +41,7 @@ def test_long_curves_show_their_running_mean():
 
 
 def test_ppo_panels_are_of_the_columns_there(made):
-    assert len(figures.ppo_curves(made.curves["ppo"])) == len(figures.PPO_PANELS)
+    assert len(figures.ppo_curves(made.curves["align"])) == len(figures.PPO_PANELS)
     rows = [{"step": 0, "kl": 0.0}, {"step": 1, "kl": 2.5}]
     (chart,) = figures.ppo_curves(rows)
     assert chart.name == "ppo-kl"
@@ -60,8 +60,8 @@ def test_bars_and_points_stand_where_the_numbers_are(made):
 
 
 def test_svg_is_the_same_each_time_with_ids_its_own_and_colours_the_pages(made):
-    reward, kl = (figures.svg(chart) for chart in figures.ppo_curves(made.curves["ppo"])[:2])
-    assert reward == figures.svg(figures.ppo_curves(made.curves["ppo"])[0])
+    reward, kl = (figures.svg(chart) for chart in figures.ppo_curves(made.curves["align"])[:2])
+    assert reward == figures.svg(figures.ppo_curves(made.curves["align"])[0])
     ids = [set(re.findall(r'\bid="([^"]+)"', text)) for text in (reward, kl)]
     assert not ids[0] & ids[1]
     for text, own in zip((reward, kl), ids, strict=True):
@@ -73,6 +73,8 @@ def test_svg_is_the_same_each_time_with_ids_its_own_and_colours_the_pages(made):
 
 
 def test_svg_says_in_words_what_it_shows(made):
-    chart = figures.Chart("x", "X", 'says "less" & <more>', figures.ppo_curves(made.curves["ppo"])[0].figure)
+    chart = figures.Chart(
+        "x", "X", 'says "less" & <more>', figures.ppo_curves(made.curves["align"])[0].figure
+    )
     opening = figures.svg(chart).split(">")[0] + "/>"
     assert ElementTree.fromstring(opening).get("aria-label") == 'says "less" & <more>'

@@ -94,7 +94,7 @@ def test_shows_every_table_and_every_figure(made, page):
 
 
 def test_the_first_screen_says_whether_it_worked_and_what_it_cost(made, page):
-    assert page.text.index("It worked: 49% of responses judged positive before PPO, 84% after") < 100
+    assert page.text.index("It worked: 49% of responses judged positive before alignment, 84% after") < 100
     for fact in (
         "27 November 2026",
         "0123abc",

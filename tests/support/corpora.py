@@ -10,12 +10,12 @@ import pyarrow as pa
 from tokenizers import Tokenizer
 
 from jokbo.data.corpus import packing
+from jokbo.data.corpus.batches import TokenCorpus
 from jokbo.data.corpus.packing import Encoded
-from jokbo.data.corpus.token_corpus import TokenCorpus
 from jokbo.data.corpus.tokenizer import save_tokenizer, train_tokenizer
-from jokbo.data.outputs import shard_files, write_shards
 from jokbo.data.prepare.documents import DOCUMENT_SCHEMA
 from jokbo.data.shards import ParallelMap
+from jokbo.data.tables import shard_files, write_shards
 
 
 def tokenizer_settings(vocabulary: int, kind: str = "byte_bpe", **changes: object) -> SimpleNamespace:

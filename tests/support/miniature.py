@@ -102,19 +102,16 @@ def params() -> dict[str, Any]:
     tree["prepare"]["splits"] = {"train": 0.4, "prompts": 0.2, "validation": 0.1, "test": 0.15, "judge": 0.15}
     tree["prepare"]["quality"]["sources"] = []  # made-up reviews say the same over and over
     tree["tokenize"]["tokenizer"]["vocabulary"] = 320
-    tree["pretrain"]["model"] |= {"layers": 2, "hidden_size": 32, "heads": 2, "context": 64}
+    tree["pretrain"]["start"] |= {"layers": 2, "hidden_size": 32, "heads": 2, "context": 64}
     tree["prompts"] |= {"prompt_tokens": 6, "response_tokens": 50}
     tree["finetune"]["tasks"]["rotten_tomatoes"]["context"] = 48
     tree["distill"]["layers"] = 1
-    tree["preferences"] |= {
-        "prompts": 16,
-        "human_sources": ["icwsm2014-movies"],
-        "human_pairs": 30,
-        "test_pairs": 12,
-    }
+    labellers = tree["preferences"]["labellers"]
+    labellers["raters"] |= {"sources": ["icwsm2014-movies"], "prompts": 16}
+    labellers["people"] |= {"sources": ["icwsm2014-movies"], "pairs": 30, "test_pairs": 12}
     tree["reward"]["context"] = 64
-    tree["ppo"] |= {"iterations": 6, "rollout_batch": 8, "minibatch": 4, "epochs": 2, "rollouts_every": 2}
-    tree["ppo"]["value_rollouts"] = 1
+    tree["align"] |= {"iterations": 6, "rollout_batch": 8, "minibatch": 4, "epochs": 2, "rollouts_every": 2}
+    tree["align"]["value_rollouts"] = 1
     tree["evaluate"] |= {"prompts": 12, "bootstrap": 50}
     small = {"steps": 8, "batch_size": 8, "warmup_steps": 1}
     for section in (
@@ -156,3 +153,55 @@ def start(folder: Path, *command: str, **more: str) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def conversations(draw: random.Random, count: int) -> list[dict[str, Any]]:
+    """Return rows with `messages`: one or two questions about a film and their answers, every other with a system."""
+    made = []
+    for number in range(count):
+        turns = [{"role": "system", "content": "Be brief."}] * (number % 2)
+        for _ in range(1 + number % 3 // 2):
+            thing, word = draw.choice(THINGS), draw.choice(GOOD + BAD)
+            turns += [
+                {"role": "user", "content": f"How was the {thing} in {draw.randint(1900, 2020)}?"},
+                {"role": "assistant", "content": f"The {thing} was {word}."},
+            ]
+        made.append({"messages": turns})
+    return made
+
+
+def add_conversations(folder: Path) -> Path:
+    """Have the project ask its policy in conversations, and in preferences and PPO own prompts from a file."""
+    draw = random.Random(8)
+    for name, rows_ in (
+        ("talk.jsonl", conversations(draw, 300)),
+        (
+            "own.jsonl",
+            [{"prompt": f"Was the {thing} in {year} any good?"} for thing in THINGS for year in range(5)],
+        ),
+    ):
+        with open(folder / "data/local" / name, "w") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows_)
+    tree = YAML(typ="safe").load(folder / "params.yaml")
+    tree["fetch"]["sources"]["talk"] = {
+        "licence": "made up",
+        "language": "en",
+        "kind": "files",
+        "paths": "talk.jsonl",
+        "format": "jsonl",
+        "columns": {"messages": "messages"},
+    }
+    tree["tokenize"]["mix"]["sources"]["talk"] = 1.0
+    tree["prompts"] = {
+        "kind": "conversation",
+        "seed": 1,
+        "sources": ["talk"],
+        "file": "own.jsonl",
+        "prompt_tokens": 64,
+        "response_tokens": 28,
+    }
+    tree["pretrain"]["start"]["context"] = tree["reward"]["context"] = 96
+    tree["distill"]["prompts_per_text"] = 1
+    with open(folder / "params.yaml", "w") as file:
+        YAML().dump(tree, file)
+    return folder

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 from torch import Tensor
 
-from jokbo.data.corpus.token_corpus import TokenCorpus
+from jokbo.data.corpus.batches import TokenCorpus
 from jokbo.systems.common import Text
 from tests.systems.running_text import ORDINARY, SPECIAL_TOKENS
 

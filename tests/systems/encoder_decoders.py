@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from jokbo.data.corpus.token_corpus import TokenCorpus
+from jokbo.data.corpus.batches import TokenCorpus
 from jokbo.systems.common import Size, SpecialTokens, Text
 
 SPECIAL_TOKENS = SpecialTokens(end_of_text=0, padding=1, unknown=2, cls=3, sep=4, mask=5)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForMaskedLM, BertForPreTraining, DistilBertForMaskedLM
 
-from jokbo.data.corpus.token_corpus import TokenCorpus
+from jokbo.data.corpus.batches import TokenCorpus
 from jokbo.distillation.distil import Distil
 from jokbo.models import causal
 from jokbo.runtime.errors import InputError

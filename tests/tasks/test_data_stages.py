@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from transformers import AutoTokenizer
 
 from jokbo import params
-from jokbo.data.corpus.token_corpus import TokenCorpus
+from jokbo.data.corpus.batches import TokenCorpus
 from jokbo.data.counts import Fetched
 from jokbo.runtime import tracking
 from jokbo.runtime.errors import InputError
@@ -73,6 +73,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
+    shutil.copy("params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     Path("data/local").mkdir(parents=True)
     lines = [f"The film number {i} is one to see.,{('0', '1', '')[i % 3]}" for i in range(300)]
@@ -106,6 +107,7 @@ def test_from_a_file_to_packed_tokens(project):
         "rows_of": {"mine": 302},
         "too_long": {"mine": 0},
         "files_passed_over": {"mine": 0},
+        "no_conversations": {"mine": 0},
     }
 
 
@@ -159,6 +161,7 @@ def test_what_fetch_leaves_out_is_counted_and_said(project, capsys):
         "rows_of": {"mine": 1, "screen": 1, "stage": 1},
         "too_long": {"mine": 1},
         "files_passed_over": {"mine": 2},
+        "no_conversations": {"mine": 0},
     }
     about = Fetched.load(RAW / SOURCES).tables["mine"]
     assert about.rows == {"mine": 1, "screen": 1, "stage": 1}
@@ -194,4 +197,5 @@ def test_one_bad_source_leaves_nothing_of_the_good_ones(project):
     with pytest.raises(InputError, match="no file matches"):
         fetch(stage("fetch", {"sources": {"mine": MINE, "other": missing}}))
     assert not RAW.exists()
-    assert contents(project).keys() == {str(project / "data/local/films.csv")}
+    given = {str(project / path) for path in ("data/local/films.csv", "params.yaml")}
+    assert {path for path in contents(project) if "models/start" not in path} == given

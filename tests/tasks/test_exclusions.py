@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ SOURCE = MINE | {"paths": "*.csv", "columns": {"text": "text", "label": "label",
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A table of two sources: of one half is too short, and one text has both labels. Beside it an empty file."""
+    shutil.copy("params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     Path("data/local").mkdir(parents=True)
     rows = [f"The film number {i} is one to see.,{i % 2},films" for i in range(200)]

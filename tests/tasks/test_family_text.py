@@ -16,9 +16,9 @@ from transformers import AutoTokenizer
 
 from jokbo import params
 from jokbo.comparison.texts import COUNTS, LEXICON, TASKS, TRANSLATIONS
-from jokbo.data.corpus.token_corpus import TokenCorpus
-from jokbo.data.outputs import write_shards
+from jokbo.data.corpus.batches import TokenCorpus
 from jokbo.data.prepare.documents import DOCUMENT_SCHEMA
+from jokbo.data.tables import write_shards
 from jokbo.runtime import tracking
 from jokbo.runtime.errors import InputError
 from tasks.family_text import family_text

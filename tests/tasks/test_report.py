@@ -82,7 +82,7 @@ def test_writes_the_page_its_numbers_and_the_artifacts(project):
     assert len(images) == len(PNG.findall(paths.REPORT.read_text("utf-8")))
 
 
-@pytest.mark.parametrize("path", [paths.EVALUATION / "samples.jsonl", paths.PLOTS / "ppo.csv"])
+@pytest.mark.parametrize("path", [paths.EVALUATION / "samples.jsonl", paths.PLOTS / "align.csv"])
 def test_a_missing_file_is_named(project, path):
     path.unlink()
     with pytest.raises(InputError, match=f"{path}: not there"):
@@ -90,6 +90,6 @@ def test_a_missing_file_is_named(project, path):
 
 
 def test_a_broken_file_is_named(project):
-    (paths.METRICS / "ppo.json").write_text("{")
-    with pytest.raises(InputError, match=r"metrics/ppo.json: not whole"):
+    (paths.METRICS / "align.json").write_text("{")
+    with pytest.raises(InputError, match=r"metrics/align.json: not whole"):
         report.read_findings()

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from jokbo.alignment import ppo
+from jokbo.alignment import dpo, ppo
 from jokbo.alignment import reward as rewards_
 from jokbo.distillation.distil import Distil
 from jokbo.finetuning.tasks.classification import Classification
@@ -84,6 +84,12 @@ def value() -> tuple[nn.Module, dict[str, Tensor]]:
     return ppo.ValueLoss(rewards_.on_policy(network(), seed=0), 0.2, PROMPT), batch | own
 
 
+def pairs() -> tuple[nn.Module, dict[str, Tensor]]:
+    tokens_B2S = torch.stack([rows(), rows().flip(0)], dim=1)
+    batch = {"tokens_B2S": tokens_B2S, "response_B2T": tokens_B2S[..., 1:] != PADDING}
+    return dpo.DpoLoss(network(), 0.1), batch | {"reference_B2": -10 * torch.rand(8, 2)}
+
+
 OBJECTIVES: dict[str, Callable[[], tuple[nn.Module, dict[str, Tensor]]]] = {
     "pretrain, padded": lambda: (
         causal.NextToken(network()),
@@ -109,6 +115,7 @@ OBJECTIVES: dict[str, Callable[[], tuple[nn.Module, dict[str, Tensor]]]] = {
     ),
     "ppo, policy": policy,
     "ppo, value": value,
+    "dpo": pairs,
 }
 
 

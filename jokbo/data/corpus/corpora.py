@@ -17,53 +17,65 @@ from tokenizers import Tokenizer
 
 from jokbo.data import shards
 from jokbo.data.corpus import mixing, packing
-from jokbo.data.corpus.token_corpus import TokenCorpus
+from jokbo.data.corpus.batches import TokenCorpus
 from jokbo.data.corpus.tokenizer import (
-    END_OF_TEXT,
     RARE_LANGUAGE,
     check_unknown,
     counted,
+    end_of_text,
     measure,
     save_tokenizer,
     train_tokenizer,
 )
 from jokbo.data.counts import MixedCounts, Tokenized
-from jokbo.data.outputs import read_batches
+from jokbo.data.tables import read_batches
 
 if TYPE_CHECKING:
     from jokbo import params
 
 
+def learned(
+    files: Sequence[Path], settings: params.Tokenizer, mix: params.Mix, folder: Path, more: Sequence[str] = ()
+) -> Path:
+    """Return the folder of a tokenizer that is learned from files of documents (tables.shard_files) and from `more`.
+
+    The result stays in `folder`: a process that was stopped goes on with it.
+    """
+    work = partial(learn, settings, mix, more)
+    shards.run("learn", work, {"tokenizer": files}, folder)  # one call, which uses all cores
+    return folder / "learn" / "tokenizer"
+
+
 def encode(
     files: Mapping[str, Sequence[Path]],
-    settings: params.Tokenizer,
+    tokenizer: Path,
     mix: params.Mix,
     folder: Path,
     parallel_map: shards.ParallelMap,
-    more: Sequence[str] = (),
-) -> tuple[dict[str, packing.Encoded], Path]:
-    """Return the documents of each split as tokens, and the folder of the tokenizer.
+) -> dict[str, packing.Encoded]:
+    """Return the documents of each split as tokens of the tokenizer in a folder.
 
-    The tokenizer is learned from the split `train` and from the texts `more`. files: of each split the files of its
-    documents (outputs.shard_files). The results of each step stay in `folder`: a process that was stopped goes on with
-    them. Raises InputError if too much of `train` or of `more` is unknown to the tokenizer.
+    files: of each split the files of its documents (tables.shard_files). The results of each step stay in `folder`: a
+    process that was stopped goes on with them.
     """
-    work = partial(learn, settings, mix, more)
-    shards.run("learn", work, {"tokenizer": files["train"]}, folder)  # one call, which uses all cores
-    learned, names = folder / "learn" / "tokenizer", mixing.source_names(mix)
-    encoded = {
+    names = mixing.source_names(mix)
+    return {
         split: packing.encode(
-            f"encode-{split}", found, learned / "tokenizer.json", names, folder, parallel_map
+            f"encode-{split}", found, tokenizer / "tokenizer.json", names, folder, parallel_map
         )
         for split, found in files.items()
     }
-    train = encoded["train"]
-    check_unknown(train.by_source, settings.maximum_unknown)
-    check_unknown(train.by_language, settings.maximum_unknown, at_least=RARE_LANGUAGE)
+
+
+def check_known(
+    train: packing.Encoded, tokenizer: Path, maximum_unknown: float, more: Sequence[str] = ()
+) -> None:
+    """Raise InputError if too much of a source, of a language or of the texts `more` is unknown to the tokenizer."""
+    check_unknown(train.by_source, maximum_unknown)
+    check_unknown(train.by_language, maximum_unknown, at_least=RARE_LANGUAGE)
     if more:
-        tokenizer = Tokenizer.from_file(str(learned / "tokenizer.json"))
-        check_unknown({"translations": counted(tokenizer, more)}, settings.maximum_unknown)
-    return encoded, learned
+        opened = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
+        check_unknown({"translations": counted(opened, more)}, maximum_unknown)
 
 
 MEASURED = 1000  # documents of each language, at most, on which a tokenizer is measured
@@ -79,14 +91,13 @@ def learn(
 
 
 def lay_out(
-    encoded: Mapping[str, packing.Encoded], learned: Path, mix: params.Mix, path: Path, shard_tokens: int
+    encoded: Mapping[str, packing.Encoded], tokenizer: Path, mix: params.Mix, path: Path, shard_tokens: int
 ) -> dict[str, dict[str, float]]:
     """Write each split as a corpus at PATH/SPLIT: of `train` the mix, of the others each document once.
 
     Returns `documents`, `tokens`, `bytes` and `bytes_per_token` of each split.
     """
-    end = Tokenizer.from_file(str(learned / "tokenizer.json")).token_to_id(END_OF_TEXT)
-    assert end is not None  # every tokenizer of ours has it
+    end = end_of_text(tokenizer / "tokenizer.json")
     found = {}
     for split, documents in encoded.items():
         epochs = dict.fromkeys(mixing.source_names(mix), 1.0)

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jokbo.data.outputs import read_batches
+from jokbo.data.tables import read_batches
 from jokbo.runtime.errors import InputError
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ from tokenizers import Tokenizer
 
 from jokbo.data import shards
 from jokbo.data.corpus import mixing
-from jokbo.data.corpus.tokenizer import END_OF_TEXT, encode_texts
+from jokbo.data.corpus.tokenizer import encode_texts, end_of_text
 from jokbo.data.counts import TokenCounts
-from jokbo.data.outputs import read_batches
-from jokbo.data.tally import Tally, total
+from jokbo.data.shards import Tally, total
+from jokbo.data.tables import read_batches
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.progress import progress
 
@@ -66,9 +66,9 @@ def encode(
     folder: Path,
     parallel_map: shards.ParallelMap = map,
 ) -> Encoded:
-    """Return files of documents (outputs.shard_files) as tokens under FOLDER/STEP; one call encodes one file.
+    """Return files of documents (tables.shard_files) as tokens under FOLDER/STEP; one call encodes one file.
 
-    tokenizer: the file tokenizer.json.
+    tokenizer: the file tokenizer.json, with tokenizer_config.json beside it.
     """
     items = {f"{number:05d}": file for number, file in enumerate(files)}
     work = partial(encode_shard, tokenizer, list(sources))
@@ -92,7 +92,7 @@ def encode_shard(tokenizer: Path, sources: Sequence[str], file: Path, path: Path
     the characters that it consists of.
     """
     encoder = Tokenizer.from_file(str(tokenizer))
-    end = encoder.token_to_id(END_OF_TEXT)
+    end = end_of_text(tokenizer)
     dtype = np.uint16 if encoder.get_vocab_size() <= 2**16 else np.uint32
     held = [{"tokens": [np.empty(0, dtype)], "lengths": [], "rows": [], "bytes": []} for _ in sources]
     tally, first = Tally(), 0

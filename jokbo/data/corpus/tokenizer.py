@@ -88,6 +88,14 @@ def save_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
     ).save_pretrained(path)
 
 
+def end_of_text(file: Path) -> int:
+    """Return the token that ends a text, of the tokenizer in a tokenizer.json, as tokenizer_config.json names it."""
+    named = json.loads(file.with_name("tokenizer_config.json").read_text("utf-8"))["eos_token"]
+    found = Tokenizer.from_file(str(file)).token_to_id(named["content"] if isinstance(named, dict) else named)
+    assert found is not None  # AutoTokenizer saves no such folder
+    return found
+
+
 @contextmanager
 def taken_literally(tokenizer: Tokenizer) -> Iterator[Tokenizer]:
     """Encode, within the block, a text that spells a special token as the characters that it consists of."""

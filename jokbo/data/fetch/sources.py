@@ -27,11 +27,12 @@ from datasets import load_dataset
 from fsspec.config import conf as fsspec_settings
 from fsspec.implementations.local import LocalFileSystem
 
-from jokbo.data.fetch import formats
-from jokbo.data.fetch.compression import UNREADABLE
-from jokbo.data.fetch.files import local_files, remote_files
-from jokbo.data.fetch.left_out import EMPTY, TOO_LONG, LeftOut
-from jokbo.data.fetch.rows import UNLABELLED, Origin, Row, check_columns, check_source, raw_row
+from jokbo.data.conversations import turns as conversations
+from jokbo.data.files import formats
+from jokbo.data.files.compression import UNREADABLE
+from jokbo.data.files.files import LOCAL, below_local, local_files, remote_files
+from jokbo.data.files.left_out import EMPTY, TOO_LONG, LeftOut
+from jokbo.data.files.rows import UNLABELLED, Origin, Row, check_columns, check_source, raw_row
 from jokbo.data.tables import rows_of
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.secrets import hidden, hidden_of
@@ -39,9 +40,7 @@ from jokbo.runtime.text import printable
 
 if TYPE_CHECKING:
     from jokbo.params import FilesSource, HubSource, PackageSource
-    from jokbo.params.data import Columns
 
-LOCAL = Path("data/local")
 # what errors call a file (the suffix tells how it is compressed), and where its bytes are
 File = tuple[str, Path]
 
@@ -57,7 +56,7 @@ def read_source(
     Raises InputError for whatever is wrong with the settings or the data. It writes into `downloads` only.
     """
     check_source(name, "fetch.sources")
-    rows, long, empty, labels = 0, 0, [], set()
+    rows, long, empty, labels, unfit = 0, 0, [], set(), []
     url = getattr(source, "paths", "")
     try:
         for row in _rows(name, source, downloads, maximum_bytes):
@@ -65,6 +64,7 @@ def read_source(
                 row = LeftOut(printable(hidden_of(url, row.location)), row.reason)
                 long += row.reason == TOO_LONG
                 empty += [row.location] * (row.reason == EMPTY)
+                unfit += [row] * (row.reason in conversations.REASONS and not unfit)
             else:
                 rows += 1
                 labels.add(row["label"])
@@ -81,6 +81,9 @@ def read_source(
             f"{empty[0]} is empty" if len(empty) == 1 else f"all {len(empty)} files are empty, as {empty[0]}"
         )
         raise InputError(f"{what}: fill it, or take it out of fetch.sources.{name}")
+    if unfit and not rows:
+        what = f"no conversation is left, as {unfit[0].location} is one {unfit[0].reason}"
+        raise InputError(f"fetch.sources.{name}: {what}: correct its `columns` or its rows")
     if not rows:
         limit = f"no text of at most fetch.maximum_bytes, {maximum_bytes}"
         raise InputError(f"fetch.sources.{name} holds {limit}: correct it or take it out")
@@ -208,10 +211,7 @@ def _pip_failure(requirement: str, sha256: str, stderr: str) -> str:
 
 def _local_files(name: str, source: FilesSource) -> Iterator[File | LeftOut]:
     """Yield the file, the files that the glob matches, or those of the folder that fit the format, by name."""
-    if Path(source.paths).is_absolute() or ".." in Path(source.paths).parts:
-        advice = f"give it relative to {LOCAL}, the folder whose changes DVC sees, and put the files there"
-        raise InputError(f"fetch.sources.{name}.paths is {source.paths!r}: {advice}")
-    named = LOCAL / source.paths
+    named = below_local(f"fetch.sources.{name}.paths", source.paths, "the files")
     found = local_files(LOCAL, source.paths, source.format)
     what = f"is .{source.format} in" if named.is_dir() else "matches"
     _check_some(found, f"fetch.sources.{name}: no file {what} {named}: put one there")
@@ -236,7 +236,7 @@ def _remote_files(name: str, source: FilesSource, downloads: Path) -> Iterator[F
     if pinned and (downloads / pinned).is_file() and _sha256(downloads / pinned) == pinned:
         yield url, downloads / pinned
         return
-    with _foreign(f"fetch.sources.{name}: {url} cannot be looked up"):
+    with foreign(f"fetch.sources.{name}: {url} cannot be looked up"):
         filesystem, paths = _look_up(url, source.format)
     what = f"is .{source.format} below" if url.endswith("/") else "matches"
     _check_some(paths, f"fetch.sources.{name}: no file {what} {url}: correct `paths`")
@@ -248,7 +248,7 @@ def _remote_files(name: str, source: FilesSource, downloads: Path) -> Iterator[F
         location = filesystem.unstrip_protocol(path)
         with tempfile.TemporaryDirectory(dir=downloads) as folder:
             got = Path(folder, "got")
-            with _foreign(f"fetch.sources.{name}: {location} cannot be fetched"):
+            with foreign(f"fetch.sources.{name}: {location} cannot be fetched"):
                 filesystem.get_file(path, str(got))
                 if not got.is_file():
                     raise InputError(f"fetch.sources.{name}: {url} is a folder: name a file, or end it in /")
@@ -289,7 +289,7 @@ def _hub_rows(name: str, source: HubSource, maximum_bytes: int) -> Iterator[Row 
 
 
 def _hub_records(name: str, source: HubSource, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    with _foreign(f"fetch.sources.{name}: {source.dataset} cannot be loaded"):
+    with foreign(f"fetch.sources.{name}: {source.dataset} cannot be loaded"):
         dataset = load_dataset(
             source.dataset, split=source.split, revision=source.revision, streaming=source.streaming
         )
@@ -299,7 +299,7 @@ def _hub_records(name: str, source: HubSource, columns: Mapping[str, str]) -> It
 
 
 @contextmanager
-def _foreign(failure: str) -> Iterator[None]:
+def foreign(failure: str, advice: str = "") -> Iterator[None]:
     """Turn what drivers of file systems and the hub's client raise, exceptions of their own kinds, into one line."""
     try:
         yield
@@ -307,7 +307,7 @@ def _foreign(failure: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{failure} ({reason})") from error
+        raise InputError(f"{failure} ({reason}){advice}") from error
 
 
 def _sha256(path: Path) -> str:
@@ -319,12 +319,14 @@ def _origin(name: str, source: PackageSource | FilesSource | HubSource) -> Origi
     return Origin(name, tuple(map(str, source.labels or ())))
 
 
-def _columns(columns: Columns | None) -> dict[str, str]:
+def _columns(columns: Mapping[Any, str | list[str]] | None) -> dict[str, str]:
     """Return the column of each field; those of `others` are others.0, others.1 ..."""
-    found = {"text": "text"}
-    for field, names in (columns or {}).items():
-        several = {
-            f"{field}.{i}": name for i, name in enumerate([names] if isinstance(names, str) else names)
-        }
-        found |= several if field == "others" else {field: str(names)}
-    return found
+    found: dict[str, str] = {}
+    for field, named in (columns or {}).items():
+        if field == "others":
+            found |= {
+                f"others.{i}": name for i, name in enumerate([named] if isinstance(named, str) else named)
+            }
+        else:
+            found[field] = str(named)
+    return conversations.named(found) if conversations.form_of(found) else {"text": "text", **found}

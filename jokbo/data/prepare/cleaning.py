@@ -174,23 +174,3 @@ CLEANERS: dict[str, Callable[[str], str]] = {
     "missing_spaces": with_missing_spaces,
     "white_space": with_plain_white_space,
 }
-
-
-class _KeyTable(dict[int, int | None]):
-    """A table for `str.translate` that keeps letters, marks and numbers. It looks each character up once."""
-
-    def __missing__(self, code: int) -> int | None:
-        self[code] = code if unicodedata.category(chr(code))[0] in "LMN" else None
-        return self[code]
-
-
-_KEY_TABLE = _KeyTable()
-
-
-def normalised(text: str) -> str:
-    """Return the key of a text: texts that differ only in case, spaces or punctuation have the same key.
-
-    Compatibility forms are folded (NFKC), case is folded, and only letters, marks and numbers stay. The key of a text
-    without any is empty. Marks stay because in Indic scripts they are the vowels.
-    """
-    return unicodedata.normalize("NFKC", text).casefold().translate(_KEY_TABLE)

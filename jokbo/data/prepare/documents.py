@@ -10,14 +10,13 @@ other.
 
 from __future__ import annotations
 
-import hashlib
-from bisect import bisect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import accumulate
 from typing import Any
 
 import pyarrow as pa
+
+from jokbo.data.conversations.turns import SCHEMA, Turns, turns_of
 
 DOCUMENT_SCHEMA = pa.schema(
     [
@@ -27,28 +26,9 @@ DOCUMENT_SCHEMA = pa.schema(
         ("ratings", pa.list_(pa.int64())),  # of all sources, sorted, null if there is none
         ("language", pa.string()),  # ISO 639; "und" where it cannot be told
         ("others", pa.list_(pa.string())),  # of a pair or a choice, null if there are none
+        ("turns", SCHEMA),  # of a conversation; null for another text
     ]
 )
-DIGEST_BYTES = 16
-
-
-def digest(key: str, seed: int) -> bytes:
-    """Return the hash of a normalised text and the seed. It decides the split and the order of documents."""
-    return hashlib.blake2b(key.encode(), digest_size=DIGEST_BYTES, key=seed.to_bytes(8, "big")).digest()
-
-
-def partition_of(digest: bytes, partitions: int) -> int:
-    """Return the number of the partition, one of so many equal intervals of all digests, that holds this one."""
-    return int.from_bytes(digest[:8], "big") * partitions >> 64
-
-
-def split_of(digest: bytes, splits: Mapping[str, float]) -> str:
-    """Return the split whose share of all digests holds this one; the last split takes what rounding leaves.
-
-    splits: the share of each, in order.
-    """
-    inner_ends = list(accumulate(splits.values()))[:-1]
-    return list(splits)[bisect(inner_ends, int.from_bytes(digest[:8], "big") / 2**64)]
 
 
 @dataclass
@@ -59,6 +39,7 @@ class Document:
     labels: set[str] = field(default_factory=set)
     ratings: list[int] = field(default_factory=list)
     languages: set[str] = field(default_factory=set)
+    turns: set[Turns] = field(default_factory=set)  # of several, all of one text, the first in order is kept
 
     def row(self, text: str, others: tuple[str, ...] = ()) -> dict[str, Any]:
         """Return the document as a row of DOCUMENT_SCHEMA."""
@@ -69,6 +50,7 @@ class Document:
             "label": next(iter(self.labels)) if len(self.labels) == 1 else None,
             "ratings": sorted(self.ratings) or None,
             "language": min(self.languages),
+            "turns": [turn._asdict() for turn in min(self.turns)] if self.turns else None,
         }
 
 
@@ -87,4 +69,5 @@ def merged(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[bytes, str, tuple[st
         document.labels.update(() if row["label"] is None else (row["label"],))
         document.ratings.extend(row["ratings"] or ())
         document.languages.add(row["language"])
+        document.turns.update([turns_of(row["turns"])] if row["turns"] else ())
     return {name: found[name] for name in sorted(found, key=lambda name: (name[0], len(name[1]), *name[1:]))}

@@ -25,12 +25,14 @@ import numpy as np
 import pyarrow as pa
 
 from jokbo.data import failures, shards
+from jokbo.data.conversations.turns import SCHEMA, text_of, turns_of
 from jokbo.data.counts import Counts
-from jokbo.data.outputs import a_few, read_batches, shard_files, write_shards
+from jokbo.data.keys import DIGEST_BYTES, digest, normalised, partition_of, split_of
 from jokbo.data.prepare import contamination, language, near_duplicates, personal, rules
-from jokbo.data.prepare.cleaning import cleaner, normalised
-from jokbo.data.prepare.documents import DIGEST_BYTES, DOCUMENT_SCHEMA, digest, merged, partition_of, split_of
-from jokbo.data.tally import Tally, total
+from jokbo.data.prepare.cleaning import cleaner
+from jokbo.data.prepare.documents import DOCUMENT_SCHEMA, merged
+from jokbo.data.shards import Tally, total
+from jokbo.data.tables import a_few, read_batches, shard_files, write_shards
 
 if TYPE_CHECKING:
     from jokbo.params import Prepare
@@ -47,6 +49,7 @@ CLEANED = pa.schema(
         ("ratings", pa.list_(pa.int64())),
         ("language", pa.string()),
         ("others", pa.list_(pa.string())),
+        ("turns", SCHEMA),
     ]
 )
 MERGED = DOCUMENT_SCHEMA.append(pa.field("digest", pa.binary(DIGEST_BYTES)))
@@ -123,25 +126,38 @@ def clean_shard(settings: Prepare, partitions: int, file: Path, path: Path) -> s
 
 def clean_row(row: dict[str, Any], settings: Prepare) -> tuple[dict[str, Any], str | None, dict[str, int]]:
     """Return the row as CLEANED has it, why it is dropped (None: it stays), and how many personal data were masked, by
-    kind.
+    kind. Each turn of a conversation is a text of its own there.
 
     Raises failures.Failed, which names the step, if a step fails on its text.
     """
-    clean = cleaner(settings.clean)
-    text = clean(row["text"])
-    others = row.get("others") and [
-        failures.tried("personal_data", personal.masked, clean(each), settings.personal_data)[0]
-        for each in row["others"]
-    ]
+    turns = turns_of(row["turns"] or [{"role": "", "content": row["text"]}])
+    turns = tuple(turn._replace(content=cleaner(settings.clean)(turn.content)) for turn in turns)
+    text = text_of(turns)
     english = not settings.languages or "en" in settings.languages
     identify = partial(language.identify, unclear="en" if english else None)
     (code,) = failures.tried("language", identify, [text])
-    masked, hits = failures.tried("personal_data", personal.masked, text, settings.personal_data)
+    found = [
+        failures.tried("personal_data", personal.masked, turn.content, settings.personal_data)
+        for turn in turns
+    ]
+    turns = tuple(turn._replace(content=masked) for turn, (masked, _) in zip(turns, found, strict=True))
+    masked, hits = text_of(turns), total([dict(hits) for _, hits in found])
     failures.tried("utf_8", masked.encode)
     key = failures.tried("normalised", normalised, masked)
     reason = failures.tried("quality", reason_to_drop, text, key, row["source"], code, settings)
-    row = {**row, "others": others}
-    return {**row, "text": masked, "digest": digest(key, settings.seed), "language": code}, reason, hits
+    kept = {**row, "text": masked, "digest": digest(key, settings.seed), "language": code}
+    if row["others"]:
+        clean = cleaner(settings.clean)
+        others = [
+            failures.tried("personal_data", personal.masked, clean(each), settings.personal_data)
+            for each in row["others"]
+        ]
+        kept["others"] = [other for other, _ in others]
+        hits = total([hits, *(dict(found) for _, found in others)])
+    if row["turns"]:
+        kept["turns"] = [turn._asdict() for turn in turns]
+        reason = reason or ("empty_turn" if not all(turn.content.strip() for turn in turns) else None)
+    return kept, reason, hits
 
 
 def preview(text: str) -> str:

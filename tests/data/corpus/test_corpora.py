@@ -8,7 +8,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from jokbo.data.corpus import corpora
-from jokbo.data.corpus.token_corpus import TokenCorpus
+from jokbo.data.corpus.batches import TokenCorpus
 from jokbo.data.corpus.tokenizer import END_OF_TEXT
 from jokbo.runtime.errors import InputError
 from tests.support.corpora import document, packed, tokenizer_settings, trained, write_documents
@@ -22,7 +22,14 @@ def made(folder, more=()):
         split: write_documents(folder / split, [document(text) for text in texts])
         for split, texts in TEXTS.items()
     }
-    return corpora.encode(files, tokenizer_settings(80, "wordpiece"), MIX, folder / "work", map, more)
+    return encoded_with(files, tokenizer_settings(80, "wordpiece"), folder / "work", more)
+
+
+def encoded_with(files, own, folder, more=()):
+    path = corpora.learned(files["train"], own, MIX, folder, more)
+    encoded = corpora.encode(files, path, MIX, folder, map)
+    corpora.check_known(encoded["train"], path, own.maximum_unknown, more)
+    return encoded, path
 
 
 def test_train_is_the_mix_and_the_others_are_gone_through_once(tmp_path):
@@ -53,7 +60,7 @@ def test_a_corpus_that_the_tokenizer_does_not_know_is_refused(tmp_path):
 
     def encode(limit):
         own = tokenizer_settings(80, "wordpiece", sample_bytes=200, maximum_unknown=limit)
-        return corpora.encode(files, own, MIX, tmp_path / f"work-{limit}", map)
+        return encoded_with(files, own, tmp_path / f"work-{limit}")
 
     with pytest.raises(InputError, match=r"of a are unknown to it.*maximum_unknown, which is 0.01"):
         encode(0.01)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from jokbo.data import shards
 from jokbo.data.corpus import mixing, packing
-from jokbo.data.corpus.token_corpus import TokenCorpus
+from jokbo.data.corpus.batches import TokenCorpus
 from jokbo.data.corpus.tokenizer import END_OF_TEXT
 from jokbo.data.counts import TokenCounts
 from jokbo.runtime.errors import InputError

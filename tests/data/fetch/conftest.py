@@ -5,8 +5,8 @@ from __future__ import annotations
 import fsspec
 import pytest
 
-from jokbo.data.fetch.formats import read_rows
-from jokbo.data.fetch.rows import Origin
+from jokbo.data.files.formats import read_rows
+from jokbo.data.files.rows import Origin
 
 
 @pytest.fixture

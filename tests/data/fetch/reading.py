@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jokbo.data.fetch.left_out import LeftOut, Read
 from jokbo.data.fetch.sources import read_source
+from jokbo.data.files.left_out import LeftOut, Read
 from tests.data.conftest import files
 
 DOWNLOADS = Path("downloads")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from jokbo.data.fetch.rows import UNLABELLED
+from jokbo.data.files.rows import UNLABELLED
 from jokbo.runtime.errors import InputError
 from tests.data.fetch.contents import parquet
 

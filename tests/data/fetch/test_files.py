@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jokbo.data.fetch.left_out import Read
 from jokbo.data.fetch.sources import read_source
+from jokbo.data.files.left_out import Read
 from jokbo.runtime.errors import InputError
 from tests.data.conftest import files, local
 from tests.data.fetch.reading import DOWNLOADS, MAC, read, read_all, texts

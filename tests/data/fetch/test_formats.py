@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jokbo.data.fetch.formats import read_rows
-from jokbo.data.fetch.rows import UNLABELLED, Origin
+from jokbo.data.files.formats import read_rows
+from jokbo.data.files.rows import UNLABELLED, Origin
 from jokbo.runtime.errors import InputError
 from tests.data.fetch.contents import FORMATS, TEXT_FORMATS, TWICE, parquet, texts
 

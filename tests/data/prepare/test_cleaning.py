@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jokbo.data.prepare.cleaning import CLEANERS, cleaner, normalised
+from jokbo.data.keys import normalised
+from jokbo.data.prepare.cleaning import CLEANERS, cleaner
 from jokbo.params import Cleaner
 
 clean = cleaner(["html", "unicode", "control_characters", "white_space"])

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jokbo.data.prepare.cleaning import normalised
-from jokbo.data.prepare.documents import digest, merged, partition_of, split_of
+from jokbo.data.keys import digest, normalised, partition_of, split_of
+from jokbo.data.prepare.documents import merged
 
 SPLITS = {"train": 0.65, "prompts": 0.10, "validation": 0.04, "test": 0.06, "judge": 0.15}
 DIGESTS = [digest(f"document number {i}", seed=1) for i in range(4000)]
@@ -16,7 +16,7 @@ DIGESTS = [digest(f"document number {i}", seed=1) for i in range(4000)]
 
 def row(text, source="imdb", label=None, ratings=None):
     known = {"text": text, "source": source, "label": label, "ratings": ratings, "language": "en"}
-    return {**known, "digest": digest(normalised(text), seed=1)}
+    return {**known, "turns": None, "digest": digest(normalised(text), seed=1)}
 
 
 def test_twins_become_one_document_with_all_that_is_known():
@@ -34,6 +34,7 @@ def test_twins_become_one_document_with_all_that_is_known():
         "ratings": [-1, 2, 3],
         "language": "en",
         "others": None,
+        "turns": None,
     }
 
 

@@ -14,12 +14,12 @@ from datasets import load_from_disk
 from jokbo import params
 from jokbo.data import shards
 from jokbo.data.counts import Counts, SourceCounts
-from jokbo.data.fetch.rows import RAW_SCHEMA
-from jokbo.data.outputs import assemble, write_shards
+from jokbo.data.files.rows import RAW_SCHEMA
+from jokbo.data.keys import digest, normalised, split_of
 from jokbo.data.prepare import preparation
-from jokbo.data.prepare.cleaning import normalised
-from jokbo.data.prepare.documents import DOCUMENT_SCHEMA, digest, split_of
-from jokbo.data.tally import Tally, total
+from jokbo.data.prepare.documents import DOCUMENT_SCHEMA
+from jokbo.data.shards import Tally, total
+from jokbo.data.tables import assemble, write_shards
 from jokbo.runtime.errors import InputError
 
 ROOT = Path(__file__).parents[3]
@@ -308,3 +308,36 @@ def test_examples_that_stay_do_not_depend_on_where_they_were_found() -> None:
     whole = total([tally.counts() for tally in tallies])
     assert whole["dropped"]["short"] == 100
     assert [rank for rank, *_ in whole["examples"]["short"]] == sorted(rank.hex() for rank in ranks)[:5]
+
+
+def talk(*contents: str) -> dict:
+    roles = itertools.cycle(["user", "assistant"])
+    turns = [{"role": role, "content": text} for role, text in zip(roles, contents, strict=False)]
+    return {**row("\n\n".join(contents), "talk"), "turns": turns}
+
+
+def test_the_turns_of_a_conversation_are_cleaned_one_by_one_and_kept(tmp_path: Path) -> None:
+    said = talk("Where do I <b>write</b> to?", "To jane.doe@example.com, please &amp; thank you.")
+    again = talk("Where do I write to?", "TO jane.doe@example.com, please & thank you!")
+    splits, counts = prepared(tmp_path, {"one": [said, said, again, row("a text of four words", "short")]})
+    by_source = {
+        source: [d for d in everything(splits) if d["sources"] == [source]] for source in ("talk", "short")
+    }
+    assert [d["turns"] for d in by_source["short"]] == [None]
+    first, second = sorted(by_source["talk"], key=lambda document: len(document["text"]))
+    for document in (first, second):
+        question, answer = document["turns"]
+        assert (question["role"], question["content"]) == ("user", "Where do I write to?")
+        assert "jane.doe" not in answer["content"]
+        assert "<b>" not in document["text"]
+        assert document["text"] == f"{question['content']}\n\n{answer['content']}"
+    # the same but for case and signs: two documents, in one split
+    assert len({split for split, documents in splits.items() for d in documents if d["turns"]}) == 1
+    assert counts.sources["talk"].masked["email"] == 3
+
+
+def test_a_conversation_with_a_turn_of_which_nothing_is_left_is_dropped(tmp_path: Path) -> None:
+    _, counts = prepared(
+        tmp_path, {"one": [talk("What is to be done here?", "<br>"), row("a text of four words")]}
+    )
+    assert counts.sources["talk"].dropped == {"empty_turn": 1}

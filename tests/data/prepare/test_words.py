@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jokbo.data.keys import normalised
 from jokbo.data.prepare import words
-from jokbo.data.prepare.cleaning import normalised
 
 anything = st.text(st.characters(codec=None), max_size=60)
 few_words = st.lists(st.sampled_from(["a", "b", "ab", "ba", "가", "나", "é"]), max_size=12).map(" ".join)

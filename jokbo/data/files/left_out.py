@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
+from jokbo.data.conversations.turns import REASONS
+
 TOO_LONG = "too long"
 EMPTY = "empty"
 NAMED = 3  # locations that are named for each reason
 
 
 class LeftOut(NamedTuple):
-    """A file that is passed over or, where the reason is TOO_LONG, a text in it."""
+    """A file that is passed over or, where the reason is TOO_LONG or among REASONS, a text or conversation in it."""
 
     location: str
     reason: str
@@ -42,13 +44,21 @@ class Read:
 
     def files(self) -> int:
         """Return how many files were passed over."""
-        return self.left_out.total() - self.left_out[TOO_LONG]
+        return self.left_out.total() - self.left_out[TOO_LONG] - self.conversations()
+
+    def conversations(self) -> int:
+        """Return how many conversations were left out because they are none."""
+        return sum(self.left_out[reason] for reason in REASONS)
 
     def line(self) -> str:
         """Return one line on what was left out, with the first locations of each reason; it is empty if nothing was."""
         phrases = []
         for reason, locations in self.locations.items():
             count, long = self.left_out[reason], reason == TOO_LONG
+            if reason in REASONS:
+                where = ", ".join(locations) + ", ..." * (count > len(locations))
+                phrases.append(f"{count} conversation{'s' * (count > 1)} left out, {reason} ({where})")
+                continue
             what = "longer than fetch.maximum_bytes" if long else f"passed over, {reason}"
             where = ", ".join(locations if long else (PurePath(location).name for location in locations))
             dots = ", ..." if not long and count > len(locations) else ""

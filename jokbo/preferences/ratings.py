@@ -1,4 +1,4 @@
-"""Preferences of people, from the ratings that they gave to single texts.
+"""Preferences of people, from the ratings that they gave to single texts: the labeller of kind `ratings`.
 
 Shapes: N texts, R ratings of the scale, P pairs.
 """
@@ -7,14 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from datasets import Dataset
 
 from jokbo.data.tables import rows_of
+from jokbo.preferences.labeller import Given, Labelled
 from jokbo.preferences.pairs import Pair
 from jokbo.preferences.raters import SCALE
 from jokbo.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from jokbo.params import Ratings
 
 PUBLISHED = "2014-06-01T00:00:00Z"  # ICWSM 2014 opened: the ratings themselves carry no time
 
@@ -35,6 +40,23 @@ def rated(documents: Dataset, source: str) -> Rated:
         known = sorted({name for names in documents["sources"] for name in names})
         raise InputError(f"source {source!r} has no rated texts here; sources are {', '.join(known)}")
     return Rated(source, [row["text"] for row in rows], [row["ratings"] for row in rows])
+
+
+def labelled(settings: Ratings, given: Given) -> Labelled:
+    """Return pairs of rated texts: of training texts to learn from, of test texts with agreement for the test."""
+    train, test = (
+        pairs_over(
+            [rated(given.documents[split], source) for source in settings.sources],
+            pairs=pairs,
+            seed=given.seed,
+            minimum_agreement=minimum_agreement,
+        )
+        for split, pairs, minimum_agreement in (
+            ("train", settings.pairs, 0.5),
+            ("test", settings.test_pairs, settings.minimum_agreement),
+        )
+    )
+    return Labelled(train, test)
 
 
 def pairs_over(sources: Sequence[Rated], *, pairs: int, seed: int, minimum_agreement: float) -> list[Pair]:
@@ -86,9 +108,10 @@ def pairs_of(rated: Rated, *, pairs: int, seed: int, minimum_agreement: float) -
             "responses": [rated.texts[int(first_P[p])], rated.texts[int(second_P[p])]],
             "choice": int(second_wins_P[p] > first_wins_P[p]),
             "labeller": rated.source,
-            "kind": "human",
-            "agreement": float(agreement_P[p]),
             "time": PUBLISHED,
+            "source": rated.source,
+            "agreement": float(agreement_P[p]),
+            "by_policy": False,
         }
         for p in kept
     ]

@@ -22,9 +22,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jokbo.data.fetch import not_data
-from jokbo.data.fetch.compression import COMPRESSIONS, UNREADABLE, Stream, opened
-from jokbo.data.fetch.rows import Origin, Row, check_columns, raw_row
+from jokbo.data.files import not_data
+from jokbo.data.files.compression import COMPRESSIONS, UNREADABLE, Stream, opened
+from jokbo.data.files.left_out import LeftOut
+from jokbo.data.files.rows import Origin, Row, check_columns, raw_row
 from jokbo.runtime.errors import InputError
 
 Record = tuple[str, Mapping[str, Any]]  # a location, and the fields there
@@ -41,8 +42,10 @@ ICWSM_TABLES = {
 
 def read_rows(
     file: Path, location: str, format: str, columns: Mapping[str, str], source: Origin, maximum: int
-) -> Iterator[Row | None]:
+) -> Iterator[Row | LeftOut | None]:
     """Yield the rows of one file, in order; None for each whose text is longer than `maximum` bytes.
+
+    A conversation that is none is left out.
 
     location: what errors call the file; its suffix tells how the file is compressed. format: a name in READERS.
     columns: for a column of RAW_SCHEMA the field that holds it.
@@ -129,7 +132,7 @@ def read_csv(
                     found = f"{len(fields)} fields, not {len(header)}"
                     raise InputError(f"{location}:{begin} has {found}: quote the text, or correct the line")
                 record = dict(zip(header, fields, strict=True))
-                if columns["text"].startswith(" ") and record[columns["text"]].startswith(' "'):
+                if any(name[0:1] == " " and record[name].startswith(' "') for name in columns.values()):
                     found = "a quote after a comma and a blank, which quotes nothing"
                     raise InputError(f"{location}:{begin} has {found}: no blanks after commas")
                 yield f"{location}:{begin}", record

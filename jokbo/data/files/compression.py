@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-from jokbo.data.fetch import not_data
+from jokbo.data.files import not_data
 
 UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)  # raised by damaged files
 PIECE = 2**20  # bytes read at a time

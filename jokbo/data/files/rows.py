@@ -10,6 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from jokbo.data.conversations import turns as conversations
+from jokbo.data.files.left_out import LeftOut
 from jokbo.params import names
 from jokbo.runtime.errors import InputError
 
@@ -20,9 +22,10 @@ RAW_SCHEMA = pa.schema(
         ("label", pa.string()),  # the name of a class, null unknown; of a sentiment 0 negative, 1 positive
         ("ratings", pa.list_(pa.int64())),  # single human ratings, -4 to 4; null if nobody rated it
         ("others", pa.list_(pa.string())),  # of a pair or a choice, null if there are none
+        ("turns", conversations.SCHEMA),  # of a conversation, whose text is theirs; null for another text
     ]
 )
-Row = dict[str, Any]  # with the columns of RAW_SCHEMA
+Row = dict[str, Any]  # with the columns of RAW_SCHEMA, but for those that are null
 UNLABELLED = "-1"
 LABEL = 100  # most characters of a label
 LISTED, SEEN = 10, 20  # most names in a message, and most characters of a value
@@ -58,16 +61,26 @@ def check_source(name: str, location: str) -> str:
 
 def raw_row(
     record: Mapping[str, Any], columns: Mapping[str, str], source: Origin, location: str, maximum: int
-) -> Row | None:
+) -> Row | LeftOut | None:
     """Return a record as a row of the raw table, or None if a text of it is longer than `maximum` bytes.
 
-    The label may be UNLABELLED. columns: which fields are text, others.0 ..., label, source and ratings. Raises
-    InputError for a field that is missing or holds something else.
+    The label may be UNLABELLED. columns: which fields are text, others.0 ..., label, source and ratings, or a
+    conversation's. One that nothing can be learned from is left out. Raises InputError for a field that is missing or
+    holds something else.
     """
     check_columns(columns, record, location)
-    text = _text(record, columns["text"], location)
-    others = [_text(record, name, location) for field, name in columns.items() if field.startswith("others.")]
-    if max(len(each.encode()) for each in (text, *others)) > maximum:
+    turns: conversations.Turns = ()
+    if conversations.form_of(columns):
+        try:
+            turns = conversations.read(record, columns, location)
+        except conversations.Unfit as unfit:
+            return LeftOut(location, str(unfit))
+    text = conversations.text_of(turns) if turns else record[columns["text"]]
+    texts = [
+        (text, columns.get("text", "")),
+        *((record[name], name) for field, name in columns.items() if field.startswith("others.")),
+    ]
+    if max(_size(each, name, location) for each, name in texts) > maximum:
         return None
     label = _label(record[columns["label"]], source, location) if "label" in columns else None
     named = (
@@ -75,22 +88,22 @@ def raw_row(
     )
     ratings = _ratings(record[columns["ratings"]], location) if "ratings" in columns else None
     row = {"text": text, "source": named, "label": label, "ratings": ratings}
-    return {**row, "others": others} if others else row
+    if len(texts) > 1:
+        row["others"] = [each for each, _ in texts[1:]]
+    return row | ({"turns": [turn._asdict() for turn in turns]} if turns else {})
 
 
-def _text(record: Mapping[str, Any], column: str, location: str) -> str:
-    """Return the text in a column of a record."""
-    text = record[column]
+def _size(text: Any, column: str, location: str) -> int:
+    """Return how many bytes of UTF-8 a text has."""
     if not isinstance(text, str):
         raise InputError(
             f"{location}: column {column!r} is {_seen(text)}, not text; correct or remove the row"
         )
     try:
-        text.encode()
+        return len(text.encode())
     except UnicodeEncodeError as error:
         found = f"half a surrogate pair at character {error.start}"
         raise InputError(f"{location}: the text has {found}; correct or remove the row") from error
-    return text
 
 
 def _seen(value: Any) -> str:

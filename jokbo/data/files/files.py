@@ -11,11 +11,24 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from jokbo.data.fetch import not_data
-from jokbo.data.fetch.formats import fits
-from jokbo.data.fetch.left_out import LeftOut
+from jokbo.data.files import not_data
+from jokbo.data.files.formats import fits
+from jokbo.data.files.left_out import LeftOut
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.regular import check_regular
+
+LOCAL = Path("data/local")
+
+
+def below_local(key: str, path: str, what: str) -> Path:
+    """Return where a path below data/local is. Raises InputError, which says the key, for one that leads elsewhere.
+
+    what: what is to be put there, in words.
+    """
+    if Path(path).is_absolute() or ".." in Path(path).parts:
+        advice = f"give it relative to {LOCAL}, the folder whose changes DVC sees, and put {what} there"
+        raise InputError(f"{key} is {path!r}: {advice}")
+    return LOCAL / path
 
 
 def local_files(root: Path, paths: str, format: str) -> list[Path | LeftOut]:

@@ -1,0 +1,90 @@
+"""The section of preferences: who compares responses, by name, each an answer of one kind."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from jokbo.params.base import Name, Names, NonNegative, Positive, Rate, Section, Seed, Share
+
+Form = Literal["pairs", "choices", "rankings", "label_studio", "argilla", "potato", "arena"]
+Field_ = Literal[
+    "prompt", "chosen", "rejected", "first", "second", "responses", "choice", "ranking", "labeller", "time"
+]
+
+
+class Ratings(Section):
+    kind: Literal["ratings"]
+    """ratings: of single texts by people; the text with the higher ratings is preferred."""
+    sources: Annotated[Names, Field(min_length=1)]
+    """Names of the sources of texts that people rated."""
+    pairs: NonNegative
+    """Number of pairs of rated texts to learn from, over all sources."""
+    test_pairs: Positive
+    """Number of pairs of rated texts that no stage learns from, over all sources."""
+    minimum_agreement: Annotated[float, Field(gt=0.5, le=1)]
+    """Least share of a test pair's raters who agree, above 0.5 to 1, without ties."""
+
+    @model_validator(mode="after")
+    def a_pair_of_each(self) -> Ratings:
+        if self.test_pairs < len(self.sources):
+            raise ValueError(
+                f"test_pairs is {self.test_pairs}: it must be at least 1 for each of sources, {len(self.sources)}"
+            )
+        return self
+
+
+class Simulated(Section):
+    kind: Literal["simulated"]
+    """simulated: raters fitted to people's ratings compare responses of the policy."""
+    sources: Annotated[Names, Field(min_length=1)]
+    """Names of the sources of rated texts that the raters are fitted to."""
+    prompts: Positive
+    """Number of prompts to which the policy responds."""
+    responses_per_prompt: Annotated[int, Field(ge=2)]
+    """Number of responses to each prompt; every two of them are a pair."""
+    temperature: Rate
+    """Sampling temperature of the responses."""
+
+
+class ComparisonFile(Section):
+    kind: Literal["file"]
+    """file: comparisons or rankings of your own, below data/local."""
+    form: Form
+    """Form of the file: pairs, choices, rankings, label_studio, argilla, potato or arena."""
+    paths: Annotated[str, Field(min_length=1)]
+    """A file or a glob below data/local."""
+    items: Annotated[str, Field(min_length=1)] | None = None
+    """The file of the items that were compared, below data/local; for potato, whose export does not hold them."""
+    columns: dict[Field_, str] | None = None
+    """What the file calls its fields, by our names for them, where it does not call them so."""
+    ignore: Names | None = None
+    """Names of columns that are not read; pairs, choices and rankings refuse a column that they do not know."""
+    held_out: Share
+    """Share of the prompts whose comparisons no stage learns from, 0 to 1: the reward model is scored on them."""
+
+    @model_validator(mode="after")
+    def fits_the_form(self) -> ComparisonFile:
+        if (self.form == "potato") != (self.items is not None):
+            what = (
+                "is missing: name the file of the items"
+                if self.form == "potato"
+                else "is for potato: remove it"
+            )
+            raise ValueError(f"items {what}")
+        if self.ignore and self.form not in ("pairs", "choices", "rankings"):
+            raise ValueError(
+                f"ignore is for pairs, choices and rankings: in {self.form} other fields are not read"
+            )
+        return self
+
+
+Labeller = Annotated[Ratings | Simulated | ComparisonFile, Field(discriminator="kind")]
+
+
+class Preferences(Section):
+    seed: Seed
+    """Seed of sampled responses, raters, pairs and of what is held out."""
+    labellers: Annotated[dict[Name, Labeller], Field(min_length=1)]
+    """Who compares responses, by a name of your own."""

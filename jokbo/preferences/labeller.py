@@ -1,0 +1,56 @@
+"""What every labeller is: something that compares two responses, given the chain so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from jokbo.preferences.pairs import Pair
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from jokbo.data.prompts import Prompts
+    from jokbo.evaluation.results import Estimated
+
+
+@dataclass(frozen=True)
+class Given:
+    """What there is to compare, and how the labeller is called."""
+
+    name: str  # in params.yaml
+    seed: int
+    documents: DatasetDict
+    prompts: Callable[[str, int | None], Prompts]  # of a split, the first so many
+    evaluated: Callable[[], list[str]]  # the prompts that models are evaluated on
+    tokenizer: PreTrainedTokenizerBase
+    policy: Callable[[], PreTrainedModel]  # the supervised one, which is loaded if somebody asks for it
+    say: Callable[[Iterable[str]], None]
+
+
+class LeftOut(NamedTuple):
+    """How many were left out, of how many, and of what and why."""
+
+    count: int
+    whole: int
+    what: str
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What a labeller preferred."""
+
+    train: list[Pair]
+    test: list[Pair]  # that no stage learns from
+    left_out: Mapping[str, LeftOut] = field(default_factory=dict)  # by a short name
+    disagreement: Mapping[str, Estimated] = field(
+        default_factory=dict
+    )  # how often two raters of a pair differ
+
+
+class Labeller(Protocol):
+    """One kind of `preferences.labellers`; `settings` is its class in jokbo.params."""
+
+    def __call__(self, settings: Any, given: Given) -> Labelled: ...

@@ -1,0 +1,109 @@
+"""The supervised policy learns what is preferred: by PPO, from the reward model, or by DPO, from the pairs themselves.
+
+`python -m tasks.align`
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+
+from jokbo.alignment import dpo as dpo_
+from jokbo.alignment import ppo as ppo_
+from jokbo.alignment import rollouts
+from jokbo.data.prompts import Prompts
+from jokbo.data.tables import open_splits, rows_of
+from jokbo.evaluation import agreement
+from jokbo.evaluation.results import Alignment, Change, DirectAlignment
+from jokbo.models import access
+from jokbo.preferences.pairs import decided
+from jokbo.runtime.errors import InputError
+from jokbo.runtime.files import atomic_write_folder
+from jokbo.training import engine
+from tasks.frame.paths import ALIGNED, POLICY, PREFERENCES, PROMPTS, REWARD, ROLLOUTS
+from tasks.frame.records import leave_out, note, write_curves, write_metrics
+from tasks.frame.stage import Stage, run_stage
+
+if TYPE_CHECKING:
+    from jokbo.params import Dpo, Ppo
+
+CHANGES = [field.name for field in fields(Alignment) if field.name != "kind"]
+
+
+def align(stage: Stage[Any]) -> None:
+    {"ppo": ppo, "dpo": dpo}[stage.params.kind](stage)
+
+
+def ppo(stage: Stage[Ppo]) -> None:
+    params = stage.params
+    tokenizer = AutoTokenizer.from_pretrained(POLICY)
+    policy, reference = (AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32) for _ in range(2))
+    # the value network starts as the reward model (Ouyang et al. 2022, appendix C.4)
+    value, reward = (
+        AutoModelForSequenceClassification.from_pretrained(REWARD, dtype=torch.float32) for _ in range(2)
+    )
+    asked = Prompts.open(PROMPTS / "prompts", prompts_per_text=params.prompts_per_text)
+    networks = ppo_.Networks(
+        policy, value, reference, reward, asked.response_tokens, stage.compute.micro_batch or params.minibatch
+    )
+    kept = stage.checkpoints / "rollouts"
+
+    def record(iteration: int, seen: rollouts.Experience) -> None:
+        rollouts.keep(iteration, rollouts.records(iteration, seen, tokenizer), kept)
+        stage.run.text(rollouts.shown(seen, tokenizer), f"samples/iteration-{iteration:05d}.txt")
+
+    history = ppo_.align(networks, asked.prompts_NP, params, stage.job(), record)
+    with atomic_write_folder(ROLLOUTS) as folder:
+        rollouts.gather(kept, ppo_.recorded(params), folder)
+    engine.save_network(policy, tokenizer, ALIGNED, [POLICY, REWARD, PROMPTS])
+    write_curves(stage, {"align": history})
+    changes = {name: Change(history[0][name], history[-1][name]) for name in CHANGES}
+    write_metrics(stage, Alignment(params.kind, **changes))
+
+
+def dpo(stage: Stage[Dpo]) -> None:
+    params, table = stage.params, open_splits(PREFERENCES)
+    tokenizer = AutoTokenizer.from_pretrained(POLICY)
+    policy = access.accelerated(AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32))
+    engine.prefer_attention(policy)  # computed alike, policy and reference start at margins of zero
+    rows = [row for row in rows_of(table["train"]) if row["prompt"]]
+    pairs = decided(rows)
+    note(
+        stage,
+        "without_prompt",
+        len(table["train"]) - len(rows),
+        len(table["train"]),
+        "pairs answer no prompt",
+    )
+    note(stage, "ties", len(rows) - len(pairs), len(rows), "pairs are ties: DPO learns nothing of them")
+    context = access.context(policy)
+    sides, _, too_long = dpo_.encode(tokenizer, pairs, context)
+    note(stage, "too_long", too_long, len(pairs), f"pairs are longer than the context, {context} tokens")
+    if not len(sides):
+        raise InputError(
+            f"{PREFERENCES}: no pair is left for DPO: of {len(table['train'])}, see what is left out"
+        )
+    precision = params.training.precision
+    reference_N2 = dpo_.reference_log_probs(policy, sides, precision, stage.checkpoints / "reference")
+    test = [row for row in decided(rows_of(table["test"])) if row["prompt"]]
+    test_sides, test, _ = dpo_.encode(tokenizer, test, context)
+    test_reference_N2 = dpo_.log_probs_of_all(policy, test_sides, precision) if test else None
+
+    batch_at = dpo_.batches(sides, reference_N2, params.training.batch_size, params.seed)
+    history = engine.train(dpo_.DpoLoss(policy, params.beta), batch_at, params.training, stage.job())
+    leave_out(ROLLOUTS, "DPO samples no responses")
+    engine.save_network(policy, tokenizer, ALIGNED, [POLICY, PREFERENCES])
+    write_curves(stage, {"align": history})
+    held_out = None
+    if test_reference_N2 is not None:
+        now_N2 = dpo_.log_probs_of_all(access.accelerated(policy), test_sides, precision)
+        held_out = agreement.of_margins(dpo_.margins(now_N2, test_reference_N2, params.beta), test)
+    changes = {name: Change(history[0][name], history[-1][name]) for name in ("loss", "accuracy", "margin")}
+    write_metrics(stage, DirectAlignment(params.kind, len(sides), held_out=held_out, **changes))
+
+
+if __name__ == "__main__":
+    run_stage("align", align)
