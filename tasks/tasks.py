@@ -16,7 +16,7 @@ from jokbo.data.tables import open_splits
 from jokbo.evaluation.results import TaskResult, Tasks
 from jokbo.finetuning.tasks import kinds, scores, tuning
 from jokbo.finetuning.tasks.labelled import Labelled
-from jokbo.models import causal, heads
+from jokbo.models import causal
 from jokbo.training import engine
 from tasks.frame.paths import BASE, DOCUMENTS, TASKS
 from tasks.frame.records import note, write_curves, write_metrics
@@ -48,7 +48,7 @@ def _task(
     why = f"texts are longer than finetune.tasks.{name}.context: the rest of them is not read"
     note(stage, f"{name}.truncated", data.cut["train"], len(data.rows["train"]), why)
     task, curves, found = tuning.Task(kind, data, params), {}, {}
-    starts = _starts(kind.outputs(data.classes), scratch=params.scratch)
+    starts = _starts(scratch=params.scratch)
     for start, begun in starts.items():
         part = name if start == "pretrained" else f"{name}-{start}"
         tuned = tuning.searched(stage.job(part), task, begun)
@@ -62,14 +62,12 @@ def _task(
     return curves, scores.result(task, found, points)
 
 
-def _starts(outputs: list[str], *, scratch: bool) -> Mapping[str, Begun]:
-    """Return what networks with these outputs begin with: the base model, and the same network with random weights."""
+def _starts(*, scratch: bool) -> Mapping[str, Begun]:
+    """Return what trainings begin with: the base model, and the same network with random weights."""
     base = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
-    starts: dict[str, Begun] = {"pretrained": lambda seed: heads.on_each(base, labels=outputs, seed=seed)}
+    starts: dict[str, Begun] = {"pretrained": lambda seed: base}
     if scratch:
-        starts["scratch"] = lambda seed: heads.on_each(
-            causal.build(base.config, seed=seed), labels=outputs, seed=seed
-        )
+        starts["scratch"] = lambda seed: causal.build(base.config, seed=seed)
     return starts
 
 

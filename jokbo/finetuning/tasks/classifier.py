@@ -21,11 +21,21 @@ from jokbo.models.heads import by_length, states_and_mean
 
 
 class Classify(nn.Module):
-    """L3 of GPT-1. `weights_BKT` weighs the language model's targets, with mean 1 over the global batch."""
+    """L3 of GPT-1. `weights_BKT` weighs the language model's targets, with mean 1 over the global batch.
 
-    def __init__(self, network: PreTrainedModel, kind: Kind, language_model_weight: float) -> None:
+    `language_head` maps states to logits of tokens; None: the embeddings do, to which it is tied.
+    """
+
+    def __init__(
+        self,
+        network: PreTrainedModel,
+        kind: Kind,
+        language_model_weight: float,
+        language_head: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.network = network
+        self.language_head = language_head
         self.kind = kind
         self.language_model_weight = language_model_weight
 
@@ -38,8 +48,11 @@ class Classify(nn.Module):
         logits_BC = self.kind.logits(access.score(self.network), mean_BKD).float()
         label_loss = nn.functional.cross_entropy(logits_BC, labels_B)
         chosen_N = some_targets(weights_MT)
-        embeddings_VD = access.embeddings(self.network)  # tied: they are the language model's head too
-        logits_NV = nn.functional.linear(hidden_MSD[:, :-1].flatten(0, 1)[chosen_N], embeddings_VD).float()
+        states_ND = hidden_MSD[:, :-1].flatten(0, 1)[chosen_N]
+        if self.language_head is None:
+            logits_NV = nn.functional.linear(states_ND, access.embeddings(self.network)).float()
+        else:
+            logits_NV = self.language_head(states_ND).float()
         nats_N = nn.functional.cross_entropy(
             logits_NV, tokens_MS[:, 1:].flatten()[chosen_N], reduction="none"
         )

@@ -5,6 +5,7 @@ The pretrained network and the same one from random weights go through the same 
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import statistics
@@ -21,6 +22,7 @@ from jokbo.evaluation.results import CurvePoint, CurveValue
 from jokbo.finetuning.tasks.classifier import Classify, logits
 from jokbo.finetuning.tasks.kind import Kind
 from jokbo.finetuning.tasks.labelled import Labelled
+from jokbo.models import access, heads
 from jokbo.runtime.files import read_if_there, write_text
 from jokbo.runtime.tracking import Run
 from jokbo.training import engine
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from jokbo.training.job import Job
     from jokbo.training.loop import Row
 
-Begun = Callable[[int], PreTrainedModel]  # a seed -> the network that a training begins with
+Begun = Callable[[int], PreTrainedModel]  # a seed -> the language model that a training begins with a copy of
 NAIVE_BAYES = "naive_bayes"
 
 
@@ -67,7 +69,7 @@ def searched(job: Job, task: Task, begun: Begun) -> Tuned:
 
 
 def trained(job: Job, task: Task, rate: float, begun: Begun) -> Tuned:
-    """Return the network that the job's seed begins with, trained at one learning rate."""
+    """Return the network that the job's seed begins with, and a fresh last layer, trained at one learning rate."""
     own = task.settings.training
     settings = params.Training(
         optimizer=params.Optimizer(
@@ -79,8 +81,10 @@ def trained(job: Job, task: Task, rate: float, begun: Begun) -> Tuned:
         ),
         **own.model_dump(exclude={"betas", "weight_decay"}),
     )
-    network = begun(job.seed)
-    objective = Classify(network, task.kind, task.settings.language_model_weight)
+    begins = begun(job.seed)
+    network = heads.on_each(begins, labels=task.kind.outputs(task.data.classes), seed=job.seed)
+    head = copy.deepcopy(access.untied_head(begins))
+    objective = Classify(network, task.kind, task.settings.language_model_weight, head)
     history = engine.train(objective, task.data.batches(own.batch_size, job.seed), settings, job)
     return Tuned(network, rate, history, _accuracy(network, task, "validation"))
 

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from jokbo.finetuning.tasks import classifier, labelled
 from jokbo.finetuning.tasks.classification import Classification
-from jokbo.models import heads
+from jokbo.models import access, causal, heads
 from tests.support.networks import END, PADDING, VOCABULARY, network, tokens
 
 MARKS = labelled.Marks(END, PADDING, (END,))
@@ -52,13 +52,20 @@ def test_the_backbone_is_a_copy(on_backbone: Callable[..., PreTrainedModel], lab
     assert next(base.base_model.parameters()).abs().sum() > 0
 
 
-def test_l3_is_the_label_loss_plus_lambda_times_the_language_model_loss() -> None:
-    """Equations 3 to 5 of the paper, a token and a text at a time."""
+@pytest.mark.parametrize("tied", [True, False])
+def test_l3_is_the_label_loss_plus_lambda_times_the_language_model_loss(tied: bool) -> None:
+    """Equations 3 to 5 of the paper, a token and a text at a time; a head of its own counts as tied embeddings do."""
     base = network()
+    if not tied:
+        base = causal.build(
+            type(base.config)(**{**base.config.to_dict(), "tie_word_embeddings": False}), seed=1
+        )
+    head = access.untied_head(base)
+    assert (head is None) == tied
     model = heads.on_each(base, labels=["0", "1"], seed=0).eval()
     labels = torch.tensor([0, 1, 1])
     batch = labelled.batch(rows()[:, None], labels, torch.arange(3), MARKS)
-    loss, parts = classifier.Classify(model, Classification(), 0.5)(**batch)
+    loss, parts = classifier.Classify(model, Classification(), 0.5, head)(**batch)
     label_nats, language_nats = [], []
     for row, label in zip(rows(), labels, strict=True):
         real = row[row != PADDING].unsqueeze(0)

@@ -13,7 +13,6 @@ from transformers import AutoModelForTokenClassification, PreTrainedModel
 
 from jokbo.finetuning.tasks import classifier, scores, tuning
 from jokbo.finetuning.tasks.classification import Classification
-from jokbo.models import heads
 from jokbo.params.chain import TaskTraining
 from jokbo.runtime.tracking import Run
 from jokbo.training.job import Job
@@ -40,7 +39,7 @@ def task(rates: list[float], curve: object = None) -> tuning.Task:
 
 
 def begun(seed: int) -> PreTrainedModel:
-    return heads.on_each(network(seed=seed), labels=CLASSES, seed=seed)
+    return network(seed=seed)
 
 
 def job(folder: Path) -> Job:
