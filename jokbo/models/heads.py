@@ -69,10 +69,13 @@ def full(tokens_NS: Tensor, end_of_text: int) -> int:
 def last_tokens(tokens_BS: Tensor, padding: int, end_of_text: int | None = None) -> Tensor:
     """Return the position [B] of each row's last token that is not padding.
 
-    Where padding is the end of text, it is the position of the first of them.
+    A token with padding's number may stand before it: an adopted model's may be that of unknown tokens. Where padding
+    is the end of text, it is the position of the first of them.
     """
-    real_B = (tokens_BS != padding).sum(dim=1)
-    return real_B.clamp(max=tokens_BS.shape[1] - 1) if padding == end_of_text else real_B - 1
+    real_BS = tokens_BS != padding
+    if padding == end_of_text:
+        return real_BS.sum(dim=1).clamp(max=tokens_BS.shape[1] - 1)
+    return (real_BS * torch.arange(tokens_BS.shape[1], device=tokens_BS.device)).amax(dim=1)
 
 
 def trimmed(tokens_BS: Tensor, padding: int, end_of_text: int | None = None) -> Tensor:

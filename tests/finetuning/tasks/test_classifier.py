@@ -41,6 +41,20 @@ def test_a_class_is_the_mean_of_what_transformers_says_of_each_token(architectur
     torch.testing.assert_close(found, torch.stack(expected))
 
 
+def test_an_unknown_token_that_is_paddings_too_does_not_cut_the_text() -> None:
+    model = heads.on_each(network(), labels=["a", "b", "c"], seed=0).eval()
+    tokens_NS = rows()
+    tokens_NS[:, 1] = PADDING
+    ends = heads.last_tokens(tokens_NS, PADDING, END)
+    assert ends.tolist() == [3, 9, 23]
+    expected = [
+        model(input_ids=row[None, : end + 1]).logits.mean(1)[0]
+        for row, end in zip(tokens_NS, ends, strict=True)
+    ]
+    found = classifier.logits(model, Classification(), tokens_NS[:, None])
+    torch.testing.assert_close(found, torch.stack(expected))
+
+
 @pytest.mark.parametrize(("on_backbone", "labels"), [(heads.on_last, 2), (heads.on_each, ["a", "b"])])
 def test_the_backbone_is_a_copy(on_backbone: Callable[..., PreTrainedModel], labels: Any) -> None:
     base = network()
