@@ -25,6 +25,7 @@ from jokbo.runtime.files import write_text
 from tasks.frame.paths import ALIGNED, EVALUATION, FAMILY, KEPT_TABLE, METRICS, PROFILES
 
 PAGE, README, PICTURE = Path("docs/results.md"), Path("README.md"), Path("docs/chain.svg")
+GPU = Path("docs/results/gpu.md")  # written by benchmarks.gpu, on the machine that has one
 BEGIN, END = "<!-- `make results` writes this -->", "<!-- to here -->"
 COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "perplexity": ("perplexity", "{:.1f}".format),
@@ -193,6 +194,11 @@ def main() -> None:
     parts += ["## The same network on other text", profiles()]
     parts += ["## The systems of the literature, at 3.5e14 FLOPs each", large_comparison()]
     parts += ["## The systems of the literature, at 3.5e12 FLOPs each", compared()]
+    if GPU.is_file():
+        parts += [
+            "## On a GPU",
+            f"[What one gives]({GPU.relative_to(PAGE.parent)}): `python -m benchmarks.gpu`.",
+        ]
     write_text(PAGE, "\n\n".join(parts) + "\n")
     shown = "\n\n".join([BEGIN, made_in, chain.headline(), chain.samples(), END])
     write_text(README, before + shown + after)

@@ -176,4 +176,6 @@ def speeds(network: PreTrainedModel, held_out: Prompts, rows: int = 64, repeats:
 def _seconds(work: Callable[[], None]) -> float:
     began = time.perf_counter()
     work()
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()  # it was only told what to do
     return time.perf_counter() - began

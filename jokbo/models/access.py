@@ -19,8 +19,12 @@ def moved(network: Network, device: torch.device) -> Network:
 
 
 def accelerated(network: Network) -> Network:
-    """Return the network itself, with its weights on the accelerator if there is one."""
-    return moved(network, torch.accelerator.current_accelerator() or torch.device("cpu"))
+    """Return the network itself, with its weights on the accelerator if there is one.
+
+    A torch that is built for a GPU names one also where there is none.
+    """
+    there = torch.accelerator.current_accelerator(check_available=True)
+    return moved(network, there or torch.device("cpu"))
 
 
 def context(network: PreTrainedModel) -> int:
