@@ -18,6 +18,7 @@ PLACES = {
     "tokenize": (2, 0, "data"),
     "prompts": (3, 0, "data"),
     "pretrain": (0, 1, "model"),
+    "tasks": (0, 2, "model"),
     "finetune": (1, 1, "model"),
     "distill": (2, 1, "model"),
     "preferences": (1, 2, "people"),
@@ -39,6 +40,7 @@ ROW_ARROWS = (
 # from the lower edge of one to the upper edge of the other
 DOWN_ARROWS = (
     ("tokenize", "pretrain"),
+    ("pretrain", "tasks"),
     ("finetune", "preferences"),
     ("prompts", "align"),
     ("align", "evaluate"),
@@ -54,12 +56,14 @@ def numbers(metrics: Mapping[str, Any], evaluation: Evaluation) -> dict[str, str
     supervised, aligned = (evaluation.models[name] for name in ("supervised", "aligned"))
     smaller = 1 - of["distill"]["parameters"] / of["pretrain"]["parameters"]
     accuracy = of["reward"]["human"]["accuracy"]
+    classified = of["tasks"]["tasks"]["rotten_tomatoes"]["classifiers"]["pretrained"]["test"]["accuracy"]
     return {
         "fetch": f"{rows:,} texts, pinned",
         "prepare": f"{documents:,} documents",
         "tokenize": f"{of['tokenize']['tokens/train'] / 1e6:.1f}M tokens",
         "prompts": "cut once for all stages",
         "pretrain": f"{of['pretrain']['validation']['bits_per_byte']:.2f} bits a byte",
+        "tasks": f"{classified['value']:.0%} right on sentences",
         "finetune": f"perplexity {policy['after']['perplexity']:.0f}",
         "distill": f"{smaller:.0%} fewer parameters",
         "preferences": f"{_by_people(of['preferences']):,} by people",

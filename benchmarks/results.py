@@ -94,14 +94,14 @@ class Chain:
         base, reward = self.metrics("pretrain"), self.metrics("reward")["human"]
         labellers = self.metrics("preferences")["labellers"].values()
         differ = next(found["disagreement"] for found in labellers if found["disagreement"])
-        classifier = self.metrics("finetune")["classifier"]
+        classifier = self.metrics("tasks")["tasks"]["rotten_tomatoes"]["classifiers"]
         held_out, accuracy = base["validation"], reward["accuracy"]
         student, teacher = (self.evaluations[0].student[who] for who in ("student", "teacher"))
         judge = self.evaluations[0].judge
         names = {
-            "classifier": "pretrained",
-            "classifier-scratch": "from scratch",
-            "naive-bayes": "naive Bayes",
+            "pretrained": "pretrained",
+            "scratch": "from scratch",
+            "naive_bayes": "naive Bayes",
         }
         rows = {
             "pretrained model, held-out reviews": f"{held_out['nats_per_token']:.2f} nats a token, "
@@ -115,7 +115,8 @@ class Chain:
             "student against teacher": f"{student.parameters / teacher.parameters:.0%} of the parameters without "
             f"embeddings, perplexity {student.perplexity:.1f} against {teacher.perplexity:.1f}",
             "classifier, test accuracy": ", ".join(
-                f"{shown} {classifier[name]['test']:.3f}" for name, shown in names.items()
+                f"{shown} {classifier[name]['test']['accuracy']['value']:.3f}"
+                for name, shown in names.items()
             ),
             "the judge's own accuracy": ", ".join(
                 f"{what.replace('_', ' ')} {found['value']:.2f}" for what, found in judge.items()

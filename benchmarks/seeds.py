@@ -27,9 +27,8 @@ from tasks.frame.paths import METRICS, STATE
 from tasks.frame.stage import state
 
 DATA = ("fetch", "prepare", "tokenize")  # the same for every seed
-LAST = "evaluate"
 FOLDER = STATE / "seeds"  # a project a seed
-SHOWN = ("pretrain", "finetune", "distill", "reward", "align", LAST)
+SHOWN = ("pretrain", "tasks", "finetune", "distill", "reward", "align", "evaluate")
 
 
 def run(seed: int) -> None:
@@ -38,12 +37,17 @@ def run(seed: int) -> None:
     for name, section in own.items():
         if name not in DATA and isinstance(section, dict) and "seed" in section:
             section["seed"] = seed
+    bring_up(_folder(seed), own)
+
+
+def bring_up(folder: Path, own: dict[str, Any], until: str | None = None) -> None:
+    """Run the chain, up to a stage or all of it, in a project of this one's code with parameters of its own."""
     with one_line():
-        lay_out(_folder(seed), own)
+        lay_out(folder, own)
     store = {"MLFLOW_TRACKING_URI": tracking.local_store(state().resolve())}
-    command = [sys.executable, "-m", "flows.pipeline", "--until", LAST]
+    command = [sys.executable, "-m", "flows.pipeline", *(["--until", until] if until else [])]
     environment = {**os.environ, **store}
-    status = follow(command, environment, lambda line: print(line, flush=True), lambda: False, _folder(seed))
+    status = follow(command, environment, lambda line: print(line, flush=True), lambda: False, folder)
     if status:
         sys.exit(status)
 

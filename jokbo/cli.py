@@ -88,7 +88,7 @@ def tree(
     ] = False,
 ) -> None:
     """Show who a model descends from, down to the data."""
-    record, known = ancestry.Record.load(model), ancestry.records_in(model.parent)
+    record, known = ancestry.Record.load(model), ancestry.records_beside(model)
     Console().print(ancestry.tree(str(model), record, known, _commits(), everything=everything))
 
 

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from jokbo.data.prompts import Prompts
 from jokbo.data.tables import open_splits, open_table
-from jokbo.evaluation import judge, scoring
+from jokbo.evaluation import scoring
 from jokbo.models import access
 from jokbo.runtime.files import atomic_write_folder, write_text
 from jokbo.runtime.tracking import flat
@@ -42,8 +42,7 @@ def evaluate(stage: Stage[Evaluate]) -> None:
         for name, path in MODELS.items()
         if is_there(path)
     }
-    set_aside = open_table(paths.JUDGE_TEXTS)
-    the_judge = judge.fit(set_aside["text"], set_aside["label"])
+    the_judge = scoring.trained_judge(open_table(paths.JUDGE_TEXTS))
     reward_model = None
     if is_there(paths.REWARD):
         reward_model = access.accelerated(

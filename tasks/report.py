@@ -7,7 +7,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from jokbo.evaluation.results import Evaluation
+from jokbo.evaluation.results import Evaluation, Tasks
 from jokbo.reporting import headlines
 from jokbo.reporting.data_card import DataCard
 from jokbo.reporting.publish import publish, read, read_curves
@@ -63,6 +63,7 @@ def read_findings() -> Findings:
         evaluation=Evaluation.load(EVALUATION / "evaluation.json"),
         samples=[json.loads(line) for line in read(EVALUATION / "samples.jsonl", REMEDY).splitlines()],
         metrics={name: json_of(METRICS / f"{name}.json") for name in stages},
+        tasks=Tasks.load(METRICS / "tasks.json").tasks,
         curves=curves,
         ancestry=ancestry.records_in(ALIGNED.parent),
         aligned=aligned.weights,

@@ -51,10 +51,13 @@ def test_a_stage_is_a_task_a_section_and_a_command_of_one_name(stage: str, impor
     base, schema = ("", Params) if stage in CHAIN else (closure.UP, FamilyParams)
     assert STAGES[stage]["cmd"] == f"sh {base}tasks/python -m tasks.{stage}"
     assert f"tasks.{stage}" in imports.modules
-    own = {
+    shared = {
         "fetch": ["fetch", "pretrain.start"],  # it brings the model that pretrain adopts
         "family_table": ["family.systems", "family.finetune"],
-    }.get(stage, [stage] if stage in schema.model_fields else [])
+        "tasks": ["finetune.seed", "finetune.tasks"],
+        "finetune": ["finetune.seed", "finetune.policy"],
+    }
+    own = shared.get(stage, [stage] if stage in schema.model_fields else [])
     assert STAGES[stage].get("params", []) == own
 
 
@@ -161,7 +164,7 @@ def test_the_closure_sees_imports_in_functions_and_not_those_for_type_checkers(
     assert output.split() == ["jokbo/deep.html.j2", "jokbo/deep.py", *inner, "tasks/one.py"]
 
 
-TRAINED = {"pretrain", "finetune", "distill", "reward", "align"}
+TRAINED = {"pretrain", "tasks", "finetune", "distill", "reward", "align"}
 
 
 @pytest.mark.parametrize(
@@ -199,7 +202,8 @@ TEACHER = {"family@bert_deep", "family@distilbert", "family_table"}
     ("edited", "stale"),
     [
         ("fetch", set(CHAIN)),
-        ("prompts", set(CHAIN) - {"fetch", "prepare", "tokenize", "pretrain"}),
+        ("prompts", set(CHAIN) - {"fetch", "prepare", "tokenize", "pretrain", "tasks"}),
+        ("tasks", {"tasks", "report"}),
         ("distill", {"distill", "evaluate", "report"}),
         ("align", {"align", "evaluate", "report"}),
         ("reward", {"reward", "align", "evaluate", "report"}),
@@ -211,10 +215,9 @@ TEACHER = {"family@bert_deep", "family@distilbert", "family_table"}
 def test_an_edit_makes_its_stage_and_what_follows_stale_and_nothing_else(
     finished: Path, edited: str, what: str, stale: set[str]
 ) -> None:
+    key = {"finetune": "  policy", "tasks": "  tasks"}.get(edited, edited)
     change = (
-        (f"tasks/{edited}.py", "#", "##")
-        if what == "code"
-        else ("params.yaml", f"\n{edited}: 1", f"\n{edited}: 2")
+        (f"tasks/{edited}.py", "#", "##") if what == "code" else ("params.yaml", f"\n{key}: 1", f"\n{key}: 2")
     )
     assert _stale_after(finished, *change) == stale
 
@@ -290,8 +293,9 @@ def _finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _lay_out(
         folder / "family", FAMILY, closure.UP, "".join([*family, "family:\n", *own, "  systems:\n", *systems])
     )
-    chain = [f"{stage}: 1\n" for stage in CHAIN if stage != "pretrain"]
-    _lay_out(folder, CHAIN, "", "".join(["\n", *chain, "pretrain:\n  start: 1\n", "compute: 1\n"]))
+    whole = [f"{stage}: 1\n" for stage in CHAIN if stage not in ("pretrain", "tasks", "finetune")]
+    parts = "pretrain:\n  start: 1\nfinetune:\n  seed: 1\n  policy: 1\n  tasks: 1\n"
+    _lay_out(folder, CHAIN, "", "".join(["\n", *whole, parts, "compute: 1\n"]))
     for path in (path for item in few.values() for path in item if closure.is_code(path)):
         (folder / "family" / path).write_text(f"# {path}\n")
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)

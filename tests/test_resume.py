@@ -26,14 +26,14 @@ from tests.support import closure, miniature
 # stage -> its models, and its trainings: checkpoint folder, steps, the metric logged each step
 STAGES = {
     "pretrain": (["base"], {"": (8, "pretrain/loss")}),
-    "finetune": (
-        ["policy", "classifier"],
+    "tasks": (
+        ["tasks/rotten_tomatoes"],
         {
-            "policy": (8, "policy/loss"),
-            "classifier": (8, "classifier/loss"),
-            "classifier-scratch": (8, "classifier-scratch/loss"),
+            "rotten_tomatoes": (8, "rotten_tomatoes/loss"),
+            "rotten_tomatoes-scratch": (8, "rotten_tomatoes-scratch/loss"),
         },
     ),
+    "finetune": (["policy"], {"policy": (8, "policy/loss")}),
     "distill": (["student"], {"": (8, "distill/loss")}),
     "reward": (["reward"], {"": (8, "reward/loss")}),
     "align": (["aligned"], {"": (6, "align/reward")}),
@@ -83,9 +83,9 @@ def weights(folder: Path, models: list[str]) -> dict[str, str]:
 def test_the_whole_pipeline_ran(project: Path) -> None:
     assert (project / "reports/report.html").stat().st_size > 10_000
     with open(project / "dvc.lock") as lock:
-        assert len(YAML(typ="safe").load(lock)["stages"]) == 12
+        assert len(YAML(typ="safe").load(lock)["stages"]) == 13
     again = miniature.run(project, "dvc", "repro", "report")
-    assert again.stdout.count("didn't change, skipping") == 12
+    assert again.stdout.count("didn't change, skipping") == 13
 
 
 # it has no sources with rules of quality, and no near duplicates to compare

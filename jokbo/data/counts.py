@@ -70,7 +70,7 @@ class SourceCounts:
     words: int = 0  # of the documents that stayed
     bytes: int = 0  # of the documents that stayed, in UTF-8
     repeated: int = 0  # rows with a text that the source had before
-    conflicting_labels: int = 0  # documents whose rows have both labels
+    conflicting_labels: int = 0  # documents whose rows have several labels
     dropped: Numbers = field(default_factory=dict)  # rows and documents, by reason
     languages: Numbers = field(default_factory=dict)  # documents that stayed, by language
     masked: Numbers = field(default_factory=dict)  # personal data, by kind
@@ -80,8 +80,9 @@ class SourceCounts:
 class Counts(Saved):
     """What `prepare` counted. It is saved beside the documents; `tokenize` and the checks of later stages read it.
 
-    splits: documents by split and source, and `all` of a split. labelled: documents by split, source, and what people
-    said of them: label `0` or `1`, `rated` by several, `rated_once`. tables: rows by entry of fetch.sources and source.
+    splits: documents by split and source, and `all` of a split. labelled: documents by split, source and label. rated:
+    documents by split, source, and whether `several` people rated them or one did (`once`). tables: rows by entry of
+    fetch.sources and source.
     examples: by reason, texts that were left out, each after a rank and its source. about: what `fetch` read, by
     entry of fetch.sources.
     """
@@ -89,11 +90,12 @@ class Counts(Saved):
     STAGE = "prepare"
     merged: int = 0  # rows with the very text of another
     in_several_sources: int = 0  # documents
-    conflicting_labels: int = 0  # documents whose rows have both labels
+    conflicting_labels: int = 0  # documents whose rows have several labels
     near_duplicates: int = 0  # documents
     sources: dict[str, SourceCounts] = field(default_factory=dict)
     splits: dict[str, Numbers] = field(default_factory=dict)
     labelled: dict[str, dict[str, Numbers]] = field(default_factory=dict)
+    rated: dict[str, dict[str, Numbers]] = field(default_factory=dict)
     tables: dict[str, Numbers] = field(default_factory=dict)
     examples: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
     about: dict[str, FetchedTable] = field(default_factory=dict)
@@ -108,7 +110,7 @@ class Counts(Saved):
         return {
             name: value
             for name, value in asdict(self).items()
-            if name not in ("about", "examples", "labelled")
+            if name not in ("about", "examples", "labelled", "rated")
         }
 
 

@@ -23,13 +23,14 @@ def texts_from(documents: Dataset, sources: Sequence[str]) -> list[str]:
 def labelled_from(
     documents: Dataset, *sources: str, neutral: float | None = None
 ) -> tuple[list[str], list[int]]:
-    """Return texts and labels of the labelled documents of any of the sources, in the data set's order.
+    """Return texts and labels, 0 negative and 1 positive, of the labelled documents of any of the sources, in the data
+    set's order.
 
     neutral: if it is given, labels are made from ratings: 1 if their mean is above it, 0 if it is below minus it.
-    Documents between are left out. Raises InputError if no document is left.
+    Documents between are left out. Raises InputError if no document is left, and for another label.
     """
     if neutral is None:
-        labels: Iterable[int | None] = documents["label"]
+        labels: Iterable[int | str | None] = documents["label"]
     else:
         labels = (_sign(ratings, neutral) for ratings in documents["ratings"])
     wanted = set(sources)
@@ -38,7 +39,13 @@ def labelled_from(
     if not pairs:
         what = "a label" if neutral is None else f"ratings with a mean beyond {neutral:g} of 0"
         raise InputError(f"no document of {', '.join(sources)} has {what}: name a source that has")
-    return [text for text, _ in pairs], [label for _, label in pairs]
+    for _, label in pairs:
+        if label not in (0, 1, "0", "1"):
+            raise InputError(
+                f"a document of {', '.join(sources)} has the label {label!r:.40}: 0 (negative) and 1 (positive) are "
+                "read here; name a source with those"
+            )
+    return [text for text, _ in pairs], [int(label) for _, label in pairs]
 
 
 def check_sources(documents: Dataset, sources: Sequence[str]) -> None:

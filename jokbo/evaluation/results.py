@@ -53,11 +53,62 @@ class PolicyTuning:
 
 @dataclass(frozen=True)
 class Finetuning(Saved):
-    """The supervised policy, and accuracies of classifiers."""
+    """The supervised policy."""
 
     STAGE = "finetune"
     policy: PolicyTuning
-    classifier: Mapping[str, Mapping[str, float]]  # by classifier, naive-bayes among them, and split
+
+
+@dataclass(frozen=True)
+class SplitScores:
+    """A classifier on the rows of a split."""
+
+    accuracy: Mapping[str, float]  # an intervals.Interval, by field
+    macro_f1: Mapping[str, float]
+    confusion: Sequence[Sequence[int]]  # rows by their class, and by the predicted one
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A classifier, on rows that it has not learned from."""
+
+    validation: SplitScores
+    test: SplitScores
+    learning_rate: float | None = None  # that was chosen; None if it has none
+
+
+@dataclass(frozen=True)
+class CurveValue:
+    """Accuracy on test rows over seeds."""
+
+    mean: float
+    standard_error: float
+    learning_rate: float | None  # that was chosen; None if it has none
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    labels: int  # training rows
+    classifiers: Mapping[str, CurveValue]
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """A labelled task: `classifiers` are `pretrained` and, where there is one, `scratch` and `naive_bayes`."""
+
+    kind: str
+    classes: Sequence[str]
+    rows: Mapping[str, Sequence[int]]  # by split, of each class
+    classifiers: Mapping[str, Classifier]
+    curve: Sequence[CurvePoint]
+
+
+@dataclass(frozen=True)
+class Tasks(Saved):
+    """The labelled tasks."""
+
+    STAGE = "tasks"
+    tasks: Mapping[str, TaskResult]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from datasets import DatasetDict
+from datasets import Dataset, DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from jokbo.alignment.reward import rewards, with_end_of_text
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jokbo.params.chain import Evaluate
 
 SUPERVISED, DISTILLED = "supervised", "distilled"  # names of two of the models
+SENTIMENT = ("imdb", "rotten_tomatoes")  # sources whose labels say negative (0) or positive (1)
 Networks = Mapping[str, PreTrainedModel]
 
 
@@ -124,6 +125,11 @@ def evaluation(
 
 def _shares(distinct: Mapping[str, Distinct], name: str) -> dict[str, Any]:
     return {measure: found.shares[name] for measure, found in distinct.items()}
+
+
+def trained_judge(set_aside: Dataset) -> judge.Judge:
+    """Return the judge that learned from the texts that were set aside for it."""
+    return judge.fit(*labelled_from(set_aside, *SENTIMENT))
 
 
 def trust_in(the_judge: judge.Judge, documents: DatasetDict) -> dict[str, Estimated]:

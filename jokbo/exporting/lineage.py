@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,13 @@ def lineage(model: Path, commit_of: Callable[[str], str | None]) -> Lineage:
 
     Raises InputError if the record beside the model is damaged, or is of other weights.
     """
-    if not Path(f"{model}{ancestry.SUFFIX}").is_file():
-        return Lineage(ancestry.weights_of(model), {}, "")
-    record = Record.load(model)
+    own, weights = ancestry.recorded(model), ancestry.weights_of(model)
+    if not Path(f"{own}{ancestry.SUFFIX}").is_file():
+        return Lineage(weights, {}, "")
+    record = replace(Record.load(model), weights=weights)  # of one of several models, its own
     known = {
         weights: (_short(Path(path)), record)
-        for weights, (path, record) in ancestry.records_in(model.parent).items()
+        for weights, (path, record) in ancestry.records_beside(model).items()
     }
     found: dict[str, Any] = {}
 
@@ -61,4 +62,5 @@ def lineage(model: Path, commit_of: Callable[[str], str | None]) -> Lineage:
 
 def _short(model: Path) -> str:
     """Return the path from the project on, such as models/aligned: where that stands on this machine is no concern."""
-    return "/".join(model.resolve().parts[-2:])
+    project = ancestry.recorded(model).resolve().parent.parent
+    return model.resolve().relative_to(project).as_posix()

@@ -54,6 +54,12 @@ def language_head(network: PreTrainedModel) -> nn.Module:
     return head
 
 
+def untied_head(network: PreTrainedModel) -> nn.Module | None:
+    """Return the layer that maps states to logits of tokens where its weights are its own, not the embeddings'."""
+    head = language_head(network)
+    return None if head.weight is network.get_input_embeddings().weight else head
+
+
 def score(network: PreTrainedModel) -> nn.Linear:
     """Return the linear layer that a network for classes or scores ends in."""
     layer = getattr(network, "score", None) or network.classifier  # GPT-2's for classes of tokens

@@ -5,7 +5,7 @@ A text is a row of tokens: `text, end of text, padding`. Shapes: N rows, B of a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -32,18 +32,18 @@ def on_last(network: PreTrainedModel, *, labels: int, seed: int) -> PreTrainedMo
     return _on_backbone(AutoModelForSequenceClassification, network, seed, num_labels=labels)
 
 
-def on_each(network: PreTrainedModel, *, labels: int, seed: int) -> PreTrainedModel:
+def on_each(network: PreTrainedModel, *, labels: Sequence[str], seed: int) -> PreTrainedModel:
     """Return a network with a copy of this one's backbone, and a fresh linear layer over each token's state.
 
-    The mean of its outputs over a text is what the layer makes of the mean of the text's states.
+    The mean of its outputs over a text is what the layer makes of the mean of the text's states. `labels` are the names
+    of the outputs, which the configuration keeps as `id2label`.
     """
+    names = {"id2label": dict(enumerate(labels)), "label2id": {name: i for i, name in enumerate(labels)}}
     # without a dropout here, which transformers puts before the layer
-    return _on_backbone(
-        AutoModelForTokenClassification, network, seed, num_labels=labels, classifier_dropout=0.0
-    )
+    return _on_backbone(AutoModelForTokenClassification, network, seed, **names, classifier_dropout=0.0)
 
 
-def _on_backbone(kind: Any, network: PreTrainedModel, seed: int, **own: float) -> PreTrainedModel:
+def _on_backbone(kind: Any, network: PreTrainedModel, seed: int, **own: Any) -> PreTrainedModel:
     torch.manual_seed(seed)
     config = network.config.__class__.from_dict({**network.config.to_dict(), **own})
     made = kind.from_config(config, dtype=torch.float32)
@@ -69,10 +69,13 @@ def full(tokens_NS: Tensor, end_of_text: int) -> int:
 def last_tokens(tokens_BS: Tensor, padding: int, end_of_text: int | None = None) -> Tensor:
     """Return the position [B] of each row's last token that is not padding.
 
-    Where padding is the end of text, it is the position of the first of them.
+    A token with padding's number may stand before it: an adopted model's may be that of unknown tokens. Where padding
+    is the end of text, it is the position of the first of them.
     """
-    real_B = (tokens_BS != padding).sum(dim=1)
-    return real_B.clamp(max=tokens_BS.shape[1] - 1) if padding == end_of_text else real_B - 1
+    real_BS = tokens_BS != padding
+    if padding == end_of_text:
+        return real_BS.sum(dim=1).clamp(max=tokens_BS.shape[1] - 1)
+    return (real_BS * torch.arange(tokens_BS.shape[1], device=tokens_BS.device)).amax(dim=1)
 
 
 def trimmed(tokens_BS: Tensor, padding: int, end_of_text: int | None = None) -> Tensor:
@@ -91,11 +94,10 @@ def of_last(network: PreTrainedModel, tokens_BS: Tensor) -> Tensor:
 
 
 def states_and_mean(network: PreTrainedModel, tokens_BS: Tensor) -> tuple[Tensor, Tensor]:
-    """Return hidden states [B, S, D], and what the linear layer makes of their mean over each row [B, labels], fp32."""
+    """Return hidden states [B, S, D], and their mean over each row [B, D]."""
     hidden_BSD, last_B = _states(network, tokens_BS)
     real_BS = torch.arange(tokens_BS.shape[1], device=last_B.device) <= last_B[:, None]
-    mean_BD = (hidden_BSD * real_BS[..., None]).sum(1) / (last_B[:, None] + 1)
-    return hidden_BSD, access.score(network)(mean_BD).float()
+    return hidden_BSD, (hidden_BSD * real_BS[..., None]).sum(1) / (last_B[:, None] + 1)
 
 
 def _states(network: PreTrainedModel, tokens_BS: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,23 +106,12 @@ def _states(network: PreTrainedModel, tokens_BS: Tensor) -> tuple[Tensor, Tensor
     return hidden_BSD, last_tokens(tokens_BS, network.config.pad_token_id, network.config.eos_token_id)
 
 
-def of_mean(network: PreTrainedModel, tokens_BS: Tensor) -> Tensor:
-    """Return what the linear layer makes of the mean of the states of each row, fp32 [B, labels]."""
-    return states_and_mean(network, tokens_BS)[1]
-
-
-def outputs(
-    network: PreTrainedModel,
-    tokens_NS: Tensor,
-    of: Callable[[PreTrainedModel, Tensor], Tensor] = of_last,
-    *,
-    rows: int = 64,
-) -> Tensor:
-    """Return what the linear layer says of each row, fp32 [N, labels]: `of` its last state, or of their mean."""
+def outputs(network: PreTrainedModel, tokens_NS: Tensor, *, rows: int = 64) -> Tensor:
+    """Return what the linear layer says of the last state of each row, fp32 [N, labels]."""
     network.eval()
 
     def read(tokens_BS: Tensor) -> Tensor:
-        return of(network, tokens_BS.to(network.device))
+        return of_last(network, tokens_BS.to(network.device))
 
     return by_length(read, tokens_NS, network.config.pad_token_id, rows, network.config.eos_token_id)
 

@@ -144,7 +144,7 @@ class Params(Section):
     pretrain: Pretrain
     """The base model, trained to predict the next token."""
     finetune: Finetune
-    """The supervised policy and a classifier, both from the base model."""
+    """The supervised policy, and labelled tasks, all from the base model."""
     distill: Annotated[Distill | NoStudent, Field(discriminator="kind")]
     """A smaller student of the supervised policy."""
     preferences: Preferences
@@ -165,11 +165,19 @@ class Params(Section):
                 f"prompts.prompt_tokens + response_tokens is {spoken}: "
                 f"it must be at most pretrain.start.context, which is {context}"
             )
-        if self.finetune.classifier.context > context:
-            raise ValueError(
-                f"finetune.classifier.context is {self.finetune.classifier.context}: "
-                f"it must be at most pretrain.start.context, which is {context}"
-            )
+        for name, task in self.finetune.tasks.items():
+            if task.context > context:
+                raise ValueError(
+                    f"finetune.tasks.{name}.context is {task.context}: "
+                    f"it must be at most pretrain.start.context, which is {context}"
+                )
+            entry = self.fetch.sources.get(task.source)
+            if entry and (task.kind == "classification") == ("others" in (entry.columns or {})):
+                needs = "has others in its columns" if task.kind == "classification" else "has none"
+                raise ValueError(
+                    f"finetune.tasks.{name}.kind is {task.kind}, but fetch.sources.{task.source} {needs}: pairs and "
+                    "choice read columns.others, classification none"
+                )
         if isinstance(self.reward, Reward) and not spoken < self.reward.context <= context:
             raise ValueError(
                 f"reward.context is {self.reward.context}: it must be above {spoken} (prompt, response and the end "
@@ -242,7 +250,10 @@ class Params(Section):
     def _batches(self) -> list[tuple[str, int]]:
         found = [
             ("finetune.policy.training.batch_size", self.finetune.policy.training.batch_size),
-            ("finetune.classifier.training.batch_size", self.finetune.classifier.training.batch_size),
+            *(
+                (f"finetune.tasks.{name}.training.batch_size", task.training.batch_size)
+                for name, task in self.finetune.tasks.items()
+            ),
         ]
         if self.pretrain.training:
             found.insert(0, ("pretrain.training.batch_size", self.pretrain.training.batch_size))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from jokbo.params.base import (
     Betas,
+    Name,
     Names,
     NonNegative,
     Positive,
@@ -77,15 +78,13 @@ class Optimizer(Section):
             )
 
 
-class Training(Section):
+class Steps(Section):
     steps: Positive
     """Number of optimizer steps."""
     batch_size: Positive
     """Number of sequences of a step, over all ranks."""
     precision: Precision
     """fp32, or bf16 autocast."""
-    optimizer: Optimizer
-    """The optimizer and its rates."""
     warmup_steps: NonNegative
     """Number of steps over which the rate rises, linearly."""
     decay_fraction: Share
@@ -94,11 +93,27 @@ class Training(Section):
     """Largest norm of the gradient; 0: it is not clipped, as Muon needs it."""
 
     @model_validator(mode="after")
-    def warms_up(self) -> Training:
-        self.optimizer.check_clip(self.gradient_clip)
+    def warms_up(self) -> Steps:
         if self.warmup_steps >= self.steps:
             raise ValueError(f"warmup_steps is {self.warmup_steps}: it must be below steps, {self.steps}")
         return self
+
+
+class Training(Steps):
+    optimizer: Optimizer
+    """The optimizer and its rates."""
+
+    @model_validator(mode="after")
+    def clips(self) -> Training:
+        self.optimizer.check_clip(self.gradient_clip)
+        return self
+
+
+class TaskTraining(Steps):
+    betas: Betas
+    """AdamW's decay rates of the first and the second moment, 0 to 1."""
+    weight_decay: Annotated[float, Field(ge=0)]
+    """Decoupled weight decay of a step, to be multiplied by the learning rate."""
 
 
 class Pretrain(Section):
@@ -176,15 +191,62 @@ class Policy(Section):
     """How it is trained; a sequence is a row of prompts with their responses."""
 
 
-class Classifier(Section):
+class Curve(Section):
+    labels: Annotated[list[Positive | Literal["all"]], Field(min_length=2)]
+    """Numbers of labelled training texts, or all."""
+    seeds: Annotated[int, Field(ge=2, le=100)]
+    """Number of trainings with each number of texts: each draws its texts, and begins, by a seed of its own."""
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of texts that are said in digits."""
+        return [count for count in self.labels if count != "all"]
+
+
+class LabelledTask(Section):
     source: str
     """Name of the source of labelled texts."""
     context: Positive
     """Most tokens of a text that it reads, the end of text among them."""
+    scratch: bool
+    """Whether the same network is trained from random weights beside it, true or false."""
     language_model_weight: Annotated[float, Field(ge=0)]
     """Lambda of the loss L2 + lambda L1 (GPT-1, equation 5)."""
-    training: Training
-    """How it is trained; a sequence is a text."""
+    rates: Annotated[list[Rate], Field(min_length=1)]
+    """Highest learning rates that are tried; the one that is best on validation stays."""
+    training: TaskTraining
+    """How it is trained, by AdamW; a sequence is a text."""
+    curve: Curve | None = None
+    """Trainings on fewer labels, for a curve of accuracy; if not given, none."""
+    if TYPE_CHECKING:
+        kind: str  # each kind declares its own
+
+    @model_validator(mode="after")
+    def fills_a_batch(self) -> LabelledTask:
+        for count in self.curve.numbers if self.curve else ():
+            if count < self.training.batch_size:
+                found = f"curve.labels has {count}"
+                raise ValueError(
+                    f"{found}: it must be at least training.batch_size, {self.training.batch_size}"
+                )
+        return self
+
+
+class Classification(LabelledTask):
+    kind: Literal["classification"]
+    """classification: a text is of one of several classes."""
+
+
+class Pairs(LabelledTask):
+    kind: Literal["pairs"]
+    """pairs: two texts are of one of several classes."""
+    symmetric: bool
+    """Whether neither text is the first, as in a similarity, so that both orders are read; true or false."""
+
+
+class Choice(LabelledTask):
+    kind: Literal["choice"]
+    """choice: one of several answers to a text is right; the label says which."""
 
 
 class Finetune(Section):
@@ -192,8 +254,8 @@ class Finetune(Section):
     """Seed of the order of sequences and of fresh heads."""
     policy: Policy
     """The policy, which responds to prompts."""
-    classifier: Classifier
-    """GPT-1's classifier of texts, compared with the same network from random weights and naive Bayes."""
+    tasks: dict[Name, Annotated[Classification | Pairs | Choice, Field(discriminator="kind")]]
+    """Labelled tasks, by name: each is learned from the base model and measured beside simpler models."""
 
 
 class DistillationWeights(Section):

@@ -19,7 +19,7 @@ from jokbo.runtime.errors import InputError
 if TYPE_CHECKING:
     from jokbo.params import Mix, Params, Ratings, Simulated
 
-JUDGED = ("imdb", "rotten_tomatoes")  # sources on which evaluation.scoring.trust_in scores the judge
+JUDGED = ("imdb", "rotten_tomatoes")  # sources that evaluation.scoring trains and scores the judge on
 RATED_TEXTS = 10  # least number for simulated raters: jokbo.preferences.raters fits them in five folds
 
 
@@ -111,9 +111,15 @@ def _documents(counts: Counts, split: str, sources: Iterable[str]) -> int:
 
 
 def _labelled(counts: Counts, split: str, sources: Iterable[str], label: str) -> int:
-    """Return how many documents have label `0` or `1`, or are `rated` by several people or `rated_once`."""
+    """Return how many documents have this label."""
     found = counts.labelled.get(split, {})
     return sum(found.get(source, {}).get(label, 0) for source in sources)
+
+
+def _rated(counts: Counts, split: str, sources: Iterable[str], by: str) -> int:
+    """Return how many documents were rated by `several` people, or `once`."""
+    found = counts.rated.get(split, {})
+    return sum(found.get(source, {}).get(by, 0) for source in sources)
 
 
 def _why_none(counts: Counts, split: str, source: str) -> str:
@@ -145,7 +151,8 @@ def _named(settings: Params | FamilyParams) -> Iterator[tuple[str, str, Sequence
     yield "prepare", "prepare.near_duplicates.sources", settings.prepare.near_duplicates.sources
     yield "tokenize", "tokenize.mix.sources", list(settings.tokenize.mix.sources)
     yield "prompts", "prompts.sources", settings.prompts.sources
-    yield "finetune", "finetune.classifier.source", [settings.finetune.classifier.source]
+    for name, task in settings.finetune.tasks.items():
+        yield "tasks", f"finetune.tasks.{name}.source", [task.source]
     for key, labeller in _of_rated_texts(settings):
         yield "preferences", f"{key}.sources", labeller.sources
 
@@ -192,23 +199,36 @@ def _own_prompts(settings: Params) -> bool:
 
 
 def _finetune(settings: Params, counts: Counts) -> Problems:
-    policy, classifier = settings.finetune.policy, settings.finetune.classifier
+    policy = settings.finetune.policy
     batch = policy.training.batch_size
     yield from _too_few(
         counts, settings, "train", policy.prompts_per_text, "finetune.policy.training.batch_size", batch
     )
-    key, source = "finetune.classifier.source", [classifier.source]
-    yield from _lacking(counts, key, source, ["train", "validation", "test"])
-    for split in ("train", "validation", "test"):
-        labels = {label: _labelled(counts, split, source, label) for label in ("0", "1")}
-        if not sum(labels.values()) or (split == "train" and not all(labels.values())):
-            found = ", ".join(f"{number:,} with label {label}" for label, number in labels.items())
-            needs = "texts of both labels" if split == "train" else "labelled texts"
-            yield f"{key} is {classifier.source}, which has {found} in {split}: name a source with {needs}"
-        elif split == "train" and sum(labels.values()) < classifier.training.batch_size:
-            found = f"{classifier.source} has {sum(labels.values())} labelled texts in train"
-            batch = f"finetune.classifier.training.batch_size is {classifier.training.batch_size}"
-            yield f"{batch}, but {found}: give it more or set the batch lower"
+
+
+def _tasks(settings: Params, counts: Counts) -> Problems:
+    for name, task in settings.finetune.tasks.items():
+        key, source = f"finetune.tasks.{name}", task.source
+        yield from _lacking(counts, f"{key}.source", [source], SPLITS["tasks"])
+        labelled = {split: counts.labelled.get(split, {}).get(source, {}) for split in SPLITS["tasks"]}
+        classes = sorted({label for found in labelled.values() for label in found})
+        if len(classes) < 2:
+            has = f"all labelled texts of {source} are of class {classes[0]!r:.40}" if classes else ""
+            has = has or f"{source} has no labelled text"
+            yield f"{key}.source: {has}: a task needs texts of two classes or more"
+        for split, label in ((split, label) for split in labelled for label in classes):
+            if not labelled[split].get(label):
+                there = sum(found.get(label, 0) for found in labelled.values())
+                yield (
+                    f"{key}: none of the {there:,} texts of {source} with label {label!r:.40} is in {split}: give it "
+                    f"more of them, raise prepare.splits.{split}, or take them out"
+                )
+        texts = sum(labelled["train"].values())
+        asked = [(f"{key}.training.batch_size", task.training.batch_size)]
+        asked += [(f"{key}.curve.labels", count) for count in task.curve.numbers] if task.curve else []
+        for what, count in asked:
+            if count > texts:
+                yield f"{what} is {count}, but {source} has {texts:,} labelled texts in train: set it lower"
 
 
 def _distill(settings: Params, counts: Counts) -> Problems:
@@ -225,7 +245,7 @@ def _preferences(settings: Params, counts: Counts) -> Problems:
         yield from _lacking(counts, f"{key}.sources", sources, ["train", "test"])
         for split in ("train", "test"):
             for source in sources:
-                rated, once = (_labelled(counts, split, [source], label) for label in ("rated", "rated_once"))
+                rated, once = (_rated(counts, split, [source], by) for by in ("several", "once"))
                 if once:
                     found = f"{once:,} of whose texts in {split} have one rating alone"
                     advice = "each text needs two; get more, or name another source"
@@ -235,7 +255,7 @@ def _preferences(settings: Params, counts: Counts) -> Problems:
                     yield f"{key}.sources names {source}, {what}"
                 if labeller.kind == "ratings":
                     yield from _too_few_pairs(key, labeller, source, split, rated)
-        rated = _labelled(counts, "train", sources, "rated")
+        rated = _rated(counts, "train", sources, "several")
         if labeller.kind == "simulated" and rated < RATED_TEXTS:
             found = f"names sources with {rated} rated texts in train"
             yield f"{key}.sources {found}: simulated raters need at least {RATED_TEXTS}; name more sources"
@@ -283,10 +303,10 @@ def _align(settings: Params, counts: Counts) -> Problems:
 
 def _evaluate(settings: Params, counts: Counts) -> Problems:
     for label in ("0", "1"):
-        if not _labelled(counts, "judge", counts.sources, label):
+        if not _labelled(counts, "judge", JUDGED, label):
             yield (
-                f"prepare.splits.judge is {settings.prepare.splits.judge:g}, but no text of that split has label "
-                f"{label}: the judge needs both; raise the share or give labelled texts"
+                f"prepare.splits.judge is {settings.prepare.splits.judge:g}, but no text of {' or '.join(JUDGED)} in "
+                f"that split has label {label}: the judge needs both; raise the share or give labelled texts"
             )
     for source in JUDGED:
         if (found := sum(_labelled(counts, "test", [source], label) for label in ("0", "1"))) < 2:
@@ -303,10 +323,8 @@ def _family_text(settings: FamilyParams, counts: Counts) -> Problems:
     for name, task in own.tasks.items():
         rated = task.neutral is not None
         for splits in (["train"], ["validation"], own.test_splits):
-            labels = ("rated", "rated_once") if rated else ("0", "1")
-            found = [
-                sum(_labelled(counts, split, task.sources, label) for split in splits) for label in labels
-            ]
+            count, whats = (_rated, ("several", "once")) if rated else (_labelled, ("0", "1"))
+            found = [sum(count(counts, split, task.sources, what) for split in splits) for what in whats]
             if not (sum(found) if rated else all(found)):
                 what = "no rating" if rated else f"{found[0]} texts of label 0 and {found[1]} of 1"
                 have = f"have {what} in {' and '.join(splits)}"
@@ -317,6 +335,7 @@ CHECKS: dict[str, Callable[[Any, Counts], Problems]] = {  # each gets the parame
     "tokenize": _tokenize,
     "prompts": _prompts,
     "finetune": _finetune,
+    "tasks": _tasks,
     "distill": _distill,
     "preferences": _preferences,
     "reward": _reward,
@@ -327,7 +346,8 @@ CHECKS: dict[str, Callable[[Any, Counts], Problems]] = {  # each gets the parame
 SPLITS = {  # that each stage reads
     "tokenize": ("train", "validation", "test"),
     "prompts": ("train", "validation", "prompts", "test"),
-    "finetune": ("train", "validation", "test"),
+    "finetune": ("train", "validation"),
+    "tasks": ("train", "validation", "test"),
     "preferences": ("train", "test"),
     "evaluate": ("test", "judge"),
 }

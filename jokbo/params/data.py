@@ -12,17 +12,21 @@ from jokbo.params import names
 from jokbo.params.base import Commit, Names, Positive, Requirement, Section, Seed, Sha256, Share
 
 
-def _of_one_form(columns: dict[str, str]) -> dict[str, str]:
+def _of_one_form(columns: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
+    for field, named in columns.items():
+        if field != "others" and not isinstance(named, str):
+            raise ValueError(f"{field} is of one column: name that alone")
     if fault := turns.fault_in(columns):
         raise ValueError(fault)
     return columns
 
 
-# our field -> the column's name in the data
+# our field -> the column's name in the data; `others` are the second text of a pair, or the answers of a choice
 Columns = Annotated[
     dict[
         Literal[
             "text",
+            "others",
             "label",
             "source",
             "ratings",
@@ -35,10 +39,17 @@ Columns = Annotated[
             "completion",
             "system",
         ],
-        str,
+        str | list[str],
     ],
     AfterValidator(_of_one_form),
 ]
+
+
+def _different(labels: list[str | int]) -> list[str | int]:
+    twice = [label for label in labels if [*map(str, labels)].count(str(label)) > 1]
+    if twice:
+        raise ValueError(f"{str(twice[0])[:80]} is there twice: write it once")
+    return labels
 
 
 class Source(Section):
@@ -46,8 +57,16 @@ class Source(Section):
     """Licence of the texts: an SPDX identifier, or what is known."""
     language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
     """Language of the texts: its code of ISO 639."""
+    labels: Annotated[list[str | int], Field(min_length=2), AfterValidator(_different)] | None = None
+    """Labels that its rows may have, words or whole numbers; if not given, any."""
     if TYPE_CHECKING:
         columns: Columns | None  # each kind declares its own
+
+    @model_validator(mode="after")
+    def of_a_column(self) -> Source:
+        if self.labels and "label" not in (self.columns or {}):
+            raise ValueError("labels: name the column that holds them in columns.label")
+        return self
 
     def of_conversations(self) -> bool:
         """Return whether its columns are those of conversations."""
@@ -56,7 +75,7 @@ class Source(Section):
 
 class OfFiles(Source):
     columns: Columns | None = None
-    """Names of its columns for text, label, source and ratings, or for the fields of conversations.
+    """Names of its columns for text, others, label, source and ratings, or for the fields of conversations.
 
     Those are messages, or conversations (ShareGPT), or instruction, input, output and system, or prompt, completion and
     system: jokbo.data.conversations.turns says what each holds. source may stand beside any of them.
@@ -119,7 +138,7 @@ class HubSource(Source):
     streaming: bool
     """Whether rows are streamed instead of downloaded first, true or false."""
     columns: Columns
-    """Names of its columns for text, label, source and ratings, or for the fields of conversations.
+    """Names of its columns for text, others, label, source and ratings, or for the fields of conversations.
 
     Those are messages, or conversations (ShareGPT), or instruction, input, output and system, or prompt, completion and
     system: jokbo.data.conversations.turns says what each holds. source may stand beside any of them.

@@ -11,8 +11,9 @@ RENAMED = {  # *: any system
     "pretrain.model": "pretrain.start",
     **{
         f"{section}.training.batch": f"{section}.training.batch_size"
-        for section in ("pretrain", "finetune.policy", "finetune.classifier", "distill", "reward")
+        for section in ("pretrain", "finetune.policy", "distill", "reward")
     },
+    "finetune.classifier": "finetune.tasks.rotten_tomatoes",
     "finetune.policy.sources": "prompts.sources",
     "finetune.policy.prompt_tokens": "prompts.prompt_tokens",
     "finetune.policy.response_tokens": "prompts.response_tokens",

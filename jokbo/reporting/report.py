@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jokbo.evaluation.results import Evaluation, Scores, Student
-from jokbo.reporting import figures, headlines, page
+from jokbo.evaluation.results import Evaluation, Scores, Student, TaskResult
+from jokbo.reporting import figures, headlines, page, tasks
 from jokbo.reporting.data_card import DataCard
 from jokbo.reporting.figures import Chart
 from jokbo.reporting.headlines import Made
@@ -17,11 +17,6 @@ from jokbo.runtime.ancestry import Record
 SAMPLES_SHOWN = 12
 THIS_RUN = "this run"
 MORE_COLUMNS = ["Model", "Reward", "KL, nats", "KL a token", "Distinct-1", "Distinct-2", "End, nats"]
-CLASSIFIERS = {
-    "classifier": "Pretrained, then finetuned (GPT-1, loss L3)",
-    "classifier-scratch": "The same network, from scratch",
-    "naive-bayes": "Naive Bayes on words and word pairs",
-}
 Numbers = Mapping[str, Any]
 
 
@@ -32,6 +27,7 @@ class Findings:
     evaluation: Evaluation
     samples: Sequence[Mapping[str, Any]]
     metrics: Mapping[str, Numbers]
+    tasks: Mapping[str, TaskResult]
     curves: Mapping[str, Sequence[Mapping[str, float]]]
     ancestry: Mapping[str, tuple[str, Record]]
     aligned: str
@@ -48,14 +44,13 @@ def render(findings: Findings) -> str:
     `findings.evaluation` is what `evaluate` found (evaluation.results).
     `findings.samples` are the rows of samples.jsonl: `prompt`; each model's continuation under its name; `judge`,
     the judge's probability of positive for each model. `metrics` are metrics/NAME.json by NAME, of which these are
-    read by name: finetune `classifier`, accuracies `validation` and `test` of `classifier`, `classifier-scratch` and
-    `naive-bayes`; preferences `labellers`; reward `human`, or of DPO align `held_out`, on held-out comparisons:
+    read by name: preferences `labellers`; reward `human`, or of DPO align `held_out`, on held-out comparisons:
     `comparisons` of `texts`, `accuracy`, `accuracy_by_source`, `calibration_error` (estimates by text), `calibration`
-    (rows of calibration.Bin); align `kind`. Stages that were left out have none. `curves` are
-    the rows of plots/NAME.csv by NAME, or NAME/PART where it holds several trainings; `ancestry` the records of the
-    models by the hash of their weights, `aligned` that of the final one. `timings`, seconds by stage, and `speeds`,
-    tokens a second `reading` and `writing` of the supervised and of the distilled model, are of this machine, and
-    empty if unknown. `card` is the data card; `profiles`, by name, the metrics of
+    (rows of calibration.Bin); align `kind`. Stages that were left out have none. `tasks` is what came of each labelled
+    task, by name. `curves` are the rows of plots/NAME.csv by NAME, or NAME/PART where it holds several trainings;
+    `ancestry` the records of the models by the hash of their weights, `aligned` that of the final one. `timings`,
+    seconds by stage, and `speeds`, tokens a second `reading` and `writing` of the supervised and of the distilled
+    model, are of this machine, and empty if unknown. `card` is the data card; `profiles`, by name, the metrics of
     `prepare`, `tokenize` and `pretrain` of other corpora and, where known, `measured`: `date` and `machine`.
     `made` is of this report.
     """
@@ -90,7 +85,7 @@ def tables(findings: Findings) -> list[Table]:
             MORE_COLUMNS,
             [_more(name, scores) for name, scores in headlines.ordered(evaluation).items()],
         ),
-        _classifiers_table(metrics["finetune"]["classifier"]),
+        *tasks.tables(findings.tasks),
         *([_student_table(evaluation.student, findings.speeds)] if evaluation.student else []),
         _judge_table(evaluation.judge),
         *([_reward_table(score)] if (score := headlines.preference_score(metrics)) else []),
@@ -107,18 +102,6 @@ def tables(findings: Findings) -> list[Table]:
             if numbers
         ),
     ]
-
-
-def _classifiers_table(accuracy: Mapping[str, Numbers]) -> Table:
-    return Table(
-        "classification",
-        "Accuracy on Rotten Tomatoes sentences that no training saw",
-        ["Classifier", "Validation", "Test"],
-        [
-            [label, *(percent(accuracy[name][split]) for split in ("validation", "test"))]
-            for name, label in CLASSIFIERS.items()
-        ],
-    )
 
 
 def _student_table(students: Mapping[str, Student], speeds: Mapping[str, Mapping[str, float]]) -> Table:
@@ -254,6 +237,7 @@ def charts(findings: Findings) -> dict[str, list[Chart]]:
         alignment = figures.dpo_curves(align)
     return {
         "results": figures.judged_positive(headlines.ordered(findings.evaluation)),
+        "tasks": tasks.charts(findings.tasks),
         "training": figures.loss_curves(training),
         "alignment": alignment,
         "reward": figures.reliability_diagram(score["calibration"] if score else []),

@@ -46,7 +46,11 @@ class Record:
 
     @classmethod
     def load(cls, model: Path) -> Record:
-        """Return the record beside a model's folder. InputError if there is none, or it is of other weights."""
+        """Return the record beside a model's folder, or beside the folder of models that it is one of.
+
+        InputError if there is none, or it is of other weights.
+        """
+        model = recorded(model)
         file = _file(model)
         record = cls._read(file)
         if model.is_dir() and weights_of(model) != record.weights:
@@ -68,6 +72,12 @@ class Record:
             raise InputError(f"{file}: not a record of ancestry ({error}): make the model again") from error
 
 
+def recorded(model: Path) -> Path:
+    """Return what the record of a model is of: the model, or the folder of models that it is one of."""
+    among = model.parent.name and not _file(model).is_file() and _file(model.parent).is_file()
+    return model.parent if among else model
+
+
 def made(model: Path, *, stage: str, key: str, params: Mapping[str, Any], deps: Mapping[str, str]) -> Record:
     """Return the record of a model that was just made, without environments.
 
@@ -82,6 +92,11 @@ def made(model: Path, *, stage: str, key: str, params: Mapping[str, Any], deps: 
 def is_code(path: str) -> bool:
     """Return whether a stage's dependency is code of ours, a file or a folder, and not data."""
     return path.endswith(".py") or path.removeprefix("../").partition("/")[0] in ("jokbo", "tasks", "flows")
+
+
+def records_beside(model: Path) -> dict[str, tuple[str, Record]]:
+    """Return every record of the project's models, as `records_in` does."""
+    return records_in(recorded(model).parent)
 
 
 def records_in(folder: Path) -> dict[str, tuple[str, Record]]:
@@ -141,7 +156,7 @@ def _add_all(branch: Tree, record: Record) -> None:
 
 
 def weights_of(model: Path) -> str:
-    """Return the sha256 of a model's weights."""
+    """Return the sha256 of a model's weights; of a folder of models those of all."""
     digest = hashlib.sha256()
     for file in sorted(_weight_files(model)):
         with file.open("rb") as stream:
@@ -151,7 +166,7 @@ def weights_of(model: Path) -> str:
 
 
 def _weight_files(model: Path) -> Sequence[Path]:
-    return list(model.glob("*.safetensors"))
+    return [*(model.glob("*.safetensors")), *(model.glob("*/*.safetensors"))]
 
 
 def _file(model: Path) -> Path:

@@ -17,6 +17,8 @@ def text(model: Path, network: PreTrainedModel, made_from: Sequence[Path]) -> st
     """Return the card of the model that `network` is, which was made from the models and data at these paths."""
     config = network.config
     task = "text-generation" if network.can_generate() else "text-classification"
+    classes = ", ".join(f"`{name}`" for name in (config.id2label or {}).values())
+    told = f"\n- **Classes**: {classes}." if type(network).__name__.endswith("ForTokenClassification") else ""
     return f"""---
 library_name: transformers
 pipeline_tag: {task}
@@ -26,7 +28,7 @@ license: other
 
 - **Network**: {type(network).__name__}, {network.num_parameters():,} parameters, {config.num_hidden_layers} layers of
   {config.hidden_size}, a vocabulary of {config.vocab_size:,} tokens, a context of {config.max_position_embeddings}.
-- **Made from**: {", ".join(f"`{path}`" for path in made_from)}; `jokbo tree {model}` shows all ancestors.
+- **Made from**: {", ".join(f"`{path}`" for path in made_from)}; `jokbo tree {model}` shows all ancestors.{told}
 - **What it is, what it is not for, licence**: docs/models.md.
 - **Scores**: reports/report.html.
 """

@@ -23,7 +23,7 @@ from jokbo.comparison.search import (
     together,
 )
 from jokbo.runtime.errors import InputError
-from tests.finetuning.test_classifier import Words
+from tests.finetuning.tasks.test_classifier import Words
 from tests.support.networks import PADDING
 from tests.training.ranks import in_two_ranks
 

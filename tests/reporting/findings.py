@@ -8,7 +8,14 @@ from itertools import pairwise
 from pydantic import TypeAdapter
 
 from jokbo.data.counts import StartingModel
-from jokbo.evaluation.results import Evaluation
+from jokbo.evaluation.results import (
+    Classifier,
+    CurvePoint,
+    CurveValue,
+    Evaluation,
+    SplitScores,
+    TaskResult,
+)
 from jokbo.reporting.data_card import DataCard, Example, SourceCard
 from jokbo.reporting.headlines import Made
 from jokbo.reporting.report import Findings
@@ -200,13 +207,6 @@ def metrics() -> dict:
                 },
             },
         },
-        "finetune": {
-            "classifier": {
-                "classifier": {"validation": 0.787, "test": 0.781},
-                "classifier-scratch": {"validation": 0.711, "test": 0.702},
-                "naive-bayes": {"validation": 0.769, "test": 0.775},
-            }
-        },
         "reward": reward_model(),
         "align": {"kind": "ppo", "reward": 2.41, "kl": {"last": 8.37}},
         **corpus("en", bits=1.67),
@@ -230,13 +230,32 @@ def curves() -> dict:
     return {
         "pretrain": training(8.3, 4.4, 1200),
         "finetune/policy": training(4.4, 4.0, 300),
-        "finetune/classifier": [
+        "tasks/rotten_tomatoes": [
             row | {"language_model_loss": 4.2 + wobble(row["step"], 0.1)} for row in training(0.7, 0.2, 300)
         ],
         "distill": training(6.0, 3.2, 300),
         "reward": training(0.7, 0.5, 30),
         "align": ppo,
     }
+
+
+def task() -> TaskResult:
+    def scores(right: int) -> SplitScores:
+        part = {"value": right / 200, "low": right / 200 - 0.06, "high": right / 200 + 0.06}
+        return SplitScores(part, part, [[right // 2, 100 - right // 2], [100 - right // 2, right // 2]])
+
+    values = {name: CurveValue(0.7, 0.01, None) for name in ("pretrained", "scratch", "naive_bayes")}
+    return TaskResult(
+        "classification",
+        ["0", "1"],
+        {"train": [2700, 2800], "validation": [100, 100], "test": [100, 100]},
+        {
+            "pretrained": Classifier(scores(158), scores(156), 0.002),
+            "scratch": Classifier(scores(142), scores(140), 0.002),
+            "naive_bayes": Classifier(scores(154), scores(154)),
+        },
+        [CurvePoint(500, values), CurvePoint(5500, values)],
+    )
 
 
 def findings() -> Findings:
@@ -249,6 +268,7 @@ def findings() -> Findings:
         evaluation=evaluation(),
         samples=[SAMPLE, SAMPLE | {"prompt": "Nothing prepared me for"}],
         metrics=metrics(),
+        tasks={"rotten_tomatoes": task()},
         curves=curves(),
         ancestry={each.weights: (f"models/{name}", each) for name, each in models.items()},
         aligned=aligned.weights,

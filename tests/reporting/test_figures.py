@@ -17,9 +17,9 @@ def made():
 
 def test_one_panel_a_training_and_every_loss_in_it(made):
     charts = figures.loss_curves(
-        {"pretrain": made.curves["pretrain"], "finetune/classifier": made.curves["finetune/classifier"]}
+        {"pretrain": made.curves["pretrain"], "tasks/rotten_tomatoes": made.curves["tasks/rotten_tomatoes"]}
     )
-    assert [chart.name for chart in charts] == ["loss-pretrain", "loss-finetune-classifier"]
+    assert [chart.name for chart in charts] == ["loss-pretrain", "loss-tasks-rotten_tomatoes"]
     legend = charts[1].figure.axes[0].get_legend()
     assert [text.get_text() for text in legend.get_texts()] == ["loss", "language model loss"]
     assert charts[0].figure.axes[0].get_legend() is None

@@ -41,6 +41,15 @@ def test_the_same_inputs_give_the_same_bytes_and_come_back(tmp_path: Path) -> No
     assert [path.name for path in one.iterdir()] == ["model.safetensors"]
 
 
+def test_a_folder_of_models_has_one_record_for_all(tmp_path: Path) -> None:
+    one, two = _model(tmp_path / "tasks/one"), _model(tmp_path / "tasks/two", weights=b"v")
+    record = _write(tmp_path / "tasks")
+    assert Record.load(one) == Record.load(two) == Record.load(tmp_path / "tasks") == record
+    (two / "model.safetensors").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"of other weights than those in .*tasks"):
+        Record.load(two)
+
+
 def test_other_weights_are_told_apart(tmp_path: Path) -> None:
     one, two = _model(tmp_path / "one"), _model(tmp_path / "two", weights=b"v")
     assert _write(one).weights != _write(two).weights

@@ -104,7 +104,7 @@ def params() -> dict[str, Any]:
     tree["tokenize"]["tokenizer"]["vocabulary"] = 320
     tree["pretrain"]["start"] |= {"layers": 2, "hidden_size": 32, "heads": 2, "context": 64}
     tree["prompts"] |= {"prompt_tokens": 6, "response_tokens": 50}
-    tree["finetune"]["classifier"]["context"] = 48
+    tree["finetune"]["tasks"]["rotten_tomatoes"]["context"] = 48
     tree["distill"]["layers"] = 1
     labellers = tree["preferences"]["labellers"]
     labellers["raters"] |= {"sources": ["icwsm2014-movies"], "prompts": 16}
@@ -117,7 +117,7 @@ def params() -> dict[str, Any]:
     for section in (
         tree["pretrain"],
         tree["finetune"]["policy"],
-        tree["finetune"]["classifier"],
+        tree["finetune"]["tasks"]["rotten_tomatoes"],
         tree["distill"],
         tree["reward"],
     ):

@@ -88,7 +88,7 @@ def test_from_a_file_to_packed_tokens(project):
     assert load_from_disk(RAW / "mine").num_rows == 302
     documents, judge = load_from_disk(DOCUMENTS), load_from_disk(JUDGE_TEXTS)
     assert set(documents) == {"train", "prompts", "validation", "test"}
-    assert set(judge["label"]) == {0, 1}
+    assert set(judge["label"]) == {"0", "1"}
     texts = [text for split in documents.values() for text in split["text"]] + judge["text"][:]
     assert len(set(texts)) == len(texts)
     prepared = json.loads((METRICS / "prepare.json").read_text())

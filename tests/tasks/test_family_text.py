@@ -41,7 +41,7 @@ def documents(split: str) -> list[dict[str, Any]]:
     first = 100 * list(SPLITS).index(split)
     rows = []
     for i in range(first, first + SPLITS[split]):
-        review = {"text": f"Film {i}, a film.", "sources": ["imdb"], "label": i % 2, "ratings": None}
+        review = {"text": f"Film {i}, a film.", "sources": ["imdb"], "label": str(i % 2), "ratings": None}
         ratings = [3 * (i % 3) - 3, i % 3 - 1]
         snippet = {"text": f"Tweet {i}!", "sources": ["tweets"], "label": None, "ratings": ratings}
         rows += [{**row, "language": "en"} for row in (review, snippet)]
@@ -145,7 +145,7 @@ def test_tasks_have_the_labelled_rows_of_their_sources_and_splits():
     reviews, snippets = tasks().values()
     for split, parts in of.items():
         rows = [row for part in parts for row in documents(part)]
-        labelled = {row["text"]: row["label"] for row in rows if row["sources"] == ["imdb"]}
+        labelled = {row["text"]: int(row["label"]) for row in rows if row["sources"] == ["imdb"]}
         rated = {
             row["text"]: int(sum(row["ratings"]) > 0)
             for row in rows
@@ -225,7 +225,7 @@ def test_bad_task_is_one_line_and_nothing_is_written(task, said):
 
 
 def test_task_of_one_class():
-    only = [row for row in documents("validation") if row["label"] == 1]
+    only = [row for row in documents("validation") if row["label"] == "1"]
     write_shards(only, FAMILY_DOCUMENTS / "validation", DOCUMENT_SCHEMA)
     with pytest.raises(InputError) as caught:
         run(tasks={"mine": {"sources": ["imdb"]}})
@@ -236,7 +236,7 @@ def test_task_of_one_class():
 
 def test_vocabulary_too_small_names_its_text():
     letters = {"text": "".join(map(chr, range(0x4E00, 0x4E00 + 300))), "sources": ["imdb"], "language": "en"}
-    rows = [*documents("train"), {**letters, "label": 1, "ratings": None}]
+    rows = [*documents("train"), {**letters, "label": "1", "ratings": None}]
     write_shards(rows, FAMILY_DOCUMENTS / "train", DOCUMENT_SCHEMA)
     with pytest.raises(InputError, match=r"^family_text\.texts\.words: the tokenizer's vocabulary is 300: "):
         run()

@@ -4,7 +4,12 @@ from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
-from transformers import GPT2Config, GPT2ForSequenceClassification, GPT2LMHeadModel
+from transformers import (
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    GPT2ForTokenClassification,
+    GPT2LMHeadModel,
+)
 
 from jokbo.training import model_card
 from tests.conftest import ROOT
@@ -27,6 +32,13 @@ def test_a_card_says_what_it_is_and_from_what(made: type, task: str) -> None:
     ):
         assert said in card
     assert max(map(len, card.splitlines())) <= 250
+
+
+def test_a_card_of_a_task_names_its_classes() -> None:
+    config = GPT2Config(**{**CONFIG.to_dict(), "id2label": {0: "billing", 1: "bug"}, "pad_token_id": 1})
+    card = model_card.text(Path("models/tasks/tickets"), GPT2ForTokenClassification(config), [])
+    assert "- **Classes**: `billing`, `bug`.\n" in card
+    assert "Classes" not in model_card.text(Path("models/base"), GPT2LMHeadModel(CONFIG), [])
 
 
 def test_the_same_model_has_the_same_card() -> None:

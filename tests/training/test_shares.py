@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from jokbo.alignment import dpo, ppo
 from jokbo.alignment import reward as rewards_
 from jokbo.distillation.distil import Distil
-from jokbo.finetuning import classifier
+from jokbo.finetuning.tasks.classification import Classification
+from jokbo.finetuning.tasks.classifier import Classify
+from jokbo.finetuning.tasks.labelled import Marks, batch
 from jokbo.models import causal, heads
 from tests.support.networks import END, PADDING, network, tokens
 from tests.systems import all_systems
@@ -56,7 +58,8 @@ def continuations() -> dict[str, Tensor]:
 
 
 def labelled() -> dict[str, Tensor]:
-    return classifier.batch(rows(), torch.tensor([0, 1] * 4), torch.arange(8), PADDING, END)
+    marks = Marks(END, PADDING, (END,))
+    return batch(rows()[:, None], torch.tensor([0, 1] * 4), torch.arange(8), marks)
 
 
 def responses() -> tuple[dict[str, Tensor], Tensor]:
@@ -94,7 +97,7 @@ OBJECTIVES: dict[str, Callable[[], tuple[nn.Module, dict[str, Tensor]]]] = {
     ),
     "policy": lambda: (causal.NextTokenWhere(network()), continuations()),
     "classifier": lambda: (
-        classifier.Classify(heads.on_each(network(), labels=2, seed=0), 0.5),
+        Classify(heads.on_each(network(), labels=["0", "1"], seed=0), Classification(), 0.5),
         labelled(),
     ),
     "distill": lambda: (

@@ -71,12 +71,12 @@ def named(columns: Mapping[Any, str]) -> dict[str, str]:
     return {answer: answer, **columns} if (answer := ANSWERS.get(form or "")) else dict(columns)
 
 
-def fault_in(columns: Mapping[str, str]) -> str | None:
+def fault_in(columns: Mapping[str, object]) -> str | None:
     """Return what is wrong with the columns that a source names; None if they are those of texts or of one form."""
     form = form_of(columns)
     own = {form, ANSWERS.get(form or ""), *MORE.get(form or "", ()), "source"}
     if not form:
-        own = {"text", "label", "source", "ratings"}
+        own = {"text", "others", "label", "source", "ratings"}
     what = f"those of {form}" if form else "those of a text"
     alien = sorted(set(columns) - own)
     return f"{', '.join(alien)} cannot stand beside {what}: name the columns of one form" if alien else None

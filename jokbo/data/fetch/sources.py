@@ -32,7 +32,7 @@ from jokbo.data.files import formats
 from jokbo.data.files.compression import UNREADABLE
 from jokbo.data.files.files import LOCAL, below_local, local_files, remote_files
 from jokbo.data.files.left_out import EMPTY, TOO_LONG, LeftOut
-from jokbo.data.files.rows import UNLABELLED, Row, check_columns, check_source, raw_row
+from jokbo.data.files.rows import UNLABELLED, Origin, Row, check_columns, check_source, raw_row
 from jokbo.data.tables import rows_of
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.secrets import hidden, hidden_of
@@ -73,7 +73,7 @@ def read_source(
             yield row
     except InputError as error:
         raise InputError(printable(hidden_of(url, str(error)))) from None
-    if {UNLABELLED, 1} <= labels and 0 not in labels:
+    if labels - {None} == {UNLABELLED, "1"}:
         what = f"the labels of fetch.sources.{name} are -1 and 1, never 0"
         raise InputError(f"{what}: write 0 for negative, and nothing where it is not known")
     if empty and not rows and not long:
@@ -124,7 +124,9 @@ def _file_rows(
         location, file = found
         empty = True
         if file.stat().st_size:
-            for row in formats.read_rows(file, location, reader, columns, name, maximum_bytes):
+            for row in formats.read_rows(
+                file, location, reader, columns, _origin(name, source), maximum_bytes
+            ):
                 empty = False
                 yield row or LeftOut(location, TOO_LONG)
         if empty:
@@ -282,7 +284,8 @@ def _hub_rows(name: str, source: HubSource, maximum_bytes: int) -> Iterator[Row 
     columns = _columns(source.columns)
     for number, record in enumerate(_hub_records(name, source, columns)):
         location = f"{source.dataset}, row {number}"
-        yield raw_row(record, columns, name, location, maximum_bytes) or LeftOut(location, TOO_LONG)
+        row = raw_row(record, columns, _origin(name, source), location, maximum_bytes)
+        yield row or LeftOut(location, TOO_LONG)
 
 
 def _hub_records(name: str, source: HubSource, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
@@ -312,7 +315,18 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _columns(columns: Mapping[Any, str] | None) -> dict[str, str]:
-    if columns and conversations.form_of(columns):
-        return conversations.named(columns)
-    return {"text": "text", **(columns or {})}
+def _origin(name: str, source: PackageSource | FilesSource | HubSource) -> Origin:
+    return Origin(name, tuple(map(str, source.labels or ())))
+
+
+def _columns(columns: Mapping[Any, str | list[str]] | None) -> dict[str, str]:
+    """Return the column of each field; those of `others` are others.0, others.1 ..."""
+    found: dict[str, str] = {}
+    for field, named in (columns or {}).items():
+        if field == "others":
+            found |= {
+                f"others.{i}": name for i, name in enumerate([named] if isinstance(named, str) else named)
+            }
+        else:
+            found[field] = str(named)
+    return conversations.named(found) if conversations.form_of(found) else {"text": "text", **found}

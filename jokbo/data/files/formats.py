@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from jokbo.data.files import not_data
 from jokbo.data.files.compression import COMPRESSIONS, UNREADABLE, Stream, opened
 from jokbo.data.files.left_out import LeftOut
-from jokbo.data.files.rows import Row, check_columns, raw_row
+from jokbo.data.files.rows import Origin, Row, check_columns, raw_row
 from jokbo.runtime.errors import InputError
 
 Record = tuple[str, Mapping[str, Any]]  # a location, and the fields there
@@ -41,14 +41,14 @@ ICWSM_TABLES = {
 
 
 def read_rows(
-    file: Path, location: str, format: str, columns: Mapping[str, str], source: str, maximum: int
+    file: Path, location: str, format: str, columns: Mapping[str, str], source: Origin, maximum: int
 ) -> Iterator[Row | LeftOut | None]:
     """Yield the rows of one file, in order; None for each whose text is longer than `maximum` bytes.
 
     A conversation that is none is left out.
 
     location: what errors call the file; its suffix tells how the file is compressed. format: a name in READERS.
-    columns: for a column of RAW_SCHEMA the field that holds it. source: the source of rows that name none.
+    columns: for a column of RAW_SCHEMA the field that holds it.
     Raises InputError for a file that cannot be read whole, and for the first record that is no row.
     """
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -18,14 +19,24 @@ RAW_SCHEMA = pa.schema(
     [
         ("text", pa.string()),
         ("source", pa.string()),
-        ("label", pa.int64()),  # 0 negative, 1 positive, null unknown
+        ("label", pa.string()),  # the name of a class, null unknown; of a sentiment 0 negative, 1 positive
         ("ratings", pa.list_(pa.int64())),  # single human ratings, -4 to 4; null if nobody rated it
+        ("others", pa.list_(pa.string())),  # of a pair or a choice, null if there are none
         ("turns", conversations.SCHEMA),  # of a conversation, whose text is theirs; null for another text
     ]
 )
 Row = dict[str, Any]  # with the columns of RAW_SCHEMA, but for those that are null
-UNLABELLED = -1
+UNLABELLED = "-1"
+LABEL = 100  # most characters of a label
 LISTED, SEEN = 10, 20  # most names in a message, and most characters of a value
+
+
+@dataclass(frozen=True)
+class Origin:
+    """An entry of fetch.sources, as its rows know it."""
+
+    name: str  # the source of rows that name none
+    labels: tuple[str, ...] = ()  # that its rows may have; none: any
 
 
 def check_columns(columns: Mapping[str, str], present: Iterable[str], location: str) -> None:
@@ -49,12 +60,13 @@ def check_source(name: str, location: str) -> str:
 
 
 def raw_row(
-    record: Mapping[str, Any], columns: Mapping[str, str], source: str, location: str, maximum: int
+    record: Mapping[str, Any], columns: Mapping[str, str], source: Origin, location: str, maximum: int
 ) -> Row | LeftOut | None:
-    """Return a record as a row of the raw table, or None if its text is longer than `maximum` bytes.
+    """Return a record as a row of the raw table, or None if a text of it is longer than `maximum` bytes.
 
-    The label may be UNLABELLED. columns: which fields are text, label, source and ratings, or a conversation's. One
-    that nothing can be learned from is left out. Raises InputError for a field that is missing or holds something else.
+    The label may be UNLABELLED. columns: which fields are text, others.0 ..., label, source and ratings, or a
+    conversation's. One that nothing can be learned from is left out. Raises InputError for a field that is missing or
+    holds something else.
     """
     check_columns(columns, record, location)
     turns: conversations.Turns = ()
@@ -64,22 +76,34 @@ def raw_row(
         except conversations.Unfit as unfit:
             return LeftOut(location, str(unfit))
     text = conversations.text_of(turns) if turns else record[columns["text"]]
+    texts = [
+        (text, columns.get("text", "")),
+        *((record[name], name) for field, name in columns.items() if field.startswith("others.")),
+    ]
+    if max(_size(each, name, location) for each, name in texts) > maximum:
+        return None
+    label = _label(record[columns["label"]], source, location) if "label" in columns else None
+    named = (
+        _source_of(record[columns["source"]], source.name, location) if "source" in columns else source.name
+    )
+    ratings = _ratings(record[columns["ratings"]], location) if "ratings" in columns else None
+    row = {"text": text, "source": named, "label": label, "ratings": ratings}
+    if len(texts) > 1:
+        row["others"] = [each for each, _ in texts[1:]]
+    return row | ({"turns": [turn._asdict() for turn in turns]} if turns else {})
+
+
+def _size(text: Any, column: str, location: str) -> int:
+    """Return how many bytes of UTF-8 a text has."""
     if not isinstance(text, str):
         raise InputError(
-            f"{location}: column {columns['text']!r} is {_seen(text)}, not text; correct or remove the row"
+            f"{location}: column {column!r} is {_seen(text)}, not text; correct or remove the row"
         )
     try:
-        size = len(text.encode())
+        return len(text.encode())
     except UnicodeEncodeError as error:
         found = f"half a surrogate pair at character {error.start}"
         raise InputError(f"{location}: the text has {found}; correct or remove the row") from error
-    if size > maximum:
-        return None
-    label = _label(record[columns["label"]], location) if "label" in columns else None
-    named = _source_of(record[columns["source"]], source, location) if "source" in columns else source
-    ratings = _ratings(record[columns["ratings"]], location) if "ratings" in columns else None
-    row = {"text": text, "source": named, "label": label, "ratings": ratings}
-    return row | ({"turns": [turn._asdict() for turn in turns]} if turns else {})
 
 
 def _seen(value: Any) -> str:
@@ -110,18 +134,30 @@ def _ratings(value: Any, location: str) -> list[int] | None:
     return value
 
 
-def _label(value: Any, location: str) -> int | None:
-    """Return a label: 0 or 1, also written 0.0 and 1.0, or None for nothing and NaN, which mean unlabelled.
+def _label(value: Any, source: Origin, location: str) -> str | None:
+    """Return a label by its name: a word, or a whole number, also written 1.0. None for nothing and NaN, which mean
+    unlabelled.
 
-    -1 means unlabelled in sets of the hub, and is returned as it is: UNLABELLED.
+    -1 means unlabelled in sets of the hub, and is returned as it is: UNLABELLED. Raises InputError for anything else,
+    and for a label that is none of the source's.
     """
     found = value
     if isinstance(value, str):
-        found = float(value) if re.fullmatch(r"\s*-?[01](\.0*)?\s*", value) else value.strip() or None
+        words = " ".join(value.split())
+        found = words.partition(".")[0] if re.fullmatch(r"-?[0-9]+\.0*", words) else words or None
+    elif isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        found = str(int(value))
     if found is None or found != found:
         return None
-    if found in (UNLABELLED, 0, 1):
-        return int(found)
-    raise InputError(
-        f"{location}: label is {_seen(value)}: write 0 (negative), 1 (positive) or nothing (unknown)"
-    )
+    if not isinstance(found, str) or len(found) > LABEL or not found.isprintable():
+        raise InputError(
+            f"{location}: label is {_seen(value)}: write a word of at most {LABEL} characters, a whole number, or "
+            "nothing (unknown)"
+        )
+    if source.labels and found not in (*source.labels, UNLABELLED):
+        allowed = ", ".join([*source.labels[:LISTED], *["..."] * (len(source.labels) > LISTED)])
+        raise InputError(
+            f"{location}: label is {_seen(found)}, which is none of fetch.sources.{source.name}.labels ({allowed}): "
+            "correct the row, or name it there"
+        )
+    return found

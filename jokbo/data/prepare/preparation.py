@@ -15,7 +15,6 @@ Shape letters: N documents, B bands.
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -46,9 +45,10 @@ CLEANED = pa.schema(
         ("digest", pa.binary(DIGEST_BYTES)),
         ("text", pa.string()),
         ("source", pa.string()),
-        ("label", pa.int64()),
+        ("label", pa.string()),
         ("ratings", pa.list_(pa.int64())),
         ("language", pa.string()),
+        ("others", pa.list_(pa.string())),
         ("turns", SCHEMA),
     ]
 )
@@ -146,6 +146,14 @@ def clean_row(row: dict[str, Any], settings: Prepare) -> tuple[dict[str, Any], s
     key = failures.tried("normalised", normalised, masked)
     reason = failures.tried("quality", reason_to_drop, text, key, row["source"], code, settings)
     kept = {**row, "text": masked, "digest": digest(key, settings.seed), "language": code}
+    if row["others"]:
+        clean = cleaner(settings.clean)
+        others = [
+            failures.tried("personal_data", personal.masked, clean(each), settings.personal_data)
+            for each in row["others"]
+        ]
+        kept["others"] = [other for other, _ in others]
+        hits = total([hits, *(dict(found) for _, found in others)])
     if row["turns"]:
         kept["turns"] = [turn._asdict() for turn in turns]
         reason = reason or ("empty_turn" if not all(turn.content.strip() for turn in turns) else None)
@@ -185,7 +193,10 @@ def merge_partition(
     documents = merged(rows)
     tally.add("merged", count=len(rows) - len(documents))
     table = pa.Table.from_pylist(
-        [{**document.row(text), "digest": digest} for (digest, text), document in documents.items()],
+        [
+            {**document.row(text, others), "digest": digest}
+            for (digest, text, others), document in documents.items()
+        ],
         schema=MERGED,
     )
     for source, count in Counter(row["source"] for row in rows).items():
@@ -311,12 +322,12 @@ def _count(tally: Tally, row: Mapping[str, Any], split: str, reason: str | None)
         for source in row["sources"]:
             tally.add("sources", source, "dropped", reason)
         return
-    labels = [str(row["label"])] if row["label"] is not None else []
-    labels += ["rated" if len(row["ratings"]) > 1 else "rated_once"] if row["ratings"] else []
-    for source, label in itertools.product(row["sources"], labels):
-        tally.add("labelled", split, source, label)
     tally.add("splits", split, "all")
     for source in row["sources"]:
+        if row["label"] is not None:
+            tally.add("labelled", split, source, row["label"])
+        if row["ratings"]:
+            tally.add("rated", split, source, "several" if len(row["ratings"]) > 1 else "once")
         tally.add("splits", split, source)
         tally.add("sources", source, "documents")
         tally.add("sources", source, "words", count=len(row["text"].split()))

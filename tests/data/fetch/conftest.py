@@ -6,6 +6,7 @@ import fsspec
 import pytest
 
 from jokbo.data.files.formats import read_rows
+from jokbo.data.files.rows import Origin
 
 
 @pytest.fixture
@@ -17,10 +18,11 @@ def memory():
 
 @pytest.fixture
 def read(tmp_path):
-    def read(name, content, columns=None, maximum=1_000_000):
+    def read(name, content, columns=None, maximum=1_000_000, labels=()):
         file = tmp_path / "bytes"  # the name that counts is the location's
         file.write_bytes(content)
         format = name.split(".")[1]
-        return list(read_rows(file, name, format, {"text": "text"} | (columns or {}), "mine", maximum))
+        own = {"text": "text"} | (columns or {})
+        return list(read_rows(file, name, format, own, Origin("mine", labels), maximum))
 
     return read

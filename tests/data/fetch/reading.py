@@ -16,8 +16,8 @@ DOWNLOADS = Path("downloads")
 
 
 ROWS = [
-    {"text": "A fine film.", "source": "imdb", "label": 1, "ratings": None},
-    {"text": "A dull film.", "source": "rotten_tomatoes", "label": 0, "ratings": None},
+    {"text": "A fine film.", "source": "imdb", "label": "1", "ratings": None},
+    {"text": "A dull film.", "source": "rotten_tomatoes", "label": "0", "ratings": None},
 ]
 
 

@@ -13,7 +13,13 @@ from tests.data.fetch.contents import parquet
 @pytest.mark.parametrize(
     ("written", "label"),
     [
-        *(("0", 0), ('"0.0"', 0), ("1.0", 1), ('"1"', 1), ('" 1 "', 1), ("true", 1)),
+        *(("0", "0"), ('"0.0"', "0"), ("1.0", "1"), ('"1"', "1"), ('" 1 "', "1"), ("true", "1")),
+        *(
+            ("12", "12"),
+            ('"billing"', "billing"),
+            ('" late\\n delivery "', "late delivery"),
+            ('"환불"', "환불"),
+        ),
         *((nothing, None) for nothing in ("null", '""', '" "', "NaN")),
         *((minus, UNLABELLED) for minus in ("-1", '"-1.0"')),
     ],
@@ -23,10 +29,20 @@ def test_ways_to_write_a_label(read, written, label):
     assert [row["label"] for row in rows] == [label]
 
 
-@pytest.mark.parametrize("written", ["5", "0.5", '"5"', '"nan"', '"positive"', "[1]", "Infinity"])
+@pytest.mark.parametrize("written", ["0.5", "[1]", "Infinity", '"%s"' % ("x" * 101), '"a\\u0007"'])
 def test_bad_label(read, written):
-    with pytest.raises(InputError, match=r"a\.jsonl:1: label is .*: write 0"):
+    with pytest.raises(InputError, match=r"a\.jsonl:1: label is .*: write a word of at most 100"):
         read("a.jsonl", b'{"text": "x", "label": %s}\n' % written.encode(), {"label": "label"})
+
+
+@pytest.mark.parametrize("written", ["5", '"biling"', '"Bug"'])
+def test_a_label_that_is_not_declared(read, written):
+    content = b'{"text": "x", "label": null}\n{"text": "x", "label": %s}\n' % written.encode()
+    with pytest.raises(
+        InputError, match=r"a\.jsonl:2: label is .*, which is none of fetch.sources.mine.labels"
+    ):
+        read("a.jsonl", content, {"label": "label"}, labels=("billing", "bug"))
+    assert len(read("a.jsonl", content, {"label": "label"}, labels=("5", "biling", "Bug"))) == 2
 
 
 def test_a_row_that_names_no_source_is_of_the_whole_files(read):
@@ -57,3 +73,15 @@ def test_ratings_are_kept_and_checked(read):
     assert [row["ratings"] for row in read("a.jsonl", content, {"ratings": "votes"})] == [[3, -1], None]
     with pytest.raises(InputError, match=r"a\.jsonl:1: ratings are \[5\]"):
         read("a.jsonl", b'{"text": "off the scale", "votes": [5]}\n', {"ratings": "votes"})
+
+
+def test_other_texts_are_in_the_order_of_their_columns(read):
+    content = b"q,label,b,a\nwhy?,2,because,no\n"
+    columns = {"text": "q", "others.0": "a", "others.1": "b", "label": "label"}
+    (row,) = read("a.csv", content, columns)
+    assert (row["text"], row["others"], row["label"]) == ("why?", ["no", "because"], "2")
+    with pytest.raises(InputError, match=r"a\.jsonl:1: column 'b' is 3, not text"):
+        read("a.jsonl", b'{"text": "x", "b": 3}\n', {"others.0": "b"})
+    assert read(
+        "a.jsonl", b'{"text": "x", "b": "much too long for it"}\n', {"others.0": "b"}, maximum=19
+    ) == [None]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jokbo.data.files.formats import read_rows
-from jokbo.data.files.rows import UNLABELLED
+from jokbo.data.files.rows import UNLABELLED, Origin
 from jokbo.runtime.errors import InputError
 from tests.data.fetch.contents import FORMATS, TEXT_FORMATS, TWICE, parquet, texts
 
@@ -86,8 +86,8 @@ def test_csv_around_too_long_records_is_read_as_without_a_limit(tmp_path_factory
     with file.open("w", newline="") as stream:
         csv.writer(stream).writerows([["a", "text"], *([others, text] for text in texts_)])
     columns = {"text": "text"}
-    found = texts(read_rows(file, "a.csv", "csv", columns, "mine", maximum))
-    assert texts(read_rows(file, "a.csv", "csv", columns, "mine", 1000)) == texts_
+    found = texts(read_rows(file, "a.csv", "csv", columns, Origin("mine"), maximum))
+    assert texts(read_rows(file, "a.csv", "csv", columns, Origin("mine"), 1000)) == texts_
     assert len(found) == len(texts_)
     for record, whole in zip(found, texts_, strict=True):
         written = io.StringIO()
@@ -116,7 +116,7 @@ def test_parquet_of_many_batches_and_types(read):
     columns = {"label": [1, -1] * 500, "text": pa.array([str(i) for i in range(1000)]).dictionary_encode()}
     rows = read("a.parquet", parquet(**columns), {"label": "label"})
     assert texts(rows) == [str(i) for i in range(1000)]
-    assert [row["label"] for row in rows[:2]] == [1, UNLABELLED]
+    assert [row["label"] for row in rows[:2]] == ["1", UNLABELLED]
 
 
 def test_parquet_that_is_not_utf_8(read):

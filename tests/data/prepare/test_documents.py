@@ -21,24 +21,40 @@ def row(text, source="imdb", label=None, ratings=None):
 
 def test_twins_become_one_document_with_all_that_is_known():
     rows = [
-        row("a crisp , honest film .", "rotten_tomatoes", label=1),
+        row("a crisp , honest film .", "rotten_tomatoes", label="1"),
         row("A crisp, honest film.", "icwsm2014-movies", ratings=[2, 3]),
         row("A crisp, honest film.", "icwsm2014-amazon", ratings=[-1]),
     ]
-    ((_, text), document), ((_, spaced), other) = merged(rows).items()
-    assert (spaced, other.row(spaced)["label"]) == ("a crisp , honest film .", 1)
+    ((_, text, _), document), ((_, spaced, _), other) = merged(rows).items()
+    assert (spaced, other.row(spaced)["label"]) == ("a crisp , honest film .", "1")
     assert document.row(text) == {
         "text": "A crisp, honest film.",
         "sources": ["icwsm2014-amazon", "icwsm2014-movies"],
         "label": None,
         "ratings": [-1, 2, 3],
         "language": "en",
+        "others": None,
         "turns": None,
     }
 
 
+def test_pairs_of_one_first_text_are_documents_of_one_split():
+    rows = [
+        row("A man eats.", label=label) | {"others": [f"A man {label}."]} for label in ("sleeps", "dines")
+    ]
+    found = merged([*rows, rows[0]])
+    assert len({split_of(mark, SPLITS) for mark, *_ in found}) == 1
+    told = [document.row(text, others) for (_, text, others), document in found.items()]
+    assert [(each["label"], each["others"]) for each in told] == [
+        ("dines", ["A man dines."]),
+        ("sleeps", ["A man sleeps."]),
+    ]
+
+
 def test_contradicting_labels_are_none():
-    ((_, text), document) = merged([row("The same words", label=0), row("The same words", label=1)]).popitem()
+    ((_, text, _), document) = merged(
+        [row("The same words", label="0"), row("The same words", label="1")]
+    ).popitem()
     assert document.row(text)["label"] is None
     assert document.row(text)["ratings"] is None
 
@@ -48,17 +64,17 @@ def test_contradicting_labels_are_none():
     [("I saw it 👍", "I saw it 👎"), ("it is so :)", "it is so :("), ("3 - 2 = x", "3 + 2 = x")],
 )
 def test_texts_that_differ_in_signs_are_documents_of_one_split_with_a_label_each(first, second):
-    found = merged([row(first, label=1), row(second, label=0)])
-    assert {text: document.row(text)["label"] for (_, text), document in found.items()} == {
-        first: 1,
-        second: 0,
+    found = merged([row(first, label="1"), row(second, label="0")])
+    assert {text: document.row(text)["label"] for (_, text, _), document in found.items()} == {
+        first: "1",
+        second: "0",
     }
-    assert len({split_of(mark, SPLITS) for mark, _ in found}) == 1
+    assert len({split_of(mark, SPLITS) for mark, *_ in found}) == 1
 
 
 texts = st.text("aAbB ,.é", max_size=6)
 rows = st.builds(
-    row, texts, st.sampled_from("xyz"), st.sampled_from([0, 1, None]), st.lists(st.integers(-4, 4))
+    row, texts, st.sampled_from("xyz"), st.sampled_from(["0", "1", None]), st.lists(st.integers(-4, 4))
 )
 
 
@@ -66,7 +82,7 @@ rows = st.builds(
 def test_the_order_of_rows_decides_nothing(found, shuffle: random.Random):
     mixed = sorted(found, key=lambda _: shuffle.random())
     documents = merged(found)
-    assert [mark for mark, _ in documents] == sorted(mark for mark, _ in documents)
+    assert [mark for mark, *_ in documents] == sorted(mark for mark, *_ in documents)
     assert len(documents) == len({row["text"] for row in found})
     again = merged(mixed)
     assert [(k, v.row(k[1])) for k, v in documents.items()] == [(k, v.row(k[1])) for k, v in again.items()]

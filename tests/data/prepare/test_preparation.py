@@ -42,7 +42,8 @@ def review(rng: random.Random, words: int = 80) -> str:
 
 
 def row(text: str, source: str = "long", label: int | None = None) -> dict:
-    return {"text": text, "source": source, "label": label, "ratings": None}
+    named = None if label is None else str(label)
+    return {"text": text, "source": source, "label": named, "ratings": None}
 
 
 def corpus() -> dict[str, list[dict]]:
@@ -54,7 +55,7 @@ def corpus() -> dict[str, list[dict]]:
     ]
     short = [row(f"this short text has number {i}", "short", i % 2) for i in range(200)]
     twins = [row(text["text"], "twin") for text in long[20:40] + short[:30]]
-    variants = [row(f"{text['text']} :)", "variant", 1 - text["label"]) for text in short[30:60]]
+    variants = [row(f"{text['text']} :)", "variant", 1 - int(text["label"])) for text in short[30:60]]
     poor = [row("!!!"), row("one two", "short"), row("too few words for a document"), row("dog " * 60)]
     foreign = row(
         "Der schnelle braune Fuchs springt heute wieder einmal über den faulen alten Hund.", "short"
@@ -235,6 +236,17 @@ def test_no_example_of_what_was_left_out_shows_personal_data(tmp_path: Path, mas
     assert all(f"<{kind}>" in shown for kind in ("email", "ip", "phone"))
 
 
+def test_pairs_keep_their_other_text_cleaned_and_without_personal_data(tmp_path: Path) -> None:
+    text = "this text has more than one partner"
+    others = ["write to jane.doe@example.com  now", "the second &amp; last"]
+    rows = [{**row(text, "short", label), "others": [other]} for label, other in enumerate(others)]
+    splits, counts = prepared(tmp_path, {"one": [*rows, rows[0], row(text, "short", 1)]})
+    (split,) = [split for split in splits if splits[split]]
+    found = {tuple(each["others"] or ()): each["label"] for each in splits[split]}
+    assert found == {("write to <email> now",): "0", ("the second & last",): "1", (): "1"}
+    assert counts.conflicting_labels == 0
+
+
 def test_rows_of_one_text_and_two_labels_are_counted(tmp_path: Path) -> None:
     rows = [row("this text is liked by some", "short", label) for label in (0, 1, 1)]
     _, counts = prepared(tmp_path, {"one": rows})
@@ -276,9 +288,9 @@ def test_what_shares_thirteen_words_with_an_evaluation_text_is_not_trained_on(tm
 def test_unlabelled_texts_of_the_judge_are_nobodys(tmp_path: Path) -> None:
     rows = [row(f"this short text has number {i}", "short", (0, 1, None)[i % 3]) for i in range(300)]
     splits, counts = prepared(tmp_path, {"one": rows})
-    assert {document["label"] for document in splits["judge"]} == {0, 1}
+    assert {document["label"] for document in splits["judge"]} == {"0", "1"}
     assert counts.sources["short"].dropped["unlabelled"] > 0
-    assert {document["label"] for document in splits["train"]} == {0, 1, None}
+    assert {document["label"] for document in splits["train"]} == {"0", "1", None}
 
 
 def test_nothing_left_is_still_a_table(tmp_path: Path) -> None:
