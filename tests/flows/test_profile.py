@@ -106,6 +106,20 @@ def test_a_profile_that_is_wrong_is_named_and_makes_nothing(folder: Path, conten
     assert not (folder / ".jokbo").exists()
 
 
+def test_its_project_has_all_that_the_stages_read_and_none_makes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "profiles/other.yaml").write_text("pretrain: {seed: 2}\n")
+    monkeypatch.chdir(profile.project("other"))
+    with Repo() as repo:
+        stages = list(repo.index.stages)
+        made = {str(out) for stage in stages for out in stage.outs}
+        read = {str(dep) for stage in stages for dep in stage.deps if not str(dep).startswith("params.yaml")}
+    missing = [path for path in read - made if not Path(path).exists()]
+    # what a stage leaves inside another's output comes with it
+    assert [path for path in missing if not any(path.startswith(f"{out}/") for out in made)] == []
+
+
 def test_it_trains_beside_the_project_and_leaves_what_it_measured(folder: Path, api: str) -> None:
     (folder / "profiles/other.yaml").write_text("pretrain:\n  seed: 2\nprepare:\n  seed: 2\n")
     other = folder / ".jokbo/profiles/other"
