@@ -22,7 +22,7 @@ from jokbo.models import access
 from jokbo.preferences.pairs import decided
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import atomic_write_folder
-from jokbo.training import engine
+from jokbo.training import engine, methods
 from tasks.frame.paths import ALIGNED, POLICY, PREFERENCES, PROMPTS, REWARD, ROLLOUTS
 from tasks.frame.records import leave_out, note, write_curves, write_metrics
 from tasks.frame.stage import Stage, run_stage
@@ -55,10 +55,14 @@ def ppo(stage: Stage[Ppo]) -> None:
         rollouts.keep(iteration, rollouts.records(iteration, seen, tokenizer), kept)
         stage.run.text(rollouts.shown(seen, tokenizer), f"samples/iteration-{iteration:05d}.txt")
 
-    history = ppo_.align(networks, asked.prompts_NP, params, stage.job(), record)
+    with (
+        methods.applied(policy, params.method, params.seed),
+        methods.applied(value, params.method, params.seed),
+    ):
+        history = ppo_.align(networks, asked.prompts_NP, params, stage.job(), record)
     with atomic_write_folder(ROLLOUTS) as folder:
         rollouts.gather(kept, ppo_.recorded(params), folder)
-    engine.save_network(policy, tokenizer, ALIGNED, [POLICY, REWARD, PROMPTS])
+    engine.save_network(policy, tokenizer, ALIGNED, [POLICY, REWARD, PROMPTS], POLICY)
     write_curves(stage, {"align": history})
     changes = {name: Change(history[0][name], history[-1][name]) for name in CHANGES}
     write_metrics(stage, Alignment(params.kind, **changes))
@@ -95,7 +99,7 @@ def dpo(stage: Stage[Dpo]) -> None:
     batch_at = dpo_.batches(sides, reference_N2, params.training.batch_size, params.seed)
     history = engine.train(dpo_.DpoLoss(policy, params.beta), batch_at, params.training, stage.job())
     leave_out(ROLLOUTS, "DPO samples no responses")
-    engine.save_network(policy, tokenizer, ALIGNED, [POLICY, PREFERENCES])
+    engine.save_network(policy, tokenizer, ALIGNED, [POLICY, PREFERENCES], POLICY)
     write_curves(stage, {"align": history})
     held_out = None
     if test_reference_N2 is not None:

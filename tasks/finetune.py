@@ -50,7 +50,7 @@ def _policy(stage: Stage[Finetune], tokenizer: PreTrainedTokenizerBase) -> tuple
     )
     batch_at = continuation.batches(rows, params.training.batch_size, seed)
     history = engine.train(causal.NextTokenWhere(network), batch_at, params.training, stage.job("policy"))
-    engine.save_network(network, tokenizer, POLICY, [BASE, PROMPTS])
+    engine.save_network(network, tokenizer, POLICY, [BASE, PROMPTS], BASE)
     return history, PolicyTuning(len(prompts), before, response_perplexity(network, held_out))
 
 
@@ -70,20 +70,20 @@ def _classifiers(
     base = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
     curves: dict[str, list[Row]] = {}
     accuracy: dict[str, dict[str, float]] = {}
-    for name, backbone in (
-        ("classifier", base),
-        ("classifier-scratch", causal.build(base.config, seed=seed)),
+    for name, backbone, training in (
+        ("classifier", base, params.training),
+        ("classifier-scratch", causal.build(base.config, seed=seed), params.training.in_full()),
     ):
         network = heads.on_each(backbone, labels=2, seed=seed)
         objective = classifier.Classify(network, params.language_model_weight)
-        curves[name] = engine.train(objective, batch_at, params.training, stage.job(name))
+        curves[name] = engine.train(objective, batch_at, training, stage.job(name))
         predicted = {
             split: heads.outputs(network, data.tokens[split], heads.of_mean).argmax(-1).tolist()
             for split in HELD_OUT
         }
         accuracy[name] = classifier.accuracies(data, predicted)
         if name == "classifier":
-            engine.save_network(network, tokenizer, CLASSIFIER, [BASE, DOCUMENTS])
+            engine.save_network(network, tokenizer, CLASSIFIER, [BASE, DOCUMENTS], BASE)
     bayes = naive_bayes(data.texts["train"], data.labels["train"])
     predicted = {split: bayes.predict(data.texts[split]).tolist() for split in HELD_OUT}
     accuracy["naive-bayes"] = classifier.accuracies(data, predicted)
