@@ -31,7 +31,7 @@ def tree(dropout: float = 0.1) -> dict[str, Any]:
     for training in (section["training"] for section in sections if isinstance(section, dict)):
         rate = {"name": "adamw", "learning_rate": 0.01, "adam_learning_rate": 0.01}
         training["optimizer"] = {**training["optimizer"], **rate}
-        training |= {"method": method}
+        training["method"] = {**method}
     made["finetune"]["policy"]["training"]["method"] = {**method, "kind": FOUR_BITS}
     made["align"]["method"] = {**method, "targets": ["q_proj", "v_proj"], "dropout": 0.0}
     return made
@@ -111,7 +111,7 @@ def test_targets_are_checked_before_the_first_stage_that_trains(project: Path) -
             "reward.training.method.rank is not a known key",
         ),
         (
-            ("reward", "training", "optimizer", "name"),
+            ("distill", "training", "optimizer", "name"),
             "muon",
             "optimizer.name is muon, but method.kind lora trains",
         ),

@@ -114,6 +114,12 @@ def taken(tuner: PeftModel, network: PreTrainedModel) -> Adapter:
 def merge(tuner: PeftModel, network: PreTrainedModel) -> None:
     """Add what the adapters give to the weights beside them, and take them out."""
     tuner.merge_and_unload()
+    forget(network)
+
+
+def forget(network: PreTrainedModel) -> None:
+    """Have the network learn whole again, once its adapters are out of it."""
+    vars(network).pop("peft_config", None)  # or peft would take the next adapter for one more
     network.requires_grad_(True)
 
 

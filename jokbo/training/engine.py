@@ -303,5 +303,5 @@ def save_network(
             tokenizer.save_pretrained(whole)
             (whole / "README.md").write_text(model_card.text(folder, network, made_from), "utf-8")
             if adapter and base:
-                adapter.save(whole / "adapter", base)
+                adapter.save(whole / methods.ADAPTER, base)
     processes.meet()

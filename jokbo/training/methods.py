@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jokbo.models.adapters import Adapter
     from jokbo.params import Full, Lora, Method, Qlora
 
+ADAPTER = "adapter"  # its folder, in that of a model
 LEARNED = "learned_adapter"  # the attribute of a network that holds it
 
 
@@ -68,7 +69,7 @@ def qlora(network: PreTrainedModel, settings: Qlora, seed: int) -> Iterator[None
         weight = network.get_submodule(name).weight
         assert isinstance(weight, nn.Parameter)
         weight.data += change.T if kinds[name] is not nn.Linear else change
-    network.requires_grad_(True)
+    adapters.forget(network)
     setattr(network, LEARNED, learned)
 
 
