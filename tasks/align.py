@@ -5,11 +5,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+)
 
 from jokbo.alignment import dpo as dpo_
 from jokbo.alignment import ppo as ppo_
@@ -23,11 +30,13 @@ from jokbo.preferences.pairs import decided
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import atomic_write_folder
 from jokbo.training import engine
+from jokbo.training.methods import ADAPTER
 from tasks.frame.paths import ALIGNED, POLICY, PREFERENCES, PROMPTS, REWARD, ROLLOUTS
 from tasks.frame.records import leave_out, note, write_curves, write_metrics
 from tasks.frame.stage import Stage, run_stage
 
 if TYPE_CHECKING:
+    from jokbo.alignment.trunk import Networks
     from jokbo.params import Dpo, Ppo
 
 CHANGES = [field.name for field in fields(Alignment) if field.name != "kind"]
@@ -40,28 +49,42 @@ def align(stage: Stage[Any]) -> None:
 def ppo(stage: Stage[Ppo]) -> None:
     params = stage.params
     tokenizer = AutoTokenizer.from_pretrained(POLICY)
-    policy, reference = (AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32) for _ in range(2))
-    # the value network starts as the reward model (Ouyang et al. 2022, appendix C.4)
-    value, reward = (
-        AutoModelForSequenceClassification.from_pretrained(REWARD, dtype=torch.float32) for _ in range(2)
-    )
+    policy = AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32)
     asked = Prompts.open(PROMPTS / "prompts", prompts_per_text=params.prompts_per_text)
-    networks = ppo_.Networks(
-        policy, value, reference, reward, asked.response_tokens, stage.compute.micro_batch or params.minibatch
-    )
     kept = stage.checkpoints / "rollouts"
 
     def record(iteration: int, seen: rollouts.Experience) -> None:
         rollouts.keep(iteration, rollouts.records(iteration, seen, tokenizer), kept)
         stage.run.text(rollouts.shown(seen, tokenizer), f"samples/iteration-{iteration:05d}.txt")
 
-    history = ppo_.align(networks, asked.prompts_NP, params, stage.job(), record)
+    with _networks(policy, params) as found:
+        micro_batch = stage.compute.micro_batch or params.minibatch
+        networks = ppo_.Networks(*found, asked.response_tokens, micro_batch)
+        history = ppo_.align(networks, asked.prompts_NP, params, stage.job(), record)
     with atomic_write_folder(ROLLOUTS) as folder:
         rollouts.gather(kept, ppo_.recorded(params), folder)
-    engine.save_network(policy, tokenizer, ALIGNED, [POLICY, REWARD, PROMPTS])
+    engine.save_network(policy, tokenizer, ALIGNED, [POLICY, REWARD, PROMPTS], POLICY)
     write_curves(stage, {"align": history})
     changes = {name: Change(history[0][name], history[-1][name]) for name in CHANGES}
     write_metrics(stage, Alignment(params.kind, **changes))
+
+
+@contextmanager
+def _networks(policy: PreTrainedModel, params: Ppo) -> Iterator[Networks]:
+    """Yield policy, value, reference and reward model: four networks, or adapters on one trunk."""
+
+    def scores() -> PreTrainedModel:
+        return AutoModelForSequenceClassification.from_pretrained(REWARD, dtype=torch.float32)
+
+    if params.method.kind == "full":
+        reference = AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32)
+        # the value network starts as the reward model (Ouyang et al. 2022, appendix C.4)
+        yield policy, scores(), reference, scores()
+        return
+    from jokbo.alignment import trunk  # peft takes seconds to import
+
+    with trunk.shared(policy, scores(), REWARD / ADAPTER, params.method, params.seed) as found:
+        yield found
 
 
 def dpo(stage: Stage[Dpo]) -> None:
@@ -95,7 +118,7 @@ def dpo(stage: Stage[Dpo]) -> None:
     batch_at = dpo_.batches(sides, reference_N2, params.training.batch_size, params.seed)
     history = engine.train(dpo_.DpoLoss(policy, params.beta), batch_at, params.training, stage.job())
     leave_out(ROLLOUTS, "DPO samples no responses")
-    engine.save_network(policy, tokenizer, ALIGNED, [POLICY, PREFERENCES])
+    engine.save_network(policy, tokenizer, ALIGNED, [POLICY, PREFERENCES], POLICY)
     write_curves(stage, {"align": history})
     held_out = None
     if test_reference_N2 is not None:

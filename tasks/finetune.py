@@ -38,7 +38,7 @@ def finetune(stage: Stage[Finetune]) -> None:
     )
     batch_at = continuation.batches(rows, params.training.batch_size, seed)
     history = engine.train(causal.NextTokenWhere(network), batch_at, params.training, stage.job("policy"))
-    engine.save_network(network, tokenizer, POLICY, [BASE, PROMPTS])
+    engine.save_network(network, tokenizer, POLICY, [BASE, PROMPTS], BASE)
     write_curves(stage, {"policy": history})
     after = response_perplexity(network, held_out)
     write_metrics(stage, Finetuning(PolicyTuning(len(prompts), before, after)))

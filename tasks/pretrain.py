@@ -53,7 +53,7 @@ def pretrain(stage: Stage[Pretrain]) -> None:
             whole,
             "tokens stand beyond pretrain.start.context of their document",
         )
-    engine.save_network(network, tokenizer, BASE, [START, TOKENS, TOKENIZER])
+    engine.save_network(network, tokenizer, BASE, [START, TOKENS, TOKENIZER], START)
     write_curves(stage, {"pretrain": history})
     measured = Pretraining(
         parameters=network.num_parameters(),

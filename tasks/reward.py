@@ -50,7 +50,7 @@ def reward(stage: Stage[Any]) -> None:
     sampled = [row for row in pairs if row["by_policy"]] or pairs
     sampled = sampled[: params.normalisation_samples // 2]
     rewards.normalise(network, torch.cat(rewards.encode(tokenizer, sampled, params.context)))
-    engine.save_network(network, tokenizer, REWARD, [POLICY, PREFERENCES])
+    engine.save_network(network, tokenizer, REWARD, [POLICY, PREFERENCES], POLICY)
     write_curves(stage, {"reward": history})
     score = agreement.with_people(network, tokenizer, test, params.context)
     write_metrics(stage, RewardModel(score))

@@ -23,7 +23,7 @@ from tasks.frame.records import note, write_curves, write_metrics
 from tasks.frame.stage import Stage, leads, run_stage
 
 if TYPE_CHECKING:
-    from jokbo.finetuning.tasks.tuning import Begun
+    from jokbo.finetuning.tasks.tuning import Start
     from jokbo.params import Finetune
     from jokbo.training.loop import Row
 
@@ -49,25 +49,25 @@ def _task(
     note(stage, f"{name}.truncated", data.cut["train"], len(data.rows["train"]), why)
     task, curves, found = tuning.Task(kind, data, params), {}, {}
     starts = _starts(scratch=params.scratch)
-    for start, begun in starts.items():
-        part = name if start == "pretrained" else f"{name}-{start}"
-        tuned = tuning.searched(stage.job(part), task, begun)
+    for start_name, start in starts.items():
+        part = f"{name}-{start_name}" if start.fresh else name
+        tuned = tuning.searched(stage.job(part), task, start)
         curves[part] = tuned.history
-        found[start] = scores.of_network(tuned, task, stage.params.seed)
-        if start == "pretrained":
-            engine.save_network(tuned.network, tokenizer, TASKS / name, [BASE, DOCUMENTS])
+        found[start_name] = scores.of_network(tuned, task, stage.params.seed)
+        if not start.fresh:
+            engine.save_network(tuned.network, tokenizer, TASKS / name, [BASE, DOCUMENTS], BASE)
     if params.kind == "classification":
         found[tuning.NAIVE_BAYES] = scores.of_naive_bayes(task, stage.params.seed)
     points = tuning.curve(stage.job(f"{name}-curve"), task, starts)
     return curves, scores.result(task, found, points)
 
 
-def _starts(*, scratch: bool) -> Mapping[str, Begun]:
+def _starts(*, scratch: bool) -> Mapping[str, Start]:
     """Return what trainings begin with: the base model, and the same network with random weights."""
     base = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
-    starts: dict[str, Begun] = {"pretrained": lambda seed: base}
+    starts = {"pretrained": tuning.Start(lambda seed: base)}
     if scratch:
-        starts["scratch"] = lambda seed: causal.build(base.config, seed=seed)
+        starts["scratch"] = tuning.Start(lambda seed: causal.build(base.config, seed=seed), fresh=True)
     return starts
 
 

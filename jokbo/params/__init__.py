@@ -30,6 +30,7 @@ from jokbo.params.chain import (
     Pretrain,
     Prompts,
     Reward,
+    Steps,
     Training,
 )
 from jokbo.params.data import (
@@ -57,6 +58,7 @@ from jokbo.params.family import (
     from_defaults,
     with_defaults,
 )
+from jokbo.params.method import FULL, Full, Lora, Method, Qlora
 from jokbo.params.preferences import ComparisonFile, Preferences, Ratings, Simulated
 from jokbo.params.reading import found_as, preview, read
 from jokbo.params.renamed import MOVED, new_name
@@ -65,6 +67,7 @@ from jokbo.params.systems import System
 from jokbo.runtime.errors import InputError
 
 __all__ = [
+    "FULL",
     "Bounds",
     "Cleaner",
     "ComparisonFile",
@@ -83,7 +86,10 @@ __all__ = [
     "FromFolder",
     "FromHub",
     "FromPackage",
+    "Full",
     "HubSource",
+    "Lora",
+    "Method",
     "Mix",
     "ModelTokenizer",
     "NoReward",
@@ -95,6 +101,7 @@ __all__ = [
     "Preferences",
     "Prepare",
     "Prompts",
+    "Qlora",
     "Quality",
     "Ratings",
     "Reward",
@@ -199,6 +206,7 @@ class Params(Section):
                         f"name messages, conversations, instruction or prompt there"
                     )
         self._check_preferences()
+        self._check_methods()
         self.compute.check_batches(self._batches())
         return self
 
@@ -246,6 +254,35 @@ class Params(Section):
         if isinstance(self.align, Ppo):
             found.append(("align.prompts_per_text", self.align.prompts_per_text))
         return found
+
+    def methods(self) -> list[tuple[str, str, Method]]:
+        """Return stage, key and method of every training that may have one."""
+        trainings: dict[str, tuple[str, Steps | None]] = {
+            "pretrain": ("pretrain", self.pretrain.training),
+            "finetune.policy": ("finetune", self.finetune.policy.training),
+            **{
+                f"finetune.tasks.{name}": ("tasks", task.training)
+                for name, task in self.finetune.tasks.items()
+            },
+            "distill": ("distill", getattr(self.distill, "training", None)),
+            "reward": ("reward", getattr(self.reward, "training", None)),
+            "align": ("align", getattr(self.align, "training", None)),
+        }
+        found = [
+            (stage, f"{key}.training.method", training.method)
+            for key, (stage, training) in trainings.items()
+            if training is not None
+        ]
+        if isinstance(self.align, Ppo):
+            found.append(("align", "align.method", self.align.method))
+        return found
+
+    def _check_methods(self) -> None:
+        """Refuse weights in 4 bits where they would have to be shared out among the ranks."""
+        for _, key, method in self.methods():
+            if self.compute.zero_stage == 3 and isinstance(method, Qlora):
+                found = f"compute.zero_stage is 3, but {key}.kind is qlora"
+                raise ValueError(f"{found}: weights in 4 bits cannot be shared out; set it to 2 or lower")
 
     def _batches(self) -> list[tuple[str, int]]:
         found = [

@@ -20,6 +20,7 @@ from jokbo.params.base import (
     Seed,
     Share,
 )
+from jokbo.params.method import FULL, Full, Method
 from jokbo.params.start import Start
 
 
@@ -77,6 +78,20 @@ class Optimizer(Section):
                 f"gradient_clip is {gradient_clip:g}: with the muon optimizer it must be 0 (off)"
             )
 
+    def check_method(self, method: Method) -> None:
+        """Refuse Muon for adapters: their matrices are factors of a change, and neither maps one hidden space to
+        another; Muon gives both steps of full size, though one of them starts at zero."""
+        if self.name == "muon" and not isinstance(method, Full):
+            raise ValueError(
+                f"optimizer.name is muon, but method.kind {method.kind} trains adapters: set it to adamw"
+            )
+
+
+def check_dropout(method: Method, why: str) -> None:
+    """Refuse dropout of adapters where a training has none."""
+    if not isinstance(method, Full) and method.dropout:
+        raise ValueError(f"method.dropout is {method.dropout:g}: {why} without dropout; set it to 0.0")
+
 
 class Steps(Section):
     steps: Positive
@@ -91,6 +106,8 @@ class Steps(Section):
     """Share of the steps, at the end, over which the rate falls to zero, 0 to 1."""
     gradient_clip: Annotated[float, Field(ge=0)]
     """Largest norm of the gradient; 0: it is not clipped, as Muon needs it."""
+    method: Method = FULL
+    """Which weights learn; not given: all. `kind` is full, lora or qlora."""
 
     @model_validator(mode="after")
     def warms_up(self) -> Steps:
@@ -104,8 +121,9 @@ class Training(Steps):
     """The optimizer and its rates."""
 
     @model_validator(mode="after")
-    def clips(self) -> Training:
+    def fits(self) -> Training:
         self.optimizer.check_clip(self.gradient_clip)
+        self.optimizer.check_method(self.method)
         return self
 
 
@@ -133,6 +151,9 @@ class Pretrain(Section):
     def some_model(self) -> Pretrain:
         if self.training is None and self.start.kind == "scratch":
             raise ValueError("training is null: with start.kind scratch it must say how the model is trained")
+        if self.training and self.start.kind == "scratch" and not isinstance(self.training.method, Full):
+            found = f"training.method.kind is {self.training.method.kind}, but start.kind is scratch"
+            raise ValueError(f"{found}: fresh weights must learn; set it to full")
         return self
 
 
@@ -357,9 +378,14 @@ class Ppo(Section):
 
     The last rollout is always recorded.
     """
+    method: Method = FULL
+    """Which weights learn; not given: all. `kind` is full, lora or qlora."""
 
     @model_validator(mode="after")
     def whole_minibatches(self) -> Ppo:
+        self.policy_optimizer.check_method(self.method)
+        self.value_optimizer.check_method(self.method)
+        check_dropout(self.method, "PPO trains")
         self.policy_optimizer.check_clip(self.gradient_clip)
         self.value_optimizer.check_clip(self.gradient_clip)
         if self.rollout_batch % self.minibatch:
@@ -378,6 +404,11 @@ class Dpo(Section):
     """Beta: how dear it is to leave the supervised policy."""
     training: Training
     """How it is trained; the batch counts pairs."""
+
+    @model_validator(mode="after")
+    def no_dropout(self) -> Dpo:
+        check_dropout(self.training.method, "DPO trains")
+        return self
 
 
 class Evaluate(Section):

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 from jokbo.data.conversations.own import LOCAL, own_prompts
 from jokbo.data.counts import KNOWN, Counts, StartingModel
 from jokbo.params.family import FamilyParams
-from jokbo.runtime.errors import InputError
+from jokbo.params.method import Full
+from jokbo.runtime.errors import InputError, about
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from jokbo.params import Mix, Params, Ratings, Simulated
 
 JUDGED = ("imdb", "rotten_tomatoes")  # sources that evaluation.scoring trains and scores the judge on
@@ -96,6 +99,47 @@ def check_start(settings: Params, stages: Collection[str], start: StartingModel)
             f"{settings.FILE}: distill.layers is {own.layers}, but {start.source} has {start.layers}: "
             "set it lower"
         )
+
+
+def check_methods(settings: Params, stages: Collection[str], start: Path | None) -> None:
+    """Raise InputError for a method of one of the stages that names no layer, or that cannot work on this machine.
+
+    start: the folder of the model that `fetch` left; None if it is to run.
+    """
+    adapted = [
+        (key, method)
+        for stage, key, method in settings.methods()
+        if stage in stages and not isinstance(method, Full)
+    ]
+    if not adapted:
+        return
+    from jokbo.models import adapters, quantised  # they need what takes seconds to import
+
+    network = _outline(settings, start)
+    for key, method in adapted:
+        with about(f"{settings.FILE}: {key}"):
+            if method.kind == "qlora":
+                quantised.check()
+            if network is not None:
+                adapters.targeted(adapters.layers(network), method.targets)
+
+
+def _outline(settings: Params, start: Path | None) -> PreTrainedModel | None:
+    """Return the network that the chain starts from without its weights; None if it is not known yet."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from jokbo.models import causal
+
+    own = settings.pretrain.start
+    if own.kind == "scratch":
+        config = causal.configuration(own, vocabulary=1, end_of_text=0, padding=0)
+    elif start and (start / "config.json").is_file():
+        config = AutoConfig.from_pretrained(start, trust_remote_code=False)
+    else:
+        return None
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config)
 
 
 def nearest(name: str, present: Collection[str]) -> str:

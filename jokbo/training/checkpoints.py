@@ -81,7 +81,9 @@ def save(
     fault: Exception | None = None
     try:
         for name, engine in engines.items():
-            engine.save_checkpoint(str(partial), tag=name, save_latest=False)
+            engine.save_checkpoint(
+                str(partial), tag=name, save_latest=False, exclude_frozen_parameters=_frozen(engine)
+            )
         with open(partial / f"random-{processes.rank()}.pt", "wb") as file:
             torch.save(_random_state(), file)
         if processes.rank() == 0:
@@ -126,7 +128,7 @@ def restore(folder: Path, engines: Mapping[str, deepspeed.DeepSpeedEngine]) -> t
         _check(source, written, _writer(engines))
         for name, engine in engines.items():
             try:
-                engine.load_checkpoint(str(source), tag=name)
+                engine.load_checkpoint(str(source), tag=name, load_module_strict=not _frozen(engine))
             except Exception as error:  # DeepSpeed has no kind of its own for what it cannot read
                 fault = f"{type(error).__name__}: {' '.join(str(error).split())}"
                 raise InputError(
@@ -138,6 +140,12 @@ def restore(folder: Path, engines: Mapping[str, deepspeed.DeepSpeedEngine]) -> t
             _set_random_state(torch.load(random_state, weights_only=True))
         return state.pop("step"), state
     return 0, {}
+
+
+def _frozen(engine: deepspeed.DeepSpeedEngine) -> bool:
+    """Return whether some weights do not learn: they are as the training began with, and no checkpoint holds them."""
+    module: Any = engine.module
+    return not all(parameter.requires_grad for parameter in module.parameters())
 
 
 def _writer(engines: Mapping[str, deepspeed.DeepSpeedEngine]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from transformers import PreTrainedModel
 
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import atomic_write_folder
-from jokbo.training import checkpoints, model_card, processes
+from jokbo.training import checkpoints, methods, model_card, processes
 from jokbo.training.job import Job
 from jokbo.training.loop import Row, loop, restored, trained
 from jokbo.training.optimizers import optimizer_for
@@ -66,6 +66,18 @@ def train(
     Raises as `loop` does.
     """
     processes.join()
+    with methods.applied(objective, settings.method, job.seed):
+        return _train(objective, batch_at, settings, job, own, after_step)
+
+
+def _train(
+    objective: nn.Module,
+    batch_at: Callable[[int], Batch],
+    settings: Training,
+    job: Job,
+    own: Overrides,
+    after_step: Callable[[int], None] | None,
+) -> list[dict[str, float]]:
     torch.manual_seed(job.seed + processes.rank())  # dropout differs between ranks, and is restored with them
     engine = start(
         objective,
@@ -271,14 +283,25 @@ def _gather(engine: deepspeed.DeepSpeedEngine, objective: nn.Module) -> None:
         parameter.data = whole[name]
 
 
-def save_network(network: PreTrainedModel, tokenizer: Any, folder: Path, made_from: Sequence[Path]) -> None:
+def save_network(
+    network: PreTrainedModel,
+    tokenizer: Any,
+    folder: Path,
+    made_from: Sequence[Path],
+    base: Path | None = None,
+) -> None:
     """Write a model that `AutoModel` and `AutoTokenizer` open, and its card as README.md. Rank 0 alone writes.
 
     The folder holds safetensors, configuration and tokenizer. `made_from` are the paths of its parents and its data.
+    `base` is the saved model that it was before its training, if there is one: an adapter that it was trained by is
+    saved beside it, for peft to open on top of that.
     """
+    adapter = methods.adapter_of(network)
     if processes.rank() == 0:
         with atomic_write_folder(folder) as whole:
             network.save_pretrained(whole)
             tokenizer.save_pretrained(whole)
             (whole / "README.md").write_text(model_card.text(folder, network, made_from), "utf-8")
+            if adapter and base:
+                adapter.save(whole / methods.ADAPTER, base)
     processes.meet()

@@ -37,8 +37,9 @@ def optimizer_for(objective: nn.Module, settings: Optimizer) -> torch.optim.Opti
     """Return AdamW, or Muon on the hidden matrices with AdamW on all else."""
     adam = {"betas": tuple(settings.betas), "fused": True}
     if settings.name == "adamw":
+        learns = [parameter for parameter in objective.parameters() if parameter.requires_grad]
         return torch.optim.AdamW(
-            objective.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, **adam
+            learns, lr=settings.learning_rate, weight_decay=settings.weight_decay, **adam
         )
     # where ZeRO and the optimizer look it up
     original_muon.muon_update = muon_optimizer.muon_update = flat_update

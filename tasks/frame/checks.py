@@ -29,6 +29,7 @@ def check(settings: Params | FamilyParams, stages: Collection[str], stale: Colle
     if isinstance(settings, Params):
         checks.check_splits(settings, stages)
         checks.check_files(settings, stages, projects.root())
+        checks.check_methods(settings, stages, START if "fetch" not in stale else None)
         if "fetch" not in stale and START.is_dir():
             checks.check_start(settings, stages, checks.known_start(START))
     counts, raw = (projects.root() / path for path in (DOCUMENTS / COUNTS, RAW))

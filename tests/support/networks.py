@@ -51,6 +51,11 @@ def optimizer(name: str = "adamw", rate: float = 0.01) -> SimpleNamespace:
     )
 
 
+def lora(**changes: object) -> SimpleNamespace:
+    settings = {"kind": "lora", "rank": 4, "alpha": 8.0, "targets": ["all-linear"], "dropout": 0.0}
+    return SimpleNamespace(**{**settings, **changes})
+
+
 def training(steps: int, batch_size: int = 8, **changes: object) -> SimpleNamespace:
     settings = {
         "steps": steps,
@@ -60,5 +65,6 @@ def training(steps: int, batch_size: int = 8, **changes: object) -> SimpleNamesp
         "warmup_steps": 2,
         "decay_fraction": 0.5,
         "gradient_clip": 0.0,
+        "method": SimpleNamespace(kind="full"),
     }
     return SimpleNamespace(**{**settings, **changes})

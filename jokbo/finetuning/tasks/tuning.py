@@ -33,8 +33,15 @@ if TYPE_CHECKING:
     from jokbo.training.job import Job
     from jokbo.training.loop import Row
 
-Begun = Callable[[int], PreTrainedModel]  # a seed -> the language model that a training begins with a copy of
 NAIVE_BAYES = "naive_bayes"
+
+
+@dataclass(frozen=True)
+class Start:
+    """What trainings begin with."""
+
+    network: Callable[[int], PreTrainedModel]  # a seed -> the language model of which a training takes a copy
+    fresh: bool = False  # its weights are random: all of them must learn, whatever the method
 
 
 @dataclass(frozen=True)
@@ -56,19 +63,19 @@ class Tuned:
     validation: float  # accuracy
 
 
-def searched(job: Job, task: Task, begun: Begun) -> Tuned:
+def searched(job: Job, task: Task, start: Start) -> Tuned:
     """Return the training whose learning rate is best on the validation rows; of equals the first."""
     rates = task.settings.rates
     best: Tuned | None = None
     for rate in rates:
-        found = trained(job.part(f"{job.name}-{rate:g}") if len(rates) > 1 else job, task, rate, begun)
+        found = trained(job.part(f"{job.name}-{rate:g}") if len(rates) > 1 else job, task, rate, start)
         if best is None or found.validation > best.validation:
             best = found
     assert best is not None  # the schema asks for one rate at least
     return best
 
 
-def trained(job: Job, task: Task, rate: float, begun: Begun) -> Tuned:
+def trained(job: Job, task: Task, rate: float, start: Start) -> Tuned:
     """Return the network that the job's seed begins with, and a fresh last layer, trained at one learning rate."""
     own = task.settings.training
     settings = params.Training(
@@ -81,7 +88,9 @@ def trained(job: Job, task: Task, rate: float, begun: Begun) -> Tuned:
         ),
         **own.model_dump(exclude={"betas", "weight_decay"}),
     )
-    begins = begun(job.seed)
+    if start.fresh:
+        settings = settings.model_copy(update={"method": params.FULL})
+    begins = start.network(job.seed)
     network = heads.on_each(begins, labels=task.kind.outputs(task.data.classes), seed=job.seed)
     head = copy.deepcopy(access.untied_head(begins))
     objective = Classify(network, task.kind, task.settings.language_model_weight, head)
@@ -94,7 +103,7 @@ def predicted(network: PreTrainedModel, task: Task, split: str) -> list[int]:
     return logits(network, task.kind, task.data.tokens[split]).argmax(-1).tolist()
 
 
-def curve(job: Job, task: Task, starts: Mapping[str, Begun]) -> list[CurvePoint]:
+def curve(job: Job, task: Task, starts: Mapping[str, Start]) -> list[CurvePoint]:
     """Return accuracies on test rows by the number of training rows, over seeds: of the networks that begin with each
     of the starts, and of naive Bayes if the task is classification.
 
@@ -113,7 +122,7 @@ def curve(job: Job, task: Task, starts: Mapping[str, Begun]) -> list[CurvePoint]
             for seed in range(job.seed, job.seed + asked.seeds)
         }
         named = {name: job.part(f"{job.name}-{name}-{count}") for name in starts}
-        found = {name: _over_seeds(named[name], parts, begun) for name, begun in starts.items()}
+        found = {name: _over_seeds(named[name], parts, start) for name, start in starts.items()}
         if task.settings.kind == "classification":
             said = [_share(bayes(part.data, ["test"]), part, "test") for part in parts.values()]
             found[NAIVE_BAYES] = _value(said)
@@ -121,12 +130,12 @@ def curve(job: Job, task: Task, starts: Mapping[str, Begun]) -> list[CurvePoint]
     return points
 
 
-def _over_seeds(job: Job, parts: Mapping[int, Task], begun: Begun) -> CurveValue:
+def _over_seeds(job: Job, parts: Mapping[int, Task], start: Start) -> CurveValue:
     """Return the accuracy over seeds, each with its part of the rows, at the rate that is best with the first seed."""
 
     def measured(rate: float, seed: int) -> dict[str, float]:
         own = replace(job.part(f"{job.name}-{rate:g}-{seed}"), seed=seed)
-        return _kept(own, parts[seed], rate, begun)
+        return _kept(own, parts[seed], rate, start)
 
     first = next(iter(parts))
     by_rate = {rate: measured(rate, first)["validation"] for rate in parts[first].settings.rates}
@@ -134,7 +143,7 @@ def _over_seeds(job: Job, parts: Mapping[int, Task], begun: Begun) -> CurveValue
     return _value([measured(best, seed)["test"] for seed in parts], best)
 
 
-def _kept(job: Job, task: Task, rate: float, begun: Begun) -> dict[str, float]:
+def _kept(job: Job, task: Task, rate: float, start: Start) -> dict[str, float]:
     """Return the accuracies of a training, from the file that it left if it was there before.
 
     Its checkpoints go when that file is there, as there may be many trainings; MLflow is not told of its steps.
@@ -142,7 +151,7 @@ def _kept(job: Job, task: Task, rate: float, begun: Begun) -> dict[str, float]:
     path = job.folder.parent / f"{job.folder.name}.json"
     figures: Any = read_if_there(path)
     if any_rank(figures is None):
-        network = trained(replace(job, run=Run()), task, rate, begun).network
+        network = trained(replace(job, run=Run()), task, rate, start).network
         figures = {split: _accuracy(network, task, split) for split in ("validation", "test")}
         if rank() == 0:  # all ranks come to the same figures
             write_text(path, json.dumps(figures))

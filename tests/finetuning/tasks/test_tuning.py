@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from transformers import AutoModelForTokenClassification, PreTrainedModel
+from transformers import AutoModelForTokenClassification
 
 from jokbo.finetuning.tasks import classifier, scores, tuning
 from jokbo.finetuning.tasks.classification import Classification
@@ -38,8 +38,7 @@ def task(rates: list[float], curve: object = None) -> tuning.Task:
     return tuning.Task(Classification(), data(**rows), settings)
 
 
-def begun(seed: int) -> PreTrainedModel:
-    return network(seed=seed)
+START = tuning.Start(lambda seed: network(seed=seed))
 
 
 def job(folder: Path) -> Job:
@@ -48,15 +47,15 @@ def job(folder: Path) -> Job:
 
 def test_the_rate_that_is_best_on_validation_stays(tmp_path: Path) -> None:
     own = task([1e-7, 0.01])
-    found = tuning.searched(job(tmp_path), own, begun)
+    found = tuning.searched(job(tmp_path), own, START)
     assert found.rate == 0.01
     assert found.validation == 1.0
-    (few,) = {tuning.searched(job(tmp_path / "other"), task([1e-7]), begun).rate}
+    (few,) = {tuning.searched(job(tmp_path / "other"), task([1e-7]), START).rate}
     assert few == 1e-7
 
 
 def test_a_model_that_is_saved_opens_with_its_classes(tmp_path: Path) -> None:
-    found = tuning.searched(job(tmp_path), task([0.01]), begun)
+    found = tuning.searched(job(tmp_path), task([0.01]), START)
     found.network.save_pretrained(tmp_path / "saved")
     opened = AutoModelForTokenClassification.from_pretrained(tmp_path / "saved")
     assert opened.config.id2label == {0: "apple", 1: "bread", 2: "cheese"}
@@ -69,7 +68,7 @@ def test_a_model_that_is_saved_opens_with_its_classes(tmp_path: Path) -> None:
 
 def test_scores_are_counted_by_class(tmp_path: Path) -> None:
     own = task([0.01])
-    found = scores.of_network(tuning.searched(job(tmp_path), own, begun), own, seed=1)
+    found = scores.of_network(tuning.searched(job(tmp_path), own, START), own, seed=1)
     assert found.test.confusion == [[12, 0, 0], [0, 12, 0], [0, 0, 12]]
     assert found.test.accuracy == found.test.macro_f1 == {"value": 1.0, "low": 1.0, "high": 1.0}
     told = scores.result(own, {"pretrained": found, "naive_bayes": scores.of_naive_bayes(own, 1)}, [])
@@ -79,7 +78,7 @@ def test_scores_are_counted_by_class(tmp_path: Path) -> None:
 
 def test_a_curve_goes_on_from_what_it_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = task([1e-7, 0.01], SimpleNamespace(labels=[6, "all"], seeds=2))
-    points = tuning.curve(job(tmp_path), own, {"pretrained": begun})
+    points = tuning.curve(job(tmp_path), own, {"pretrained": START})
     assert [point.labels for point in points] == [6, 36]
     value = points[1].classifiers["pretrained"]
     assert (value.mean, value.standard_error, value.learning_rate) == (1.0, 0.0, 0.01)
@@ -90,14 +89,14 @@ def test_a_curve_goes_on_from_what_it_left(tmp_path: Path, monkeypatch: pytest.M
 
     trained = []
     monkeypatch.setattr(tuning, "trained", partial(_noted, tuning.trained, trained))
-    assert tuning.curve(job(tmp_path), own, {"pretrained": begun}) == points
+    assert tuning.curve(job(tmp_path), own, {"pretrained": START}) == points
     assert trained == []
     next((tmp_path / "foods").rglob("*-36-0.01-2.json")).unlink()
-    assert tuning.curve(job(tmp_path), own, {"pretrained": begun}) == points
+    assert tuning.curve(job(tmp_path), own, {"pretrained": START}) == points
     assert trained == [(0.01, 2)]
     shutil.rmtree(tmp_path / "foods")
 
 
-def _noted(train, trained, job, task, rate, begun):
+def _noted(train, trained, job, task, rate, start):
     trained.append((rate, job.seed))
-    return train(job, task, rate, begun)
+    return train(job, task, rate, start)
