@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -45,11 +46,14 @@ def _policy(stage: Stage[Finetune], tokenizer: PreTrainedTokenizerBase) -> tuple
     held_out = Prompts.open(PROMPTS / "validation")
     network = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
     before = response_perplexity(network, held_out)
-    rows = continuation.packed(
-        prompts, prompts.targets_NT, access.context(network), access.padding(tokenizer)
-    )
-    batch_at = continuation.batches(rows, params.training.batch_size, seed)
-    history = engine.train(causal.NextTokenWhere(network), batch_at, params.training, stage.job("policy"))
+
+    def batches(read: Prompts) -> Callable[[int], engine.Batch]:
+        rows = continuation.packed(read, read.targets_NT, access.context(network), access.padding(tokenizer))
+        return continuation.batches(rows, params.training.batch_size, seed)
+
+    own = engine.Overrides(validation=lambda: batches(held_out))
+    objective = causal.NextTokenWhere(network)
+    history = engine.train(objective, batches(prompts), params.training, stage.job("policy"), own)
     engine.save_network(network, tokenizer, POLICY, [BASE, PROMPTS], BASE)
     return history, PolicyTuning(len(prompts), before, response_perplexity(network, held_out))
 
@@ -66,7 +70,11 @@ def _classifiers(
     truncated = heads.full(data.tokens["train"], access.end_of_text(tokenizer))
     why = "texts fill finetune.classifier.context: the rest of them is not read"
     note(stage, "classifier.truncated", truncated, len(data.texts["train"]), why)
-    batch_at = classifier.batches(data, tokenizer, params.training.batch_size, seed, params.source)
+
+    def batches(read: classifier.Labelled) -> Callable[[int], engine.Batch]:
+        return classifier.batches(read, tokenizer, params.training.batch_size, seed, params.source)
+
+    own = engine.Overrides(validation=lambda: batches(data.of_validation()))
     base = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
     curves: dict[str, list[Row]] = {}
     accuracy: dict[str, dict[str, float]] = {}
@@ -76,7 +84,7 @@ def _classifiers(
     ):
         network = heads.on_each(backbone, labels=2, seed=seed)
         objective = classifier.Classify(network, params.language_model_weight)
-        curves[name] = engine.train(objective, batch_at, training, stage.job(name))
+        curves[name] = engine.train(objective, batches(data), training, stage.job(name), own)
         predicted = {
             split: heads.outputs(network, data.tokens[split], heads.of_mean).argmax(-1).tolist()
             for split in HELD_OUT

@@ -76,6 +76,14 @@ class Labelled:
             tokens[split] = encode(tokenizer, texts[split], context)
         return cls(texts, labels, tokens)
 
+    def of_validation(self) -> Labelled:
+        """Return the validation texts in the place of those to learn from."""
+        return Labelled(
+            {"train": self.texts["validation"]},
+            {"train": self.labels["validation"]},
+            {"train": self.tokens["validation"]},
+        )
+
 
 def batches(
     data: Labelled, tokenizer: PreTrainedTokenizerBase, batch_size: int, seed: int, source: str
