@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from jokbo.models import causal
 from jokbo.runtime.errors import InputError
@@ -27,7 +28,7 @@ def keeping(**changes: object) -> SimpleNamespace:
     return training(STEPS, **{"keep": keep, "optimizer": optimizer(rate=0.1), **changes})
 
 
-def measured(model: torch.nn.Module) -> float:
+def measured(model: PreTrainedModel) -> float:
     with torch.no_grad():
         return sum(causal.NextToken(model.eval())(**held_out(number))[0].item() for number in range(2)) / 2
 
