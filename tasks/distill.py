@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -34,11 +35,15 @@ def distill(stage: Stage[Any]) -> None:
     prompts = Prompts.open(PROMPTS / "train", prompts_per_text=params.prompts_per_text)
     held_out = Prompts.open(PROMPTS / "validation")
     student = distil.student_of(teacher, params.layers)
+
     # the teacher has something to say of prompts too: every token is a target
-    rows = continuation.packed(prompts, prompts.real_NT, access.context(teacher), access.padding(tokenizer))
-    batch_at = continuation.batches(rows, params.training.batch_size, params.seed)
+    def batches(read: Prompts) -> Callable[[int], engine.Batch]:
+        rows = continuation.packed(read, read.real_NT, access.context(teacher), access.padding(tokenizer))
+        return continuation.batches(rows, params.training.batch_size, params.seed)
+
+    own = engine.Overrides(validation=lambda: batches(held_out))
     objective = distil.Distil(student, teacher, params.temperature, params.weights)
-    history = engine.train(objective, batch_at, params.training, stage.job())
+    history = engine.train(objective, batches(prompts), params.training, stage.job(), own)
     engine.save_network(student, tokenizer, STUDENT, [POLICY, PROMPTS])
     write_curves(stage, {"distill": history})
     measured = Distillation(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -33,11 +34,14 @@ def finetune(stage: Stage[Finetune]) -> None:
     held_out = Prompts.open(PROMPTS / "validation")
     network = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
     before = response_perplexity(network, held_out)
-    rows = continuation.packed(
-        prompts, prompts.targets_NT, access.context(network), access.padding(tokenizer)
-    )
-    batch_at = continuation.batches(rows, params.training.batch_size, seed)
-    history = engine.train(causal.NextTokenWhere(network), batch_at, params.training, stage.job("policy"))
+
+    def batches(read: Prompts) -> Callable[[int], engine.Batch]:
+        rows = continuation.packed(read, read.targets_NT, access.context(network), access.padding(tokenizer))
+        return continuation.batches(rows, params.training.batch_size, seed)
+
+    own = engine.Overrides(validation=lambda: batches(held_out))
+    objective = causal.NextTokenWhere(network)
+    history = engine.train(objective, batches(prompts), params.training, stage.job("policy"), own)
     engine.save_network(network, tokenizer, POLICY, [BASE, PROMPTS], BASE)
     write_curves(stage, {"policy": history})
     after = response_perplexity(network, held_out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -36,12 +37,13 @@ def pretrain(stage: Stage[Pretrain]) -> None:
     if training is not None:
         layout = Layout(training.batch_size, context, params.seed, params.packing)
 
-        def batch_at(step: int) -> engine.Batch:
-            tokens_BS = packed_batch(corpus, step, layout, tokenizer.pad_token_id)
+        def batch_at(step: int, read: TokenCorpus = corpus) -> engine.Batch:
+            tokens_BS = packed_batch(read, step, layout, tokenizer.pad_token_id)
             return causal.packed_rows(torch.from_numpy(tokens_BS), params.packing, **special_tokens)
 
         batch_at(0)  # a corpus too small for one batch is found before anything is built
-        history = engine.train(causal.NextToken(network), batch_at, training, stage.job())
+        own = engine.Overrides(validation=lambda: partial(batch_at, read=validation))
+        history = engine.train(causal.NextToken(network), batch_at, training, stage.job(), own)
     found = efficiency(corpus, context)
     if params.packing == "padded":
         whole = corpus.total_tokens

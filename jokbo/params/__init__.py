@@ -58,6 +58,7 @@ from jokbo.params.family import (
     from_defaults,
     with_defaults,
 )
+from jokbo.params.keep import KeepBest, KeepLast
 from jokbo.params.method import FULL, Full, Lora, Method, Qlora
 from jokbo.params.preferences import ComparisonFile, Preferences, Ratings, Simulated
 from jokbo.params.reading import found_as, preview, read
@@ -88,6 +89,8 @@ __all__ = [
     "FromPackage",
     "Full",
     "HubSource",
+    "KeepBest",
+    "KeepLast",
     "Lora",
     "Method",
     "Mix",

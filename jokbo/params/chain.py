@@ -20,6 +20,7 @@ from jokbo.params.base import (
     Seed,
     Share,
 )
+from jokbo.params.keep import LAST, Keep, KeepBest
 from jokbo.params.method import FULL, Full, Method
 from jokbo.params.start import Start
 
@@ -93,6 +94,12 @@ def check_dropout(method: Method, why: str) -> None:
         raise ValueError(f"method.dropout is {method.dropout:g}: {why} without dropout; set it to 0.0")
 
 
+def check_keep(keep: Keep) -> None:
+    """Refuse the best weights of a training on preference pairs, none of which are for validation."""
+    if isinstance(keep, KeepBest):
+        raise ValueError("training.keep.kind is best, but no pairs are for validation: set it to last")
+
+
 class Steps(Section):
     steps: Positive
     """Number of optimizer steps."""
@@ -108,6 +115,8 @@ class Steps(Section):
     """Largest norm of the gradient; 0: it is not clipped, as Muon needs it."""
     method: Method = FULL
     """Which weights learn; not given: all. `kind` is full, lora or qlora."""
+    keep: Keep = LAST
+    """Which weights it ends with; not given: the last. `kind` is last or best."""
 
     @model_validator(mode="after")
     def warms_up(self) -> Steps:
@@ -327,6 +336,11 @@ class Reward(Section):
     training: Training
     """How it is trained; the batch counts pairs."""
 
+    @model_validator(mode="after")
+    def keeps_the_last(self) -> Reward:
+        check_keep(self.training.keep)
+        return self
+
 
 class Ppo(Section):
     kind: Literal["ppo"]
@@ -407,6 +421,7 @@ class Dpo(Section):
 
     @model_validator(mode="after")
     def no_dropout(self) -> Dpo:
+        check_keep(self.training.keep)
         check_dropout(self.training.method, "DPO trains")
         return self
 

@@ -28,12 +28,15 @@ from deepspeed.runtime.checkpoint_engine.checkpoint_engine import CheckpointEngi
 from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
 from deepspeed.runtime.zero.config import ZeroStageEnum
 from deepspeed.utils.tensor_fragment import fragment_address
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from jokbo.runtime.errors import InputError
 from jokbo.training import processes
 
 KEEP = 2  # the newest, and the one before it should the newest turn out damaged
 MANIFEST = "manifest.json"
+WEIGHTS = "weights.safetensors"
 WHOLE, PARTS_OF_STATE, PARTS_OF_WEIGHTS = "whole", "parts of state", "parts of weights"
 LAYOUTS = {
     0: WHOLE,
@@ -66,11 +69,17 @@ class PlainCheckpointEngine(CheckpointEngine):
 
 
 def save(
-    folder: Path, step: int, engines: Mapping[str, deepspeed.DeepSpeedEngine], state: dict[str, Any]
+    folder: Path,
+    step: int,
+    engines: Mapping[str, deepspeed.DeepSpeedEngine],
+    state: dict[str, Any],
+    weights: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """Write the checkpoint of `step` (the number of steps done) and keep the newest KEEP.
 
-    `state` is what the loop needs besides, as JSON. Every rank calls this. Raises InputError when the disk takes
+    `state` is what the loop needs besides, as JSON, and `weights` are whole ones, the same on all ranks.
+
+    Every rank calls this. Raises InputError when the disk takes
     no more: what was written of the new checkpoint is gone then, and those before it are as they were.
     """
     target, partial = folder / _name(step), folder / f".partial-{_name(step)}"
@@ -89,6 +98,8 @@ def save(
         if processes.rank() == 0:
             record = {"step": step, "written_by": _writer(engines), **state}
             (partial / "state.json").write_text(json.dumps(record))
+            if weights:
+                save_file({name: each.contiguous() for name, each in weights.items()}, partial / WEIGHTS)
     except (OSError, RuntimeError) as error:  # torch wraps a failed write of its zip in a RuntimeError
         fault = error
     if processes.any_rank(fault is not None):
@@ -140,6 +151,12 @@ def restore(folder: Path, engines: Mapping[str, deepspeed.DeepSpeedEngine]) -> t
             _set_random_state(torch.load(random_state, weights_only=True))
         return state.pop("step"), state
     return 0, {}
+
+
+def kept(folder: Path, step: int) -> dict[str, Tensor]:
+    """Return the `weights` that the checkpoint of this step, which was restored, holds."""
+    file = folder / _name(step) / WEIGHTS
+    return load_file(file) if file.is_file() else {}
 
 
 def _frozen(engine: deepspeed.DeepSpeedEngine) -> bool:

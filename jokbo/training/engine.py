@@ -25,7 +25,7 @@ from transformers import PreTrainedModel
 
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import atomic_write_folder
-from jokbo.training import checkpoints, methods, model_card, processes
+from jokbo.training import checkpoints, keeping, methods, model_card, processes
 from jokbo.training.job import Job
 from jokbo.training.loop import Row, loop, restored, trained
 from jokbo.training.optimizers import optimizer_for
@@ -46,6 +46,8 @@ class Overrides:
     optimizer: torch.optim.Optimizer | None = None
     schedule: Schedule | None = None
     compiled: bool | None = None  # None: by the number of steps
+    # returns the batch of each number, of validation data, for keep.kind best
+    validation: Callable[[], Callable[[int], Batch]] | None = None
 
 
 def train(
@@ -89,6 +91,7 @@ def _train(
     )
     engines = {"model": engine}
     state = restored(job, engines)
+    best = _best(objective, settings, job, own)
     objective.train()
     with closing(ahead(batch_at, range(state.done, settings.steps), beside_training())) as batches:
 
@@ -96,14 +99,26 @@ def _train(
             batch = next(batches)
             _fit_to(engine, len(next(iter(batch.values()))), job.compute.micro_batch)
             row = update(engine, batch)
+            row |= best.after(step, state) if best else {}
             if after_step:
                 after_step(step)
             return row
 
         history = loop(job, engines, state, settings.steps, one, {"loss": "loss"})
     _gather(engine, objective)
+    if best:
+        best.put_back(state)
     engine.destroy()
     return history
+
+
+def _best(objective: nn.Module, settings: Training, job: Job, own: Overrides) -> keeping.Best | None:
+    """Return what keeps the best weights; None if the last ones are kept. InputError without validation data."""
+    if settings.keep.kind == "last":
+        return None
+    if own.validation is None:
+        raise InputError(f"{job.name}: keep.kind is best, but it has no validation data: set it to last")
+    return keeping.Best(objective, own.validation(), settings.keep, settings, job.compute.micro_batch)
 
 
 def ahead(batch_at: Callable[[int], Batch], steps: range, beside: bool) -> Generator[Batch, None, None]:
@@ -275,10 +290,7 @@ def _gather(engine: deepspeed.DeepSpeedEngine, objective: nn.Module) -> None:
     """Give every rank the whole parameters back as plain ones, after ZeRO 3."""
     if engine.zero_optimization_stage() < 3:
         return
-    whole: dict[str, Tensor] = {}
-    for name, parameter in objective.named_parameters():
-        with deepspeed.zero.GatheredParameters([parameter]):
-            whole[name] = parameter.data.detach().clone()
+    whole = keeping.whole(objective)
     for name, parameter in objective.named_parameters():
         parameter.data = whole[name]
 

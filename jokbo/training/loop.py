@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from deepspeed import DeepSpeedEngine
-from torch import nn
+from torch import Tensor, nn
 
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.interruption import Interrupted, Stop, polled
@@ -31,6 +31,9 @@ class State:
 
     done: int
     values: dict[str, Any]  # `history`: a row of metrics a step; and what the training itself keeps there
+    kept: dict[str, Tensor] = field(
+        default_factory=dict
+    )  # weights, by name, that a checkpoint holds beside its own
 
     @property
     def history(self) -> list[Row]:
@@ -41,7 +44,8 @@ def restored(job: Job, engines: Engines) -> State:
     """Return where the training stands, with the engines as they were there: at its last checkpoint, or the start."""
     if job.checkpoints is None:
         return State(0, {})
-    return State(*checkpoints.restore(job.checkpoints, engines))
+    step, values = checkpoints.restore(job.checkpoints, engines)
+    return State(step, values, checkpoints.kept(job.checkpoints, step))
 
 
 def loop(
@@ -96,7 +100,7 @@ class _Saver:
             check_weights(self.job.name, state.done, self.engines)
         if folder is not None and saves:
             self.job.run.flush()  # first, so that a resume from here has nothing before it to log again
-            checkpoints.save(folder, state.done, self.engines, state.values)
+            checkpoints.save(folder, state.done, self.engines, state.values, state.kept)
             self.saved_at = time.monotonic()
         if stopping:
             saved = f"saved at step {state.done}" if folder else "nothing to save"

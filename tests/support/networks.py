@@ -66,5 +66,6 @@ def training(steps: int, batch_size: int = 8, **changes: object) -> SimpleNamesp
         "decay_fraction": 0.5,
         "gradient_clip": 0.0,
         "method": SimpleNamespace(kind="full"),
+        "keep": SimpleNamespace(kind="last"),
     }
     return SimpleNamespace(**{**settings, **changes})

@@ -113,15 +113,15 @@ class Labelled:
             tokens={**self.tokens, "train": self.tokens["train"][where]},
         )
 
-    def batches(self, batch_size: int, seed: int) -> Callable[[int], Batch]:
-        """Return the batch of each step, of training rows of like length, as `Classify` takes it."""
-        tokens_NKS, marks = self.tokens["train"], self.marks
+    def batches(self, batch_size: int, seed: int, split: str = "train") -> Callable[[int], Batch]:
+        """Return the batch of each step, of a split's rows of like length, as `Classify` takes it."""
+        tokens_NKS, labels_N, marks = self.tokens[split], self.labels[split], self.marks
         longest_N = last_tokens(tokens_NKS.flatten(0, 1), marks.padding, marks.end_of_text)
         longest_N = longest_N.unflatten(0, tokens_NKS.shape[:2]).amax(1)
         rows_at = dealt_by_length(longest_N.numpy(), batch_size, seed, self.source)
 
         def batch_at(step: int) -> Batch:
-            return batch(tokens_NKS, self.labels["train"], torch.from_numpy(rows_at(step)), marks)
+            return batch(tokens_NKS, labels_N, torch.from_numpy(rows_at(step)), marks)
 
         return batch_at
 

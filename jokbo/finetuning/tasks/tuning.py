@@ -11,6 +11,7 @@ import shutil
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -94,7 +95,9 @@ def trained(job: Job, task: Task, rate: float, start: Start) -> Tuned:
     network = heads.on_each(begins, labels=task.kind.outputs(task.data.classes), seed=job.seed)
     head = copy.deepcopy(access.untied_head(begins))
     objective = Classify(network, task.kind, task.settings.language_model_weight, head)
-    history = engine.train(objective, task.data.batches(own.batch_size, job.seed), settings, job)
+    batches = partial(task.data.batches, own.batch_size, job.seed)
+    validation = engine.Overrides(validation=lambda: batches("validation"))
+    history = engine.train(objective, batches(), settings, job, validation)
     return Tuned(network, rate, history, _accuracy(network, task, "validation"))
 
 
