@@ -65,7 +65,7 @@ def test_the_chain_ends_with_a_report_of_what_there_is(project: Path) -> None:
     assert metrics(project, "evaluate")["student"] == {}
     assert metrics(project, "evaluate")["models"]["aligned"]["reward"] is None
     again = miniature.run(project, "dvc", "repro", "report")
-    assert again.stdout.count("didn't change, skipping") == 12
+    assert again.stdout.count("didn't change, skipping") == 13
 
 
 def test_what_was_left_out_says_so_in_its_place(project: Path) -> None:

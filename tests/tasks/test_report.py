@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from jokbo.evaluation.results import Tasks
 from jokbo.reporting.report import render
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.tracking import Run, Subject, open_run
@@ -46,6 +47,7 @@ def project(tmp_path, monkeypatch):
         (paths.PROFILES / f"{name}.json").write_text(json.dumps(found))
     for name in report.inputs(paths.METRICS):
         (paths.METRICS / f"{name}.json").write_text(json.dumps(made.metrics.get(name, {})))
+    Tasks(made.tasks).save(paths.METRICS / "tasks.json")
     for name in report.inputs(paths.PLOTS):
         parts = {
             key.rpartition("/")[2]: rows for key, rows in made.curves.items() if key.split("/")[0] == name
