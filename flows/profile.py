@@ -104,9 +104,8 @@ def _lay_out(folder: Path, own: dict[str, Any]) -> None:
             shutil.copytree(path, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(path, target)
-    (folder / PROFILES).mkdir(
-        exist_ok=True
-    )  # which the report of a project reads: this one has none of its own
+    # the report of a project reads it; this one has no profiles of its own
+    (folder / PROFILES).mkdir(exist_ok=True)
     configure(folder)
     check_all_regular(LOCAL)
     shutil.rmtree(folder / LOCAL, ignore_errors=True)

@@ -10,6 +10,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -140,6 +141,17 @@ def test_micro_batches_add_up_to_the_batch(tmp_path: Path) -> None:
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
 
 
+def stop_in(step: int, folder: Path, **options: Any) -> None:
+    """Begin a training with the options of `train`, and stop it by SIGTERM in this step, where it saves itself."""
+
+    def terminate(done: int) -> None:
+        if done == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match=f"saved at step {step}"):
+        train(folder, after_step=terminate, **options)
+
+
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 @pytest.mark.parametrize("zero_stage", [0, 2])
 def test_stopped_by_sigterm_it_saves_and_goes_on_bit_for_bit(
@@ -148,17 +160,7 @@ def test_stopped_by_sigterm_it_saves_and_goes_on_bit_for_bit(
     settings = training(STEPS, optimizer=optimizer(name), precision="bf16")
     undisturbed = train(tmp_path / "undisturbed", settings=settings, zero_stage=zero_stage)
 
-    def terminated_in_the_fourth(step: int) -> None:
-        if step == 4:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    with pytest.raises(Interrupted, match="saved at step 4"):
-        train(
-            tmp_path / "stopped",
-            settings=settings,
-            zero_stage=zero_stage,
-            after_step=terminated_in_the_fourth,
-        )
+    stop_in(4, tmp_path / "stopped", settings=settings, zero_stage=zero_stage)
     asked: list[int] = []
 
     def read_if_there(step: int) -> engine.Batch:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,9 +11,8 @@ from transformers import PreTrainedModel
 
 from jokbo.models import causal
 from jokbo.runtime.errors import InputError
-from jokbo.runtime.interruption import Interrupted
 from tests.support.networks import lora, network, optimizer, training
-from tests.training.test_engine import STEPS, batch_at, train
+from tests.training.test_engine import STEPS, batch_at, stop_in, train
 
 
 def held_out(number: int) -> dict[str, torch.Tensor]:
@@ -63,19 +60,7 @@ def test_what_it_learns_on_the_way_is_the_same_as_without() -> None:
 def test_stopped_after_the_best_it_ends_with_the_same_weights(tmp_path: Path, zero_stage: int) -> None:
     own = {"validation": lambda: held_out}
     undisturbed = train(tmp_path / "undisturbed", settings=keeping(), own=own, zero_stage=zero_stage)
-
-    def terminated_in_the_fifth(step: int) -> None:
-        if step == 5:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    with pytest.raises(Interrupted, match="saved at step 5"):
-        train(
-            tmp_path / "stopped",
-            settings=keeping(),
-            own=own,
-            zero_stage=zero_stage,
-            after_step=terminated_in_the_fifth,
-        )
+    stop_in(5, tmp_path / "stopped", settings=keeping(), own=own, zero_stage=zero_stage)
     history, weights = train(tmp_path / "stopped", settings=keeping(), own=own, zero_stage=zero_stage)
     assert history == undisturbed[0]
     assert all(torch.equal(*pair) for pair in zip(weights, undisturbed[1], strict=True))

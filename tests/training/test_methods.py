@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -24,12 +22,11 @@ from transformers import (
 from jokbo.alignment import reward
 from jokbo.models import access, causal, heads, quantised
 from jokbo.runtime.errors import InputError
-from jokbo.runtime.interruption import Interrupted
 from jokbo.runtime.tracking import Run
 from jokbo.training import engine, methods
 from jokbo.training.job import Job
 from tests.support.networks import compute, lora, network, tokens, training
-from tests.training.test_engine import STEPS, batch_at, train
+from tests.training.test_engine import STEPS, batch_at, stop_in, train
 
 ROOT = Path(__file__).parents[2]
 four_bits = pytest.param(
@@ -139,18 +136,7 @@ def test_the_fresh_layer_of_a_reward_model_learns_whole_and_is_part_of_the_adapt
 def test_stopped_it_goes_on_bit_for_bit(tmp_path: Path, kind: str, zero_stage: int) -> None:
     settings = by(kind, dropout=0.3)
     undisturbed = train(tmp_path / "undisturbed", settings=settings, zero_stage=zero_stage)
-
-    def terminated_in_the_fourth(step: int) -> None:
-        if step == 4:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    with pytest.raises(Interrupted, match="saved at step 4"):
-        train(
-            tmp_path / "stopped",
-            settings=settings,
-            zero_stage=zero_stage,
-            after_step=terminated_in_the_fourth,
-        )
+    stop_in(4, tmp_path / "stopped", settings=settings, zero_stage=zero_stage)
     history, weights = train(tmp_path / "stopped", settings=settings, zero_stage=zero_stage)
     assert history == undisturbed[0]
     assert all(torch.equal(*pair) for pair in zip(weights, undisturbed[1], strict=True))
