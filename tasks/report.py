@@ -44,8 +44,9 @@ def report(stage: Stage) -> None:
 
 
 def inputs(folder: Path) -> list[str]:
-    """Return the stages of whose files in the folder (metrics, plots) the report is made, as dvc.yaml names them."""
-    return [Path(dep).stem for dep in projects.stages()["report"]["deps"] if Path(dep).parent == folder]
+    """Return the stages that leave a file in the folder (metrics, plots), as dvc.yaml names them."""
+    outputs = (Path(out) for stage in projects.stages().values() for out in stage["outs"])
+    return [out.stem for out in outputs if out.parent == folder]
 
 
 def read_findings() -> Findings:

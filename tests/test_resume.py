@@ -123,7 +123,7 @@ def test_what_no_stage_depends_on_changes_no_output(project: Path, tmp_path: Pat
     result = miniature.run(silent, "dvc", "repro", "evaluate", "tasks")
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     ours, theirs = outputs(project), outputs(silent)
-    for of_report in ("reports/report.html", "metrics/result.json", "plots/figures"):
+    for of_report in ("reports/report.html", "reports/result.json", "reports/figures"):
         del ours[of_report]
     assert theirs == ours
 

@@ -29,7 +29,7 @@ from jokbo.alignment.value import ValueLoss, fit_head, response_values
 from jokbo.data.corpus.batches import sample_indices
 from jokbo.models import access
 from jokbo.models.causal import mean_one
-from jokbo.models.sampling import chosen, response_distributions, response_log_probs, response_states, sample
+from jokbo.sampling import chosen, response_distributions, response_log_probs, response_states, sample
 from jokbo.training import engine, processes
 from jokbo.training.job import Job
 from jokbo.training.loop import check_weights, loop, restored

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from jokbo.data.tables import assemble, shard_files, write_shards
 from jokbo.models.access import end_of_text
-from jokbo.models.sampling import Rollout
+from jokbo.sampling import Rollout
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -23,8 +23,8 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from jokbo.models import access, adapters
-from jokbo.training import methods
+from jokbo.models import access
+from jokbo.training import adapters, methods
 
 if TYPE_CHECKING:
     from jokbo.params import Lora, Qlora

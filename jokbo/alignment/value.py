@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from jokbo.models import access
-from jokbo.models.sampling import response_states
+from jokbo.sampling import response_states
 
 PENALTIES = np.logspace(0, 9, 19)  # of the weights' squares; the largest leaves a head of zeros
 FOLDS = 5

@@ -20,7 +20,7 @@ from jokbo.evaluation.diversity import Distinct, distinct_n
 from jokbo.evaluation.perplexity import response_perplexity
 from jokbo.evaluation.results import Estimated, Evaluation, Scores, Student
 from jokbo.models import access
-from jokbo.models.sampling import Rollout, sample, sequence_kl
+from jokbo.sampling import Rollout, sample, sequence_kl
 
 if TYPE_CHECKING:
     from jokbo.params.chain import Evaluate

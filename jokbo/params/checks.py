@@ -113,7 +113,7 @@ def check_methods(settings: Params, stages: Collection[str], start: Path | None)
     ]
     if not adapted:
         return
-    from jokbo.models import adapters, quantised  # they need what takes seconds to import
+    from jokbo.training import adapters, quantised  # they need what takes seconds to import
 
     network = _outline(settings, start)
     for key, method in adapted:

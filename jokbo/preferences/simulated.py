@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from jokbo.models.sampling import sample
 from jokbo.preferences import raters as fitted
 from jokbo.preferences.labeller import Given, Labelled, LeftOut
 from jokbo.preferences.pairs import Pair
 from jokbo.preferences.raters import Raters
 from jokbo.preferences.ratings import rated
 from jokbo.runtime.errors import InputError
+from jokbo.sampling import sample
 
 if TYPE_CHECKING:
     from jokbo.params import Simulated

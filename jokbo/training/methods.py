@@ -14,8 +14,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 if TYPE_CHECKING:
-    from jokbo.models.adapters import Adapter
     from jokbo.params import Full, Lora, Method, Qlora
+    from jokbo.training.adapters import Adapter
 
 ADAPTER = "adapter"  # its folder, in that of a model
 LEARNED = "learned_adapter"  # the attribute of a network that holds it
@@ -39,7 +39,7 @@ def full(network: PreTrainedModel, settings: Full, seed: int) -> Iterator[None]:
 @contextmanager
 def lora(network: PreTrainedModel, settings: Lora, seed: int) -> Iterator[None]:
     """Train adapters, which are then added to the weights. InputError if a target names no layer."""
-    from jokbo.models import adapters  # peft takes seconds to import
+    from jokbo.training import adapters  # peft takes seconds to import
 
     tuner = adapters.put_on(network, settings, seed)
     yield
@@ -52,7 +52,7 @@ def lora(network: PreTrainedModel, settings: Lora, seed: int) -> Iterator[None]:
 def qlora(network: PreTrainedModel, settings: Qlora, seed: int) -> Iterator[None]:
     """Train adapters beside weights in 4 bits, which are then given back as they were computed with, and the adapters
     added to them. InputError if a target names no layer, or where bitsandbytes cannot work."""
-    from jokbo.models import adapters, quantised
+    from jokbo.training import adapters, quantised
 
     quantised.check()
     adapters.targeted(adapters.layers(network), settings.targets)

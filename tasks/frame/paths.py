@@ -41,11 +41,9 @@ REPORT = Path("reports/report.html")
 DATA_CARD, DATA_CARD_PAGE = Path("reports/data-card.json"), Path("reports/data-card.md")
 PROFILES = Path("profiles")  # other corpora: NAME.yaml, and what was measured, NAME.json
 METRICS = Path("metrics")
-RESULT = METRICS / "result.json"  # the few numbers that runs are compared by
+RESULT = REPORT.with_name("result.json")  # the few numbers that runs are compared by
 PLOTS = Path("plots")
-FIGURES = (
-    PLOTS / "figures"
-)  # of the report: images, since `dvc plots show` draws curves with what the network has
+FIGURES = REPORT.with_name("figures")  # images, since `dvc plots show` draws curves with what the network has
 
 
 def search_path() -> str:

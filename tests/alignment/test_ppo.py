@@ -14,9 +14,9 @@ from transformers import PreTrainedModel
 from jokbo.alignment import ppo
 from jokbo.alignment import reward as rewards_
 from jokbo.models import causal
-from jokbo.models.sampling import response_log_probs, sample
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.tracking import Run
+from jokbo.sampling import response_log_probs, sample
 from jokbo.training import engine, processes
 from jokbo.training.job import Job
 from tests.support.networks import END, compute, network, optimizer, tokens

@@ -11,7 +11,7 @@ from datasets import load_from_disk
 
 from jokbo.alignment import rollouts
 from jokbo.alignment.rollouts import Experience
-from jokbo.models.sampling import response_log_probs, sample
+from jokbo.sampling import response_log_probs, sample
 from tests.support.networks import END, PADDING, network, tokens
 
 PROMPT, ANSWER = 3, 6

@@ -14,8 +14,8 @@ from transformers import PreTrainedModel
 from jokbo.alignment import ppo, trunk
 from jokbo.alignment import reward as rewards_
 from jokbo.models import access
-from jokbo.models.sampling import response_log_probs, response_states
 from jokbo.runtime.tracking import Run
+from jokbo.sampling import response_log_probs, response_states
 from jokbo.training import engine, methods
 from jokbo.training.job import Job
 from tests.alignment.test_ppo import ANSWER, PROMPT, ppo_settings

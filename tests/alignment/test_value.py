@@ -6,7 +6,7 @@ import torch
 
 from jokbo.alignment import reward as rewards_
 from jokbo.alignment.value import fit_head, response_values
-from jokbo.models.sampling import response_states
+from jokbo.sampling import response_states
 from tests.support.networks import network, tokens
 
 PROMPT, ANSWER, ROWS = 4, 8, 48

@@ -11,7 +11,7 @@ from jokbo.data.prompts import Prompts
 from jokbo.evaluation.perplexity import losses
 from jokbo.finetuning import continuation
 from jokbo.models import causal
-from jokbo.models.sampling import Padded, drawn_from, response_distributions, response_states, sample
+from jokbo.sampling import Padded, drawn_from, response_distributions, response_states, sample
 from tests.support.networks import END, PADDING, network, tokens
 
 PROMPT, RESPONSE = 6, 5

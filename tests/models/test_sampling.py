@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from jokbo.models.sampling import Rollout, response_log_probs, sample, sequence_kl, up_to_end
+from jokbo.sampling import Rollout, response_log_probs, sample, sequence_kl, up_to_end
 from tests.support.networks import END, PADDING, network, tokens
 
 PROMPT, ANSWER = 4, 8

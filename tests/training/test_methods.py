@@ -20,10 +20,10 @@ from transformers import (
 )
 
 from jokbo.alignment import reward
-from jokbo.models import access, causal, heads, quantised
+from jokbo.models import access, causal, heads
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.tracking import Run
-from jokbo.training import engine, methods
+from jokbo.training import engine, methods, quantised
 from jokbo.training.job import Job
 from tests.support.networks import compute, lora, network, tokens, training
 from tests.training.test_engine import STEPS, batch_at, stop_in, train

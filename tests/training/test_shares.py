@@ -16,7 +16,7 @@ from jokbo.alignment import reward as rewards_
 from jokbo.distillation.distil import Distil
 from jokbo.finetuning.tasks.classification import Classification
 from jokbo.finetuning.tasks.classifier import Classify
-from jokbo.finetuning.tasks.labelled import Marks, batch
+from jokbo.finetuning.tasks.labelled import SpecialTokens, batch
 from jokbo.models import causal, heads
 from tests.support.networks import END, PADDING, network, tokens
 from tests.systems import all_systems
@@ -58,8 +58,8 @@ def continuations() -> dict[str, Tensor]:
 
 
 def labelled() -> dict[str, Tensor]:
-    marks = Marks(END, PADDING, (END,))
-    return batch(rows()[:, None], torch.tensor([0, 1] * 4), torch.arange(8), marks)
+    special = SpecialTokens(END, PADDING, (END,))
+    return batch(rows()[:, None], torch.tensor([0, 1] * 4), torch.arange(8), special)
 
 
 def responses() -> tuple[dict[str, Tensor], Tensor]:

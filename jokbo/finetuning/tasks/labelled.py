@@ -31,7 +31,7 @@ SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
-class Marks:
+class SpecialTokens:
     """Tokens that are no text."""
 
     end_of_text: int
@@ -39,7 +39,7 @@ class Marks:
     delimiter: tuple[int, ...]  # between the texts of a sequence
 
     @classmethod
-    def of(cls, tokenizer: PreTrainedTokenizerBase) -> Marks:
+    def of(cls, tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
         """Return those of a tokenizer. The delimiter is its [SEP], or else the end of text."""
         end, padding, between = (
             access.end_of_text(tokenizer),
@@ -63,7 +63,7 @@ class Labelled:
     labels: Mapping[str, Tensor]  # int64 [N]
     tokens: Mapping[str, Tensor]  # int64 [N, K, S]: `text, end of text, padding`
     cut: Mapping[str, int]  # rows that the context does not hold whole
-    marks: Marks
+    special: SpecialTokens
 
     @classmethod
     def of(
@@ -85,15 +85,15 @@ class Labelled:
                 unknown = None if row.label in classes else "no training row has its label"
                 if fault := unknown or kind.fault(classes, row):
                     raise InputError(f"{source}, {split}, label {row.label!r:.40}: {fault}")
-        marks = Marks.of(tokenizer)
+        special = SpecialTokens.of(tokenizer)
         labels = {split: torch.tensor([classes.index(row.label) for row in rows[split]]) for split in SPLITS}
         encoded = {
-            split: encode([kind.sequences(row) for row in rows[split]], tokenizer, marks, context)
+            split: encode([kind.sequences(row) for row in rows[split]], tokenizer, special, context)
             for split in SPLITS
         }
         tokens = {split: tokens_NKS for split, (tokens_NKS, _) in encoded.items()}
         cut = {split: count for split, (_, count) in encoded.items()}
-        return cls(source, classes, rows, labels, tokens, cut, marks)
+        return cls(source, classes, rows, labels, tokens, cut, special)
 
     def texts(self, split: str) -> list[str]:
         return [row.text for row in self.rows[split]]
@@ -115,22 +115,22 @@ class Labelled:
 
     def batches(self, batch_size: int, seed: int, split: str = "train") -> Callable[[int], Batch]:
         """Return the batch of each step, of a split's rows of like length, as `Classify` takes it."""
-        tokens_NKS, labels_N, marks = self.tokens[split], self.labels[split], self.marks
-        longest_N = last_tokens(tokens_NKS.flatten(0, 1), marks.padding, marks.end_of_text)
+        tokens_NKS, labels_N, special = self.tokens[split], self.labels[split], self.special
+        longest_N = last_tokens(tokens_NKS.flatten(0, 1), special.padding, special.end_of_text)
         longest_N = longest_N.unflatten(0, tokens_NKS.shape[:2]).amax(1)
         rows_at = dealt_by_length(longest_N.numpy(), batch_size, seed, self.source)
 
         def batch_at(step: int) -> Batch:
-            return batch(tokens_NKS, labels_N, torch.from_numpy(rows_at(step)), marks)
+            return batch(tokens_NKS, labels_N, torch.from_numpy(rows_at(step)), special)
 
         return batch_at
 
 
-def batch(tokens_NKS: Tensor, labels_N: Tensor, indices_B: Tensor, marks: Marks) -> Batch:
+def batch(tokens_NKS: Tensor, labels_N: Tensor, indices_B: Tensor, special: SpecialTokens) -> Batch:
     """Return the rows that the indices name as `Classify` takes them."""
     chosen_BKS = tokens_NKS[indices_B]
-    tokens_MS = trimmed(chosen_BKS.flatten(0, 1), marks.padding, marks.end_of_text)
-    last_M = last_tokens(tokens_MS, marks.padding, marks.end_of_text)
+    tokens_MS = trimmed(chosen_BKS.flatten(0, 1), special.padding, special.end_of_text)
+    last_M = last_tokens(tokens_MS, special.padding, special.end_of_text)
     weights_MT = mean_one(torch.arange(1, tokens_MS.shape[1]) <= last_M[:, None])
     shape = chosen_BKS.shape[:2]
     return {
@@ -141,7 +141,10 @@ def batch(tokens_NKS: Tensor, labels_N: Tensor, indices_B: Tensor, marks: Marks)
 
 
 def encode(
-    rows: Sequence[Sequence[Sequence[str]]], tokenizer: PreTrainedTokenizerBase, marks: Marks, context: int
+    rows: Sequence[Sequence[Sequence[str]]],
+    tokenizer: PreTrainedTokenizerBase,
+    special: SpecialTokens,
+    context: int,
 ) -> tuple[Tensor, int]:
     """Return the sequences of each row, each with its texts, as int64 [N, K, context]; and how many rows were cut.
 
@@ -151,19 +154,19 @@ def encode(
     flat = [text for row in rows for sequence in row for text in sequence]
     ids = iter(tokenizer(flat, add_special_tokens=False)["input_ids"])
     count = len(rows[0]) if rows else 1
-    tokens_NKS = torch.full((len(rows), count, context), marks.padding)
+    tokens_NKS = torch.full((len(rows), count, context), special.padding)
     cut = 0
     for row, places in zip(rows, tokens_NKS, strict=True):
         whole = True
         for sequence, place in zip(row, places, strict=True):
             parts: list[list[int]] = [next(ids) for _ in sequence]
-            between = len(marks.delimiter) * (len(parts) - 1)
+            between = len(special.delimiter) * (len(parts) - 1)
             kept = shortened([len(part) for part in parts], context - 1 - between)
             whole &= kept == [len(part) for part in parts]
             joined = [*parts[0][: kept[0]]]
             for part, length in zip(parts[1:], kept[1:], strict=True):
-                joined += [*marks.delimiter, *part[:length]]
-            joined.append(marks.end_of_text)
+                joined += [*special.delimiter, *part[:length]]
+            joined.append(special.end_of_text)
             place[: len(joined)] = torch.tensor(joined)
         cut += not whole
     return tokens_NKS, cut

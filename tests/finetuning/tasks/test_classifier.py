@@ -14,7 +14,7 @@ from jokbo.finetuning.tasks.classification import Classification
 from jokbo.models import access, causal, heads
 from tests.support.networks import END, PADDING, VOCABULARY, network, tokens
 
-MARKS = labelled.Marks(END, PADDING, (END,))
+SPECIAL = labelled.SpecialTokens(END, PADDING, (END,))
 
 
 def rows() -> torch.Tensor:
@@ -78,7 +78,7 @@ def test_l3_is_the_label_loss_plus_lambda_times_the_language_model_loss(tied: bo
     assert (head is None) == tied
     model = heads.on_each(base, labels=["0", "1"], seed=0).eval()
     labels = torch.tensor([0, 1, 1])
-    batch = labelled.batch(rows()[:, None], labels, torch.arange(3), MARKS)
+    batch = labelled.batch(rows()[:, None], labels, torch.arange(3), SPECIAL)
     loss, parts = classifier.Classify(model, Classification(), 0.5, head)(**batch)
     label_nats, language_nats = [], []
     for row, label in zip(rows(), labels, strict=True):

@@ -14,7 +14,7 @@ from jokbo.finetuning.tasks.labelled import SPLITS, Labelled, batch
 from jokbo.finetuning.tasks.pairs import Pairs
 from jokbo.models import heads
 from jokbo.runtime.errors import InputError
-from tests.finetuning.tasks.test_classifier import MARKS, Words
+from tests.finetuning.tasks.test_classifier import SPECIAL, Words
 from tests.support.networks import network
 
 PAIRS = {
@@ -81,11 +81,11 @@ def test_rows_of_another_kind_are_refused() -> None:
 def test_every_sequence_of_a_row_has_a_gradient(kind: Kind, rows: dict[str, list]) -> None:
     found = data(kind, rows)
     model = heads.on_each(network(), labels=kind.outputs(found.classes), seed=0)
-    made = batch(found.tokens["train"], found.labels["train"], torch.arange(2), MARKS)
+    made = batch(found.tokens["train"], found.labels["train"], torch.arange(2), SPECIAL)
     assert made["tokens_BKS"].shape[:2] == (2, len(kind.sequences(found.rows["train"][0])))
     loss, parts = Classify(model, kind, 0.0)(**made)
     loss.backward()
     torch.testing.assert_close(loss, parts["label_loss"])
     used = made["tokens_BKS"].unique().tolist()
     rows_of_gradient = model.get_input_embeddings().weight.grad.abs().sum(1)
-    assert all(rows_of_gradient[token] > 0 for token in used if token != MARKS.padding)
+    assert all(rows_of_gradient[token] > 0 for token in used if token != SPECIAL.padding)

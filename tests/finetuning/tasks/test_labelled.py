@@ -7,9 +7,9 @@ import torch
 from datasets import Dataset, DatasetDict
 
 from jokbo.finetuning.tasks.classification import Classification
-from jokbo.finetuning.tasks.labelled import SPLITS, Labelled, Marks, encode, in_order, shortened
+from jokbo.finetuning.tasks.labelled import SPLITS, Labelled, SpecialTokens, encode, in_order, shortened
 from jokbo.runtime.errors import InputError
-from tests.finetuning.tasks.test_classifier import MARKS, Words
+from tests.finetuning.tasks.test_classifier import SPECIAL, Words
 from tests.support.networks import END, PADDING
 
 TICKETS = {
@@ -89,7 +89,7 @@ def test_a_batch_has_rows_with_their_labels_and_weights_of_mean_one() -> None:
 
 
 def test_texts_of_a_sequence_stand_between_delimiters_and_the_longest_is_cut() -> None:
-    tokens, cut = encode([[["ab", "c"]], [["abcdefgh", "ijk"]]], Words(), MARKS, 8)
+    tokens, cut = encode([[["ab", "c"]], [["abcdefgh", "ijk"]]], Words(), SPECIAL, 8)
     (a, b), (c,) = Words()(["ab", "c"])["input_ids"]
     assert tokens[0, 0].tolist() == [a, b, END, c, END, PADDING, PADDING, PADDING]
     assert tokens[1, 0].tolist() == [
@@ -106,6 +106,6 @@ def test_texts_of_a_sequence_stand_between_delimiters_and_the_longest_is_cut() -
 
 def test_the_delimiter_is_the_tokenizers_own_or_the_end_of_text() -> None:
     tokenizer = Words()
-    assert Marks.of(tokenizer).delimiter == (END,)
+    assert SpecialTokens.of(tokenizer).delimiter == (END,)
     tokenizer.sep_token_id = 7
-    assert Marks.of(tokenizer).delimiter == (7,)
+    assert SpecialTokens.of(tokenizer).delimiter == (7,)

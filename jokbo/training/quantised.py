@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from jokbo.models import adapters
 from jokbo.runtime.errors import InputError
+from jokbo.training import adapters
 
 BLOCK = 64  # weights that share a scale
 

@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from jokbo.params.method import ALL_LINEAR
 from jokbo.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from jokbo.params import Lora, Qlora
 
-ALL = "all-linear"  # every linear layer of the backbone
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # to peft
 NAME = "default"  # of an adapter, to peft
 
@@ -58,7 +58,7 @@ def layers(network: PreTrainedModel) -> dict[str, nn.Module]:
 def targeted(names: Iterable[str], targets: Sequence[str]) -> list[str]:
     """Return those layers that the targets name by the ends of their names. InputError if a target names none."""
     names = list(names)
-    if list(targets) == [ALL]:
+    if list(targets) == [ALL_LINEAR]:
         return names
     found: set[str] = set()
     for target in targets:
@@ -82,7 +82,7 @@ def put_on(network: PreTrainedModel, settings: Lora | Qlora, seed: int) -> PeftM
         lora_alpha=settings.alpha,  # pyright: ignore[reportArgumentType]  # any number: it is divided by the rank
         lora_dropout=settings.dropout,
         target_modules=sorted({name.rpartition(".")[2] for name in chosen})
-        if settings.targets == [ALL]
+        if settings.targets == [ALL_LINEAR]
         else list(settings.targets),
     )
     tuner = get_peft_model(network, config)
