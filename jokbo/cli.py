@@ -101,36 +101,42 @@ def chat(
     seed: Annotated[
         int, typer.Option(min=0, max=2**64 - 1, help="The same seed gives the same continuations.")
     ] = 1,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Go on with texts, though the model has a chat template.")
+    ] = False,
+    system: Annotated[str | None, typer.Option(help="What the conversation begins with.")] = None,
 ) -> None:
-    """Continue prompts: typed ones until an empty line, or the lines of standard input."""
+    """Answer in a conversation if the model has a chat template, else go on with texts.
+
+    It reads what is typed until an empty line, or the lines of standard input.
+    """
     if not (temperature == 0 or 0.001 <= temperature <= 1000):
         raise InputError(f"--temperature is {temperature:g}: give 0, or from 0.001 to 1000")
     tokenizer, network = _opened(model)
+    talks = bool(tokenizer.chat_template) and not plain
+    if system is not None and not talks:
+        why = "--plain goes on with texts" if plain else f"{model} has no chat template"
+        raise InputError(f"--system: {why}: leave it out")
     import torch
 
-    from jokbo.models import access
+    from jokbo.chat import Conversation, Speaker, Unanswered, continuation
 
-    sampling = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
+    speaker = Speaker(tokenizer, network, temperature, tokens)
+    conversation = Conversation(speaker, system) if talks else None
     torch.manual_seed(seed)
-    for prompt in _prompts():
-        prompt_BT = tokenizer(prompt, return_tensors="pt")["input_ids"]
-        room = network.config.max_position_embeddings - prompt_BT.shape[1]
-        if room < 1:
-            print(f"jokbo: the prompt has {prompt_BT.shape[1]} tokens, no room to add any", file=sys.stderr)
+    for typed in _typed(
+        "Say something: the model answers." if talks else "Type the beginning of a text: the model goes on."
+    ):
+        try:
+            said = conversation.answer(typed) if conversation else continuation(speaker, typed)
+        except Unanswered as reason:
+            print(f"jokbo: {reason}", file=sys.stderr)
             continue
-        text_BT = access.continued(
-            network,
-            prompt_BT,
-            attention_mask=torch.ones_like(prompt_BT),
-            max_new_tokens=min(tokens, room),
-            pad_token_id=tokenizer.eos_token_id,
-            **sampling,
-        )
-        written = tokenizer.decode(text_BT[0, prompt_BT.shape[1] :], skip_special_tokens=True)
+        before = "" if conversation else typed
         if sys.stdin.isatty():
-            Console().print(Text.assemble((prompt, "dim"), str(written)), end="\n\n")  # wrapped between words
+            Console().print(Text.assemble((before, "dim"), said), end="\n\n")  # wrapped between words
         else:
-            print(f"{prompt}{written}", flush=True)
+            print(f"{before}{said}", flush=True)
 
 
 @app.command()
@@ -268,17 +274,17 @@ def _add_first_words(sequences: list[dict[str, Any]]) -> None:
         document["first_words"] = " ".join(words[:FIRST_WORDS])
 
 
-def _prompts() -> Iterator[str]:
+def _typed(invitation: str) -> Iterator[str]:
     """Yield lines of standard input; at a terminal an empty one ends it, or Ctrl-D."""
     if not sys.stdin.isatty():
         if isinstance(sys.stdin, TextIOWrapper):
             sys.stdin.reconfigure(errors="replace")  # bytes that are no UTF-8
         yield from filter(None, (line.rstrip("\n") for line in sys.stdin))
         return
-    print("Type the beginning of a text: the model goes on. An empty line ends it.\n")
+    print(f"{invitation} An empty line ends it.\n")
     try:
-        while prompt := Console().input("[bold cyan]> [/]"):
-            yield prompt
+        while typed := Console().input("[bold cyan]> [/]"):
+            yield typed
     except EOFError:
         print()
 

@@ -66,6 +66,59 @@ def test_chat_continues_every_line_it_is_piped(speaker: Path) -> None:
     assert result.stderr == ""
 
 
+@pytest.fixture(scope="module")
+def partner(speaker: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same network with a longer context, whose chat template ends every turn by a special token."""
+    folder = tmp_path_factory.mktemp("partner") / "models" / "tiny"
+    tokenizer = AutoTokenizer.from_pretrained(speaker)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<turn>"]})
+    turn = "{{ message.role[0] }}:{{ message.content }}<turn>"
+    ask = "{% if add_generation_prompt %}a:{% endif %}"
+    tokenizer.chat_template = "{% for message in messages %}" + turn + "{% endfor %}" + ask
+    tokenizer.save_pretrained(folder)
+    set_seed(1)
+    shape = {"n_layer": 1, "n_head": 1, "n_embd": 8, "n_positions": 64, "vocab_size": len(tokenizer)}
+    GPT2LMHeadModel(GPT2Config(**shape, bos_token_id=0, eos_token_id=0)).save_pretrained(folder)
+    return folder
+
+
+def test_a_model_with_a_chat_template_is_asked_by_it_and_remembers_what_was_said(partner: Path) -> None:
+    tokenizer, network = AutoTokenizer.from_pretrained(partner), GPT2LMHeadModel.from_pretrained(partner)
+    end = tokenizer.convert_tokens_to_ids("<turn>")
+    typed, seen, expected = ["hi", "and you"], "s:be kind<turn>", []
+    for line in typed:
+        seen += f"u:{line}<turn>a:"
+        prompt = tokenizer(seen, return_tensors="pt")["input_ids"]
+        found = network.generate(
+            prompt, max_new_tokens=4, do_sample=False, eos_token_id=[0, end], pad_token_id=0
+        )
+        expected.append(tokenizer.decode(found[0, prompt.shape[1] :], skip_special_tokens=True).strip())
+        seen += expected[-1] + "<turn>"
+    options = ["--tokens", "4", "--temperature", "0", "--system", "be kind"]
+    result = _jokbo("chat", str(partner), *options, folder=partner, typed="\n".join(typed) + "\n")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == "".join(f"{answer}\n" for answer in expected)
+    plain = _jokbo("chat", str(partner), "--plain", "--tokens", "2", folder=partner, typed="hi\n")
+    assert plain.stdout.startswith("hi")
+
+
+def test_a_conversation_leaves_out_its_oldest_turns_and_says_what_it_cannot_read(partner: Path) -> None:
+    lines = ["0123456789" * 2, "0123456789" * 2, "0123456789" * 7, "a <turn>", "b"]
+    result = _jokbo("chat", str(partner), "--tokens", "4", folder=partner, typed="\n".join(lines) + "\n")
+    assert result.returncode == 0
+    assert result.stderr.splitlines() == [
+        "jokbo: it has no room in 60 tokens",
+        "jokbo: it spells a special token",
+    ]
+
+
+def test_a_model_without_a_chat_template_takes_no_system_prompt(speaker: Path, partner: Path) -> None:
+    told = _jokbo("chat", "tiny", "--system", "be kind", folder=speaker.parent)
+    assert _one_line(told) == "jokbo: --system: tiny has no chat template: leave it out\n"
+    told = _jokbo("chat", "tiny", "--system", "be kind", "--plain", folder=partner.parent)
+    assert _one_line(told) == "jokbo: --system: --plain goes on with texts: leave it out\n"
+
+
 def test_chat_says_the_same_with_the_same_seed(speaker: Path) -> None:
     said = [
         _jokbo("chat", str(speaker), "--seed", seed, folder=speaker, typed="a\n").stdout
