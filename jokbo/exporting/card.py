@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from jokbo.exporting.lineage import Lineage
 from jokbo.exporting.opening import Opened
+from jokbo.reporting.markdown import table
 
 READERS = {
     "folder": "safetensors and tokenizer: transformers (`{auto}.from_pretrained`), vLLM",
@@ -19,8 +22,8 @@ LOGITS = {
 }
 
 
-def text(opened: Opened, lineage: Lineage, *, kind: str, precision: str) -> str:
-    """Return the card of a model that is exported as `kind`."""
+def text(opened: Opened, lineage: Lineage, licences: Mapping[str, str], *, kind: str, precision: str) -> str:
+    """Return the card of a model that is exported as `kind`. `licences` are by what they are of."""
     network = opened.network
     config, task = network.config, "generation" if opened.writes else "classification"
     library = {"folder": "transformers", "gguf": "gguf", "onnx": "onnx"}[kind]
@@ -35,12 +38,13 @@ def text(opened: Opened, lineage: Lineage, *, kind: str, precision: str) -> str:
         f"- **Files**: {READERS[kind].format(auto=auto, precision=precision)}.",
         *([f"- **Logits**: {logits}"] if logits else []),
         f"- **Weights**: sha256 `{lineage.weights}`, of the safetensors that it was exported from.",
-        "- **Licence**: what the texts and models that it descends from allow; ask whoever trained it.",
+        "- **Licence**: what the texts and models that it descends from allow; "
+        + ("see below." if licences else "ask whoever trained it."),
     ]
     head = f"---\nlibrary_name: {library}\npipeline_tag: text-{task}\nlicense: other\n---\n"
-    return (
-        head + f"# {opened.folder.name}\n\n" + "\n".join(lines) + f"\n\n## Ancestry\n\n{_ancestry(lineage)}"
-    )
+    found = f"\n\n## Licences\n\n{table(('of', 'licence'), licences.items())}" if licences else ""
+    title = f"# {opened.folder.name}\n\n"
+    return head + title + "\n".join(lines) + found + f"\n\n## Ancestry\n\n{_ancestry(lineage)}"
 
 
 def _ancestry(lineage: Lineage) -> str:

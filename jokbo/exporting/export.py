@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from jokbo.exporting import Kind, Precision, card
+from jokbo.exporting.licences import licences
 from jokbo.exporting.lineage import lineage
 from jokbo.exporting.opening import opened
 from jokbo.runtime.errors import InputError
@@ -53,6 +54,7 @@ def export(model: Path, target: Target, commit_of: Callable[[str], str | None]) 
     _check(model, target)
     found = opened(model)
     descent = lineage(model, commit_of)
+    allowed = licences(model) if descent.records else {}
     with atomic_write_folder(target.folder) as folder:
         if target.kind == "folder":
             _copy(model, folder)
@@ -65,9 +67,8 @@ def export(model: Path, target: Target, commit_of: Callable[[str], str | None]) 
 
             onnx_file.write(found, folder / "model.onnx")
             found.tokenizer.save_pretrained(folder)
-        write_text(
-            folder / "README.md", card.text(found, descent, kind=target.kind, precision=target.precision)
-        )
+        forms = {"kind": target.kind, "precision": target.precision}
+        write_text(folder / "README.md", card.text(found, descent, allowed, **forms))
         write_text(folder / RECORD, descent.json() + "\n")
 
 

@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from jokbo.data.counts import StartingModel
 from jokbo.exporting import Kind, Precision
 from jokbo.exporting.export import Target, export
 from jokbo.exporting.opening import opened
 from jokbo.models import access
+from jokbo.reporting.data_card import DataCard, SourceCard
 from jokbo.runtime import ancestry
 from jokbo.runtime.errors import InputError
 from tests.exporting.conftest import CHAT, TEXTS
@@ -165,6 +167,42 @@ def test_a_model_of_a_labelled_task_has_the_record_of_the_folder_it_is_in(
         assert found["weights"] == ancestry.weights_of(folder / "two") != record.weights
         assert [each["model"] for each in found["records"].values()] == ["models/tasks/two"]
         assert "models/tasks/two  by tasks  commit of t" in (made / "README.md").read_text()
+
+
+def test_the_card_names_the_licences_that_the_data_card_has(models: Path, tmp_path: Path) -> None:
+    shutil.copytree(models, tmp_path / "models")
+    counted = dict.fromkeys(("rows", "documents", "words", "bytes", "repeated", "conflicting_labels"), 1)
+    nothing = {
+        "languages": {},
+        "dropped": {},
+        "masked": {},
+        "not_in_the_mix": 0,
+        "tokens": None,
+        "epochs": None,
+    }
+    letters = SourceCard(licences=["CC0", "mine"], origins=["letters.jsonl"], **counted, **nothing)
+    start = StartingModel(
+        kind="folder",
+        source="data/local/own",
+        licence="Apache-2.0",
+        network="LlamaForCausalLM",
+        parameters=1,
+        layers=2,
+        context=8,
+        vocabulary=9,
+        changed=[],
+    )
+    merged = {"merged": 0, "conflicting_labels": 0, "near_duplicates": 0}
+    data = DataCard(
+        start=start, sources={"letters": letters}, not_read={}, splits={}, **merged, tokenizer={}, examples={}
+    )
+    (tmp_path / "reports").mkdir()
+    data.save(tmp_path / "reports" / "data-card.json")
+    card = (_exported(tmp_path / "models" / "reward", tmp_path / "out", "folder") / "README.md").read_text()
+    assert "| model data/local/own | Apache-2.0 |" in card
+    assert "| texts of letters | CC0; mine |" in card
+    own = (_exported(tmp_path / "models" / "gpt2", tmp_path / "other", "folder") / "README.md").read_text()
+    assert "letters" not in own  # no stage made it
 
 
 def test_a_model_without_a_record_says_so(models: Path, tmp_path: Path) -> None:
