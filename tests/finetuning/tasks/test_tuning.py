@@ -13,7 +13,7 @@ from transformers import AutoModelForTokenClassification
 
 from jokbo.finetuning.tasks import classifier, scores, tuning
 from jokbo.finetuning.tasks.classification import Classification
-from jokbo.params.chain import TaskTraining
+from jokbo.params.training import TaskTraining
 from jokbo.runtime.tracking import Run
 from jokbo.training.job import Job
 from tests.finetuning.tasks.test_labelled import data
