@@ -30,6 +30,8 @@ os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(dict.fromkeys(_hosts)
 
 # it sets its own level when it is imported, to warn of there being no GPU
 logging.getLogger("DeepSpeed").addFilter(lambda record: record.levelno >= logging.ERROR)
+# peft imports it, and it asks for a package by which it would fetch code from the hub
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 def _name() -> None:
