@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from jokbo.data.conversations.own import LOCAL, own_prompts
 from jokbo.data.counts import KNOWN, Counts, StartingModel
-from jokbo.params.family import FamilyParams
+from jokbo.params import FamilyParams, Params
 from jokbo.params.method import Full
 from jokbo.runtime.errors import InputError, about
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from jokbo.params import Mix, Params, Ratings, Simulated
+    from jokbo.params import Mix, Ratings, Simulated
 
 JUDGED = ("imdb", "rotten_tomatoes")  # sources that evaluation.scoring trains and scores the judge on
 RATED_TEXTS = 10  # least number for simulated raters: jokbo.preferences.raters fits them in five folds
@@ -80,7 +80,7 @@ def check_documents(settings: Params | FamilyParams, stages: Collection[str], co
     counts: what `prepare` counted.
     """
     check_names(settings, [stage for stage in stages if stage != "prepare"], counts.sources)
-    for stage, problems in CHECKS.items():
+    for stage, problems in CHECKS[type(settings)].items():
         problem = next(problems(settings, counts), None) if stage in stages else None
         if problem:
             raise InputError(f"{settings.FILE}: {problem}")
@@ -375,17 +375,19 @@ def _family_text(settings: FamilyParams, counts: Counts) -> Problems:
                 yield f"family_text.tasks.{name}.sources {have}: name sources that have both classes there"
 
 
-CHECKS: dict[str, Callable[[Any, Counts], Problems]] = {  # each gets the parameters of its stage's project
-    "tokenize": _tokenize,
-    "prompts": _prompts,
-    "finetune": _finetune,
-    "tasks": _tasks,
-    "distill": _distill,
-    "preferences": _preferences,
-    "reward": _reward,
-    "align": _align,
-    "evaluate": _evaluate,
-    "family_text": _family_text,
+CHECKS: dict[type[Params | FamilyParams], dict[str, Callable[[Any, Counts], Problems]]] = {
+    Params: {
+        "tokenize": _tokenize,
+        "prompts": _prompts,
+        "finetune": _finetune,
+        "tasks": _tasks,
+        "distill": _distill,
+        "preferences": _preferences,
+        "reward": _reward,
+        "align": _align,
+        "evaluate": _evaluate,
+    },
+    FamilyParams: {"family_text": _family_text},
 }
 SPLITS = {  # that each stage reads
     "tokenize": ("train", "validation", "test"),

@@ -82,6 +82,15 @@ def test_what_the_miniature_asks_is_there(counts: Counts) -> None:
     checks.check_documents(settings(), STAGES, counts)
 
 
+def test_each_project_answers_for_its_own_stages(counts: Counts) -> None:
+    """`make family` names stages of both to both."""
+    both = {*STAGES, "family_text"}
+    mix = {"by": "epochs", "sources": {"imdb": 1.0}}
+    whole = of_family(family_text__mix=mix, family_text__tasks={"mine": {"sources": ["imdb"]}})
+    for each in (settings(), whole):
+        checks.check_documents(each, both, counts)
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
