@@ -18,6 +18,7 @@ from jokbo.evaluation import benchmarks, results
 from jokbo.models import causal
 from jokbo.params.chain import Benchmark
 from jokbo.runtime.errors import InputError
+from tests.conftest import ROOT
 from tests.support import adopted
 
 CONTEXT = 40
@@ -118,7 +119,7 @@ def test_multiple_choice(net: PreTrainedModel, tokenizer: PreTrainedTokenizerFas
     found = scored(net, tokenizer, given())
     right, right_a_character = by_hand(net, tokenizer, [row["text"] for row in ROWS], ROWS)
     assert (found.examples, found.shots, found.cut) == (5, 0, 0)
-    assert list(found.models["base"]) == ["acc", "acc_norm", "mcc"]
+    assert set(found.models["base"]) == {"acc", "acc_norm", "mcc"}
     accuracy = found.models["base"]["acc"]
     assert accuracy.value == pytest.approx(np.mean(right))
     assert accuracy.standard_error == pytest.approx(np.std(right, ddof=1) / math.sqrt(5))
@@ -127,7 +128,11 @@ def test_multiple_choice(net: PreTrainedModel, tokenizer: PreTrainedTokenizerFas
 
 def test_the_log_likelihood_of_an_answer(net: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
     """Sequences of several lengths stand in one batch; some questions are empty, some longer than the context."""
-    rows = [*ROWS, {"text": "", "label": 0}, {"text": "They say the plot was dull. " * 9, "label": 1}]
+    rows = [
+        *ROWS,
+        {"text": "", "label": 0},
+        {"text": ("They say the plot was dull. " * 9).strip(), "label": 1},
+    ]
     metrics = [{"metric": "perplexity", "aggregation": "perplexity"}, {"metric": "acc"}]
     answer = "{{[' good', ' not so good at all', ' bad'][label]}}"
     changes = {
@@ -194,7 +199,7 @@ def test_written_answers(net: PreTrainedModel, tokenizer: PreTrainedTokenizerFas
 def test_no_question_is_among_the_examples_before_it(net: PreTrainedModel, tokenizer: Any) -> None:
     """With four examples of five rows, each question must be asked after just the other four."""
     rows = [{"text": text, "label": label} for text, label in zip("abcde", (0, 2, 0, 2, 0), strict=True)]
-    changes = {"doc_to_choice": ["x", "y", "z"], "fewshot_delimiter": " ", "target_delimiter": ""}
+    changes = {"doc_to_choice": ["x", "y", "z"], "fewshot_delimiter": " ", "target_delimiter": "="}
     asked: list[str] = []
     plain = benchmarks._Network._loglikelihood_tokens
 
@@ -294,3 +299,14 @@ def test_a_response_longer_than_the_context() -> None:
         InputError, match=f"may have 256 tokens, and the context {CONTEXT}: lower generation_kwargs"
     ):
         benchmarks.check("reviews", given(changes=changes), CONTEXT)
+
+
+def test_the_example_of_the_page_passes_the_check() -> None:
+    """The rows and the task stand in docs/own-benchmarks.md as a user would copy them."""
+    page = (ROOT / "docs/own-benchmarks.md").read_text()
+    rows, task = page.partition("```json\n")[2], page.partition("\n```\n")[2].partition("```\n")[2]
+    folder = Path("data/local/tasks")
+    folder.mkdir()
+    (folder / "reviews.jsonl").write_text(rows.partition("```")[0])
+    (folder / "reviews.yaml").write_text(task.partition("```")[0])
+    benchmarks.check("reviews", Benchmark(file="tasks/reviews.yaml"), CONTEXT)
