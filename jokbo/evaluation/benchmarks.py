@@ -79,7 +79,8 @@ class _Network(_Harness):
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = True) -> list[str]:
         for each in requests:
-            asked, options = each.args
+            args: Any = each.args
+            asked, options = args
             room = self.max_length - response_tokens(options)
             if len(self.tok_encode(asked)) > room:
                 self.cut.add(each.doc_id)
