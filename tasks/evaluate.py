@@ -7,20 +7,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+)
 
 from jokbo.data.prompts import Prompts
 from jokbo.data.tables import open_splits, open_table
 from jokbo.evaluation import scoring
+from jokbo.evaluation.results import Benchmark
 from jokbo.models import access
 from jokbo.runtime.files import atomic_write_folder, write_text
 from jokbo.runtime.tracking import flat
 from tasks.frame import paths
-from tasks.frame.records import is_there, note_few, say, write_metrics
+from tasks.frame.records import is_there, note, note_few, say, write_metrics
 from tasks.frame.stage import Stage, run_stage, timing
 
 if TYPE_CHECKING:
@@ -64,6 +71,7 @@ def evaluate(stage: Stage[Evaluate]) -> None:
     say(stage, ["the judge is tried on texts with labels"])
     trust = scoring.trust_in(the_judge, open_splits(paths.DOCUMENTS))
     evaluation = scoring.evaluation(networks, samples, scores, trust, held_out, params)
+    evaluation = replace(evaluation, benchmarks=_benchmarks(stage, networks, tokenizer))
 
     with atomic_write_folder(paths.EVALUATION) as folder:
         evaluation.save(folder / "evaluation.json")
@@ -76,6 +84,24 @@ def evaluate(stage: Stage[Evaluate]) -> None:
     speeds = {name: scoring.speeds(networks[name], held_out) for name in compared}
     stage.run.log({f"tokens_per_second/{name}": value for name, value in flat(speeds, "/").items()})
     write_text(timing("speed"), json.dumps(speeds) + "\n")
+
+
+def _benchmarks(
+    stage: Stage[Evaluate], networks: scoring.Networks, tokenizer: PreTrainedTokenizerBase
+) -> dict[str, Benchmark]:
+    """Return what every model scores on each benchmark."""
+    params = stage.params
+    if not params.benchmarks:
+        return {}
+    from jokbo.evaluation import benchmarks  # it needs what takes seconds to import
+
+    found: dict[str, Benchmark] = {}
+    for name, benchmark in params.benchmarks.items():
+        say(stage, [f"{len(networks)} models are asked the benchmark {name}"])
+        found[name] = benchmarks.scores(name, benchmark, networks, tokenizer, params.seed, params.bootstrap)
+        what = f"examples of {name} begin before what the context holds"
+        note(stage, f"benchmarks.{name}", found[name].cut, found[name].examples, what)
+    return found
 
 
 def _rows(

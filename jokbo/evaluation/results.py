@@ -6,7 +6,7 @@ A stage writes its record to metrics/NAME.json; `evaluate` writes its own to dat
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from jokbo.runtime.files import Saved
@@ -236,6 +236,22 @@ class Student(Perplexity):
 
 
 @dataclass(frozen=True)
+class BenchmarkScore:
+    value: float
+    standard_error: float | None  # None if the metric has none, or of one example
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A task of the user's own, which every model was asked."""
+
+    examples: int
+    shots: int  # answered examples before a question
+    cut: int  # examples that began before what the context holds
+    models: dict[str, dict[str, BenchmarkScore]]  # by model, then by metric
+
+
+@dataclass(frozen=True)
 class Evaluation(Saved):
     """Every model on the same prompts, and how far the judge can be believed."""
 
@@ -246,3 +262,4 @@ class Evaluation(Saved):
     models: dict[str, Scores]  # base, supervised, distilled (if there is a student), aligned
     student: dict[str, Student]  # teacher, student; empty if there is no student
     judge: dict[str, Estimated]  # right on reviews, sentences, rotten_tomatoes; by review
+    benchmarks: dict[str, Benchmark] = field(default_factory=dict)

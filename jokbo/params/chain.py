@@ -342,6 +342,15 @@ class Dpo(Section):
         return self
 
 
+class Benchmark(Section):
+    file: Annotated[str, Field(pattern=r"\.ya?ml$")]
+    """The task: a YAML file below data/local in the form of lm-evaluation-harness, with its rows beside it."""
+    limit: Positive | None = None
+    """Most examples that are asked, the first ones; not given: all."""
+    shots: NonNegative | None = None
+    """Number of answered examples before a question; not given: as the file says."""
+
+
 class Evaluate(Section):
     seed: Seed
     """Seed of sampled responses and resamples."""
@@ -353,3 +362,5 @@ class Evaluate(Section):
     """Most tokens by which two responses of like length may differ."""
     bootstrap: Positive
     """Number of resamples of the intervals."""
+    benchmarks: dict[Name, Benchmark]
+    """Tasks of your own that every model is asked, by name; {}: none."""

