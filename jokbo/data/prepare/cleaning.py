@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import ftfy
 from ftfy.badness import is_bad
 
-from jokbo.data.failures import tried
+from jokbo.data.exclusions import tried
 
 _FTFY = ftfy.TextFixerConfig(
     unescape_html=False,

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from jokbo.data import failures, shards
+from jokbo.data import exclusions, shards
 from jokbo.data.conversations.turns import SCHEMA, text_of, turns_of
 from jokbo.data.counts import Counts
 from jokbo.data.keys import DIGEST_BYTES, digest, normalised, partition_of, split_of
@@ -72,7 +72,7 @@ def prepare(
     step = partial(shards.run, folder=folder, parallel_map=parallel_map)
 
     cleaned = step("clean", partial(clean_shard, settings, partitions), files)
-    failures.check(Counts.of(total([*cleaned.values()])), settings.maximum_failed)
+    exclusions.check_failures(Counts.of(total([*cleaned.values()])), settings.maximum_failed)
     clean_files = [folder / "clean" / name for name in cleaned]
     dropped, known, merges = folder / "near.npy", folder / "known", folder / "merge"
     merged_ = step("merge", partial(merge_partition, settings, partitions, clean_files), numbers)
@@ -108,7 +108,7 @@ def clean_shard(settings: Prepare, partitions: int, file: Path, path: Path) -> s
         tally.add("sources", source, "rows")
         try:
             kept, reason, hits = clean_row(row, settings)
-        except failures.Failed as failure:
+        except exclusions.Failed as failure:
             reason, where = failure.reason, f"{file.parent.name}/{file.name}, row {number}"
             tally.add("sources", source, "dropped", reason)
             tally.example(reason, digest(where, settings.seed), source, f"{where}: {failure}", row["text"])
@@ -128,28 +128,28 @@ def clean_row(row: dict[str, Any], settings: Prepare) -> tuple[dict[str, Any], s
     """Return the row as CLEANED has it, why it is dropped (None: it stays), and how many personal data were masked, by
     kind. Each turn of a conversation is a text of its own there.
 
-    Raises failures.Failed, which names the step, if a step fails on its text.
+    Raises exclusions.Failed, which names the step, if a step fails on its text.
     """
     turns = turns_of(row["turns"] or [{"role": "", "content": row["text"]}])
     turns = tuple(turn._replace(content=cleaner(settings.clean)(turn.content)) for turn in turns)
     text = text_of(turns)
     english = not settings.languages or "en" in settings.languages
     identify = partial(language.identify, unclear="en" if english else None)
-    (code,) = failures.tried("language", identify, [text])
+    (code,) = exclusions.tried("language", identify, [text])
     found = [
-        failures.tried("personal_data", personal.masked, turn.content, settings.personal_data)
+        exclusions.tried("personal_data", personal.masked, turn.content, settings.personal_data)
         for turn in turns
     ]
     turns = tuple(turn._replace(content=masked) for turn, (masked, _) in zip(turns, found, strict=True))
     masked, hits = text_of(turns), total([dict(hits) for _, hits in found])
-    failures.tried("utf_8", masked.encode)
-    key = failures.tried("normalised", normalised, masked)
-    reason = failures.tried("quality", reason_to_drop, text, key, row["source"], code, settings)
+    exclusions.tried("utf_8", masked.encode)
+    key = exclusions.tried("normalised", normalised, masked)
+    reason = exclusions.tried("quality", reason_to_drop, text, key, row["source"], code, settings)
     kept = {**row, "text": masked, "digest": digest(key, settings.seed), "language": code}
     if row["others"]:
         clean = cleaner(settings.clean)
         others = [
-            failures.tried("personal_data", personal.masked, clean(each), settings.personal_data)
+            exclusions.tried("personal_data", personal.masked, clean(each), settings.personal_data)
             for each in row["others"]
         ]
         kept["others"] = [other for other, _ in others]
@@ -163,8 +163,8 @@ def clean_row(row: dict[str, Any], settings: Prepare) -> tuple[dict[str, Any], s
 def preview(text: str) -> str:
     """Return what reports may show of a text: nothing, if the search for personal data fails on it."""
     try:
-        return failures.tried("personal_data", personal.preview, text)
-    except failures.Failed:
+        return exclusions.tried("personal_data", personal.preview, text)
+    except exclusions.Failed:
         return ""
 
 
