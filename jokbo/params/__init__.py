@@ -58,6 +58,7 @@ from jokbo.params.family import (
     from_defaults,
     with_defaults,
 )
+from jokbo.params.judges import ClassifierJudge, RewardJudge
 from jokbo.params.keep import KeepBest, KeepLast
 from jokbo.params.method import FULL, Full, Lora, Method, Qlora
 from jokbo.params.preferences import ComparisonFile, Preferences, Ratings, Simulated
@@ -70,6 +71,7 @@ from jokbo.runtime.errors import InputError
 __all__ = [
     "FULL",
     "Bounds",
+    "ClassifierJudge",
     "Cleaner",
     "ComparisonFile",
     "Compute",
@@ -108,6 +110,7 @@ __all__ = [
     "Quality",
     "Ratings",
     "Reward",
+    "RewardJudge",
     "Rule",
     "Scratch",
     "Search",
@@ -209,6 +212,7 @@ class Params(Section):
                         f"name messages, conversations, instruction or prompt there"
                     )
         self._check_preferences()
+        self._check_judges()
         self._check_methods()
         self.compute.check_batches(self._batches())
         return self
@@ -249,6 +253,14 @@ class Params(Section):
         if isinstance(self.reward, Reward) and not any(tested):
             found = "no labeller has pairs for its test"
             raise ValueError(f"reward.kind is model, but {found}: set held_out, or add one of kind ratings")
+
+    def _check_judges(self) -> None:
+        for name, judge in self.evaluate.judges.items():
+            if isinstance(judge, RewardJudge) and isinstance(self.reward, NoReward):
+                raise ValueError(
+                    f"evaluate.judges.{name}.kind is reward, but reward.kind is none: there is no reward model; "
+                    "remove that judge"
+                )
 
     def _prompts_per_text(self) -> list[tuple[str, int]]:
         found = [("finetune.policy.prompts_per_text", self.finetune.policy.prompts_per_text)]

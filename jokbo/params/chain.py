@@ -20,6 +20,7 @@ from jokbo.params.base import (
     Seed,
     Share,
 )
+from jokbo.params.judges import Judge
 from jokbo.params.keep import LAST, Keep, KeepBest
 from jokbo.params.method import FULL, Full, Method
 from jokbo.params.start import Start
@@ -437,3 +438,5 @@ class Evaluate(Section):
     """Most tokens by which two responses of like length may differ."""
     bootstrap: Positive
     """Number of resamples of the intervals."""
+    judges: dict[Name, Judge]
+    """Who judges the responses, by a name of your own; runs are compared by the first."""

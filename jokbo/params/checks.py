@@ -7,6 +7,7 @@ check can refuse, but it changes nothing. So no stage depends on this file.
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +21,8 @@ from jokbo.runtime.errors import InputError, about
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from jokbo.params import Mix, Params, Ratings, Simulated
+    from jokbo.params import ClassifierJudge, Mix, Params, Ratings, Simulated
 
-JUDGED = ("imdb", "rotten_tomatoes")  # sources that evaluation.scoring trains and scores the judge on
 RATED_TEXTS = 10  # least number for simulated raters: jokbo.preferences.raters fits them in five folds
 
 
@@ -199,6 +199,8 @@ def _named(settings: Params | FamilyParams) -> Iterator[tuple[str, str, Sequence
         yield "tasks", f"finetune.tasks.{name}.source", [task.source]
     for key, labeller in _of_rated_texts(settings):
         yield "preferences", f"{key}.sources", labeller.sources
+    for key, judge in _classifiers(settings):
+        yield "evaluate", f"{key}.sources", judge.sources
 
 
 def _lacking(counts: Counts, key: str, sources: Iterable[str], splits: Iterable[str]) -> Problems:
@@ -233,9 +235,14 @@ def _prompts(settings: Params, counts: Counts) -> Problems:
 
 
 def _splits(settings: Params, stage: str) -> list[str]:
-    """Return the splits that a stage reads. A file of own prompts stands in the place of the split `prompts`."""
-    own = stage == "prompts" and _own_prompts(settings)
-    return [split for split in SPLITS[stage] if not (own and split == "prompts")]
+    """Return the splits that a stage reads. A file of own prompts stands in the place of the split `prompts`, and the
+    split `judge` is read by judges that learn from it."""
+    passed_over = set()
+    if stage == "prompts" and _own_prompts(settings):
+        passed_over.add("prompts")
+    if stage == "evaluate" and not any(_classifiers(settings)):
+        passed_over.add("judge")
+    return [split for split in SPLITS[stage] if split not in passed_over]
 
 
 def _own_prompts(settings: Params) -> bool:
@@ -346,16 +353,44 @@ def _align(settings: Params, counts: Counts) -> Problems:
 
 
 def _evaluate(settings: Params, counts: Counts) -> Problems:
-    for label in ("0", "1"):
-        if not _labelled(counts, "judge", JUDGED, label):
-            yield (
-                f"prepare.splits.judge is {settings.prepare.splits.judge:g}, but no text of {' or '.join(JUDGED)} in "
-                f"that split has label {label}: the judge needs both; raise the share or give labelled texts"
-            )
-    for source in JUDGED:
-        if (found := sum(_labelled(counts, "test", [source], label) for label in ("0", "1"))) < 2:
-            needs = f"evaluate scores its judge on two or more labelled texts of {source} in test"
-            yield f"{needs}, but there are {found}: raise prepare.splits.test or give labelled texts"
+    for key, judge in _classifiers(settings):
+        sources, good = judge.sources, str(judge.good)
+        for source in sources:
+            classes = {label for split in counts.labelled.values() for label in split.get(source, {})}
+            if not classes:
+                yield f"{key}.sources names {source}, which has no labelled text: name a source with labels"
+            if good not in classes:
+                yield f"{key}.good is {good!r:.40}, but no text of {source} has that label: {nearest(good, classes)}"
+        of_judge = _by_label(counts, "judge", sources)
+        for found, what in (
+            (of_judge.get(good, 0), f"has label {good!r:.40}"),
+            (
+                sum(count for label, count in of_judge.items() if label != good),
+                f"has another label than {good!r:.40}",
+            ),
+        ):
+            if not found:
+                yield (
+                    f"prepare.splits.judge is {settings.prepare.splits.judge:g}, but no text of {' or '.join(sources)} "
+                    f"in that split {what}: {key} learns from both; raise the share or give labelled texts"
+                )
+        for source in sources:
+            if (found := sum(_by_label(counts, "test", [source]).values())) < 2:
+                needs = f"{key} is tried on two or more labelled texts of {source} in test"
+                yield f"{needs}, but there are {found}: raise prepare.splits.test or give labelled texts"
+
+
+def _classifiers(settings: Params) -> Iterator[tuple[str, ClassifierJudge]]:
+    """Yield the key and the settings of each judge that learns from labelled texts."""
+    for name, judge in settings.evaluate.judges.items():
+        if judge.kind == "classifier":
+            yield f"evaluate.judges.{name}", judge
+
+
+def _by_label(counts: Counts, split: str, sources: Iterable[str]) -> Counter[str]:
+    """Return how many documents of a split have each label, of all sources together."""
+    found = counts.labelled.get(split, {})
+    return sum((Counter(found.get(source, {})) for source in sources), Counter())
 
 
 def _family_text(settings: FamilyParams, counts: Counts) -> Problems:
