@@ -119,7 +119,7 @@ def _judged_cards(evaluation: Evaluation, judge: JudgeResult) -> list[dict[str, 
     shares = {
         "value": f"{_share(supervised.good)} → {_share(aligned.good)}",
         "label": "of responses are judged good, before and after alignment",
-        "detail": f"{evaluation.prompts:,} held-out prompts, and the judge {evaluation.headline}.{_worst(judge)}",
+        "detail": f"{evaluation.prompts:,} held-out prompts, judged by {evaluation.headline}.{_worst(judge)}",
     }
     wins = {
         "value": _share(aligned.win_rate),
