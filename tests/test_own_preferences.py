@@ -54,8 +54,8 @@ def params() -> dict[str, Any]:
         "letters": tree["fetch"]["sources"]["reviews"] | {"columns": {"text": "text"}}
     }
     tree["prepare"]["splits"] |= {"train": 0.55, "judge": 0.0}
+    tree["prepare"]["near_duplicates"]["sources"] = tree["prompts"]["sources"] = ["letters"]
     tree["tokenize"]["mix"]["sources"] = {"letters": 1.0}
-    tree["prompts"]["sources"] = ["letters"]
     tree["finetune"]["tasks"] = tree["evaluate"]["judges"] = {}
     tree["distill"] = tree["reward"] = {"kind": "none"}
     training = {**tree["finetune"]["policy"]["training"], "steps": STEPS, "batch_size": 8}
