@@ -6,22 +6,22 @@ check can refuse, but it changes nothing. So no stage depends on this file.
 
 from __future__ import annotations
 
-import difflib
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jokbo.data.conversations.own import LOCAL, own_prompts
 from jokbo.data.counts import KNOWN, Counts, StartingModel
+from jokbo.params import judge_checks
 from jokbo.params.family import FamilyParams
 from jokbo.params.method import Full
+from jokbo.params.names import nearest
 from jokbo.runtime.errors import InputError, about
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from jokbo.params import ClassifierJudge, Mix, Params, Ratings, Simulated
+    from jokbo.params import Mix, Params, Ratings, Simulated
 
 RATED_TEXTS = 10  # least number for simulated raters: jokbo.preferences.raters fits them in five folds
 
@@ -142,13 +142,6 @@ def _outline(settings: Params, start: Path | None) -> PreTrainedModel | None:
         return AutoModelForCausalLM.from_config(config)
 
 
-def nearest(name: str, present: Collection[str]) -> str:
-    """Return what to write instead of a name that is not present."""
-    near = difflib.get_close_matches(name, present, n=1, cutoff=0.5)
-    there = f"there {'is' if len(present) == 1 else 'are'} {', '.join(sorted(present)) or 'none'}"
-    return f"did you mean {near[0]}? ({there})" if near else there
-
-
 def _documents(counts: Counts, split: str, sources: Iterable[str]) -> int:
     """Return how many documents of a split are of the sources; a document of two of them counts twice."""
     return sum(counts.splits.get(split, {}).get(source, 0) for source in sources)
@@ -199,7 +192,7 @@ def _named(settings: Params | FamilyParams) -> Iterator[tuple[str, str, Sequence
         yield "tasks", f"finetune.tasks.{name}.source", [task.source]
     for key, labeller in _of_rated_texts(settings):
         yield "preferences", f"{key}.sources", labeller.sources
-    for key, judge in _classifiers(settings):
+    for key, judge in judge_checks.classifiers(settings):
         yield "evaluate", f"{key}.sources", judge.sources
 
 
@@ -240,7 +233,7 @@ def _splits(settings: Params, stage: str) -> list[str]:
     passed_over = set()
     if stage == "prompts" and _own_prompts(settings):
         passed_over.add("prompts")
-    if stage == "evaluate" and not any(_classifiers(settings)):
+    if stage == "evaluate" and not any(judge_checks.classifiers(settings)):
         passed_over.add("judge")
     return [split for split in SPLITS[stage] if split not in passed_over]
 
@@ -352,47 +345,6 @@ def _align(settings: Params, counts: Counts) -> Problems:
         yield from _too_few(counts, settings, "prompts", own.prompts_per_text, "align.rollout_batch", batch)
 
 
-def _evaluate(settings: Params, counts: Counts) -> Problems:
-    for key, judge in _classifiers(settings):
-        sources, good = judge.sources, str(judge.good)
-        for source in sources:
-            classes = {label for split in counts.labelled.values() for label in split.get(source, {})}
-            if not classes:
-                yield f"{key}.sources names {source}, which has no labelled text: name a source with labels"
-            if good not in classes:
-                yield f"{key}.good is {good!r:.40}, but no text of {source} has that label: {nearest(good, classes)}"
-        of_judge = _by_label(counts, "judge", sources)
-        for found, what in (
-            (of_judge.get(good, 0), f"has label {good!r:.40}"),
-            (
-                sum(count for label, count in of_judge.items() if label != good),
-                f"has another label than {good!r:.40}",
-            ),
-        ):
-            if not found:
-                yield (
-                    f"prepare.splits.judge is {settings.prepare.splits.judge:g}, but no text of {' or '.join(sources)} "
-                    f"in that split {what}: {key} learns from both; raise the share or give labelled texts"
-                )
-        for source in sources:
-            if (found := sum(_by_label(counts, "test", [source]).values())) < 2:
-                needs = f"{key} is tried on two or more labelled texts of {source} in test"
-                yield f"{needs}, but there are {found}: raise prepare.splits.test or give labelled texts"
-
-
-def _classifiers(settings: Params) -> Iterator[tuple[str, ClassifierJudge]]:
-    """Yield the key and the settings of each judge that learns from labelled texts."""
-    for name, judge in settings.evaluate.judges.items():
-        if judge.kind == "classifier":
-            yield f"evaluate.judges.{name}", judge
-
-
-def _by_label(counts: Counts, split: str, sources: Iterable[str]) -> Counter[str]:
-    """Return how many documents of a split have each label, of all sources together."""
-    found = counts.labelled.get(split, {})
-    return sum((Counter(found.get(source, {})) for source in sources), Counter())
-
-
 def _family_text(settings: FamilyParams, counts: Counts) -> Problems:
     own = settings.family_text
     names = _read_sources(own.mix)
@@ -419,7 +371,7 @@ CHECKS: dict[str, Callable[[Any, Counts], Problems]] = {  # each gets the parame
     "preferences": _preferences,
     "reward": _reward,
     "align": _align,
-    "evaluate": _evaluate,
+    "evaluate": judge_checks.problems,
     "family_text": _family_text,
 }
 SPLITS = {  # that each stage reads
