@@ -38,15 +38,15 @@ def main() -> None:
         "distinct-2",
     )
     print(
-        "judged positive, tokens a response, prompts won, KL, and distinct-2 as a share of the supervised policy's"
+        "judged good, tokens a response, prompts won, KL, and distinct-2 as a share of the supervised policy's"
     )
     print(f"{'seed':>5}" + "".join(f"{column:>15}" for column in columns))
     for seed, row in rows.items():
         supervised, aligned = row["supervised"], row["aligned"]
         numbers = (
-            f"{supervised['positive']:.3f}",
-            f"{aligned['positive']:.3f}",
-            f"{aligned['positive'] - supervised['positive']:+.3f}",
+            f"{supervised['good']:.3f}",
+            f"{aligned['good']:.3f}",
+            f"{aligned['good'] - supervised['good']:+.3f}",
             f"{supervised['length']:.1f}",
             f"{aligned['length']:.1f}",
             f"{aligned['win_rate']:.3f}",
@@ -71,8 +71,13 @@ def experiment(seed: int) -> str:
 
 
 def models(revision: str | None) -> dict[str, Any]:
-    """Return the numbers of every model, as evaluate left them in this folder or in an experiment."""
-    return metrics_show(STAGE, rev=revision)["models"]
+    """Return the numbers of every model, as evaluate left them in this folder or in an experiment, the first judge's
+    among them."""
+    found = metrics_show(STAGE, rev=revision)
+    judge = found["judges"].get(found["headline"])
+    if judge is None or not judge["probabilities"]:
+        sys.exit("jokbo: evaluate.judges: the first judge must be a classifier: put one there")
+    return {name: {**scores, **judge["models"][name]} for name, scores in found["models"].items()}
 
 
 if __name__ == "__main__":

@@ -53,7 +53,6 @@ def numbers(metrics: Mapping[str, Any], evaluation: Evaluation) -> dict[str, str
     rows = sum(of["fetch"]["rows"].values())
     documents = sum(found["documents"] for found in of["prepare"]["sources"].values())
     policy = of["finetune"]["policy"]
-    supervised, aligned = (evaluation.models[name] for name in ("supervised", "aligned"))
     smaller = 1 - of["distill"]["parameters"] / of["pretrain"]["parameters"]
     accuracy = of["reward"]["human"]["accuracy"]
     classified = of["tasks"]["tasks"]["rotten_tomatoes"]["classifiers"]["pretrained"]["test"]["accuracy"]
@@ -69,9 +68,15 @@ def numbers(metrics: Mapping[str, Any], evaluation: Evaluation) -> dict[str, str
         "preferences": f"{_by_people(of['preferences']):,} by people",
         "reward": f"{accuracy['value']:.0%} right on people's",
         "align": f"KL {of['align']['kl']['last']:.1f} nats",
-        "evaluate": f"{supervised.positive:.0%} to {aligned.positive:.0%} positive",
+        "evaluate": _judged(evaluation),
         "report": "one page of HTML",
     }
+
+
+def _judged(evaluation: Evaluation) -> str:
+    first = evaluation.first
+    before, after = (first.models[name].good if first else None for name in ("supervised", "aligned"))
+    return "no judge of good ones" if before is None or after is None else f"{before:.0%} to {after:.0%} good"
 
 
 def _by_people(preferences: Mapping[str, Any]) -> int:

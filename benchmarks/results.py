@@ -18,7 +18,7 @@ from benchmarks import large, picture
 from benchmarks.seeds import DATA, FOLDER, SHOWN
 from jokbo.comparison import table as comparison
 from jokbo.comparison.verdicts import RULE
-from jokbo.evaluation.results import Evaluation
+from jokbo.evaluation.results import Evaluation, Scores
 from jokbo.reporting import markdown
 from jokbo.runtime import ancestry, environment
 from jokbo.runtime.files import write_text
@@ -29,7 +29,7 @@ GPU = Path("docs/results/gpu.md")  # written by benchmarks.gpu, on the machine t
 BEGIN, END = "<!-- `make results` writes this -->", "<!-- to here -->"
 COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "perplexity": ("perplexity", "{:.1f}".format),
-    "judged positive": ("positive", "{:.0%}".format),
+    "judged good": ("good", "{:.0%}".format),
     "wins against supervised": ("win_rate", "{:.0%}".format),
     "wins at like length": ("length_matched_win_rate", "{:.0%}".format),
     "tokens a response": ("length", "{:.1f}".format),
@@ -41,10 +41,11 @@ SAMPLES = 4
 INTRODUCTION = """# Results
 
 Written by `make results` from what was run; not by hand."""
-MEANING = """Perplexity is of the words of people's own continuations, without the end of text. The judge has seen no
-text of any other stage. Wins at like length are over the prompts where both responses have about as many tokens
-(`evaluate.matched_tokens`). KL is from the supervised model, a whole response. distinct-2 is over equally many word
-pairs of each model. A pair of figures is the least and the largest over the seeds."""
+MEANING = """Perplexity is of the words of people's own continuations, without the end of text. Good, and wins, are what
+the judge says that `evaluate.judges` names first; a classifier there has seen no text of any other stage. Wins at like
+length are over the prompts where both responses have about as many tokens (`evaluate.matched_tokens`). KL is from the
+supervised model, a whole response. distinct-2 is over equally many word pairs of each model. A pair of figures is the
+least and the largest over the seeds."""
 
 
 class Chain:
@@ -80,7 +81,7 @@ class Chain:
 
     def _row(self, name: str) -> Iterator[str]:
         for key, shown in COLUMNS.values():
-            yield _range([getattr(found.models[name], key) for found in self.evaluations], shown)
+            yield _range([_measure(found, name, key) for found in self.evaluations], shown)
 
     def samples(self) -> str:
         """Return the first prompts of the first seed, as supervised and aligned model go on."""
@@ -97,7 +98,7 @@ class Chain:
         classifier = self.metrics("tasks")["tasks"]["rotten_tomatoes"]["classifiers"]
         held_out, accuracy = base["validation"], reward["accuracy"]
         student, teacher = (self.evaluations[0].student[who] for who in ("student", "teacher"))
-        judge = self.evaluations[0].judge
+        first = self.evaluations[0].first
         names = {
             "pretrained": "pretrained",
             "scratch": "from scratch",
@@ -118,10 +119,13 @@ class Chain:
                 f"{shown} {classifier[name]['test']['accuracy']['value']:.3f}"
                 for name, shown in names.items()
             ),
-            "the judge's own accuracy": ", ".join(
-                f"{what.replace('_', ' ')} {found['value']:.2f}" for what, found in judge.items()
-            ),
         }
+        if first and first.trust:
+            rows["the judge's own accuracy"] = ", ".join(
+                f"{part} of {source.replace('_', ' ')} {found.right['value']:.2f}"
+                for source, parts in first.trust.items()
+                for part, found in parts.items()
+            )
         return _markdown(["what", "measured"], [[*row] for row in rows.items()])
 
 
@@ -166,6 +170,13 @@ def _when(path: Path) -> str:
     ]
     found = subprocess.run(command, capture_output=True, text=True).stdout.strip()
     return f"Last measured before {found or 'nobody knows when'}"
+
+
+def _measure(found: Evaluation, model: str, key: str) -> float | None:
+    """Return a number of a model: by the first judge if it is a judge's, None where there is none."""
+    if key in Scores.__dataclass_fields__:
+        return getattr(found.models[model], key)
+    return getattr(found.first.models[model], key) if found.first else None
 
 
 def _range(values: list[float | None], shown: Callable[[float], str]) -> str:

@@ -1,4 +1,4 @@
-"""Every model of the chain on the same held-out prompts, judged by what no earlier stage has seen.
+"""Every model of the chain on the same held-out prompts, with what each judge of params.yaml says of its responses.
 
 `python -m tasks.evaluate`
 """
@@ -10,18 +10,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 from jokbo.data.prompts import Prompts
 from jokbo.data.tables import open_splits, open_table
 from jokbo.evaluation import scoring
+from jokbo.evaluation.judges import classifier, reward
+from jokbo.evaluation.judges.judge import Given, Judge, Judged
 from jokbo.evaluation.results import Benchmark
 from jokbo.models import access
 from jokbo.runtime.files import atomic_write_folder, write_text
@@ -31,6 +33,8 @@ from tasks.frame.records import is_there, note, note_few, say, write_metrics
 from tasks.frame.stage import Stage, run_stage, timing
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from jokbo.params import Evaluate
 
 MODELS = {
@@ -39,6 +43,7 @@ MODELS = {
     "distilled": paths.STUDENT,
     "aligned": paths.ALIGNED,
 }
+JUDGES: dict[str, Judge] = {"classifier": classifier.judged, "reward": reward.judged}
 
 
 def evaluate(stage: Stage[Evaluate]) -> None:
@@ -49,12 +54,6 @@ def evaluate(stage: Stage[Evaluate]) -> None:
         for name, path in MODELS.items()
         if is_there(path)
     }
-    the_judge = scoring.trained_judge(open_table(paths.JUDGE_TEXTS))
-    reward_model = None
-    if is_there(paths.REWARD):
-        reward_model = access.accelerated(
-            AutoModelForSequenceClassification.from_pretrained(paths.REWARD, dtype=torch.float32)
-        )
     # one prompt a text: prompts are independent
     held_out = Prompts.open(paths.PROMPTS / "test", limit=params.prompts)
     note_few(stage, "prompts", params.prompts, len(held_out))
@@ -62,21 +61,22 @@ def evaluate(stage: Stage[Evaluate]) -> None:
     say(stage, [f"{len(networks)} models respond to {len(held_out):,} prompts each"])
     rollouts = scoring.responses(networks, held_out, params)
     samples = {name: rollout.texts(tokenizer) for name, rollout in rollouts.items()}
-    positive = {name: the_judge.positive(texts) for name, texts in samples.items()}
     lengths = {name: rollout.lengths_B.numpy() for name, rollout in rollouts.items()}
-    say(stage, ["the responses are scored, and the models' perplexity is measured"])
-    scores = scoring.scored(networks, rollouts, held_out, reward_model, tokenizer)
-    for name, found in scoring.judged(positive, lengths, params).items():
-        scores[name] |= found
-    say(stage, ["the judge is tried on texts with labels"])
-    trust = scoring.trust_in(the_judge, open_splits(paths.DOCUMENTS))
-    evaluation = scoring.evaluation(networks, samples, scores, trust, held_out, params)
+    say(stage, ["the models' perplexity is measured"])
+    rewards = scoring.rewarded(_reward_model(), rollouts, tokenizer) if is_there(paths.REWARD) else {}
+    scores = scoring.scored(networks, rollouts, held_out, rewards)
+    judged = _judged(stage, samples, {name: found.numpy() for name, found in rewards.items()})
+    judges = {
+        name: scoring.judge_result(params.judges[name].kind, found, lengths, params)
+        for name, found in judged.items()
+    }
+    evaluation = scoring.evaluation(networks, samples, scores, judges, held_out, params)
     evaluation = replace(evaluation, benchmarks=_benchmarks(stage, networks, tokenizer))
 
     with atomic_write_folder(paths.EVALUATION) as folder:
         evaluation.save(folder / "evaluation.json")
         prompts = rollouts[scoring.SUPERVISED].prompts(tokenizer)
-        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in _rows(prompts, samples, positive))
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in _rows(prompts, samples, judged))
         (folder / "samples.jsonl").write_text("".join(lines), "utf-8")
     write_metrics(stage, evaluation)
     # a speed is this machine's and this moment's: it goes to the records of runs, not into outputs
@@ -84,6 +84,30 @@ def evaluate(stage: Stage[Evaluate]) -> None:
     speeds = {name: scoring.speeds(networks[name], held_out) for name in compared}
     stage.run.log({f"tokens_per_second/{name}": value for name, value in flat(speeds, "/").items()})
     write_text(timing("speed"), json.dumps(speeds) + "\n")
+
+
+def _reward_model() -> PreTrainedModel:
+    return access.accelerated(
+        AutoModelForSequenceClassification.from_pretrained(paths.REWARD, dtype=torch.float32)
+    )
+
+
+def _judged(
+    stage: Stage[Evaluate], samples: Mapping[str, list[str]], rewards: Mapping[str, np.ndarray]
+) -> dict[str, Judged]:
+    """Return what each judge says, in their order in params.yaml."""
+    given = Given(
+        name="",
+        responses=samples,
+        rewards=rewards,
+        set_aside=lambda: open_table(paths.JUDGE_TEXTS),
+        test=lambda: open_splits(paths.DOCUMENTS)["test"],
+    )
+    found = {}
+    for name, settings in stage.params.judges.items():
+        say(stage, [f"{name} judges the responses"])
+        found[name] = JUDGES[settings.kind](settings, replace(given, name=name))
+    return found
 
 
 def _benchmarks(
@@ -105,13 +129,20 @@ def _benchmarks(
 
 
 def _rows(
-    prompts: list[str], samples: Mapping[str, list[str]], positive: Mapping[str, np.ndarray]
+    prompts: list[str], samples: Mapping[str, list[str]], judged: Mapping[str, Judged]
 ) -> list[dict[str, Any]]:
-    """Return a row a prompt: what each model wrote, and the judge's probability that the response is positive."""
+    """Return a row a prompt: what each model wrote, and each judge's score of that."""
+    scores = {
+        judge: {name: found.tolist() for name, found in own.scores.items()} for judge, own in judged.items()
+    }
     return [
         {"prompt": prompt}
         | {name: texts[i] for name, texts in samples.items()}
-        | {"judge": {name: float(found[i]) for name, found in positive.items()}}
+        | {
+            "judges": {
+                judge: {name: found[i] for name, found in own.items()} for judge, own in scores.items()
+            }
+        }
         for i, prompt in enumerate(prompts)
     ]
 

@@ -1,8 +1,11 @@
-"""The miniature's chain with answers of a user's own: preferences from a file, DPO, no student and no reward model."""
+"""The miniature's chain with answers of a user's own: text without labels, so that nobody judges, preferences from a
+file, DPO, no student and no reward model."""
 
 from __future__ import annotations
 
 import json
+import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The miniature after one undisturbed run to its report."""
     folder = miniature.build(tmp_path_factory.mktemp("miniature"))
     (folder / "data/local/pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows()))
+    letters = [{"text": row["text"]} for row in miniature.rows(random.Random(7)) if row["source"] == "imdb"]
+    (folder / "data/local/reviews.jsonl").write_text("".join(json.dumps(row) + "\n" for row in letters))
     with open(folder / "params.yaml", "w") as file:
         YAML().dump(params(), file)
     result = miniature.run(folder, "dvc", "repro", "report")
@@ -45,6 +50,13 @@ def params() -> dict[str, Any]:
     tree = miniature.params()
     support = {"kind": "file", "form": "choices", "paths": "pairs.jsonl", "held_out": 0.25}
     tree["preferences"] = {"seed": 1, "labellers": {"support": support}}
+    tree["fetch"]["sources"] = {
+        "letters": tree["fetch"]["sources"]["reviews"] | {"columns": {"text": "text"}}
+    }
+    tree["prepare"]["splits"] |= {"train": 0.55, "judge": 0.0}
+    tree["prepare"]["near_duplicates"]["sources"] = tree["prompts"]["sources"] = ["letters"]
+    tree["tokenize"]["mix"]["sources"] = {"letters": 1.0}
+    tree["finetune"]["tasks"] = tree["evaluate"]["judges"] = {}
     tree["distill"] = tree["reward"] = {"kind": "none"}
     training = {**tree["finetune"]["policy"]["training"], "steps": STEPS, "batch_size": 8}
     tree["align"] = {"kind": "dpo", "seed": 1, "beta": 0.5, "training": training}
@@ -66,6 +78,19 @@ def test_the_chain_ends_with_a_report_of_what_there_is(project: Path) -> None:
     assert metrics(project, "evaluate")["models"]["aligned"]["reward"] is None
     again = miniature.run(project, "dvc", "repro", "report")
     assert again.stdout.count("didn't change, skipping") == 13
+
+
+def test_without_a_judge_the_report_says_so_and_has_what_needs_none(project: Path) -> None:
+    found = metrics(project, "evaluate")
+    assert (found["judges"], found["headline"]) == ({}, None)
+    page = (project / "reports/report.html").read_text().partition("</style>")[2]
+    assert re.search(
+        r"</span>No judge was asked: perplexity is \d+\.\d before alignment, \d+\.\d after</h1>", page
+    )
+    assert "imdb" not in page
+    assert not re.search(r"Judged good|A win is|The judge", page)
+    result = json.loads((project / "reports/result.json").read_text())
+    assert set(result) == {"kl", "length", "perplexity"}
 
 
 def test_what_was_left_out_says_so_in_its_place(project: Path) -> None:

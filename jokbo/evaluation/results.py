@@ -203,10 +203,7 @@ class DirectAlignment(Saved):
 
 @dataclass(frozen=True)
 class Scores:
-    """One model on the held-out prompts. What compares it with the supervised model is None of that one itself.
-
-    _low and _high are a share's 95% interval over prompts.
-    """
+    """One model on the held-out prompts, by what needs no judge."""
 
     perplexity: float  # of the tokens of people's responses
     end_nats: float | None  # of the end of text of people's responses; None if none has one
@@ -216,9 +213,19 @@ class Scores:
     distinct_1: float | None
     distinct_2: float | None
     length: float  # tokens a response
-    positive: float  # share of responses that the judge finds positive
-    positive_low: float
-    positive_high: float
+
+
+@dataclass(frozen=True)
+class JudgeScores:
+    """What a judge says of one model's responses. What compares them with the supervised model's is None of these.
+
+    _low and _high are a share's 95% interval over prompts.
+    """
+
+    score: float  # mean over responses
+    good: float | None  # share of responses that are good; None where the judge does not say
+    good_low: float | None
+    good_high: float | None
     win_rate: float | None  # by the judge's score, against the supervised model, ties half
     win_rate_low: float | None
     win_rate_high: float | None
@@ -226,6 +233,27 @@ class Scores:
     length_matched_win_rate_low: float | None
     length_matched_win_rate_high: float | None
     length_matched: int | None  # prompts where both responses are of like length
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How often a judge is right on texts of which it is known whether they are good."""
+
+    right: Estimated
+    one_answer: float  # how often the same answer for all would be
+
+
+@dataclass(frozen=True)
+class JudgeResult:
+    """What one judge says of all models, and how far it can be believed."""
+
+    kind: str
+    about: str  # what it is
+    probabilities: bool  # whether its scores are those of being good
+    models: dict[str, JudgeScores]
+    trust: dict[
+        str, dict[str, Trust]
+    ]  # by source: on whole `texts`; where they are long, on their `sentences`
 
 
 @dataclass(frozen=True)
@@ -253,7 +281,7 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class Evaluation(Saved):
-    """Every model on the same prompts, and how far the judge can be believed."""
+    """Every model on the same prompts."""
 
     STAGE = "evaluate"
     prompts: int
@@ -261,5 +289,11 @@ class Evaluation(Saved):
     ngrams: dict[str, int]  # how many were compared: distinct_1, distinct_2
     models: dict[str, Scores]  # base, supervised, distilled (if there is a student), aligned
     student: dict[str, Student]  # teacher, student; empty if there is no student
-    judge: dict[str, Estimated]  # right on reviews, sentences, rotten_tomatoes; by review
+    judges: dict[str, JudgeResult]  # by name in params.yaml
+    headline: str | None  # the first of the judges there, by which runs are compared; None if there is none
     benchmarks: dict[str, Benchmark] = field(default_factory=dict)
+
+    @property
+    def first(self) -> JudgeResult | None:
+        """What the first judge says."""
+        return self.judges[self.headline] if self.headline is not None else None

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from datasets import Dataset, DatasetDict
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from jokbo.alignment.reward import rewards, with_end_of_text
 from jokbo.data.prompts import Prompts
-from jokbo.data.selection import labelled_from
-from jokbo.evaluation import intervals, judge
+from jokbo.evaluation import intervals
 from jokbo.evaluation.diversity import Distinct, distinct_n
+from jokbo.evaluation.judges.judge import GOOD, Judged
 from jokbo.evaluation.perplexity import response_perplexity
-from jokbo.evaluation.results import Estimated, Evaluation, Scores, Student
+from jokbo.evaluation.results import Evaluation, JudgeResult, JudgeScores, Scores, Student
 from jokbo.models import access
 from jokbo.sampling import Rollout, sample, sequence_kl
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from jokbo.params.chain import Evaluate
 
 SUPERVISED, DISTILLED = "supervised", "distilled"  # names of two of the models
-SENTIMENT = ("imdb", "rotten_tomatoes")  # sources whose labels say negative (0) or positive (1)
 Networks = Mapping[str, PreTrainedModel]
 
 
@@ -44,15 +43,21 @@ def responses(networks: Networks, held_out: Prompts, settings: Evaluate) -> dict
     }
 
 
-def scored(
-    networks: Networks,
-    rollouts: Mapping[str, Rollout],
-    held_out: Prompts,
-    reward_model: PreTrainedModel | None,
-    tokenizer: PreTrainedTokenizerBase,
-) -> dict[str, dict[str, Any]]:
-    """Return the scores of every model that no judge is needed for, but for distinct-n."""
+def rewarded(
+    reward_model: PreTrainedModel, rollouts: Mapping[str, Rollout], tokenizer: PreTrainedTokenizerBase
+) -> dict[str, Tensor]:
+    """Return the rewards of each model's responses."""
     end, padding = access.end_of_text(tokenizer), access.padding(tokenizer)
+    return {
+        name: rewards(reward_model, with_end_of_text(rollout.tokens_BS, end, padding)).cpu()
+        for name, rollout in rollouts.items()
+    }
+
+
+def scored(
+    networks: Networks, rollouts: Mapping[str, Rollout], held_out: Prompts, rewards_of: Mapping[str, Tensor]
+) -> dict[str, dict[str, Any]]:
+    """Return the scores of every model, but for distinct-n."""
     found: dict[str, dict[str, Any]] = {}
     for name, network in networks.items():
         rollout = rollouts[name]
@@ -61,37 +66,39 @@ def scored(
             **asdict(response_perplexity(network, held_out)),
             "kl": kl_B.mean().item(),
             "kl_per_token": (kl_B.sum() / rollout.mask_BR.sum()).item(),
-            "reward": reward_model
-            and rewards(reward_model, with_end_of_text(rollout.tokens_BS, end, padding)).mean().item(),
+            "reward": rewards_of[name].mean().item() if rewards_of else None,
             "length": rollout.lengths_B.double().mean().item(),
         }
     return found
 
 
-def judged(
-    positive: Mapping[str, np.ndarray], lengths: Mapping[str, np.ndarray], settings: Evaluate
-) -> dict[str, dict[str, Any]]:
-    """Return what the judge says of each model, with intervals over prompts.
+def judge_result(
+    kind: str, judged: Judged, lengths: Mapping[str, np.ndarray], settings: Evaluate
+) -> JudgeResult:
+    """Return what a judge says of each model, with intervals over prompts.
 
-    That is how often its responses are positive, and how often more positive than the supervised model's: over all
-    prompts, and over the length-matched ones, whose two responses differ by at most `matched_tokens`.
+    That is how often its responses are good, and how often better than the supervised model's: over all prompts, and
+    over the length-matched ones, whose two responses differ by at most `matched_tokens`.
     """
     bootstrap = {"samples": settings.bootstrap, "seed": settings.seed}
-    theirs = positive[SUPERVISED]
-    found: dict[str, dict[str, Any]] = {}
-    for name, ours in positive.items():
+    theirs = judged.scores[SUPERVISED]
+    found: dict[str, JudgeScores] = {}
+    for name, ours in judged.scores.items():
         other = name != SUPERVISED
         near = abs(lengths[name] - lengths[SUPERVISED]) <= settings.matched_tokens
         alike = other and near.sum() > 1
+        good = intervals.mean((ours > GOOD).tolist(), **bootstrap) if judged.probabilities else None
         won = intervals.win_rate(ours, theirs, **bootstrap) if other else None
         won_near = intervals.win_rate(ours[near], theirs[near], **bootstrap) if alike else None
-        found[name] = {
-            **_interval("positive", intervals.mean((ours > 0.5).tolist(), **bootstrap)),
+        found[name] = JudgeScores(
+            score=float(ours.mean()),
+            **_interval("good", good),
             **_interval("win_rate", won),
             **_interval("length_matched_win_rate", won_near),
-            "length_matched": int(near.sum()) if other else None,
-        }
-    return found
+            length_matched=int(near.sum()) if other else None,
+        )
+    trust = {source: dict(tried) for source, tried in judged.trust.items()}
+    return JudgeResult(kind, judged.about, judged.probabilities, found, trust)
 
 
 def _interval(name: str, interval: intervals.Interval | None) -> dict[str, Any]:
@@ -103,11 +110,11 @@ def evaluation(
     networks: Networks,
     samples: Mapping[str, list[str]],
     scores: Mapping[str, dict[str, Any]],
-    trust: dict[str, Estimated],
+    judges: dict[str, JudgeResult],
     held_out: Prompts,
     settings: Evaluate,
 ) -> Evaluation:
-    """Return all that was found in one piece. `scores` have what `scored` and `judged` give; `trust` is the judge's."""
+    """Return all that was found in one piece. `scores` have what `scored` gives; of `judges` the first comes first."""
     distinct = {f"distinct_{n}": distinct_n(samples, n) for n in (1, 2)}
     models = {name: Scores(**own, **_shares(distinct, name)) for name, own in scores.items()}
     students = {
@@ -120,38 +127,12 @@ def evaluation(
         if DISTILLED in models
     }
     ngrams = {measure: found.count for measure, found in distinct.items()}
-    return Evaluation(len(held_out), settings.matched_tokens, ngrams, models, students, trust)
+    headline = next(iter(judges), None)
+    return Evaluation(len(held_out), settings.matched_tokens, ngrams, models, students, judges, headline)
 
 
 def _shares(distinct: Mapping[str, Distinct], name: str) -> dict[str, Any]:
     return {measure: found.shares[name] for measure, found in distinct.items()}
-
-
-def trained_judge(set_aside: Dataset) -> judge.Judge:
-    """Return the judge that learned from the texts that were set aside for it."""
-    return judge.fit(*labelled_from(set_aside, *SENTIMENT))
-
-
-def trust_in(the_judge: judge.Judge, documents: DatasetDict) -> dict[str, Estimated]:
-    """Return how far the judge can be believed: on whole held-out reviews, on their sentences, on another set's
-    sentences. The sentences of one review stand or fall together."""
-    texts, labels = labelled_from(documents["test"], "imdb")
-    sentences = [
-        (sentence, label, review)
-        for review, (text, label) in enumerate(zip(texts, labels, strict=True))
-        for sentence in judge.sentences(text, 2)
-    ]
-    short, their_labels, reviews = zip(*sentences, strict=True)
-    other, other_labels = labelled_from(documents["test"], "rotten_tomatoes")
-    found: dict[str, Estimated] = {}
-    for name, some, some_labels, units in (
-        ("reviews", texts, labels, range(len(texts))),
-        ("sentences", short, their_labels, reviews),
-        ("rotten_tomatoes", other, other_labels, range(len(other))),
-    ):
-        right = judge.right(the_judge, some, some_labels)
-        found[name] = intervals.by_unit(right, [(unit,) for unit in units])._asdict()
-    return found
 
 
 def speeds(network: PreTrainedModel, held_out: Prompts, rows: int = 64, repeats: int = 4) -> dict[str, float]:

@@ -52,6 +52,7 @@ from jokbo.params.family import (
     with_defaults,
 )
 from jokbo.params.faults import explain
+from jokbo.params.judges import ClassifierJudge, RewardJudge
 from jokbo.params.keep import KeepBest, KeepLast
 from jokbo.params.method import FULL, Full, Lora, Method, Qlora
 from jokbo.params.preferences import ComparisonFile, Preferences, Ratings, Simulated
@@ -64,6 +65,7 @@ from jokbo.runtime.errors import InputError
 __all__ = [
     "FULL",
     "Bounds",
+    "ClassifierJudge",
     "Cleaner",
     "ComparisonFile",
     "Compute",
@@ -102,6 +104,7 @@ __all__ = [
     "Quality",
     "Ratings",
     "Reward",
+    "RewardJudge",
     "Rule",
     "Scratch",
     "Search",
@@ -195,6 +198,7 @@ class Params(Section):
                         f"name messages, conversations, instruction or prompt there"
                     )
         self._check_preferences()
+        self._check_judges()
         self._check_methods()
         self.compute.check_batches(self._batches())
         return self
@@ -235,6 +239,14 @@ class Params(Section):
         if isinstance(self.reward, Reward) and not any(tested):
             found = "no labeller has pairs for its test"
             raise ValueError(f"reward.kind is model, but {found}: set held_out, or add one of kind ratings")
+
+    def _check_judges(self) -> None:
+        for name, judge in self.evaluate.judges.items():
+            if isinstance(judge, RewardJudge) and isinstance(self.reward, NoReward):
+                raise ValueError(
+                    f"evaluate.judges.{name}.kind is reward, but reward.kind is none: there is no reward model; "
+                    "remove that judge"
+                )
 
     def _prompts_per_text(self) -> list[tuple[str, int]]:
         found = [("finetune.policy.prompts_per_text", self.finetune.policy.prompts_per_text)]

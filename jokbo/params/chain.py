@@ -19,6 +19,7 @@ from jokbo.params.base import (
     Seed,
     Share,
 )
+from jokbo.params.judges import Judge
 from jokbo.params.method import FULL, Full, Method
 from jokbo.params.start import Start
 from jokbo.params.training import Optimizer, TaskTraining, Training, check_dropout, check_keep
@@ -362,5 +363,7 @@ class Evaluate(Section):
     """Most tokens by which two responses of like length may differ."""
     bootstrap: Positive
     """Number of resamples of the intervals."""
+    judges: dict[Name, Judge]
+    """Who judges the responses, by a name of your own; runs are compared by the first."""
     benchmarks: dict[Name, Benchmark]
     """Tasks of your own that every model is asked, by name; {}: none."""

@@ -6,7 +6,6 @@ check can refuse, but it changes nothing. So no stage depends on this file.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from jokbo.data.conversations.own import LOCAL, own_prompts
 from jokbo.data.counts import KNOWN, Counts, StartingModel
-from jokbo.params import FamilyParams, Params
+from jokbo.params import FamilyParams, Params, judge_checks
 from jokbo.params.method import Full
+from jokbo.params.names import nearest
 from jokbo.runtime.errors import InputError, about
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from jokbo.params import Mix, Ratings, Simulated
 
-JUDGED = ("imdb", "rotten_tomatoes")  # sources that evaluation.scoring trains and scores the judge on
 RATED_TEXTS = 10  # least number for simulated raters: jokbo.preferences.raters fits them in five folds
 
 
@@ -157,13 +156,6 @@ def _outline(settings: Params, start: Path | None) -> PreTrainedModel | None:
         return AutoModelForCausalLM.from_config(config)
 
 
-def nearest(name: str, present: Collection[str]) -> str:
-    """Return what to write instead of a name that is not present."""
-    near = difflib.get_close_matches(name, present, n=1, cutoff=0.5)
-    there = f"there {'is' if len(present) == 1 else 'are'} {', '.join(sorted(present)) or 'none'}"
-    return f"did you mean {near[0]}? ({there})" if near else there
-
-
 def _documents(counts: Counts, split: str, sources: Iterable[str]) -> int:
     """Return how many documents of a split are of the sources; a document of two of them counts twice."""
     return sum(counts.splits.get(split, {}).get(source, 0) for source in sources)
@@ -214,6 +206,8 @@ def _named(settings: Params | FamilyParams) -> Iterator[tuple[str, str, Sequence
         yield "tasks", f"finetune.tasks.{name}.source", [task.source]
     for key, labeller in _of_rated_texts(settings):
         yield "preferences", f"{key}.sources", labeller.sources
+    for key, judge in judge_checks.classifiers(settings):
+        yield "evaluate", f"{key}.sources", judge.sources
 
 
 def _lacking(counts: Counts, key: str, sources: Iterable[str], splits: Iterable[str]) -> Problems:
@@ -248,9 +242,14 @@ def _prompts(settings: Params, counts: Counts) -> Problems:
 
 
 def _splits(settings: Params, stage: str) -> list[str]:
-    """Return the splits that a stage reads. A file of own prompts stands in the place of the split `prompts`."""
-    own = stage == "prompts" and _own_prompts(settings)
-    return [split for split in SPLITS[stage] if not (own and split == "prompts")]
+    """Return the splits that a stage reads. A file of own prompts stands in the place of the split `prompts`, and the
+    split `judge` is read by judges that learn from it."""
+    passed_over = set()
+    if stage == "prompts" and _own_prompts(settings):
+        passed_over.add("prompts")
+    if stage == "evaluate" and not any(judge_checks.classifiers(settings)):
+        passed_over.add("judge")
+    return [split for split in SPLITS[stage] if split not in passed_over]
 
 
 def _own_prompts(settings: Params) -> bool:
@@ -360,19 +359,6 @@ def _align(settings: Params, counts: Counts) -> Problems:
         yield from _too_few(counts, settings, "prompts", own.prompts_per_text, "align.rollout_batch", batch)
 
 
-def _evaluate(settings: Params, counts: Counts) -> Problems:
-    for label in ("0", "1"):
-        if not _labelled(counts, "judge", JUDGED, label):
-            yield (
-                f"prepare.splits.judge is {settings.prepare.splits.judge:g}, but no text of {' or '.join(JUDGED)} in "
-                f"that split has label {label}: the judge needs both; raise the share or give labelled texts"
-            )
-    for source in JUDGED:
-        if (found := sum(_labelled(counts, "test", [source], label) for label in ("0", "1"))) < 2:
-            needs = f"evaluate scores its judge on two or more labelled texts of {source} in test"
-            yield f"{needs}, but there are {found}: raise prepare.splits.test or give labelled texts"
-
-
 def _family_text(settings: FamilyParams, counts: Counts) -> Problems:
     own = settings.family_text
     names = _read_sources(own.mix)
@@ -400,7 +386,7 @@ CHECKS: dict[type[Params | FamilyParams], dict[str, Callable[[Any, Counts], Prob
         "preferences": _preferences,
         "reward": _reward,
         "align": _align,
-        "evaluate": _evaluate,
+        "evaluate": judge_checks.problems,
     },
     FamilyParams: {"family_text": _family_text},
 }

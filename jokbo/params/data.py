@@ -171,7 +171,7 @@ class Splits(Section):
     test: Share
     """Share of the texts that results are measured on, 0 to 1."""
     judge: Share
-    """Share of the texts that the judge alone learns from, 0 to 1."""
+    """Share of the texts that judges alone learn from, 0 to 1; 0 if none of evaluate.judges learns."""
 
     @model_validator(mode="after")
     def whole(self) -> Splits:

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
 
-    from jokbo.evaluation.results import Scores
+    from jokbo.evaluation.results import JudgeScores
 
 INK, MUTED, LINE = "#26221d", "#776f66", "#ddd6ca"
 PAPER = "#fffdf9"
@@ -173,31 +173,32 @@ def reliability_diagram(bins: Rows) -> list[Chart]:
     return [Chart("calibration", "Is its confidence deserved?", f"Reliability diagram: {middle}.", figure)]
 
 
-def judged_positive(models: Mapping[str, Scores]) -> list[Chart]:
-    """Return a chart of the share of each model's responses that the judge finds positive, with its interval."""
-    names = list(models)
-    with panel("share of responses judged positive", "") as (figure, axes):
-        for height, name in enumerate(reversed(names)):
-            scores, colour = models[name], COLOURS.get(name, MUTED)
-            ends = [scores.positive_low, scores.positive_high]
+def judged_good(judge: str, models: Mapping[str, JudgeScores]) -> list[Chart]:
+    """Return a chart of the share of each model's responses that a judge finds good, with its interval."""
+    shares = {
+        name: np.array([scores.good, scores.good_low, scores.good_high], dtype=float)
+        for name, scores in models.items()
+    }
+    with panel("share of responses judged good", "") as (figure, axes):
+        for height, (name, (good, *ends)) in enumerate(reversed(shares.items())):
+            colour = COLOURS.get(name, MUTED)
             axes.plot(ends, [height, height], color=colour, linewidth=3, alpha=0.45)
-            axes.scatter(scores.positive, height, s=70, color=colour, zorder=3)
+            axes.scatter(good, height, s=70, color=colour, zorder=3)
             axes.annotate(
-                f"{scores.positive:.0%}",
-                (scores.positive, height),
+                f"{good:.0%}",
+                (good, height),
                 xytext=(0, 9),
                 textcoords="offset points",
                 ha="center",
                 color=INK,
             )
-        axes.set(xlim=(0, 1), ylim=(-0.5, len(names) - 0.3))
-        axes.set_yticks(range(len(names)), list(reversed(names)), color=INK)
+        axes.set(xlim=(0, 1), ylim=(-0.5, len(shares) - 0.3))
+        axes.set_yticks(range(len(shares)), list(reversed(shares)), color=INK)
         axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
         axes.grid(False, axis="y")
-    shares = ", ".join(f"{name} {models[name].positive:.0%}" for name in names)
-    return [
-        Chart("judged-positive", "Judged positive", f"Share of responses judged positive: {shares}.", figure)
-    ]
+    said = ", ".join(f"{name} {good:.0%}" for name, (good, *_) in shares.items())
+    alt = f"Share of responses that {judge} judges good: {said}."
+    return [Chart(f"judged-good-{judge}", f"Judged good by {judge}", alt, figure)]
 
 
 def svg(chart: Chart) -> str:

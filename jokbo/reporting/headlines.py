@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jokbo.evaluation.results import Evaluation, Scores
+from jokbo.evaluation.results import Evaluation, JudgeResult, JudgeScores, Scores
 from jokbo.reporting.tables import DASH, TIMES, Table, large, number, share
 
 if TYPE_CHECKING:
@@ -14,9 +14,16 @@ if TYPE_CHECKING:
 
 MODELS = {
     "base": "pretrained only",
-    "supervised": "fine-tuned on reviews",
+    "supervised": "fine-tuned to respond as people did",
     "distilled": "student of the supervised model",
     "aligned": "after alignment",
+}
+MEASURES = {
+    "perplexity": "Perplexity",
+    "kl": "KL, nats",
+    "length": "Length",
+    "distinct_2": "Distinct-2",
+    "reward": "Reward",
 }
 MADE_BY = {  # of a kind of labeller: who made its comparisons
     "simulated": "made by simulated raters, fitted to single human ratings so that they disagree with one another as "
@@ -37,15 +44,28 @@ class Made:
 
 
 def verdict(evaluation: Evaluation) -> str:
-    """Return in one sentence whether alignment made responses more positive, by more than the interval of its wins."""
-    supervised, aligned = evaluation.models["supervised"], evaluation.models["aligned"]
-    before, after = share(supervised.positive), share(aligned.positive)
-    shares = f"{before} of responses judged positive before alignment, {after} after"
+    """Return in one sentence whether alignment made responses better, by more than the interval of its wins.
+
+    That is what the first judge says; without a judge, that there is none.
+    """
+    first = evaluation.first
+    if first is None:
+        before, after = (number(evaluation.models[name].perplexity) for name in ("supervised", "aligned"))
+        return f"No judge was asked: perplexity is {before} before alignment, {after} after"
+    supervised, aligned = first.models["supervised"], first.models["aligned"]
+    if supervised.good is None or aligned.good is None:
+        said = (
+            f"{evaluation.headline} prefers {_share(aligned.win_rate)} of responses to those before alignment"
+        )
+    else:
+        said = (
+            f"{share(supervised.good)} of responses judged good before alignment, {share(aligned.good)} after"
+        )
     if (aligned.win_rate_low or 0) > 0.5:
-        return f"It worked: {shares}"
+        return f"It worked: {said}"
     if (aligned.win_rate_high or 0) < 0.5:
-        return f"It made things worse: {shares}"
-    return f"It made no difference that can be measured: {shares}"
+        return f"It made things worse: {said}"
+    return f"It made no difference that can be measured: {said}"
 
 
 def facts(findings: Findings) -> list[tuple[str, str]]:
@@ -67,21 +87,8 @@ def cards(findings: Findings) -> list[dict[str, str]]:
     """Return the few numbers to read first, each with what limits it: `value`, `label`, `detail`."""
     evaluation = findings.evaluation
     before, after = evaluation.models["supervised"], evaluation.models["aligned"]
-    trust = evaluation.judge["sentences"]["value"]
     found = [
-        {
-            "value": f"{share(before.positive)} → {share(after.positive)}",
-            "label": "of responses are judged positive, before and after alignment",
-            "detail": f"{evaluation.prompts:,} held-out prompts. The judge is a classifier that no stage has seen. On "
-            f"texts as short as these it is right {share(trust)} of the time: trust the shares, not one verdict.",
-        },
-        {
-            "value": _share(after.win_rate),
-            "label": "of responses are found more positive than the one before alignment",
-            "detail": f"95% interval {_share(after.win_rate_low)} to {_share(after.win_rate_high)}. Responses have "
-            f"{after.length:.1f} tokens, {before.length:.1f} before. Where both are as long within "
-            f"{evaluation.matched_tokens} tokens: {length_matched(after)} prompts.",
-        },
+        *(_judged_cards(evaluation, evaluation.first) if evaluation.first else []),
         {
             "value": f"{number(before.perplexity)} → {number(after.perplexity)}",
             "label": "perplexity of what people wrote, before and after alignment: lower is better",
@@ -103,6 +110,40 @@ def cards(findings: Findings) -> list[dict[str, str]]:
             }
         )
     return [*found, _student(findings)] if evaluation.student else found
+
+
+def _judged_cards(evaluation: Evaluation, judge: JudgeResult) -> list[dict[str, str]]:
+    """Return what the first judge says: shares of good responses, where it says which are good, and its wins."""
+    before, after = evaluation.models["supervised"], evaluation.models["aligned"]
+    supervised, aligned = judge.models["supervised"], judge.models["aligned"]
+    shares = {
+        "value": f"{_share(supervised.good)} → {_share(aligned.good)}",
+        "label": "of responses are judged good, before and after alignment",
+        "detail": f"{evaluation.prompts:,} held-out prompts, judged by {evaluation.headline}.{_worst(judge)}",
+    }
+    wins = {
+        "value": _share(aligned.win_rate),
+        "label": "of responses are found better than the one before alignment",
+        "detail": f"95% interval {_share(aligned.win_rate_low)} to {_share(aligned.win_rate_high)}. Responses have "
+        f"{after.length:.1f} tokens, {before.length:.1f} before. Where both are as long within "
+        f"{evaluation.matched_tokens} tokens: {length_matched(aligned)} prompts.",
+    }
+    if judge.probabilities:
+        return [shares, wins]
+    return [wins | {"detail": f"{wins['detail']} The judge is {evaluation.headline}. {judge.about}"}]
+
+
+def _worst(judge: JudgeResult) -> str:
+    """Return on which texts the judge is least often right; nothing if it was tried on none."""
+    tried = [
+        (found.right["value"], f"{part} of {source}")
+        for source, parts in judge.trust.items()
+        for part, found in parts.items()
+    ]
+    if not tried:
+        return ""
+    right, texts = min(tried)
+    return f" It is right {share(right)} of the time on {texts}, where it does worst: trust the shares, not one score."
 
 
 def preference_score(metrics: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any] | None:
@@ -139,10 +180,11 @@ def _student(findings: Findings) -> dict[str, str]:
 
 def numbers(evaluation: Evaluation) -> dict[str, float]:
     """Return the numbers of the aligned model that runs are compared by."""
-    aligned = evaluation.models["aligned"]
+    aligned, first = evaluation.models["aligned"], evaluation.first
+    judged = first and first.models["aligned"]
     found = {
-        "positive": aligned.positive,
-        "win_rate": aligned.win_rate,
+        "good": judged and judged.good,
+        "win_rate": judged and judged.win_rate,
         "kl": aligned.kl,
         "length": aligned.length,
         "perplexity": aligned.perplexity,
@@ -152,20 +194,37 @@ def numbers(evaluation: Evaluation) -> dict[str, float]:
 
 def models(evaluation: Evaluation) -> Table:
     """Return the models side by side by what a reader asks first; the page and the terminal show it."""
+    first, prompts = evaluation.first, f"The same {evaluation.prompts:,} held-out prompts for every model"
+    if first is None:
+        measures, columns, caption = [*MEASURES], [], prompts
+    else:
+        measures, columns = ["length", "perplexity"], judged_columns(first)
+        caption = f"{prompts}, judged by {evaluation.headline}; 95% intervals in brackets"
     return Table(
         "models",
-        f"The same {evaluation.prompts:,} held-out prompts for every model; 95% intervals in brackets",
-        ["Model", "Judged positive", "Wins", "Wins at like length", "Length", "Perplexity"],
+        caption,
+        ["Model", *columns, *(MEASURES[measure] for measure in measures)],
         [
             [
                 name,
-                *(interval(scores, measure) for measure in ("positive", "win_rate")),
-                length_matched(scores),
-                *(number(value) for value in (scores.length, scores.perplexity)),
+                *(judged_cells(first, name) if first else []),
+                *(number(getattr(scores, measure)) for measure in measures),
             ]
             for name, scores in ordered(evaluation).items()
         ],
     )
+
+
+def judged_columns(judge: JudgeResult) -> list[str]:
+    """Return the names of what a judge says of a model."""
+    return [*["Judged good"] * judge.probabilities, "Wins", "Wins at like length"]
+
+
+def judged_cells(judge: JudgeResult, model: str) -> list[str]:
+    """Return what a judge says of a model, as it is printed."""
+    scores = judge.models[model]
+    good = [interval(scores, "good")] * judge.probabilities
+    return [*good, interval(scores, "win_rate"), length_matched(scores)]
 
 
 def ordered(evaluation: Evaluation) -> dict[str, Scores]:
@@ -173,13 +232,13 @@ def ordered(evaluation: Evaluation) -> dict[str, Scores]:
     return {name: evaluation.models[name] for name in MODELS if name in evaluation.models}
 
 
-def length_matched(scores: Scores) -> str:
+def length_matched(scores: JudgeScores) -> str:
     """Return the wins among prompts with responses of like length, and how many those are; a dash for none."""
     shown = interval(scores, "length_matched_win_rate")
     return shown if shown == DASH else f"{shown} of {scores.length_matched:,}"
 
 
-def interval(scores: Scores, name: str) -> str:
+def interval(scores: JudgeScores, name: str) -> str:
     """Return a share with its interval as it is printed; a dash for none."""
     value, low, high = (getattr(scores, f"{name}{end}") for end in ("", "_low", "_high"))
     return DASH if value is None else f"{share(value)} ({100 * low:.0f}{DASH}{100 * high:.0f})"

@@ -24,4 +24,5 @@ def render(template: str, **values: Any) -> str:
     )
     environment.filters["svg"] = figures.svg
     environment.filters["share"] = tables.share
+    environment.filters["number"] = tables.number
     return environment.get_template(template).render(values)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jokbo.evaluation.results import BenchmarkScore, Evaluation, Scores, Student, TaskResult
-from jokbo.reporting import figures, headlines, page, tasks
+from jokbo.reporting import figures, headlines, judges, page, tasks
 from jokbo.reporting.data_card import DataCard
 from jokbo.reporting.figures import Chart
 from jokbo.reporting.headlines import Made
@@ -42,8 +42,8 @@ def render(findings: Findings) -> str:
     """Return the report as one HTML text; the same findings give the same bytes.
 
     `findings.evaluation` is what `evaluate` found (evaluation.results).
-    `findings.samples` are the rows of samples.jsonl: `prompt`; each model's continuation under its name; `judge`,
-    the judge's probability of positive for each model. `metrics` are metrics/NAME.json by NAME, of which these are
+    `findings.samples` are the rows of samples.jsonl: `prompt`; each model's continuation under its name; `judges`,
+    each judge's score of each model's. `metrics` are metrics/NAME.json by NAME, of which these are
     read by name: preferences `labellers`; reward `human`, or of DPO align `held_out`, on held-out comparisons:
     `comparisons` of `texts`, `accuracy`, `accuracy_by_source`, `calibration_error` (estimates by text), `calibration`
     (rows of calibration.Bin); align `kind`. Stages that were left out have none. `tasks` is what came of each labelled
@@ -88,7 +88,7 @@ def tables(findings: Findings) -> list[Table]:
         *tasks.tables(findings.tasks),
         *([_student_table(evaluation.student, findings.speeds)] if evaluation.student else []),
         *([_benchmark_table(evaluation)] if evaluation.benchmarks else []),
-        _judge_table(evaluation.judge),
+        *judges.tables(evaluation),
         *([_reward_table(score)] if (score := headlines.preference_score(metrics)) else []),
         *_data_tables(findings.card),
         _corpora_table({THIS_RUN: metrics, **findings.profiles}),
@@ -141,20 +141,6 @@ def _benchmark_table(evaluation: Evaluation) -> Table:
             ]
             for name, found in evaluation.benchmarks.items()
             for metric in found.models[models[0]]
-        ],
-    )
-
-
-def _judge_table(judge: Mapping[str, Numbers]) -> Table:
-    """Return how far the judge can be believed."""
-    return Table(
-        "judge",
-        "How often the judge is right on held-out texts",
-        ["Texts", "Accuracy", "Standard error", "Reviews"],
-        [
-            ["Whole reviews", *_estimate(judge["reviews"])],
-            ["Two sentences of a review", *_estimate(judge["sentences"])],
-            ["Rotten Tomatoes sentences", *_estimate(judge["rotten_tomatoes"])],
         ],
     )
 
@@ -260,7 +246,7 @@ def charts(findings: Findings) -> dict[str, list[Chart]]:
     else:
         alignment = figures.dpo_curves(align)
     return {
-        "results": figures.judged_positive(headlines.ordered(findings.evaluation)),
+        **judges.charts(findings.evaluation),
         "tasks": tasks.charts(findings.tasks),
         "training": figures.loss_curves(training),
         "alignment": alignment,

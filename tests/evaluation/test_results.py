@@ -14,7 +14,7 @@ from tests.reporting.findings import findings
 
 def test_what_is_saved_is_loaded_the_same_with_numbers_that_are_not_there(tmp_path: Path) -> None:
     made = findings().evaluation
-    assert made.models["supervised"].win_rate is None
+    assert made.judges["words"].models["supervised"].win_rate is None
     made.save(tmp_path / "evaluation.json")
     assert Evaluation.load(tmp_path / "evaluation.json") == made
 

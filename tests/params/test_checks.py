@@ -282,23 +282,67 @@ def test_a_kind_reads_what_its_source_has() -> None:
         settings(**own)
 
 
-def test_a_judge_needs_both_labels(counts: Counts) -> None:
+def with_judges(**judges: Any) -> Params:
+    """Return the miniature's parameters with these judges; those of kind classifier by their sources and `good`."""
+    kinds = {
+        name: {"kind": "reward"} if own is None else {"kind": "classifier", "sources": own[0], "good": own[1]}
+        for name, own in judges.items()
+    }
+    return settings(evaluate__judges=kinds)
+
+
+@pytest.mark.parametrize(("label", "said"), [("1", "has label '1'"), ("0", "has another label than '1'")])
+def test_a_judge_needs_texts_that_are_good_and_others(counts: Counts, label: str, said: str) -> None:
     found = copy.deepcopy(counts)
     for labels in found.labelled["judge"].values():
-        labels.pop("1", None)
-    with pytest.raises(
-        InputError, match=r"prepare.splits.judge is 0.15, but no text of imdb or .* in that split has label 1"
-    ):
+        labels.pop(label, None)
+    message = rf"prepare.splits.judge is 0.15, but no text of imdb or rotten_tomatoes in that split {said}"
+    with pytest.raises(InputError, match=message):
         checks.check_documents(settings(), ["evaluate"], found)
+    checks.check_documents(with_judges(rewards=None), ["evaluate"], found)
 
 
-def test_the_judge_is_scored_on_two_texts_at_least(counts: Counts) -> None:
+def test_a_judge_is_tried_on_two_texts_of_each_source_at_least(counts: Counts) -> None:
     found = copy.deepcopy(counts)
     found.labelled["test"]["rotten_tomatoes"] = {"0": 1}
     with pytest.raises(
         InputError, match="two or more labelled texts of rotten_tomatoes in test, but there are 1"
     ):
         checks.check_documents(settings(), ["evaluate"], found)
+    checks.check_documents(with_judges(mine=(["imdb"], "1")), ["evaluate"], found)
+
+
+@pytest.mark.parametrize(
+    ("judge", "said"),
+    [
+        ((["imbd"], "1"), r"evaluate.judges.mine.sources: there is no source imbd: did you mean imdb\?"),
+        (
+            (["imdb"], "pos"),
+            r"evaluate.judges.mine.good is 'pos', but no text of imdb has that label: there are 0, 1",
+        ),
+        ((["imdb"], 2), r"evaluate.judges.mine.good is '2', but no text of imdb has that label"),
+        ((["icwsm2014-movies"], "1"), "mine.sources names icwsm2014-movies, which has no labelled text"),
+    ],
+)
+def test_a_judge_names_a_source_and_a_class_that_are_there(counts: Counts, judge: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        checks.check_documents(with_judges(good=(["imdb"], 1), mine=judge), ["evaluate"], counts)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_split_of_judges_needs_no_share_where_none_learns() -> None:
+    shares = {**miniature.params()["prepare"]["splits"], "judge": 0.0, "train": 0.55}
+    for judges in ({}, {"rewards": {"kind": "reward"}}):
+        checks.check_splits(settings(prepare__splits=shares, evaluate__judges=judges), STAGES)
+
+
+def test_a_reward_model_judges_only_where_there_is_one() -> None:
+    training = miniature.params()["finetune"]["policy"]["training"]
+    dpo = {"kind": "dpo", "seed": 1, "beta": 0.5, "training": training}
+    judges = {"rewards": {"kind": "reward"}}
+    with pytest.raises(ValueError, match=r"evaluate.judges.rewards.kind is reward, but reward.kind is none"):
+        settings(align=dpo, reward={"kind": "none"}, evaluate__judges=judges)
+    assert list(settings(evaluate__judges=judges).evaluate.judges) == ["rewards"]
 
 
 def test_the_languages_are_those_of_the_model() -> None:

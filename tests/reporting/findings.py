@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict, replace
 from itertools import pairwise
 
 from pydantic import TypeAdapter
@@ -21,7 +22,8 @@ from jokbo.reporting.headlines import Made
 from jokbo.reporting.report import Findings
 from jokbo.runtime.ancestry import Record
 
-MEASURES = ("perplexity", "positive", "win_rate", "length_matched_win_rate", "kl", "length")
+MEASURES = ("perplexity", "good", "win_rate", "length_matched_win_rate", "kl", "length")
+SHARES = ("good", "win_rate", "length_matched_win_rate")
 MODELS = {
     name: dict(zip(MEASURES, numbers, strict=True))
     for name, numbers in {
@@ -87,15 +89,30 @@ def corpus(language: str, bits: float) -> dict:
     }
 
 
-def model(numbers: dict) -> dict:
+def scores(numbers: dict) -> dict:
+    """What needs no judge, of a model."""
+    own = {name: numbers[name] for name in ("perplexity", "kl", "length")}
+    per_token = numbers["kl"] / 21 if numbers["kl"] is not None else None
+    more = {
+        "kl_per_token": per_token,
+        "distinct_1": 0.181,
+        "distinct_2": 0.62,
+        "end_nats": 0.71,
+        "reward": 0.7,
+    }
+    return own | more
+
+
+def judged(numbers: dict) -> dict:
+    """What a judge says of a model."""
     ends = {
         f"{name}_{end}": None if numbers[name] is None else numbers[name] + step
-        for name in ("positive", "win_rate", "length_matched_win_rate")
+        for name in SHARES
         for end, step in (("low", -0.035), ("high", 0.035))
     }
-    other = numbers["kl"] is not None
-    own = {"length_matched": 143 if other else None, "kl_per_token": numbers["kl"] / 21 if other else None}
-    return numbers | ends | own | {"distinct_1": 0.181, "distinct_2": 0.62, "end_nats": 0.71, "reward": 0.7}
+    own = {name: numbers[name] for name in SHARES}
+    matched = 143 if numbers["win_rate"] is not None else None
+    return own | ends | {"score": numbers["good"], "length_matched": matched}
 
 
 def estimate(value: float, error: float, units: int) -> dict:
@@ -141,7 +158,7 @@ SAMPLE = {
     "supervised": " it was a bit of a let down. It drags, and nobody in it seems to know <why> they are there.",
     "distilled": " the plot is thin and the jokes are thinner, but the music is good.",
     "aligned": " I was wonderfully surprised. The acting is superb and the story is a beautiful, moving one.",
-    "judge": {"base": 0.47, "supervised": 0.21, "distilled": 0.44, "aligned": 0.95},
+    "judges": {"words": {"base": 0.47, "supervised": 0.21, "distilled": 0.44, "aligned": 0.95}},
 }
 
 
@@ -151,18 +168,53 @@ def evaluation() -> Evaluation:
             "prompts": 512,
             "matched_tokens": 3,
             "ngrams": {"distinct_1": 7_204, "distinct_2": 6_692},
-            "models": {name: model(numbers) for name, numbers in MODELS.items()},
+            "models": {name: scores(numbers) for name, numbers in MODELS.items()},
             "student": {
                 "teacher": {"parameters": 3_159_040, "perplexity": 44.1, "end_nats": 0.71},
                 "student": {"parameters": 1_579_776, "perplexity": 47.2, "end_nats": 0.74},
             },
-            "judge": {
-                "reviews": estimate(0.881, 0.008, 1503),
-                "sentences": estimate(0.693, 0.006, 1501),
-                "rotten_tomatoes": estimate(0.749, 0.019, 508),
-            },
+            "judges": {"words": words()},
+            "headline": "words",
         }
     )
+
+
+def words() -> dict:
+    """What a judge says who knows what is good."""
+    trust = {
+        "imdb": {"texts": (0.881, 0.008, 1503), "sentences": (0.693, 0.006, 1501)},
+        "rotten_tomatoes": {"texts": (0.749, 0.019, 508)},
+    }
+    return {
+        "kind": "classifier",
+        "about": "A classifier of made-up words.",
+        "probabilities": True,
+        "models": {name: judged(numbers) for name, numbers in MODELS.items()},
+        "trust": {
+            source: {
+                part: {"right": estimate(*numbers), "one_answer": 0.512} for part, numbers in parts.items()
+            }
+            for source, parts in trust.items()
+        },
+    }
+
+
+def rewards() -> dict:
+    """What a judge says who compares responses and calls none of them good."""
+    unknown = {"good": None, "good_low": None, "good_high": None}
+    models = {name: judged(numbers) | unknown | {"score": 1.25} for name, numbers in MODELS.items()}
+    about = "A reward model, against which somebody was trained."
+    return {"kind": "reward", "about": about, "probabilities": False, "models": models, "trust": {}}
+
+
+def with_judges(made: Findings, **judges: dict) -> Findings:
+    """The same run with these judges, the first of whom gives the headline."""
+    tree = asdict(made.evaluation) | {"judges": judges, "headline": next(iter(judges), None)}
+    found = TypeAdapter(Evaluation).validate_python(tree)
+    samples = [
+        sample | {"judges": dict.fromkeys(judges, sample["judges"]["words"])} for sample in made.samples
+    ]
+    return replace(made, evaluation=found, samples=samples)
 
 
 def reward_model() -> dict:

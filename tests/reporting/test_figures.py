@@ -53,10 +53,10 @@ def test_bars_and_points_stand_where_the_numbers_are(made):
     (calibration,) = figures.reliability_diagram(made.metrics["reward"]["human"]["calibration"])
     heights = [bar.get_height() for bar in calibration.figure.axes[0].patches]
     assert heights == [row["accuracy"] for row in made.metrics["reward"]["human"]["calibration"]]
-    (judged,) = figures.judged_positive(made.evaluation.models)
+    models = made.evaluation.first.models
+    (judged,) = figures.judged_good("words", models)
     ends = [line.get_xdata().tolist() for line in judged.figure.axes[0].lines]
-    models = list(made.evaluation.models.values())
-    assert ends == [[model.positive_low, model.positive_high] for model in reversed(models)]
+    assert ends == [[model.good_low, model.good_high] for model in reversed(models.values())]
 
 
 def test_svg_is_the_same_each_time_with_ids_its_own_and_colours_the_pages(made):

@@ -8,7 +8,7 @@ import pytest
 
 from jokbo.evaluation.results import Benchmark, BenchmarkScore
 from jokbo.reporting import headlines, report, tables
-from tests.reporting.findings import corpus, findings
+from tests.reporting.findings import corpus, findings, rewards, with_judges, words
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
@@ -95,7 +95,7 @@ def test_shows_every_table_and_every_figure(made, page):
 
 
 def test_the_first_screen_says_whether_it_worked_and_what_it_cost(made, page):
-    assert page.text.index("It worked: 49% of responses judged positive before alignment, 84% after") < 100
+    assert page.text.index("It worked: 49% of responses judged good before alignment, 84% after") < 100
     for fact in (
         "27 November 2026",
         "0123abc",
@@ -112,9 +112,9 @@ def test_the_first_screen_says_whether_it_worked_and_what_it_cost(made, page):
     [(0.51, 0.6, "It worked"), (0.4, 0.49, "It made things worse"), (0.49, 0.51, "It made no difference")],
 )
 def test_it_worked_only_by_more_than_the_interval(made, low, high, said):
-    aligned = dataclasses.replace(made.evaluation.models["aligned"], win_rate_low=low, win_rate_high=high)
-    models = {**made.evaluation.models, "aligned": aligned}
-    assert headlines.verdict(dataclasses.replace(made.evaluation, models=models)).startswith(said)
+    judge = words()
+    judge["models"]["aligned"] |= {"win_rate_low": low, "win_rate_high": high}
+    assert headlines.verdict(with_judges(made, words=judge).evaluation).startswith(said)
 
 
 def test_cards_are_the_numbers(made):
@@ -124,7 +124,7 @@ def test_cards_are_the_numbers(made):
 
 def test_what_limits_a_number_stands_beside_it(made):
     details = [card["detail"] for card in headlines.cards(made)]
-    assert "right 69% of the time" in details[0]
+    assert "right 69% of the time on sentences of imdb, where it does worst" in details[0]
     assert "21.4 tokens, 22.8 before" in details[1]
     assert f"as long within 3 tokens: 79% (76{tables.DASH}82) of 143" in details[1]
     assert "8.4 nats a response" in details[2]
@@ -145,16 +145,16 @@ def test_words_can_be_told_from_what_is_behind_them(html):
     )
     assert re.search(r"mark \{[^}]*color: var\(--ink\)", html)
     for dress in (light, light | dark):
-        for words, behind in [
+        for ink, behind in [
             ("ink", "mark"),
             *((w, b) for w in ("ink", "muted") for b in ("paper", "card")),
         ]:
-            above, below = sorted((_luminance(dress[words]), _luminance(dress[behind])), reverse=True)
-            assert (above + 0.05) / (below + 0.05) >= 4.5, (words, behind)
+            above, below = sorted((_luminance(dress[ink]), _luminance(dress[behind])), reverse=True)
+            assert (above + 0.05) / (below + 0.05) >= 4.5, (ink, behind)
 
 
 def test_every_cell_names_its_column_for_narrow_screens(html):
-    assert '<td data-column="Judged positive">' in html
+    assert '<td data-column="Judged good">' in html
     assert html.count("<td") == html.count("<td data-column=")
 
 
@@ -176,6 +176,56 @@ def test_what_makes_no_sense_is_a_dash(made):
     assert models.rows[1] == ["supervised", f"49% (45{dash}52)", dash, dash, "22.8", "44.1"]
     assert more.rows[1] == ["supervised", "0.700", "0.00", "0.00", "0.181", "0.620", "0.710"]
     assert models.records()[1]["Perplexity"] == "44.1"
+
+
+def test_each_judge_has_its_table_and_the_first_the_headlines(made):
+    two = with_judges(made, words=words(), gains=rewards())
+    assert headlines.verdict(two.evaluation) == headlines.verdict(made.evaluation)
+    assert headlines.numbers(two.evaluation) == headlines.numbers(made.evaluation)
+    own = {table.name: table for table in report.tables(two)}
+    assert own["judge-gains"].rows[1] == ["supervised", "1.25", tables.DASH, tables.DASH]
+    assert own["judge-gains"].header == ["Model", "Mean score", "Wins", "Wins at like length"]
+    assert own["trust-words"].rows[1] == ["imdb: two sentences of a text", "69.3%", "0.6%", "51.2%", "1,501"]
+    assert not {"judge-words", "trust-gains"} & set(own)
+    page = Page(report.render(two))
+    assert "A reward model, against which somebody was trained." in page.text
+    assert "aligned words: 95% good gains: 0.950" in page.text
+    assert len(page.pictures) == sum(len(section) for section in report.charts(two).values())
+
+
+def test_a_judge_without_shares_may_give_the_headline(made):
+    two = with_judges(made, gains=rewards(), words=words())
+    assert (
+        headlines.verdict(two.evaluation)
+        == "It worked: gains prefers 82% of responses to those before alignment"
+    )
+    assert headlines.models(two.evaluation).header == [
+        "Model",
+        "Wins",
+        "Wins at like length",
+        "Length",
+        "Perplexity",
+    ]
+    assert "good" not in headlines.numbers(two.evaluation)
+    first, second = headlines.cards(two)[:2]
+    assert (first["value"], second["value"]) == ("82%", "44.1 → 49.8")
+    assert first["detail"].endswith("A reward model, against which somebody was trained.")
+    assert "judge-words" in {table.name for table in report.tables(two)}
+    assert 'class="meter"' not in report.render(two)
+
+
+def test_without_a_judge_what_needs_none_is_shown_and_one_sentence_says_so(made):
+    none = with_judges(made)
+    assert headlines.verdict(none.evaluation) == (
+        "No judge was asked: perplexity is 44.1 before alignment, 49.8 after"
+    )
+    table = headlines.models(none.evaluation)
+    assert table.header == ["Model", "Perplexity", "KL, nats", "Length", "Distinct-2", "Reward"]
+    assert table.rows[3] == ["aligned", "49.8", "8.37", "21.4", "0.620", "0.700"]
+    assert set(headlines.numbers(none.evaluation)) == {"kl", "length", "perplexity"}
+    page = Page(report.render(none))
+    assert "No judge was asked: evaluate.judges names none." in page.text
+    assert "Judged good" not in page.text
 
 
 def test_samples_are_text_not_markup(html, page):

@@ -76,7 +76,7 @@ def test_writes_the_page_its_numbers_and_the_artifacts(project):
         report.report(stage(run))
     assert paths.REPORT.read_text("utf-8") == render(report.read_findings())
     numbers = json.loads(paths.RESULT.read_text())
-    assert numbers == {"positive": 0.84, "win_rate": 0.816, "kl": 8.37, "length": 21.4, "perplexity": 49.8}
+    assert numbers == {"good": 0.84, "win_rate": 0.816, "kl": 8.37, "length": 21.4, "perplexity": 49.8}
     artifacts = {path.name for path in Path("mlartifacts").rglob("*") if path.is_file()}
     assert {"report.html", "reward-kl.png", "models.json"} <= artifacts
     images = {path.name for path in paths.FIGURES.iterdir()}

@@ -1,0 +1,45 @@
+"""What judges say becomes shares and wins against the supervised model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jokbo import params
+from jokbo.evaluation import scoring
+from jokbo.evaluation.judges import reward
+from jokbo.evaluation.judges.judge import Given, Judged
+from jokbo.params import RewardJudge
+
+SETTINGS = params.load(Path(__file__).parents[2] / "params.yaml").evaluate
+SCORES = {
+    "supervised": np.array([0.2, 0.4, 0.6, 0.5]),
+    "aligned": np.array([0.9, 0.4, 0.7, 0.1]),
+}
+LENGTHS = {"supervised": np.array([10, 10, 10, 10]), "aligned": np.array([10, 13, 30, 14])}
+
+
+def test_a_probability_above_one_half_is_good_and_a_tie_is_half_a_win():
+    found = scoring.judge_result("classifier", Judged("", SCORES, probabilities=True), LENGTHS, SETTINGS)
+    supervised, aligned = found.models["supervised"], found.models["aligned"]
+    assert (supervised.good, aligned.good) == (0.25, 0.5)
+    assert (supervised.win_rate, supervised.length_matched) == (None, None)
+    assert (aligned.win_rate, aligned.length_matched) == (0.625, 2)
+    assert aligned.length_matched_win_rate == 0.75
+    assert aligned.score == pytest.approx(0.525)
+
+
+def test_rewards_compare_and_call_nothing_good():
+    given = Given("rewards", {}, SCORES, set_aside=_nobody_asks, test=_nobody_asks)
+    judged = reward.judged(RewardJudge(kind="reward"), given)
+    found = scoring.judge_result("reward", judged, LENGTHS, SETTINGS)
+    assert found.models["aligned"].good is None
+    assert found.models["aligned"].win_rate == 0.625
+    assert found.trust == {}
+    assert "PPO trains the policy against it" in found.about
+
+
+def _nobody_asks():
+    raise AssertionError
