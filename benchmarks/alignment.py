@@ -71,12 +71,14 @@ def experiment(seed: int) -> str:
 
 
 def models(revision: str | None) -> dict[str, Any]:
-    """Return the numbers of every model, as evaluate left them in this folder or in an experiment, the first judge's
+    """Return the numbers of every model, as evaluate left them in this folder or in an experiment, the main judge's
     among them."""
     found = metrics_show(STAGE, rev=revision)
     judge = found["judges"].get(found["headline"])
     if judge is None or not judge["probabilities"]:
-        sys.exit("jokbo: evaluate.judges: the first judge must be a classifier: put one there")
+        sys.exit(
+            "jokbo: evaluate.judges: the judge of evaluate.headline must be a classifier: name one there"
+        )
     return {name: {**scores, **judge["models"][name]} for name, scores in found["models"].items()}
 
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from benchmarks.seeds import bring_up
 from flows.command import one_line
 from jokbo import params
-from jokbo.evaluation.results import Tasks
+from jokbo.finetuning.tasks.results import Tasks
 from jokbo.reporting import tasks
 from jokbo.runtime.errors import InputError
 from tasks.frame.paths import METRICS, STATE

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from xml.sax.saxutils import escape
 
-from jokbo.evaluation.results import Evaluation
+from jokbo.evaluation.evaluation import Evaluation
 
 WIDTH, HEIGHT, BOX, TALL = 960, 430, 190, 66
 COLUMNS, ROWS = (-80, 150, 380, 610), (24, 128, 232, 336)
@@ -74,8 +74,8 @@ def numbers(metrics: Mapping[str, Any], evaluation: Evaluation) -> dict[str, str
 
 
 def _judged(evaluation: Evaluation) -> str:
-    first = evaluation.first
-    before, after = (first.models[name].good if first else None for name in ("supervised", "aligned"))
+    main = evaluation.main
+    before, after = (main.models[name].good if main else None for name in ("supervised", "aligned"))
     return "no judge of good ones" if before is None or after is None else f"{before:.0%} to {after:.0%} good"
 
 

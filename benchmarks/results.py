@@ -18,7 +18,7 @@ from benchmarks import large, picture
 from benchmarks.seeds import DATA, FOLDER, SHOWN
 from jokbo.comparison import table as comparison
 from jokbo.comparison.verdicts import RULE
-from jokbo.evaluation.results import Evaluation, Scores
+from jokbo.evaluation.evaluation import Evaluation, Scores
 from jokbo.reporting import markdown
 from jokbo.runtime import ancestry, environment
 from jokbo.runtime.files import write_text
@@ -98,7 +98,7 @@ class Chain:
         classifier = self.metrics("tasks")["tasks"]["rotten_tomatoes"]["classifiers"]
         held_out, accuracy = base["validation"], reward["accuracy"]
         student, teacher = (self.evaluations[0].student[who] for who in ("student", "teacher"))
-        first = self.evaluations[0].first
+        main = self.evaluations[0].main
         names = {
             "pretrained": "pretrained",
             "scratch": "from scratch",
@@ -120,10 +120,10 @@ class Chain:
                 for name, shown in names.items()
             ),
         }
-        if first and first.trust:
+        if main and main.trust:
             rows["the judge's own accuracy"] = ", ".join(
                 f"{part} of {source.replace('_', ' ')} {found.right['value']:.2f}"
-                for source, parts in first.trust.items()
+                for source, parts in main.trust.items()
                 for part, found in parts.items()
             )
         return _markdown(["what", "measured"], [[*row] for row in rows.items()])
@@ -173,10 +173,10 @@ def _when(path: Path) -> str:
 
 
 def _measure(found: Evaluation, model: str, key: str) -> float | None:
-    """Return a number of a model: by the first judge if it is a judge's, None where there is none."""
+    """Return a number of a model: by the main judge if it is a judge's, None where there is none."""
     if key in Scores.__dataclass_fields__:
         return getattr(found.models[model], key)
-    return getattr(found.first.models[model], key) if found.first else None
+    return getattr(found.main.models[model], key) if found.main else None
 
 
 def _range(values: list[float | None], shown: Callable[[float], str]) -> str:

@@ -30,7 +30,7 @@ from flows import graph, terminal
 from flows.schedule import SKIPPED, overtaken
 from flows.server import leave_if_gone
 from flows.supervise import follow, sweep
-from jokbo.evaluation.results import Evaluation
+from jokbo.evaluation.evaluation import Evaluation
 from jokbo.reporting import headlines, markdown
 from jokbo.runtime import tracking
 from jokbo.runtime.errors import BAD_INPUT, InputError

@@ -16,7 +16,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from jokbo.evaluation.results import Evaluation
+from jokbo.evaluation.evaluation import Evaluation
 from jokbo.reporting import headlines
 from jokbo.runtime.progress import duration
 from tasks.frame.paths import ALIGNED, EVALUATION, REPORT

@@ -18,13 +18,12 @@ from transformers import (
     PreTrainedModel,
 )
 
+from jokbo.alignment import agreement, rollouts
 from jokbo.alignment import dpo as dpo_
 from jokbo.alignment import ppo as ppo_
-from jokbo.alignment import rollouts
+from jokbo.alignment.results import Alignment, Change, DirectAlignment
 from jokbo.data.prompts import Prompts
 from jokbo.data.tables import open_splits, rows_of
-from jokbo.evaluation import agreement
-from jokbo.evaluation.results import Alignment, Change, DirectAlignment
 from jokbo.models import access
 from jokbo.preferences.pairs import decided
 from jokbo.runtime.errors import InputError

@@ -22,9 +22,9 @@ from transformers import (
 from jokbo.data.prompts import Prompts
 from jokbo.data.tables import open_splits, open_table
 from jokbo.evaluation import scoring
+from jokbo.evaluation.evaluation import Benchmark
 from jokbo.evaluation.judges import classifier, reward
 from jokbo.evaluation.judges.judge import Given, Judge, Judged
-from jokbo.evaluation.results import Benchmark
 from jokbo.models import access
 from jokbo.runtime.files import atomic_write_folder, write_text
 from jokbo.runtime.tracking import flat
@@ -117,12 +117,12 @@ def _benchmarks(
     params = stage.params
     if not params.benchmarks:
         return {}
-    from jokbo.evaluation import benchmarks  # it needs what takes seconds to import
+    from jokbo.evaluation.benchmarks import harness  # it needs what takes seconds to import
 
     found: dict[str, Benchmark] = {}
     for name, benchmark in params.benchmarks.items():
         say(stage, [f"{len(networks)} models are asked the benchmark {name}"])
-        found[name] = benchmarks.scores(name, benchmark, networks, tokenizer, params.seed, params.bootstrap)
+        found[name] = harness.scores(name, benchmark, networks, tokenizer, params.seed, params.bootstrap)
         what = f"examples of {name} begin before what the context holds"
         note(stage, f"benchmarks.{name}", found[name].cut, found[name].examples, what)
     return found

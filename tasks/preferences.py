@@ -14,10 +14,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from jokbo.data.prompts import Prompts
 from jokbo.data.tables import open_splits
-from jokbo.evaluation.results import LabellerCounts, PreferenceCounts
 from jokbo.models import access
 from jokbo.preferences import imported, pairs, ratings, simulated
 from jokbo.preferences.labeller import Given, Labelled, Labeller
+from jokbo.preferences.results import LabellerCounts, PreferenceCounts
 from jokbo.runtime.files import atomic_write_folder
 from tasks.frame.paths import DOCUMENTS, POLICY, PREFERENCES, PROMPTS
 from tasks.frame.records import note, say, write_metrics

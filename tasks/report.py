@@ -7,7 +7,8 @@ import time
 from functools import partial
 from pathlib import Path
 
-from jokbo.evaluation.results import Evaluation, Tasks
+from jokbo.evaluation.evaluation import Evaluation
+from jokbo.finetuning.tasks.results import Tasks
 from jokbo.reporting import headlines
 from jokbo.reporting.data_card import DataCard
 from jokbo.reporting.publish import publish, read, read_curves

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from jokbo.alignment import agreement
 from jokbo.alignment import reward as rewards
+from jokbo.alignment.results import RewardModel
 from jokbo.data.tables import open_splits, rows_of
-from jokbo.evaluation import agreement
-from jokbo.evaluation.results import RewardModel
 from jokbo.models import heads
 from jokbo.preferences.pairs import decided
 from jokbo.training import engine

@@ -13,9 +13,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from jokbo.data.tables import open_splits
-from jokbo.evaluation.results import TaskResult, Tasks
 from jokbo.finetuning.tasks import kinds, scores, tuning
 from jokbo.finetuning.tasks.labelled import Labelled
+from jokbo.finetuning.tasks.results import TaskResult, Tasks
 from jokbo.models import causal
 from jokbo.training import engine
 from tasks.frame.paths import BASE, DOCUMENTS, TASKS

@@ -175,7 +175,7 @@ TRAINED = {"pretrain", "tasks", "finetune", "distill", "reward", "align"}
         ("jokbo/params/chain.py", set()),
         ("jokbo/training/loop.py", TRAINED),
         ("tasks/frame/records.py", set(CHAIN)),
-        ("jokbo/evaluation/calibration.py", {"reward", "align"}),
+        ("jokbo/alignment/calibration.py", {"reward", "align"}),
     ],
 )
 def test_a_comment_reruns_what_imports_its_file_and_nothing_after_outputs_that_stay(

@@ -20,7 +20,7 @@ from benchmarks.gpu.sheet import FOLDER, Sheet
 from benchmarks.same import weights
 from flows.profile import lay_out
 from jokbo import params
-from jokbo.evaluation.results import Evaluation
+from jokbo.evaluation.evaluation import Evaluation
 from jokbo.reporting import headlines
 from jokbo.runtime import tracking
 from jokbo.runtime.errors import InputError

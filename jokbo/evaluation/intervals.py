@@ -28,6 +28,9 @@ class Estimate(NamedTuple):
     units: int  # that it rests on
 
 
+Estimated = dict[str, int | float]  # an Estimate, by field
+
+
 def mean(values: ArrayLike, *, samples: int, seed: int, confidence: float = 0.95) -> Interval:
     """Return the mean of independent values with the percentile bootstrap's interval (Efron and Tibshirani 1993, 13.3).
 

@@ -16,9 +16,9 @@ from jokbo.alignment.reward import rewards, with_end_of_text
 from jokbo.data.prompts import Prompts
 from jokbo.evaluation import intervals
 from jokbo.evaluation.diversity import Distinct, distinct_n
+from jokbo.evaluation.evaluation import Evaluation, JudgeResult, JudgeScores, Scores, Student
 from jokbo.evaluation.judges.judge import GOOD, Judged
 from jokbo.evaluation.perplexity import response_perplexity
-from jokbo.evaluation.results import Evaluation, JudgeResult, JudgeScores, Scores, Student
 from jokbo.models import access
 from jokbo.sampling import Rollout, sample, sequence_kl
 
@@ -127,8 +127,9 @@ def evaluation(
         if DISTILLED in models
     }
     ngrams = {measure: found.count for measure, found in distinct.items()}
-    headline = next(iter(judges), None)
-    return Evaluation(len(held_out), settings.matched_tokens, ngrams, models, students, judges, headline)
+    return Evaluation(
+        len(held_out), settings.matched_tokens, ngrams, models, students, judges, settings.headline
+    )
 
 
 def _shares(distinct: Mapping[str, Distinct], name: str) -> dict[str, Any]:

@@ -364,6 +364,18 @@ class Evaluate(Section):
     bootstrap: Positive
     """Number of resamples of the intervals."""
     judges: dict[Name, Judge]
-    """Who judges the responses, by a name of your own; runs are compared by the first."""
+    """Who judges the responses, by a name of your own; {}: nobody."""
+    headline: Name | None
+    """Name of the judge by which runs are compared; null without judges."""
     benchmarks: dict[Name, Benchmark]
     """Tasks of your own that every model is asked, by name; {}: none."""
+
+    @model_validator(mode="after")
+    def has_a_headline(self) -> Evaluate:
+        if self.judges and self.headline not in self.judges:
+            raise ValueError(
+                f"headline is {self.headline or 'null'}: name one of judges, {', '.join(self.judges)}"
+            )
+        if not self.judges and self.headline is not None:
+            raise ValueError(f"headline is {self.headline}, but judges names none: set it to null")
+        return self

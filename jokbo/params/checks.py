@@ -69,10 +69,10 @@ def _check_benchmarks(settings: Params) -> None:
             raise InputError(
                 "evaluate.benchmarks needs lm-evaluation-harness: pip install 'lm-eval[hf]>=0.4.13,<0.5'"
             )
-        from jokbo.evaluation import benchmarks  # it needs what takes seconds to import
+        from jokbo.evaluation.benchmarks import harness  # it needs what takes seconds to import
 
         for name, benchmark in settings.evaluate.benchmarks.items():
-            benchmarks.check(name, benchmark, settings.pretrain.start.context)
+            harness.check(name, benchmark, settings.pretrain.start.context)
 
 
 def check_names(settings: Params | FamilyParams, stages: Collection[str], present: Collection[str]) -> None:

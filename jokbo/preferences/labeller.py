@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from jokbo.data.prompts import Prompts
-    from jokbo.evaluation.results import Estimated
+    from jokbo.evaluation.intervals import Estimated
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from jokbo.evaluation.intervals import by_unit
 from jokbo.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from jokbo.evaluation.results import Estimated
+    from jokbo.evaluation.intervals import Estimated
     from jokbo.preferences.ratings import Rated
 
 SCALE = np.arange(-4, 5)  # the ratings a person could give

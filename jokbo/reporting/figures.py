@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
 
-    from jokbo.evaluation.results import JudgeScores
+    from jokbo.evaluation.evaluation import JudgeScores
 
 INK, MUTED, LINE = "#26221d", "#776f66", "#ddd6ca"
 PAPER = "#fffdf9"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jokbo.evaluation.results import Evaluation, JudgeResult, JudgeScores, Scores
+from jokbo.evaluation.evaluation import Evaluation, JudgeResult, JudgeScores, Scores
 from jokbo.reporting.tables import DASH, TIMES, Table, large, number, share
 
 if TYPE_CHECKING:
@@ -46,13 +46,13 @@ class Made:
 def verdict(evaluation: Evaluation) -> str:
     """Return in one sentence whether alignment made responses better, by more than the interval of its wins.
 
-    That is what the first judge says; without a judge, that there is none.
+    That is what the main judge says; without a judge, that there is none.
     """
-    first = evaluation.first
-    if first is None:
+    main = evaluation.main
+    if main is None:
         before, after = (number(evaluation.models[name].perplexity) for name in ("supervised", "aligned"))
         return f"No judge was asked: perplexity is {before} before alignment, {after} after"
-    supervised, aligned = first.models["supervised"], first.models["aligned"]
+    supervised, aligned = main.models["supervised"], main.models["aligned"]
     if supervised.good is None or aligned.good is None:
         said = (
             f"{evaluation.headline} prefers {_share(aligned.win_rate)} of responses to those before alignment"
@@ -88,7 +88,7 @@ def cards(findings: Findings) -> list[dict[str, str]]:
     evaluation = findings.evaluation
     before, after = evaluation.models["supervised"], evaluation.models["aligned"]
     found = [
-        *(_judged_cards(evaluation, evaluation.first) if evaluation.first else []),
+        *(_judged_cards(evaluation, evaluation.main) if evaluation.main else []),
         {
             "value": f"{number(before.perplexity)} → {number(after.perplexity)}",
             "label": "perplexity of what people wrote, before and after alignment: lower is better",
@@ -113,7 +113,7 @@ def cards(findings: Findings) -> list[dict[str, str]]:
 
 
 def _judged_cards(evaluation: Evaluation, judge: JudgeResult) -> list[dict[str, str]]:
-    """Return what the first judge says: shares of good responses, where it says which are good, and its wins."""
+    """Return what the main judge says: shares of good responses, where it says which are good, and its wins."""
     before, after = evaluation.models["supervised"], evaluation.models["aligned"]
     supervised, aligned = judge.models["supervised"], judge.models["aligned"]
     shares = {
@@ -180,8 +180,8 @@ def _student(findings: Findings) -> dict[str, str]:
 
 def numbers(evaluation: Evaluation) -> dict[str, float]:
     """Return the numbers of the aligned model that runs are compared by."""
-    aligned, first = evaluation.models["aligned"], evaluation.first
-    judged = first and first.models["aligned"]
+    aligned, main = evaluation.models["aligned"], evaluation.main
+    judged = main and main.models["aligned"]
     found = {
         "good": judged and judged.good,
         "win_rate": judged and judged.win_rate,
@@ -194,11 +194,11 @@ def numbers(evaluation: Evaluation) -> dict[str, float]:
 
 def models(evaluation: Evaluation) -> Table:
     """Return the models side by side by what a reader asks first; the page and the terminal show it."""
-    first, prompts = evaluation.first, f"The same {evaluation.prompts:,} held-out prompts for every model"
-    if first is None:
+    main, prompts = evaluation.main, f"The same {evaluation.prompts:,} held-out prompts for every model"
+    if main is None:
         measures, columns, caption = [*MEASURES], [], prompts
     else:
-        measures, columns = ["length", "perplexity"], judged_columns(first)
+        measures, columns = ["length", "perplexity"], judged_columns(main)
         caption = f"{prompts}, judged by {evaluation.headline}; 95% intervals in brackets"
     return Table(
         "models",
@@ -207,7 +207,7 @@ def models(evaluation: Evaluation) -> Table:
         [
             [
                 name,
-                *(judged_cells(first, name) if first else []),
+                *(judged_cells(main, name) if main else []),
                 *(number(getattr(scores, measure)) for measure in measures),
             ]
             for name, scores in ordered(evaluation).items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jokbo.evaluation.results import Evaluation, JudgeResult
+from jokbo.evaluation.evaluation import Evaluation, JudgeResult
 from jokbo.reporting import figures, headlines
 from jokbo.reporting.figures import Chart
 from jokbo.reporting.tables import Table, number, percent

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jokbo.evaluation.results import BenchmarkScore, Evaluation, Scores, Student, TaskResult
+from jokbo.evaluation.evaluation import BenchmarkScore, Evaluation, Scores, Student
+from jokbo.finetuning.tasks.results import TaskResult
 from jokbo.reporting import figures, headlines, judges, page, tasks
 from jokbo.reporting.data_card import DataCard
 from jokbo.reporting.figures import Chart

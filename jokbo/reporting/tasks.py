@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from jokbo.evaluation.confusion import f1
-from jokbo.evaluation.results import CurvePoint, SplitScores, TaskResult
+from jokbo.finetuning.tasks.results import CurvePoint, SplitScores, TaskResult
 from jokbo.reporting.figures import ACCENT, INK, MUTED, SECOND, Chart, panel
 from jokbo.reporting.tables import DASH, Table, percent, share
 
@@ -74,7 +73,8 @@ def charts(tasks: Tasks) -> list[Chart]:
 
 
 def _classes(name: str, task: TaskResult) -> list[list[str]]:
-    counts_CC = np.array(task.classifiers["pretrained"].test.confusion)
+    test = task.classifiers["pretrained"].test
+    counts_CC = np.array(test.confusion)
     right_C, said_C, there_C = np.diagonal(counts_CC), counts_CC.sum(0), counts_CC.sum(1)
     return [
         [
@@ -83,9 +83,9 @@ def _classes(name: str, task: TaskResult) -> list[list[str]]:
             *(f"{task.rows[split][i]:,}" for split in ("train", "validation", "test")),
             percent(right_C[i] / said_C[i]) if said_C[i] else DASH,
             percent(right_C[i] / there_C[i]) if there_C[i] else DASH,
-            DASH if np.isnan(score) else percent(score),
+            DASH if score is None else percent(score),
         ]
-        for i, (each, score) in enumerate(zip(task.classes, f1(counts_CC), strict=True))
+        for i, (each, score) in enumerate(zip(task.classes, test.f1, strict=True))
     ]
 
 

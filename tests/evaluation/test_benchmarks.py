@@ -14,7 +14,8 @@ import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from jokbo.evaluation import benchmarks, results
+from jokbo.evaluation import evaluation
+from jokbo.evaluation.benchmarks import harness
 from jokbo.models import causal
 from jokbo.params.chain import Benchmark
 from jokbo.runtime.errors import InputError
@@ -85,8 +86,8 @@ def given(
     return Benchmark.model_validate({"file": "mine/task.yaml", **settings})
 
 
-def scored(net: Any, tokenizer: Any, benchmark: Benchmark, seed: int = 1) -> results.Benchmark:
-    return benchmarks.scores("reviews", benchmark, {"base": net}, tokenizer, seed, 200)
+def scored(net: Any, tokenizer: Any, benchmark: Benchmark, seed: int = 1) -> evaluation.Benchmark:
+    return harness.scores("reviews", benchmark, {"base": net}, tokenizer, seed, 200)
 
 
 def log_likelihood(net: PreTrainedModel, asked: list[int], answer: list[int]) -> float:
@@ -201,14 +202,14 @@ def test_no_question_is_among_the_examples_before_it(net: PreTrainedModel, token
     rows = [{"text": text, "label": label} for text, label in zip("abcde", (0, 2, 0, 2, 0), strict=True)]
     changes = {"doc_to_choice": ["x", "y", "z"], "fewshot_delimiter": " ", "target_delimiter": "="}
     asked: list[str] = []
-    plain = benchmarks._Network._loglikelihood_tokens
+    plain = harness._Network._loglikelihood_tokens
 
     def noted(self: Any, requests: Any, **options: Any) -> Any:
         asked.extend(question for (question, _), _, _ in requests)
         return plain(self, requests, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(benchmarks._Network, "_loglikelihood_tokens", noted)
+        patch.setattr(harness._Network, "_loglikelihood_tokens", noted)
         found = scored(net, tokenizer, given(rows, changes, shots=4))
         again = scored(net, tokenizer, given(rows, changes, shots=4))
     assert found == again
@@ -265,13 +266,13 @@ def test_an_answer_longer_than_the_context(net: PreTrainedModel, tokenizer: PreT
 )
 def test_what_is_wrong_with_a_task_is_one_line(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message) as raised:
-        benchmarks.check("reviews", given(changes=changes), CONTEXT)
+        harness.check("reviews", given(changes=changes), CONTEXT)
     assert str(raised.value).startswith("evaluate.benchmarks.reviews: ")
     assert "\n" not in str(raised.value)
 
 
 def test_a_right_task_passes_the_check() -> None:
-    benchmarks.check("reviews", given(), CONTEXT)
+    harness.check("reviews", given(), CONTEXT)
 
 
 def test_a_function_is_not_run() -> None:
@@ -282,7 +283,7 @@ def test_a_function_is_not_run() -> None:
     with pytest.raises(
         InputError, match=r"task.yaml: line 2: !function names code, and a task's code is not run"
     ):
-        benchmarks.check("reviews", benchmark, CONTEXT)
+        harness.check("reviews", benchmark, CONTEXT)
 
 
 def test_a_row_that_is_no_json_is_named() -> None:
@@ -290,7 +291,7 @@ def test_a_row_that_is_no_json_is_named() -> None:
     with open("data/local/mine/rows.jsonl", "a") as file:
         file.write("{text\n")
     with pytest.raises(InputError, match=r"rows.jsonl: .*JSON"):
-        benchmarks.check("reviews", benchmark, CONTEXT)
+        harness.check("reviews", benchmark, CONTEXT)
 
 
 def test_a_response_longer_than_the_context() -> None:
@@ -298,7 +299,7 @@ def test_a_response_longer_than_the_context() -> None:
     with pytest.raises(
         InputError, match=f"may have 256 tokens, and the context {CONTEXT}: lower generation_kwargs"
     ):
-        benchmarks.check("reviews", given(changes=changes), CONTEXT)
+        harness.check("reviews", given(changes=changes), CONTEXT)
 
 
 def test_the_example_of_the_page_passes_the_check() -> None:
@@ -309,4 +310,4 @@ def test_the_example_of_the_page_passes_the_check() -> None:
     folder.mkdir()
     (folder / "reviews.jsonl").write_text(rows.partition("```")[0])
     (folder / "reviews.yaml").write_text(task.partition("```")[0])
-    benchmarks.check("reviews", Benchmark(file="tasks/reviews.yaml"), CONTEXT)
+    harness.check("reviews", Benchmark(file="tasks/reviews.yaml"), CONTEXT)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jokbo.evaluation.results import Evaluation
+from jokbo.evaluation.evaluation import Evaluation
 from jokbo.runtime.errors import InputError
 from tests.reporting.findings import findings
 

@@ -288,7 +288,7 @@ def with_judges(**judges: Any) -> Params:
         name: {"kind": "reward"} if own is None else {"kind": "classifier", "sources": own[0], "good": own[1]}
         for name, own in judges.items()
     }
-    return settings(evaluate__judges=kinds)
+    return settings(evaluate__judges=kinds, evaluate__headline=next(iter(kinds), None))
 
 
 @pytest.mark.parametrize(("label", "said"), [("1", "has label '1'"), ("0", "has another label than '1'")])

@@ -9,14 +9,8 @@ from itertools import pairwise
 from pydantic import TypeAdapter
 
 from jokbo.data.counts import StartingModel
-from jokbo.evaluation.results import (
-    Classifier,
-    CurvePoint,
-    CurveValue,
-    Evaluation,
-    SplitScores,
-    TaskResult,
-)
+from jokbo.evaluation.evaluation import Evaluation
+from jokbo.finetuning.tasks.results import Classifier, CurvePoint, CurveValue, SplitScores, TaskResult
 from jokbo.reporting.data_card import DataCard, Example, SourceCard
 from jokbo.reporting.headlines import Made
 from jokbo.reporting.report import Findings
@@ -294,7 +288,9 @@ def curves() -> dict:
 def task() -> TaskResult:
     def scores(right: int) -> SplitScores:
         part = {"value": right / 200, "low": right / 200 - 0.06, "high": right / 200 + 0.06}
-        return SplitScores(part, part, [[right // 2, 100 - right // 2], [100 - right // 2, right // 2]])
+        return SplitScores(
+            part, part, [right / 100] * 2, [[right // 2, 100 - right // 2], [100 - right // 2, right // 2]]
+        )
 
     values = {name: CurveValue(0.7, 0.01, None) for name in ("pretrained", "scratch", "naive_bayes")}
     return TaskResult(

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from jokbo.evaluation.results import Benchmark, BenchmarkScore
+from jokbo.evaluation.evaluation import Benchmark, BenchmarkScore
 from jokbo.reporting import headlines, report, tables
 from tests.reporting.findings import corpus, findings, rewards, with_judges, words
 

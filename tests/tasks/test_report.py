@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jokbo.evaluation.results import Tasks
+from jokbo.finetuning.tasks.results import Tasks
 from jokbo.reporting.report import render
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.tracking import Run, Subject, open_run

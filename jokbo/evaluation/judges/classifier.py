@@ -20,8 +20,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from jokbo.evaluation import intervals
+from jokbo.evaluation.evaluation import Trust
 from jokbo.evaluation.judges.judge import GOOD, Given, Judged
-from jokbo.evaluation.results import Trust
 from jokbo.runtime.errors import InputError
 
 if TYPE_CHECKING:

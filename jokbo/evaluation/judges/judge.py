@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from datasets import Dataset
 
-    from jokbo.evaluation.results import Trust
+    from jokbo.evaluation.evaluation import Trust
 
 GOOD = 0.5  # where scores are probabilities, a response with a higher one is good
 

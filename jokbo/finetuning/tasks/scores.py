@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from jokbo.evaluation import confusion
-from jokbo.evaluation.results import Classifier, CurvePoint, SplitScores, TaskResult
+from jokbo.finetuning.tasks import confusion
 from jokbo.finetuning.tasks.labelled import SPLITS, Labelled
+from jokbo.finetuning.tasks.results import Classifier, CurvePoint, SplitScores, TaskResult
 from jokbo.finetuning.tasks.tuning import Task, Tuned, bayes, predicted
 
 HELD_OUT = ("validation", "test")
@@ -38,6 +38,7 @@ def _splits(data: Labelled, predicted: Mapping[str, Sequence[int]], seed: int) -
     for split in HELD_OUT:
         counts_CC = confusion.counted(data.labels[split].tolist(), predicted[split], len(data.classes))
         measures = (confusion.accuracy, confusion.macro_f1)
-        accuracy, f1 = (confusion.interval(measure, counts_CC, seed)._asdict() for measure in measures)
-        found.append(SplitScores(accuracy, f1, counts_CC.tolist()))
+        accuracy, macro_f1 = (confusion.interval(measure, counts_CC, seed)._asdict() for measure in measures)
+        of_class = [None if score != score else score for score in confusion.f1(counts_CC).tolist()]
+        found.append(SplitScores(accuracy, macro_f1, of_class, counts_CC.tolist()))
     return found

@@ -19,10 +19,10 @@ from transformers import PreTrainedModel
 
 from jokbo import params
 from jokbo.evaluation.baselines import naive_bayes
-from jokbo.evaluation.results import CurvePoint, CurveValue
 from jokbo.finetuning.tasks.classifier import Classify, logits
 from jokbo.finetuning.tasks.kind import Kind
 from jokbo.finetuning.tasks.labelled import Labelled
+from jokbo.finetuning.tasks.results import CurvePoint, CurveValue
 from jokbo.models import access, heads
 from jokbo.runtime.files import read_if_there, write_text
 from jokbo.runtime.tracking import Run

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jokbo.evaluation.calibration import Bin, error_by_unit, reliability
+from jokbo.alignment.calibration import Bin, error_by_unit, reliability
 from jokbo.runtime.errors import InputError
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from jokbo.alignment.calibration import error_by_unit, reliability
+from jokbo.alignment.results import PreferenceScore
 from jokbo.alignment.reward import encode
-from jokbo.evaluation.calibration import error_by_unit, reliability
 from jokbo.evaluation.intervals import by_unit
-from jokbo.evaluation.results import PreferenceScore
 from jokbo.models import heads
 
 if TYPE_CHECKING:

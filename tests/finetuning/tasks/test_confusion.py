@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
-from jokbo.evaluation import confusion
+from jokbo.finetuning.tasks import confusion
 
 
 def test_measures_are_those_of_scikit_learn() -> None:

@@ -26,8 +26,9 @@ from lm_eval.models import huggingface
 from lm_eval.models.utils import normalize_gen_kwargs
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from jokbo.evaluation import benchmark_files, results
-from jokbo.evaluation.benchmark_files import TaskFile
+from jokbo.evaluation import evaluation
+from jokbo.evaluation.benchmarks import task_files
+from jokbo.evaluation.benchmarks.task_files import TaskFile
 from jokbo.models import access
 from jokbo.runtime.errors import InputError, about
 from jokbo.runtime.text import printable
@@ -114,7 +115,7 @@ def check(name: str, benchmark: Benchmark, context: int) -> None:
     context: the most tokens that the models read at once.
     """
     with about(f"evaluate.benchmarks.{name}"):
-        task_file = benchmark_files.opened(benchmark)
+        task_file = task_files.opened(benchmark)
         task = _task(name, task_file)
         if task.OUTPUT_TYPE == "generate_until":
             most = response_tokens(task.config.generation_kwargs)
@@ -136,7 +137,7 @@ def scores(
     tokenizer: PreTrainedTokenizerBase,
     seed: int,
     bootstrap: int,
-) -> results.Benchmark:
+) -> evaluation.Benchmark:
     """Return what every network scores on a benchmark.
 
     seed: of the examples before a question, and of responses where the task samples them. bootstrap: how many
@@ -144,7 +145,7 @@ def scores(
     """
     models, cut, examples = {}, set(), 0
     with about(f"evaluate.benchmarks.{name}"):
-        task_file = benchmark_files.opened(benchmark)
+        task_file = task_files.opened(benchmark)
         task = _task(name, task_file)
         for model, network in networks.items():
             with _quiet():
@@ -153,7 +154,7 @@ def scores(
             models[model] = dict(_scores(found))
             examples, cut = found["sample_len"], cut | lm.cut
     shots = task_file.config["num_fewshot"]
-    return results.Benchmark(examples, shots, len(cut), models)
+    return evaluation.Benchmark(examples, shots, len(cut), models)
 
 
 def _asked(
@@ -170,7 +171,7 @@ def _asked(
     return found["results"][task.task_name]
 
 
-def _scores(found: Mapping[str, Any]) -> Iterator[tuple[str, results.BenchmarkScore]]:
+def _scores(found: Mapping[str, Any]) -> Iterator[tuple[str, evaluation.BenchmarkScore]]:
     """Yield name and score of each metric. The harness has them as METRIC,FILTER, and METRIC_stderr,FILTER."""
     for key, value in found.items():
         metric, comma, filtered = key.partition(",")
@@ -178,7 +179,7 @@ def _scores(found: Mapping[str, Any]) -> Iterator[tuple[str, results.BenchmarkSc
             error = found[f"{metric}_stderr,{filtered}"]
             known = None if isinstance(error, str) else float(error)  # N/A
             name = metric if filtered == NO_FILTER else f"{metric}.{filtered}"
-            yield name, results.BenchmarkScore(float(value), known)
+            yield name, evaluation.BenchmarkScore(float(value), known)
 
 
 def _task(name: str, given: TaskFile) -> ConfigurableTask:

@@ -1,0 +1,32 @@
+"""What the stage `preferences` counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jokbo.evaluation.intervals import Estimated
+from jokbo.runtime.files import Saved
+
+
+@dataclass(frozen=True)
+class LabellerCounts:
+    """How many preference pairs are of one labeller."""
+
+    kind: str
+    train: int
+    test: int
+    ties: int  # of both
+    disagreement: Mapping[
+        str, Estimated
+    ]  # of people (`human`) and of simulated raters, where these are fitted
+
+
+@dataclass(frozen=True)
+class PreferenceCounts(Saved):
+    """How many preference pairs there are to learn from, and for the test, and of whom."""
+
+    STAGE = "preferences"
+    train: int
+    test: int
+    labellers: Mapping[str, LabellerCounts]
