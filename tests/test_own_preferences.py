@@ -57,6 +57,7 @@ def params() -> dict[str, Any]:
     tree["prepare"]["near_duplicates"]["sources"] = tree["prompts"]["sources"] = ["letters"]
     tree["tokenize"]["mix"]["sources"] = {"letters": 1.0}
     tree["finetune"]["tasks"] = tree["evaluate"]["judges"] = {}
+    tree["evaluate"]["headline"] = None
     tree["distill"] = tree["reward"] = {"kind": "none"}
     training = {**tree["finetune"]["policy"]["training"], "steps": STEPS, "batch_size": 8}
     tree["align"] = {"kind": "dpo", "seed": 1, "beta": 0.5, "training": training}

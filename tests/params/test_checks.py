@@ -333,16 +333,30 @@ def test_a_judge_names_a_source_and_a_class_that_are_there(counts: Counts, judge
 def test_the_split_of_judges_needs_no_share_where_none_learns() -> None:
     shares = {**miniature.params()["prepare"]["splits"], "judge": 0.0, "train": 0.55}
     for judges in ({}, {"rewards": {"kind": "reward"}}):
-        checks.check_splits(settings(prepare__splits=shares, evaluate__judges=judges), STAGES)
+        chosen = {"evaluate__judges": judges, "evaluate__headline": next(iter(judges), None)}
+        checks.check_splits(settings(prepare__splits=shares, **chosen), STAGES)
 
 
 def test_a_reward_model_judges_only_where_there_is_one() -> None:
     training = miniature.params()["finetune"]["policy"]["training"]
     dpo = {"kind": "dpo", "seed": 1, "beta": 0.5, "training": training}
-    judges = {"rewards": {"kind": "reward"}}
+    judges = {"evaluate__judges": {"rewards": {"kind": "reward"}}, "evaluate__headline": "rewards"}
     with pytest.raises(ValueError, match=r"evaluate.judges.rewards.kind is reward, but reward.kind is none"):
-        settings(align=dpo, reward={"kind": "none"}, evaluate__judges=judges)
-    assert list(settings(evaluate__judges=judges).evaluate.judges) == ["rewards"]
+        settings(align=dpo, reward={"kind": "none"}, **judges)
+    assert list(settings(**judges).evaluate.judges) == ["rewards"]
+
+
+@pytest.mark.parametrize(
+    ("judges", "headline", "message"),
+    [
+        ({"rewards": {"kind": "reward"}}, "words", "headline is words: name one of judges, rewards"),
+        ({"rewards": {"kind": "reward"}}, None, "headline is null: name one of judges, rewards"),
+        ({}, "words", "headline is words, but judges names none: set it to null"),
+    ],
+)
+def test_the_headline_is_a_judge_that_there_is(judges: dict, headline: str | None, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        settings(evaluate__judges=judges, evaluate__headline=headline)
 
 
 def test_the_languages_are_those_of_the_model() -> None:

@@ -53,7 +53,7 @@ def test_bars_and_points_stand_where_the_numbers_are(made):
     (calibration,) = figures.reliability_diagram(made.metrics["reward"]["human"]["calibration"])
     heights = [bar.get_height() for bar in calibration.figure.axes[0].patches]
     assert heights == [row["accuracy"] for row in made.metrics["reward"]["human"]["calibration"]]
-    models = made.evaluation.first.models
+    models = made.evaluation.main.models
     (judged,) = figures.judged_good("words", models)
     ends = [line.get_xdata().tolist() for line in judged.figure.axes[0].lines]
     assert ends == [[model.good_low, model.good_high] for model in reversed(models.values())]
