@@ -126,7 +126,9 @@ def tree(
     def branch_of(name: str, record: Record) -> Tree:
         met.add(record.weights)
         commit = commit_of(record.key) or "commit unknown"
-        made = f"by [cyan]{record.stage}[/]  {commit[: None if everything else 14]}"
+        if not everything:
+            commit = "commit unknown" if commit.startswith("unknown") else commit[:14]
+        made = f"by [cyan]{record.stage}[/]  {escape(commit)}"
         branch = Tree(f"[bold]{name}[/]  {made}  weights {record.weights[:12]}")
         if everything:
             _add_all(branch, record)

@@ -77,12 +77,10 @@ def test_the_tree_joins_the_records(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     replace(record, environments=[environment.collect(zero_stage=1)]).save(base)
     policy = _write(_model(Path("models/policy")), deps={"models/base": "b.dir", "data/documents": "d5"})
 
-    def shown(everything: bool = True) -> str:
+    def shown(everything: bool = True, commit: str = "c0ffee") -> str:
         console = Console(file=io.StringIO(), width=100)
         known = ancestry.records_in(Path("models"))
-        console.print(
-            ancestry.tree("policy", policy, known, {"base-key": "c0ffee"}.get, everything=everything)
-        )
+        console.print(ancestry.tree("policy", policy, known, {"base-key": commit}.get, everything=everything))
         return console.file.getvalue()
 
     text = shown()
@@ -101,6 +99,9 @@ def test_the_tree_joins_the_records(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "models/base",
         "data/tokens",
     ]
+    unknown = "unknown (this project is in no commit)"
+    assert unknown in shown(commit=unknown)
+    assert "by pretrain  commit unknown  weights" in shown(everything=False, commit=unknown)
     _file(base).unlink()
     assert f"models/base  weights {record.weights[:12]}, of which no record is there" in shown()
 
