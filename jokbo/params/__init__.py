@@ -60,7 +60,7 @@ from jokbo.params.family import (
 )
 from jokbo.params.keep import KeepBest, KeepLast
 from jokbo.params.method import FULL, Full, Lora, Method, Qlora
-from jokbo.params.preferences import ComparisonFile, Preferences, Ratings, Simulated
+from jokbo.params.preferences import ComparisonFile, People, Preferences, Ratings, Simulated
 from jokbo.params.reading import found_as, preview, read
 from jokbo.params.renamed import MOVED, new_name
 from jokbo.params.start import FromFolder, FromHub, FromPackage, Scratch, Start
@@ -100,6 +100,7 @@ __all__ = [
     "Optimizer",
     "PackageSource",
     "Params",
+    "People",
     "Ppo",
     "Preferences",
     "Prepare",
@@ -244,7 +245,7 @@ class Params(Section):
             )
         if isinstance(self.align, Dpo) and all(isinstance(each, Ratings) for each in labellers):
             found = "no labeller compares responses to a prompt, as ratings are of single texts"
-            raise ValueError(f"align.kind is dpo, but {found}: add one of kind file or simulated")
+            raise ValueError(f"align.kind is dpo, but {found}: add one of kind file, people or simulated")
         tested = (isinstance(each, Ratings) or getattr(each, "held_out", 0) > 0 for each in labellers)
         if isinstance(self.reward, Reward) and not any(tested):
             found = "no labeller has pairs for its test"

@@ -59,6 +59,10 @@ def check_files(settings: Params, stages: Collection[str], folder: Path) -> None
             from jokbo.preferences import imported  # it needs what takes seconds to import
 
             imported.check(name, labeller)
+        elif labeller.kind == "people":
+            from jokbo.preferences import people
+
+            people.check(name, labeller)
 
 
 def check_names(settings: Params | FamilyParams, stages: Collection[str], present: Collection[str]) -> None:
@@ -308,7 +312,7 @@ def _preferences(settings: Params, counts: Counts) -> Problems:
 def _of_rated_texts(settings: Params) -> Iterator[tuple[str, Ratings | Simulated]]:
     """Yield the key and the settings of each labeller who goes by people's ratings of single texts."""
     for name, labeller in settings.preferences.labellers.items():
-        if labeller.kind != "file":
+        if labeller.kind == "ratings" or labeller.kind == "simulated":
             yield f"preferences.labellers.{name}", labeller
 
 
@@ -332,7 +336,8 @@ def _reward(settings: Params, counts: Counts) -> Problems:
             most += labeller.pairs
         else:
             prompts = labeller.prompts if _own_prompts(settings) else min(labeller.prompts, there)
-            most += prompts * labeller.responses_per_prompt * (labeller.responses_per_prompt - 1) // 2
+            pairs = prompts * labeller.responses_per_prompt * (labeller.responses_per_prompt - 1) // 2
+            most += pairs * (labeller.labels_per_item if labeller.kind == "people" else 1)
     if most < batch:
         found = f"preferences.labellers give {most:,} pairs at most"
         yield f"reward.training.batch_size is {batch}, but {found}: ask for more or set it lower"
