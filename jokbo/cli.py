@@ -262,6 +262,9 @@ def serve_labels(
 ) -> None:
     """Serve the page on which people compare what the policy wrote; Ctrl-C ends it."""
     if context.invoked_subcommand:
+        given = ((name, context.get_parameter_source(name)) for name in context.params)
+        for option in (name for name, source in given if source and source.name == "COMMANDLINE"):
+            raise InputError(f"--{option}: put it behind {context.invoked_subcommand}, if that takes it")
         return
     from jokbo.labelling import serving, store
 

@@ -24,9 +24,9 @@ Fields = Mapping[str, str]
 class Refused(Exception):
     """What the page says instead of doing what was asked: `problem_` and this word, with an HTTP status."""
 
-    def __init__(self, problem: str, status: int = 400, fields: Fields | None = None, **values: Any) -> None:
+    def __init__(self, problem: str, status: int = 400, **values: Any) -> None:
         super().__init__(problem)
-        self.problem, self.status, self.fields, self.values = problem, status, fields or {}, values
+        self.problem, self.status, self.values = problem, status, values
 
 
 async def sent(request: Request) -> Fields:
@@ -40,10 +40,11 @@ async def sent(request: Request) -> Fields:
         pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=100)
     except ValueError:
         raise Refused("large", 413) from None
-    fields = {name: value.replace("\r\n", "\n") for name, value in pairs}
+    # kept where also a page that refuses them finds them
+    fields = request.state.fields = {name: value.replace("\r\n", "\n") for name, value in pairs}
     given, own = fields.get("csrf", ""), request.session.get("csrf", "")
     if not own or not secrets.compare_digest(given.encode(), own.encode()):
-        raise Refused("csrf", 403, fields)
+        raise Refused("csrf", 403)
     return fields
 
 
@@ -54,16 +55,16 @@ def name_of(text: str) -> str | None:
 
 
 def answer_of(fields: Fields, place: Place) -> Answer:
-    """Return what a form says of an item. Refused, with the fields, if it says nothing that can be kept."""
+    """Return what a form says of an item. Refused if it says nothing that can be kept."""
     texts = {name: fields.get(name, "").strip() for name in ("note", "better")}
     if any(len(text) > CHARACTERS for text in texts.values()):
-        raise Refused("long", 422, fields, most=f"{CHARACTERS:,}")
+        raise Refused("long", 422, most=f"{CHARACTERS:,}")
     flagged = (index for at, index in enumerate(place.shown) if fields.get(f"harmful_{at}"))
     more = {"harmful": tuple(sorted(flagged)), **texts}
     choice = fields.get("choice")
     if choice == "skip":
         if fields.get("reason") not in REASONS:
-            raise Refused("choose", 422, fields)
+            raise Refused("choose", 422)
         return Answer("skipped", reason=fields["reason"], **more)
     if choice == "ranking" and len(place.shown) > 2:
         return Answer("judged", _ranking(fields, place), **more)
@@ -72,7 +73,7 @@ def answer_of(fields: Fields, place: Place) -> Answer:
         return Answer("judged", [[best], [1 - best]], **more)
     if choice in ("tie", "bad") and len(place.shown) == 2:
         return Answer("judged", [[0, 1]], both_bad=choice == "bad", **more)
-    raise Refused("choose", 422, fields)
+    raise Refused("choose", 422)
 
 
 def _ranking(fields: Fields, place: Place) -> list[list[int]]:
@@ -80,7 +81,7 @@ def _ranking(fields: Fields, place: Place) -> list[list[int]]:
     for at, index in enumerate(place.shown):
         rank = fields.get(f"rank_{at}", "")
         if rank not in [str(i) for i in range(1, len(place.shown) + 1)]:
-            raise Refused("ranks", 422, fields)
+            raise Refused("ranks", 422)
         groups.setdefault(int(rank), []).append(index)
     return [sorted(groups[rank]) for rank in sorted(groups)]
 

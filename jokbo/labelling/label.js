@@ -48,12 +48,14 @@ async function send(form, button) {
   try {
     const headers = next && form.id === "vote" ? { "X-Ahead": next.item } : {};
     const response = await fetch(form.action, { method: "POST", body, headers });
-    if (response.status === 204 && next) show(next.page, "/");
-    else show(parsed(await response.text()), response.redirected ? response.url : null);
+    if (response.status === 204 && next) return show(next.page, "/");
+    const page = parsed(await response.text());
+    if (response.status < 500) return show(page, response.redirected ? response.url : null);
+    tell(page.querySelector("[role=alert]:not([hidden])")?.textContent || document.body.dataset.unreachable);
   } catch {
-    buttons.forEach((each) => { each.disabled = false; });
     tell(document.body.dataset.unreachable);
   } finally {
+    buttons.forEach((each) => { each.disabled = false; });
     busy = false;
   }
 }

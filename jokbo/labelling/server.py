@@ -133,7 +133,7 @@ def vote(request: Request, desk: AtDesk, fields: Sent) -> Response:
     person, item = _person(request), fields.get("item", "")
     place = queue.place(desk.queue, person, item)
     if place is None:
-        raise Refused("unknown", 409, fields)
+        raise Refused("unknown", 409)
     replaces = int(number) if (number := fields.get("replaces", "")).isdecimal() else None
     try:
         given = answer_of(fields, place)
@@ -141,7 +141,7 @@ def vote(request: Request, desk: AtDesk, fields: Sent) -> Response:
         return _item(request, desk, place, refused=refused, replaces=replaces)
     found = queue.answer(desk.queue, person, item, given, replaces)
     if found not in ("stored", "repeated"):
-        raise Refused(found, 409, fields)
+        raise Refused(found, 409)
     if replaces is not None:
         return _to("/mine")
     if not queue.progress(desk.queue).missing:
@@ -226,7 +226,7 @@ def _item(
         refused.status if refused else 200,
         item=place.item,
         texts=[place.item.responses[index] for index in place.shown],
-        draft=draft or Draft.of_fields(refused.fields if refused else {}),
+        draft=draft or Draft.of_fields(_typed(request)),
         replaces=replaces,
         refused=refused,
         undo=before or (last[0].item if last else None),
@@ -275,17 +275,22 @@ def _to(path: str) -> RedirectResponse:
 
 def _refused(request: Request, refused: Exception) -> Response:
     assert isinstance(refused, Refused)
-    text = {name: refused.fields.get(name, "") for name in ("note", "better")}
-    return _page(request, "problem", refused.status, refused=refused, wrote=text)
+    wrote = {name: _typed(request).get(name, "") for name in ("note", "better")}
+    return _page(request, "problem", refused.status, refused=refused, wrote=wrote)
 
 
-async def _lost(request: Request, error: Exception) -> Response:
-    return _page(request, "problem", getattr(error, "status_code", 404), refused=Refused("lost"), wrote={})
+def _lost(request: Request, error: Exception) -> Response:
+    return _refused(request, Refused("lost", getattr(error, "status_code", 404)))
 
 
 def _not_stored(request: Request, error: Exception) -> Response:
-    print(f"jokbo: label: the database refused something: {str(error).partition(chr(10))[0]}")
-    return _page(request, "problem", 503, refused=Refused("store"), wrote={})
+    print(f"jokbo: label: the database refuses something: {str(error).partition(chr(10))[0]}", flush=True)
+    return _refused(request, Refused("store", 503))
+
+
+def _typed(request: Request) -> Fields:
+    """Return the fields of the form that is being answered; none if there is none."""
+    return getattr(request.state, "fields", {})
 
 
 async def _with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:

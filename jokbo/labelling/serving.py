@@ -1,4 +1,4 @@
-"""`jokbo label`: serves the page of a batch until it is told to stop, and writes the votes where the stage reads them."""
+"""`jokbo label`: the page of a batch, served until somebody stops it, and the votes, written where the stage reads."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def database(url: str | None, state: Path) -> str:
 
 
 def serve(batch: Batch, engine: Engine, address: Address, state: Path, minutes: float) -> None:
-    """Serve the page until Ctrl-C, or SIGTERM. What was said lies in the database all along, and at the end in a file."""
+    """Serve the page until Ctrl-C, or SIGTERM. Votes are in the database all along, and at the end in a file too."""
     store.publish(engine, batch)
     given = Queue(engine, batch.id, timeout=60 * minutes)
     listening = _listen(address)
@@ -116,7 +116,8 @@ def agreed(batch: Batch, engine: Engine) -> list[str]:
     for person in agreement.people(found, gold):
         line = f"{person.name}: {person.labels:,} labels, {person.skipped:,} of them skipped"
         if person.compared:
-            line += f"; says the same as others in {person.same / person.compared:.0%} of {person.compared:,} comparisons"
+            share = f"{person.same / person.compared:.0%} of {person.compared:,} comparisons"
+            line += f"; says the same as others in {share}"
         if person.gold:
             line += f"; right in {person.right:,} of {person.gold:,} gold items"
         said.append(line)

@@ -83,6 +83,8 @@ def open_store(url: str) -> Engine:
     """Return the database behind a URL, its tables made if they are not there. InputError if it cannot be opened."""
     try:
         address = sql.make_url(url)
+        if address.drivername == "postgresql":
+            address = address.set(drivername="postgresql+psycopg")
         if address.get_backend_name() == "sqlite":
             engine = _sqlite(address)
         else:
@@ -91,9 +93,10 @@ def open_store(url: str) -> Engine:
             tables.create_all(engine)
     except (SQLAlchemyError, ImportError) as error:
         why = hidden_of(url, str(getattr(error, "orig", None) or error)).strip().partition("\n")[0]
-        raise InputError(
-            f"the database {hidden(url)} cannot be opened ({why}): correct --database"
-        ) from error
+        remedy = "install what it needs, for PostgreSQL the extra jokbo[postgresql]"
+        if not isinstance(error, ImportError):
+            remedy = "correct --database"
+        raise InputError(f"the database {hidden(url)} cannot be opened ({why}): {remedy}") from error
     return engine
 
 

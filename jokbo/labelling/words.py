@@ -40,7 +40,7 @@ ENGLISH = {
     "instructions_ranking": "Read the prompt and all answers. Give the best one rank 1, and equal ones the same rank. "
     "You do not see who wrote them, and their order is chosen by chance. A mark such as U+202E stands for a character "
     "that nobody would see.",
-    "keys": "Keys",
+    "key_list": "Keys",
     "keys_text": "1 and 2: that answer is better. 0: equally good. 9: both are bad. Backspace: take the last answer "
     "back. S: skip. F: flag. N: note. B: better answer. I: instructions. M: my answers.",
     "keys_ranking": "Tab: to the next answer. 1 to 9: its rank. Enter: store the ranking. Backspace: take the last "
@@ -60,7 +60,7 @@ ENGLISH = {
     "done_all": "All labels are in.",
     "done_others": "{missing} labels are left for other people, or are being given by them now.",
     "look_again": "Look again",
-    "back": "Back to the answers",
+    "back": "Next item",
     "leave": "Use another name",
     "edit": "Change",
     "editing": "You change an earlier answer",
@@ -122,7 +122,7 @@ KOREAN = {
     "instructions_ranking": "질문과 모든 답을 읽으십시오. 가장 좋은 답에 순위 1을, 똑같이 좋은 답에는 같은 "
     "순위를 주십시오. 누가 썼는지는 보이지 않으며 순서는 무작위입니다. U+202E 같은 표시는 눈에 보이지 않는 "
     "문자를 나타냅니다.",
-    "keys": "키",
+    "key_list": "키",
     "keys_text": "1, 2: 그 답이 더 낫다. 0: 똑같이 좋다. 9: 둘 다 나쁘다. 백스페이스: 마지막 답 되돌리기. S: 건너뛰기. "
     "F: 신고. N: 메모. B: 더 나은 답. I: 안내. M: 내 답.",
     "keys_ranking": "탭: 다음 답으로. 1부터 9: 그 답의 순위. 엔터: 순위 저장. 백스페이스: 마지막 답 되돌리기. "
@@ -142,7 +142,7 @@ KOREAN = {
     "done_all": "모든 답이 모였습니다.",
     "done_others": "{missing}개는 다른 사람의 몫이거나 지금 하고 있습니다.",
     "look_again": "다시 보기",
-    "back": "답으로 돌아가기",
+    "back": "다음 항목",
     "leave": "다른 이름 쓰기",
     "edit": "고치기",
     "editing": "앞서 한 답을 고칩니다",
