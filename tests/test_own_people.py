@@ -30,6 +30,9 @@ VOTES = "data/local/labels/film/votes.jsonl"
 
 def set_seed(project: Path, seed: int) -> None:
     tree = miniature.params()
+    tree["pretrain"]["start"]["context"] = (
+        256  # what a policy of few steps writes is many tokens when read again
+    )
     tree["preferences"] = {"seed": seed, "labellers": {"film": FILM}}
     tree["distill"] = tree["reward"] = {"kind": "none"}
     training = {**tree["finetune"]["policy"]["training"], "steps": 4, "batch_size": 4}
@@ -65,7 +68,7 @@ def test_the_chain_waits_for_people_and_goes_on(tmp_path: Path, monkeypatch: pyt
         process.wait()
     assert len(read_votes(project / VOTES)) == needed
 
-    result = miniature.run(project, "dvc", "repro", "align")
+    result = miniature.run(project, "dvc", "repro", "report")
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     assert "'prepare' didn't change, skipping" in result.stdout
     table = open_splits(project / "data/preferences")
@@ -75,6 +78,9 @@ def test_the_chain_waits_for_people_and_goes_on(tmp_path: Path, monkeypatch: pyt
     assert {row["by_policy"] for row in rows} == {True}
     counts = json.loads((project / "metrics/preferences.json").read_text())["labellers"]["film"]
     assert (counts["kind"], counts["train"] + counts["test"]) == ("people", needed)
+
+    page = (project / "reports/report.html").read_text()
+    assert "of <b>film</b>, made by people who compared responses of the supervised policy" in page
 
     set_seed(project, 2)
     said = waits(project)
