@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from datasets import DatasetDict
+from pydantic import ValidationError
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -316,3 +317,17 @@ def test_files_of_the_settings_are_checked_before_anything_runs(
     with pytest.raises(InputError, match=message):
         checks.check_files(wrong, ["preferences"], local.parent.parent)
     checks.check_files(wrong, ["reward"], local.parent.parent)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"responses_per_prompt": 10}, "responses_per_prompt"),
+        ({"labels_per_item": 0}, "labels_per_item"),
+        ({"ask": "stars"}, "ask"),
+        ({"database": "sqlite:///x.db"}, "database"),
+    ],
+)
+def test_settings_that_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        People.model_validate(SETTINGS | change)
