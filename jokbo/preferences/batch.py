@@ -143,6 +143,5 @@ def standing(votes: Iterable[Vote]) -> list[Vote]:
     """Return of each person and item the last vote, in order, without those that were taken back or came late."""
     last = {}
     for vote in sorted(votes, key=lambda vote: vote.number):
-        if vote.action != "late":
-            last[vote.batch, vote.item, vote.labeller] = vote
+        last[vote.batch, vote.item, vote.labeller] = vote
     return [vote for vote in last.values() if vote.action in ANSWERS]

@@ -166,6 +166,19 @@ def test_a_reservation_that_ended_goes_to_another_and_its_vote_is_kept_apart(tmp
     assert [vote.labeller for vote in standing(votes)] == ["bo"]
 
 
+def test_an_answer_renews_the_reservation_of_the_item_that_was_loaded_ahead(tmp_path: Path) -> None:
+    given = fresh(tmp_path, [pair(1), pair(2)])
+    first = queue.take(given, "ann")
+    assert first is not None
+    second = queue.take(given, "ann", beside=first.item.id)
+    assert second is not None
+    given.clock.now += TIMEOUT - 10
+    queue.answer(given, "ann", first.item.id, YES)
+    given.clock.now += TIMEOUT - 10
+    assert queue.take(given, "bo") is None
+    assert queue.take(given, "ann") == second
+
+
 def test_gold_items_are_mixed_in_for_everybody_and_are_no_labels(tmp_path: Path) -> None:
     gold = [Item.of(f"Gold {i}?", ["right", "wrong"], [[0], [1]]) for i in range(3)]
     given = fresh(tmp_path, [*(pair(i) for i in range(60)), *gold], labels=3)
