@@ -116,7 +116,7 @@ def ask(request: Request, desk: AtDesk) -> Response:
     if person is None:
         return _page(request, "join", taken=None, problem="")
     place = queue.take(desk.queue, person)
-    return _done(request, desk, person) if place is None else _item(request, desk, place)
+    return _done(request, desk, person) if place is None else _item(request, place)
 
 
 def ahead(request: Request, desk: AtDesk, item: str) -> Response:
@@ -125,7 +125,7 @@ def ahead(request: Request, desk: AtDesk, item: str) -> Response:
     place = queue.take(desk.queue, person, beside=item)
     if place is None:
         return Response(status_code=204)
-    return _item(request, desk, place, done=1, before=item)
+    return _item(request, place, before=item)
 
 
 def vote(request: Request, desk: AtDesk, fields: Sent) -> Response:
@@ -138,7 +138,7 @@ def vote(request: Request, desk: AtDesk, fields: Sent) -> Response:
     try:
         given = answer_of(fields, place)
     except Refused as refused:
-        return _item(request, desk, place, refused=refused, replaces=replaces)
+        return _item(request, place, refused=refused, replaces=replaces)
     found = queue.answer(desk.queue, person, item, given, replaces)
     if found not in ("stored", "repeated"):
         raise Refused(found, 409)
@@ -167,7 +167,7 @@ def edit(request: Request, desk: AtDesk, item: str) -> Response:
     place = queue.place(desk.queue, person, item)
     if not found or place is None:
         raise Refused("unknown", 409)
-    return _item(request, desk, place, draft=Draft.of_vote(found[0]), replaces=found[0].number)
+    return _item(request, place, draft=Draft.of_vote(found[0]), replaces=found[0].number)
 
 
 def mine(request: Request, desk: AtDesk) -> Response:
@@ -205,20 +205,15 @@ def speak(request: Request, desk: AtDesk, fields: Sent) -> Response:
 
 def _item(
     request: Request,
-    desk: Desk,
     place: Place,
     *,
     draft: Draft | None = None,
     replaces: int | None = None,
     refused: Refused | None = None,
-    done: int = 0,
     before: str | None = None,
 ) -> HTMLResponse:
-    """Return the page of an item.
-
-    done: how many more answers will be in when it is looked at; before: the item that is answered before it.
-    """
-    person = _person(request)
+    """Return the page of an item. before: the item whose answer will be in when this page is looked at."""
+    person, desk = _person(request), request.app.state.desk
     last = queue.recent(desk.queue, person, 1)
     return _page(
         request,
@@ -231,7 +226,7 @@ def _item(
         refused=refused,
         undo=before or (last[0].item if last else None),
         progress=queue.progress(desk.queue, person),
-        done=done,
+        done=1 if before else 0,
     )
 
 
