@@ -41,6 +41,18 @@ data = typer.Typer(help="What the models were trained on.", no_args_is_help=True
 app.add_typer(data, name="data")
 preferences = typer.Typer(help="What people and others prefer.", no_args_is_help=True)
 app.add_typer(preferences, name="preferences")
+label = typer.Typer(help="Let people compare responses on a page, and see what they said.")
+app.add_typer(label, name="label")
+Named = Annotated[
+    str | None,
+    typer.Option("--name", help="Of the labeller in params.yaml, if there are several of kind people."),
+]
+Database = Annotated[
+    str | None,
+    typer.Option(
+        envvar="JOKBO_LABELS", help="URL of the votes' database; .jokbo/labels/labels.db by default."
+    ),
+]
 Model = Annotated[Path, typer.Argument(help="The folder of a model, such as models/aligned.")]
 
 
@@ -231,6 +243,61 @@ def export_preferences(
     if split not in splits:
         raise InputError(f"--split is {split}: it must be one of {', '.join(map(str, splits))}")
     for line in write(list(rows_of(splits[split])), to, out):
+        print(line)
+
+
+@label.callback(invoke_without_command=True)
+@in_one_line
+def serve_labels(
+    context: typer.Context,
+    name: Named = None,
+    database: Database = None,
+    host: Annotated[
+        str, typer.Option(help="Whom it listens to; by default this machine alone.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8766,
+    minutes: Annotated[
+        float, typer.Option(min=0.1, help="How long an item stays reserved for a person.")
+    ] = 15.0,
+) -> None:
+    """Serve the page on which people compare what the policy wrote; Ctrl-C ends it."""
+    if context.invoked_subcommand:
+        given = ((name, context.get_parameter_source(name)) for name in context.params)
+        for option in (name for name, source in given if source and source.name == "COMMANDLINE"):
+            raise InputError(f"--{option}: put it behind {context.invoked_subcommand}, if that takes it")
+        return
+    from jokbo.labelling import serving, store
+
+    batch = serving.batch_of(name)
+    engine = store.open_store(serving.database(database, STATE))
+    serving.serve(batch, engine, serving.Address(host, port), STATE, minutes)
+
+
+@label.command("export")
+@in_one_line
+def export_votes(
+    name: Named = None,
+    database: Database = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A folder; by default data/local/labels, where the stage reads them.")
+    ] = None,
+) -> None:
+    """Write every vote, also those that were changed or taken back; with --out also answers that people wrote."""
+    from jokbo.labelling import serving, store
+
+    engine = store.open_store(serving.database(database, STATE))
+    for line in serving.export(serving.batch_of(name), engine, out):
+        print(line)
+
+
+@label.command("agreement")
+@in_one_line
+def agreement_of_labels(name: Named = None, database: Database = None) -> None:
+    """Say how far people agree (Krippendorff's alpha), and each with the others."""
+    from jokbo.labelling import serving, store
+
+    engine = store.open_store(serving.database(database, STATE))
+    for line in serving.agreed(serving.batch_of(name), engine):
         print(line)
 
 

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from jokbo.data.prompts import Prompts
 from jokbo.data.tables import open_splits
 from jokbo.models import access
-from jokbo.preferences import imported, pairs, ratings, simulated
+from jokbo.preferences import imported, pairs, people, ratings, simulated
 from jokbo.preferences.labeller import Given, Labelled, Labeller
 from jokbo.preferences.results import LabellerCounts, PreferenceCounts
 from jokbo.runtime.files import atomic_write_folder
@@ -26,8 +26,10 @@ from tasks.frame.stage import Stage, run_stage
 if TYPE_CHECKING:
     from jokbo.params import Preferences
 
-# in this order their pairs stand in the table, those of one kind in the order of their names
+# in this order their pairs stand in the table, those of one kind in the order of their names; people come first, so
+# that nothing is computed as long as their votes are missing
 LABELLERS: dict[str, Labeller] = {
+    "people": people.labelled,
     "simulated": simulated.labelled,
     "ratings": ratings.labelled,
     "file": imported.labelled,

@@ -55,7 +55,7 @@ from jokbo.params.faults import explain
 from jokbo.params.judges import ClassifierJudge, RewardJudge
 from jokbo.params.keep import KeepBest, KeepLast
 from jokbo.params.method import FULL, Full, Lora, Method, Qlora
-from jokbo.params.preferences import ComparisonFile, Preferences, Ratings, Simulated
+from jokbo.params.preferences import ComparisonFile, People, Preferences, Ratings, Simulated
 from jokbo.params.reading import preview, read
 from jokbo.params.start import FromFolder, FromHub, FromPackage, Scratch, Start
 from jokbo.params.systems import System
@@ -96,6 +96,7 @@ __all__ = [
     "Optimizer",
     "PackageSource",
     "Params",
+    "People",
     "Ppo",
     "Preferences",
     "Prepare",
@@ -234,7 +235,7 @@ class Params(Section):
             )
         if isinstance(self.align, Dpo) and all(isinstance(each, Ratings) for each in labellers):
             found = "no labeller compares responses to a prompt, as ratings are of single texts"
-            raise ValueError(f"align.kind is dpo, but {found}: add one of kind file or simulated")
+            raise ValueError(f"align.kind is dpo, but {found}: add one of kind file, people or simulated")
         tested = (isinstance(each, Ratings) or getattr(each, "held_out", 0) > 0 for each in labellers)
         if isinstance(self.reward, Reward) and not any(tested):
             found = "no labeller has pairs for its test"

@@ -7,13 +7,12 @@ check can refuse, but it changes nothing. So no stage depends on this file.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jokbo.data.conversations.own import LOCAL, own_prompts
 from jokbo.data.counts import KNOWN, Counts, StartingModel
-from jokbo.params import FamilyParams, Params, judge_checks
+from jokbo.params import FamilyParams, Params, evaluation_checks
 from jokbo.params.method import Full
 from jokbo.params.names import nearest
 from jokbo.runtime.errors import InputError, about
@@ -59,20 +58,12 @@ def check_files(settings: Params, stages: Collection[str], folder: Path) -> None
             from jokbo.preferences import imported  # it needs what takes seconds to import
 
             imported.check(name, labeller)
+        elif labeller.kind == "people":
+            from jokbo.preferences import people
+
+            people.check(name, labeller)
     if "evaluate" in stages and settings.evaluate.benchmarks:
-        _check_benchmarks(settings)
-
-
-def _check_benchmarks(settings: Params) -> None:
-    with about(settings.FILE):
-        if find_spec("lm_eval") is None:
-            raise InputError(
-                "evaluate.benchmarks needs lm-evaluation-harness: pip install 'lm-eval[hf]>=0.4.13,<0.5'"
-            )
-        from jokbo.evaluation.benchmarks import harness  # it needs what takes seconds to import
-
-        for name, benchmark in settings.evaluate.benchmarks.items():
-            harness.check(name, benchmark, settings.pretrain.start.context)
+        evaluation_checks.check_benchmarks(settings)
 
 
 def check_names(settings: Params | FamilyParams, stages: Collection[str], present: Collection[str]) -> None:
@@ -206,7 +197,7 @@ def _named(settings: Params | FamilyParams) -> Iterator[tuple[str, str, Sequence
         yield "tasks", f"finetune.tasks.{name}.source", [task.source]
     for key, labeller in _of_rated_texts(settings):
         yield "preferences", f"{key}.sources", labeller.sources
-    for key, judge in judge_checks.classifiers(settings):
+    for key, judge in evaluation_checks.classifiers(settings):
         yield "evaluate", f"{key}.sources", judge.sources
 
 
@@ -247,7 +238,7 @@ def _splits(settings: Params, stage: str) -> list[str]:
     passed_over = set()
     if stage == "prompts" and _own_prompts(settings):
         passed_over.add("prompts")
-    if stage == "evaluate" and not any(judge_checks.classifiers(settings)):
+    if stage == "evaluate" and not any(evaluation_checks.classifiers(settings)):
         passed_over.add("judge")
     return [split for split in SPLITS[stage] if split not in passed_over]
 
@@ -322,7 +313,7 @@ def _preferences(settings: Params, counts: Counts) -> Problems:
 def _of_rated_texts(settings: Params) -> Iterator[tuple[str, Ratings | Simulated]]:
     """Yield the key and the settings of each labeller who goes by people's ratings of single texts."""
     for name, labeller in settings.preferences.labellers.items():
-        if labeller.kind != "file":
+        if labeller.kind == "ratings" or labeller.kind == "simulated":
             yield f"preferences.labellers.{name}", labeller
 
 
@@ -346,7 +337,8 @@ def _reward(settings: Params, counts: Counts) -> Problems:
             most += labeller.pairs
         else:
             prompts = labeller.prompts if _own_prompts(settings) else min(labeller.prompts, there)
-            most += prompts * labeller.responses_per_prompt * (labeller.responses_per_prompt - 1) // 2
+            pairs = prompts * labeller.responses_per_prompt * (labeller.responses_per_prompt - 1) // 2
+            most += pairs * (labeller.labels_per_item if labeller.kind == "people" else 1)
     if most < batch:
         found = f"preferences.labellers give {most:,} pairs at most"
         yield f"reward.training.batch_size is {batch}, but {found}: ask for more or set it lower"
@@ -386,7 +378,7 @@ CHECKS: dict[type[Params | FamilyParams], dict[str, Callable[[Any, Counts], Prob
         "preferences": _preferences,
         "reward": _reward,
         "align": _align,
-        "evaluate": judge_checks.problems,
+        "evaluate": evaluation_checks.problems,
     },
     FamilyParams: {"family_text": _family_text},
 }

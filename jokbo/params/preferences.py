@@ -80,7 +80,28 @@ class ComparisonFile(Section):
         return self
 
 
-Labeller = Annotated[Ratings | Simulated | ComparisonFile, Field(discriminator="kind")]
+class People(Section):
+    kind: Literal["people"]
+    """people: they compare responses of the policy on the page of `jokbo label`."""
+    prompts: Positive
+    """Number of prompts to which the policy responds."""
+    responses_per_prompt: Annotated[int, Field(ge=2, le=9)]
+    """Number of responses to each prompt, 2 to 9."""
+    ask: Literal["pairs", "rankings"]
+    """pairs: every two responses are an item; rankings: all responses to a prompt are one."""
+    temperature: Rate
+    """Sampling temperature of the responses."""
+    labels_per_item: Positive
+    """Number of people who judge each item."""
+    held_out: Share
+    """Share of the prompts whose votes no stage learns from, 0 to 1: the reward model is scored on them."""
+    instructions: Annotated[str, Field(min_length=1)] | None = None
+    """A text file below data/local that people have at hand; not given: the page's own words alone."""
+    gold: Annotated[str, Field(min_length=1)] | None = None
+    """A file of the form choices below data/local, whose comparisons are mixed in to see who reads with care."""
+
+
+Labeller = Annotated[Ratings | Simulated | ComparisonFile | People, Field(discriminator="kind")]
 
 
 class Preferences(Section):

@@ -30,6 +30,7 @@ MADE_BY = {  # of a kind of labeller: who made its comparisons
     "often as the people did; no person read these responses",
     "ratings": "implied by people's ratings of single texts",
     "file": "imported from a file",
+    "people": "made by people who compared responses of the supervised policy, blind, on the page of `jokbo label`",
 }
 
 

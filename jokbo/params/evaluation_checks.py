@@ -1,13 +1,15 @@
-"""Checks of evaluate.judges against what `prepare` counted; jokbo.params.checks runs them with the others."""
+"""Checks of evaluate.judges against what `prepare` counted, and of evaluate.benchmarks; jokbo.params.checks runs them."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from jokbo.data.counts import Counts
 from jokbo.params.names import nearest
+from jokbo.runtime.errors import InputError, about
 
 if TYPE_CHECKING:
     from jokbo.params import ClassifierJudge, Params
@@ -53,3 +55,16 @@ def _by_label(counts: Counts, split: str, sources: Iterable[str]) -> Counter[str
     """Return how many documents of a split have each label, of all sources together."""
     found = counts.labelled.get(split, {})
     return sum((Counter(found.get(source, {})) for source in sources), Counter())
+
+
+def check_benchmarks(settings: Params) -> None:
+    """Raise InputError, one line, for the first benchmark that cannot be asked."""
+    with about(settings.FILE):
+        if find_spec("lm_eval") is None:
+            raise InputError(
+                "evaluate.benchmarks needs lm-evaluation-harness: pip install 'lm-eval[hf]>=0.4.13,<0.5'"
+            )
+        from jokbo.evaluation.benchmarks import harness  # it needs what takes seconds to import
+
+        for name, benchmark in settings.evaluate.benchmarks.items():
+            harness.check(name, benchmark, settings.pretrain.start.context)
