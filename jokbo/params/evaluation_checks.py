@@ -1,4 +1,4 @@
-"""Checks of evaluate.judges against what `prepare` counted, and of evaluate.benchmarks; jokbo.params.checks runs them."""
+"""Checks of evaluate.judges against what `prepare` counted, and of the tasks of evaluate.benchmarks."""
 
 from __future__ import annotations
 
