@@ -5,7 +5,7 @@ from __future__ import annotations
 from jokbo.evaluation.evaluation import Evaluation, JudgeResult
 from jokbo.reporting import figures, headlines
 from jokbo.reporting.figures import Chart
-from jokbo.reporting.tables import Table, number, percent
+from jokbo.reporting.tables import PLUS_MINUS, Table, number, percent
 
 PARTS = {"texts": "whole texts", "sentences": "two sentences of a text"}
 
@@ -47,12 +47,12 @@ def _table(name: str, judge: JudgeResult, evaluation: Evaluation) -> Table:
 def _trust_table(name: str, judge: JudgeResult) -> Table:
     return Table(
         f"trust-{name}",
-        f"How often {name} is right on held-out texts",
-        ["Texts", "Right", "Standard error", "One answer for all", "Independent texts"],
+        f"How often {name} is right on held-out texts, with standard errors",
+        ["Texts", "Right", "One answer", "Of texts"],
         [
             [
                 f"{source}: {PARTS[part]}",
-                *(percent(found.right[column]) for column in ("value", "standard_error")),
+                f"{percent(found.right['value'])} {PLUS_MINUS} {100 * found.right['standard_error']:.1f}",
                 percent(found.one_answer),
                 number(found.right["units"]),
             ]

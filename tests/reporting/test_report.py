@@ -185,7 +185,7 @@ def test_each_judge_has_its_table_and_the_first_the_headlines(made):
     own = {table.name: table for table in report.tables(two)}
     assert own["judge-gains"].rows[1] == ["supervised", "1.25", tables.DASH, tables.DASH]
     assert own["judge-gains"].header == ["Model", "Mean score", "Wins", "Wins at like length"]
-    assert own["trust-words"].rows[1] == ["imdb: two sentences of a text", "69.3%", "0.6%", "51.2%", "1,501"]
+    assert own["trust-words"].rows[1] == ["imdb: two sentences of a text", "69.3% ± 0.6", "51.2%", "1,501"]
     assert not {"judge-words", "trust-gains"} & set(own)
     page = Page(report.render(two))
     assert "A reward model, against which somebody was trained." in page.text
