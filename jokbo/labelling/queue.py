@@ -17,7 +17,7 @@ from typing import Any, Literal
 import sqlalchemy as sql
 from sqlalchemy import Connection, Engine
 
-from jokbo.labelling.store import ELSEWHERE, alone, batches, items, places, vote_of, votes
+from jokbo.labelling.store import ELSEWHERE, alone, batches, items, places, rows_of_votes, vote_of, votes
 from jokbo.preferences.batch import ANSWERS, Item, Vote
 
 GOLD_SHARE = (
@@ -146,7 +146,7 @@ def recent(queue: Queue, person: str, count: int = EDITABLE) -> list[Vote]:
         .where(_own(queue, person), places.c.until.is_(None), votes.c.action.in_(ANSWERS))
         .group_by(votes.c.item)
     )
-    query = _votes().where(votes.c.number.in_(newest)).order_by(votes.c.number.desc()).limit(count)
+    query = rows_of_votes().where(votes.c.number.in_(newest)).order_by(votes.c.number.desc()).limit(count)
     with queue.engine.connect() as connection:
         return [vote_of(row) for row in connection.execute(query)]
 
@@ -275,15 +275,9 @@ def _place(connection: Connection, queue: Queue, person: str, item: str) -> Plac
     return Place(Item(item, **content), json.loads(own.shown), own.until is None)
 
 
-def _votes() -> sql.Select[Any]:
-    return sql.select(votes, items.c.gold, items.c.content.label("texts")).join(
-        items, sql.and_(items.c.batch == votes.c.batch, items.c.id == votes.c.item)
-    )
-
-
 def _last(connection: Connection, queue: Queue, person: str, item: str) -> Vote | None:
     of = sql.and_(votes.c.batch == queue.batch, votes.c.person == person, votes.c.item == item)
-    row = connection.execute(_votes().where(of).order_by(votes.c.number.desc()).limit(1)).first()
+    row = connection.execute(rows_of_votes().where(of).order_by(votes.c.number.desc()).limit(1)).first()
     return vote_of(row) if row else None
 
 

@@ -172,14 +172,17 @@ def all_votes(engine: Engine, *, batch: str | None = None, name: str | None = No
     """Return every vote of a batch, or of all batches of a name, in the order in which they came."""
     wanted = votes.c.batch == batch if batch else batches.c.name == name
     query = (
-        sql.select(votes, items.c.gold, items.c.content.label("texts"))
-        .join(items, sql.and_(items.c.batch == votes.c.batch, items.c.id == votes.c.item))
-        .join(batches, batches.c.id == votes.c.batch)
-        .where(wanted)
-        .order_by(votes.c.number)
+        rows_of_votes().join(batches, batches.c.id == votes.c.batch).where(wanted).order_by(votes.c.number)
     )
     with engine.connect() as connection:
         return [vote_of(row) for row in connection.execute(query)]
+
+
+def rows_of_votes() -> sql.Select[Any]:
+    """Return the query for votes, each with the item's `gold` and `texts`, as `vote_of` reads them."""
+    return sql.select(votes, items.c.gold, items.c.content.label("texts")).join(
+        items, sql.and_(items.c.batch == votes.c.batch, items.c.id == votes.c.item)
+    )
 
 
 def vote_of(row: sql.Row[Any]) -> Vote:

@@ -23,8 +23,8 @@ from jokbo.preferences.judgement import Judgement, pairs_of
 from jokbo.preferences.labeller import Given, Labelled, LeftOut
 from jokbo.preferences.pairs import Pair, decided
 from jokbo.preferences.records import files, records
+from jokbo.preferences.responses import prompts_of, sampled
 from jokbo.runtime.errors import InputError
-from jokbo.sampling import sample
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -102,9 +102,7 @@ def _batch(settings: People, given: Given) -> Batch:
 
     So another machine, whose last digits differ, asks about the same texts.
     """
-    policy, prompts = given.policy(), given.prompts("prompts", settings.prompts)
-    if len(prompts) < settings.prompts:
-        given.say([f"{settings.prompts:,} prompts are asked for, and there are {len(prompts):,}"])
+    policy, prompts = given.policy(), prompts_of(settings, given)
     key, before = _key(settings, given, policy, prompts), published(given.name)
     if before is None or before.id != key:
         before = _sampled(key, settings, given, policy, prompts)
@@ -118,18 +116,7 @@ def _batch(settings: People, given: Given) -> Batch:
 
 def _sampled(key: str, settings: People, given: Given, policy: PreTrainedModel, prompts: Prompts) -> Batch:
     """Return the batch of new responses, its items in an order of chance."""
-    each = settings.responses_per_prompt
-    given.say([f"the policy gives {each} responses to each of {len(prompts):,} prompts"])
-    rollout = sample(
-        policy,
-        prompts.prompts_NP.repeat_interleave(each, dim=0),
-        response_tokens=prompts.response_tokens,
-        temperature=settings.temperature,
-        seed=given.seed,
-    )
-    texts = rollout.texts(given.tokenizer)
-    several = [texts[i : i + each] for i in range(0, len(texts), each)]
-    asked = rollout.prompts(given.tokenizer)[::each]
+    asked, several = sampled(settings, given, policy, prompts)
     items, alike = items_of(asked, several, rank=settings.ask == "rankings")
     evaluated = set(map(normalised, given.evaluated()))
     kept = sorted(

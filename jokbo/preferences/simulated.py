@@ -11,8 +11,8 @@ from jokbo.preferences.labeller import Given, Labelled, LeftOut
 from jokbo.preferences.pairs import Pair
 from jokbo.preferences.raters import Raters
 from jokbo.preferences.ratings import rated
+from jokbo.preferences.responses import prompts_of, sampled
 from jokbo.runtime.errors import InputError
-from jokbo.sampling import sample
 
 if TYPE_CHECKING:
     from jokbo.params import Simulated
@@ -25,22 +25,9 @@ def labelled(settings: Simulated, given: Given) -> Labelled:
     train = [rated(given.documents["train"], source) for source in settings.sources]
     texts = [text for source in train for text in source.texts]
     raters = fitted.fit(texts, [row for source in train for row in source.ratings], seed=given.seed)
-    prompts, each = given.prompts("prompts", settings.prompts), settings.responses_per_prompt
-    if len(prompts) < settings.prompts:
-        given.say([f"{settings.prompts:,} prompts are asked for, and there are {len(prompts):,}"])
-    given.say([f"the policy gives {each} responses to each of {len(prompts):,} prompts"])
-    rollout = sample(
-        given.policy(),
-        prompts.prompts_NP.repeat_interleave(each, dim=0),
-        response_tokens=prompts.response_tokens,
-        temperature=settings.temperature,
-        seed=given.seed,
-    )
-    responses = rollout.texts(given.tokenizer)
-    several = [responses[i : i + each] for i in range(0, len(responses), each)]
-    found = pairs_of(
-        rollout.prompts(given.tokenizer)[::each], several, raters, seed=given.seed, source=given.name
-    )
+    prompts, each = prompts_of(settings, given), settings.responses_per_prompt
+    asked, several = sampled(settings, given, given.policy(), prompts)
+    found = pairs_of(asked, several, raters, seed=given.seed, source=given.name)
     whole = len(prompts) * each * (each - 1) // 2
     alike = LeftOut(
         whole - len(found), whole, "pairs of responses are alike or have an empty one: not compared"

@@ -33,7 +33,7 @@ class Judged:
     about: str  # what it is, in a sentence or two for the report
     scores: Mapping[str, np.ndarray]  # of each model's responses: the higher, the better
     probabilities: bool  # whether a score is the probability that the response is good
-    trust: Mapping[str, Mapping[str, Trust]] = field(default_factory=dict)  # as results.JudgeResult has it
+    trust: Mapping[str, Mapping[str, Trust]] = field(default_factory=dict)  # as evaluation.JudgeResult has it
 
 
 class Judge(Protocol):
