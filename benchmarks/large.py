@@ -156,7 +156,7 @@ def table(rows: Path) -> str:
         [row["title"], *costs(row), *(told_gain(row["downstream"].get(count)) for count in counts)]
         for row in found.values()
     ]
-    on = f"On {machines.popitem()[1]}. {unseen(found, counts)}"
+    on = f"On {machines.popitem()[1]}. {paying(found, counts)}"
     parts = [on, Table("large", "", header, lines).markdown(1), LEGEND, *claimed(found, counts), RULE]
     return "\n\n".join(parts)
 
@@ -185,15 +185,17 @@ def told_gain(results: Mapping[str, Any] | None) -> str:
     return f"{pair}: {with_error(100 * found.value, 100 * found.error, 1)}"
 
 
-def unseen(found: Mapping[str, Any], counts: Sequence[str]) -> str:
-    """Return one sentence on where pretraining does not pay by two standard errors."""
+def paying(found: Mapping[str, Any], counts: Sequence[str]) -> str:
+    """Return two sentences on whether pretraining pays by two standard errors: what does not, and what is not there."""
     parts = []
     for count in counts:
         having = [row for row in found.values() if count in row["downstream"]]
         without = [row["title"] for row in having if gain(row["downstream"][count]).verdict != SEEN]
-        if without:
-            parts.append(f"with {count} labels of {', '.join(without)} ({len(without)} of {len(having)})")
-    return f"That pretraining pays is not seen {'; '.join(parts) or 'of none: it is of all'}."
+        excepted = f" (not {', '.join(without)})" if without else ""
+        parts.append(f"with {count} labels for {len(having) - len(without)} of {len(having)}{excepted}")
+    missing = [row["title"] for row in found.values() if not row["downstream"]]
+    left_out = f" Not fine-tuned yet: {', '.join(missing)}." if missing else ""
+    return f"Pretraining pays, by two standard errors, {'; '.join(parts) or 'nowhere yet'}.{left_out}"
 
 
 def claimed(found: Mapping[str, Any], counts: Sequence[str]) -> list[str]:
@@ -204,6 +206,8 @@ def claimed(found: Mapping[str, Any], counts: Sequence[str]) -> list[str]:
         told = [
             each for each in check(Evidence(having, {}, {}, count), OVER) if each["verdict"] != UNMEASURED
         ]
+        if not told:
+            continue
         columns = ("claim", "paper", "figures", "verdict")
         cells = [[each[column] for column in columns] for each in told]
         tables.append(

@@ -12,6 +12,15 @@ keep() {
     tar czf "$folder/.large.tar.gz" "$logs" family/results/large && mv "$folder/.large.tar.gz" "$folder/large.tar.gz"
 }
 
+# Without NVIDIA's MPS the processes take turns on the GPU, and each of their steps takes several times as long.
+CUDA_MPS_PIPE_DIRECTORY=$(mktemp -d)
+export CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY="$CUDA_MPS_PIPE_DIRECTORY"
+if nvidia-cuda-mps-control -d 2>/dev/null; then
+    trap 'echo quit | nvidia-cuda-mps-control' EXIT
+else
+    unset CUDA_MPS_PIPE_DIRECTORY
+fi
+
 systems=0
 rm -f "$logs"/*
 for system in ${SYSTEMS:-elmo deberta xlnet electra bert roberta bart gpt2}; do # the slowest first

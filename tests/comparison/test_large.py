@@ -30,9 +30,19 @@ def test_a_row_has_what_pretraining_adds_with_each_number_of_labels(tmp_path: Pa
     assert "| 500 labels | all labels |" in lines["System"]
     assert "70.0 / 60.0: +10.0" in lines["BERT"]
     assert lines["roberta"].split(" | ")[-2].startswith("80.0 / 60.0: +20.0")
-    assert page.startswith("On a GPU. That pretraining pays is not seen with all labels of BERT (1 of 1).")
+    assert page.startswith(
+        "On a GPU. Pretraining pays, by two standard errors, with 500 labels for 2 of 2; "
+        "with all labels for 0 of 1 (not BERT)."
+    )
     assert "| RoBERTa over BERT |" in page
-    assert page.index("With 500 labels") < page.index("| RoBERTa over BERT |") < page.index("With all labels")
+    assert page.index("With 500 labels") < page.index("| RoBERTa over BERT |")
+    assert "With all labels" not in page  # no claim is of BERT alone
+
+
+def test_a_system_that_is_not_fine_tuned_yet_is_named(tmp_path: Path) -> None:
+    leave(tmp_path, "bert", {"500": 0.1}, GPU)
+    leave(tmp_path, "roberta", {}, GPU)
+    assert "with 500 labels for 1 of 1. Not fine-tuned yet: roberta." in large.table(tmp_path)
 
 
 def test_rows_of_two_kinds_of_machine_are_no_table(tmp_path: Path) -> None:
