@@ -1,7 +1,7 @@
 """`python -m benchmarks.results` (`make results`) writes docs/results.md and README's headline from what was run.
 
 It reads what `python -m benchmarks.seeds N ...` left of the chain, family/table.json and profiles/*.json, and runs
-nothing.
+nothing. Where no seed is there, what was written of the chain stays as it is, and the rest is written anew.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ SAMPLES = 4
 INTRODUCTION = """# Results
 
 Written by `make results` from what was run; not by hand."""
+CHAIN, OTHER_TEXT = "## The chain", "## The same network on other text"
 MEANING = """Perplexity is of the words of people's own continuations, without the end of text. Good, and wins, are what
 the judge says that `evaluate.judges` names first; a classifier there has seen no text of any other stage. Wins at like
 length are over the prompts where both responses have about as many tokens (`evaluate.matched_tokens`). KL is from the
@@ -190,32 +191,53 @@ def _markdown(header: list[str], rows: list[list[str]]) -> str:
 
 def main() -> None:
     seeds = sorted(FOLDER.glob(f"*/{METRICS}/evaluate.json"), key=lambda path: int(path.parts[-3]))
-    if not seeds:
-        sys.exit(f"jokbo: {FOLDER}: no run is there: `python -m benchmarks.seeds 1 2 3` makes them")
-    before, begin, rest = README.read_text("utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        sys.exit(f"jokbo: {README} lacks the lines {BEGIN} and {END}: put them back")
-    chain = Chain([path.parents[1] for path in seeds])
-    named = ", ".join(folder.name for folder in chain.folders)
-    made_in = f"Seeds {named}, each from pretraining on. {chain.made_in()}"
-    parts = [INTRODUCTION, "## The chain", made_in, chain.headline(), MEANING]
-    parts += [f"The first prompts of seed {chain.folders[0].name}, not chosen:", chain.samples()]
-    parts += [f"What else the run with seed {chain.folders[0].name} says of itself:", chain.more()]
-    parts += ["## The same network on other text", profiles()]
-    parts += ["## The systems of the literature, at 3.5e14 FLOPs each", large_comparison()]
-    parts += ["## The systems of the literature, at 3.5e12 FLOPs each", compared()]
+    told = of_seeds(Chain([path.parents[1] for path in seeds])) if seeds else kept()
+    parts = [
+        INTRODUCTION,
+        told,
+        OTHER_TEXT,
+        profiles(),
+        "## The systems of the literature, at 3.5e14 FLOPs each",
+        large_comparison(),
+        "## The systems of the literature, at 3.5e12 FLOPs each",
+        compared(),
+    ]
     if GPU.is_file():
         parts += [
             "## On a GPU",
             f"[What one gives]({GPU.relative_to(PAGE.parent)}): `python -m benchmarks.gpu`.",
         ]
     write_text(PAGE, "\n\n".join(parts) + "\n")
+    print(f"{PAGE} is written")
+
+
+def of_seeds(chain: Chain) -> str:
+    """Return the page's part on the chain; write README's headline and the picture of the chain."""
+    before, begin, rest = README.read_text("utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        sys.exit(f"jokbo: {README} lacks the lines {BEGIN} and {END}: put them back")
+    seeds = [folder.name for folder in chain.folders]
+    made_in = f"Seeds {', '.join(seeds)}, each from pretraining on. {chain.made_in()}"
     shown = "\n\n".join([BEGIN, made_in, chain.headline(), chain.samples(), END])
     write_text(README, before + shown + after)
     metrics = {stage: chain.metrics(stage) for stage in (*DATA, "preferences", *SHOWN)}
     write_text(PICTURE, picture.svg(picture.numbers(metrics, chain.evaluations[0])))
-    print(f"{PAGE}, {PICTURE} and the headline of {README} are written, from seeds {named}")
+    print(f"{PICTURE} and the headline of {README} are written, from seeds {', '.join(seeds)}")
+    parts = [CHAIN, made_in, chain.headline(), MEANING]
+    parts += [f"The first prompts of seed {seeds[0]}, not chosen:", chain.samples()]
+    parts += [f"What else the run with seed {seeds[0]} says of itself:", chain.more()]
+    return "\n\n".join(parts)
+
+
+def kept() -> str:
+    """Return the page's part on the chain as it stands."""
+    _, begin, rest = (PAGE.read_text("utf-8") if PAGE.is_file() else "").partition(CHAIN)
+    part, end, _ = rest.partition(OTHER_TEXT)
+    if not (begin and end):
+        sys.exit(f"jokbo: {FOLDER}: no run is there: `python -m benchmarks.seeds 1 2 3` makes them")
+    print(f"{FOLDER}: no run is there: the chain's part and {README} stay as they are")
+    return (begin + part).strip()
 
 
 if __name__ == "__main__":
