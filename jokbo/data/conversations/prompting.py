@@ -87,10 +87,9 @@ class Conversations:
     def _apart(self, asked: Iterable[Turns], left_out: Counter[str]) -> Iterator[Turns]:
         """Yield the prompts that no training conversation asks, each once; the others are counted."""
         seen = {
-            key_of(turns[:end])
+            key
             for turns in conversations_of(self.documents["train"], self.settings.sources)
-            for end, turn in enumerate(turns)
-            if turn.role == ASSISTANT
+            for key in asked_in(turns)
         }
         mine: set[str] = set()
         for turns in asked:
@@ -105,6 +104,11 @@ class Conversations:
 def key_of(turns: Turns) -> str:
     """Return what two prompts have in common that ask the same."""
     return "\n".join(normalised(turn.content) for turn in turns_.without_system(turns))
+
+
+def asked_in(turns: Turns) -> Iterator[str]:
+    """Yield the key of each prompt that a conversation answers."""
+    return (key_of(turns[:end]) for end, turn in enumerate(turns) if turn.role == ASSISTANT)
 
 
 def conversations_of(documents: Dataset, sources: list[str]) -> Iterator[Turns]:
