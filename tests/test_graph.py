@@ -53,6 +53,11 @@ def test_a_stage_is_a_task_a_section_and_a_command_of_one_name(stage: str, impor
     assert f"tasks.{stage}" in imports.modules
     shared = {
         "fetch": ["fetch", "pretrain.start"],  # it brings the model that pretrain adopts
+        "prompts": [
+            "prompts",
+            "prepare.near_duplicates",
+            "prepare.decontaminate",
+        ],  # of own prompts, as of documents
         "family_table": ["family.systems", "family.finetune"],
         "tasks": ["finetune.seed", "finetune.tasks"],
         "finetune": ["finetune.seed", "finetune.policy"],

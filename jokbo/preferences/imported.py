@@ -16,8 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jokbo.data.conversations.chat import LeftOut as Unwritable
-from jokbo.data.conversations.own import own_prompts
-from jokbo.data.conversations.prompting import asked_in, key_of
+from jokbo.data.conversations.own import asked_in, key_of, own_prompts
 from jokbo.data.conversations.turns import USER, Turn, Turns, turns_of
 from jokbo.data.files.files import below_local
 from jokbo.data.keys import digest, normalised, split_of
@@ -95,7 +94,7 @@ def _evaluated(given: Given) -> set[str]:
     """Return the keys of the prompts that models are evaluated on; of conversations also without their template."""
     keys = set(map(normalised, given.evaluated()))
     for rows in given.documents["test"]["turns"] if given.chat else ():
-        keys.update(asked_in(turns_of(rows or ())))
+        keys.update(map(key_of, asked_in(turns_of(rows or ()))))
     return keys
 
 
