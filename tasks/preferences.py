@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from jokbo.data.prompts import Prompts
+from jokbo.data.conversations.chat import Chat
+from jokbo.data.prompts import TEMPLATE, Prompts
 from jokbo.data.tables import open_splits
 from jokbo.models import access
 from jokbo.preferences import imported, pairs, people, ratings, simulated
@@ -41,7 +42,11 @@ def preferences(stage: Stage[Preferences]) -> None:
     tokenizer = AutoTokenizer.from_pretrained(POLICY)
 
     def evaluated() -> list[str]:
-        return tokenizer.batch_decode(Prompts.open(PROMPTS / "test").prompts_NP, skip_special_tokens=True)
+        test = Prompts.open(PROMPTS / "test")
+        rows = zip(test.prompts_NP.tolist(), test.begins_N.tolist(), strict=True)
+        return tokenizer.batch_decode([row[begin:] for row, begin in rows])
+
+    template = PROMPTS / TEMPLATE
 
     given = Given(
         name="",
@@ -52,6 +57,7 @@ def preferences(stage: Stage[Preferences]) -> None:
         tokenizer=tokenizer,
         policy=_policy,
         say=partial(say, stage),
+        chat=Chat.of(tokenizer, template) if template.is_file() else None,
     )
     found: dict[str, Labelled] = {}
     for name in sorted(labellers, key=lambda name: (order.index(labellers[name].kind), name)):

@@ -10,6 +10,7 @@ from jokbo.data.counts import PromptCounts, SplitPrompts
 from jokbo.data.exclusions import reasons
 from jokbo.data.prompts import SHAPE, TEMPLATE, Kind, Shape, save
 from jokbo.data.tables import open_splits
+from jokbo.params import load
 from jokbo.runtime.files import atomic_write_folder, write_text
 from tasks.frame.paths import DOCUMENTS, PROMPTS, TOKENIZER
 from tasks.frame.records import note, write_metrics
@@ -21,8 +22,10 @@ SPLITS = ("train", "validation", "prompts", "test")
 def prompts(stage: Stage) -> None:
     params = stage.params
     documents, tokenizer = open_splits(DOCUMENTS), AutoTokenizer.from_pretrained(TOKENIZER)
-    kind: Kind = {"continuation": Continuations, "conversation": Conversations}[params.kind](
-        tokenizer, documents, params
+    kind: Kind = (
+        Continuations(tokenizer, documents, params)
+        if params.kind == "continuation"
+        else Conversations(tokenizer, documents, params, load().prepare)
     )
     counts: dict[str, SplitPrompts] = {}
     with atomic_write_folder(PROMPTS) as folder:

@@ -53,6 +53,11 @@ def test_a_stage_is_a_task_a_section_and_a_command_of_one_name(stage: str, impor
     assert f"tasks.{stage}" in imports.modules
     shared = {
         "fetch": ["fetch", "pretrain.start"],  # it brings the model that pretrain adopts
+        "prompts": [
+            "prompts",
+            "prepare.near_duplicates",
+            "prepare.decontaminate",
+        ],  # of own prompts, as of documents
         "family_table": ["family.systems", "family.finetune"],
         "tasks": ["finetune.seed", "finetune.tasks"],
         "finetune": ["finetune.seed", "finetune.policy"],
@@ -293,8 +298,9 @@ def _finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _lay_out(
         folder / "family", FAMILY, closure.UP, "".join([*family, "family:\n", *own, "  systems:\n", *systems])
     )
-    whole = [f"{stage}: 1\n" for stage in CHAIN if stage not in ("pretrain", "tasks", "finetune")]
+    whole = [f"{stage}: 1\n" for stage in CHAIN if stage not in ("prepare", "pretrain", "tasks", "finetune")]
     parts = "pretrain:\n  start: 1\nfinetune:\n  seed: 1\n  policy: 1\n  tasks: 1\n"
+    parts += "prepare:\n  near_duplicates: 1\n  decontaminate: 1\n"
     _lay_out(folder, CHAIN, "", "".join(["\n", *whole, parts, "compute: 1\n"]))
     for path in (path for item in few.values() for path in item if closure.is_code(path)):
         (folder / "family" / path).write_text(f"# {path}\n")

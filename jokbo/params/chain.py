@@ -350,6 +350,18 @@ class Benchmark(Section):
     """Most examples that are asked, the first ones; not given: all."""
     shots: NonNegative | None = None
     """Number of answered examples before a question; not given: as the file says."""
+    apply_chat_template: bool | None = None
+    """Whether models are asked by their chat template, true or false; not given: false, as plain text."""
+    fewshot_as_multiturn: bool | None = None
+    """With it, whether each answered example is a turn of its own; not given: true; false: all are one question."""
+
+    @model_validator(mode="after")
+    def turns_of_a_template(self) -> Benchmark:
+        if self.fewshot_as_multiturn is not None and not self.apply_chat_template:
+            raise ValueError(
+                "fewshot_as_multiturn is for apply_chat_template: set that to true, or take it out"
+            )
+        return self
 
 
 class Evaluate(Section):

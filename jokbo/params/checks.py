@@ -57,13 +57,24 @@ def check_files(settings: Params, stages: Collection[str], folder: Path) -> None
         if labeller.kind == "file":
             from jokbo.preferences import imported  # it needs what takes seconds to import
 
-            imported.check(name, labeller)
+            imported.check(name, labeller, _template(settings, folder))
         elif labeller.kind == "people":
             from jokbo.preferences import people
 
             people.check(name, labeller)
     if "evaluate" in stages and settings.evaluate.benchmarks:
         evaluation_checks.check_benchmarks(settings)
+
+
+def _template(settings: Params, folder: Path) -> str | None:
+    """Return the chat template by which the policy will be asked, empty if it goes on with texts; None if unknown."""
+    if settings.prompts.kind == "continuation":
+        return ""
+    from jokbo.data.conversations import chat
+
+    own = settings.prompts.template
+    file = folder / LOCAL / own if own else chat.PLAIN if settings.pretrain.start.kind == "scratch" else None
+    return file.read_text("utf-8", "replace") if file and file.is_file() else None
 
 
 def check_names(settings: Params | FamilyParams, stages: Collection[str], present: Collection[str]) -> None:

@@ -66,5 +66,11 @@ def check_benchmarks(settings: Params) -> None:
             )
         from jokbo.evaluation.benchmarks import harness  # it needs what takes seconds to import
 
+        plain = settings.prompts.kind == "continuation" and settings.pretrain.start.kind == "scratch"
         for name, benchmark in settings.evaluate.benchmarks.items():
+            if benchmark.apply_chat_template and plain:
+                why = "the models begin from scratch and go on with texts, so that they have no template"
+                raise InputError(
+                    f"evaluate.benchmarks.{name}.apply_chat_template is true, but {why}: take it out"
+                )
             harness.check(name, benchmark, settings.pretrain.start.context)

@@ -59,6 +59,8 @@ class ComparisonFile(Section):
     """The file of the items that were compared, below data/local; for potato, whose export does not hold them."""
     columns: dict[Field_, str] | None = None
     """What the file calls its fields, by our names for them, where it does not call them so."""
+    prompts: Annotated[str, Field(min_length=1)] | None = None
+    """A file of prompts below data/local, as prompts.file: comparisons of others are left out; not given: of any."""
     ignore: Names | None = None
     """Names of columns that are not read; pairs, choices and rankings refuse a column that they do not know."""
     held_out: Share

@@ -1,31 +1,51 @@
 """Comparisons and rankings of the user's own, from a file below data/local: the labeller of kind `file`.
 
 A file is checked whole, row by row, before anything runs (`check`), and is read again by the stage (`labelled`).
+
+Where the policy is asked by a chat template, a prompt is a question: the template writes it, and the responses, as the
+policy reads them. A prompt that the template has written already stays as it is.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from jokbo.data.conversations.chat import LeftOut as Unwritable
+from jokbo.data.conversations.own import asked_in, key_of, own_prompts
+from jokbo.data.conversations.turns import USER, Turn, Turns, turns_of
+from jokbo.data.files.files import below_local
 from jokbo.data.keys import digest, normalised, split_of
 from jokbo.preferences.forms import FORMS
 from jokbo.preferences.forms.form import Form, Record
-from jokbo.preferences.judgement import Judgement, Skipped, pairs_of
+from jokbo.preferences.judgement import Judgement, Skipped, pairs_of, seen
 from jokbo.preferences.labeller import Given, Labelled, LeftOut
 from jokbo.preferences.pairs import decided
 from jokbo.preferences.records import files, records
 from jokbo.runtime.errors import InputError
 
 if TYPE_CHECKING:
+    from jokbo.data.conversations.chat import Chat
     from jokbo.params import ComparisonFile
 
+OTHER = "of another prompt"  # than those of the file of prompts
+MARKS = re.compile(
+    r"<\|\w+\|>|\[/?INST\]|<(?:start|end)_of_turn>"
+)  # by which chat templates tell turns apart
 
-def check(name: str, settings: ComparisonFile) -> None:
-    """Raise InputError, one line with file and row, for the first thing that is wrong in a labeller's file."""
-    judgements(name, settings)
+
+def check(name: str, settings: ComparisonFile, template: str | None) -> None:
+    """Raise InputError, one line with file and row, for the first thing that is wrong in a labeller's file.
+
+    template: the chat template by which the policy will be asked, empty if it goes on with texts; None if unknown.
+    """
+    found, _ = judgements(name, settings)
+    for judgement in found if template is not None else ():
+        _check_marks(judgement, template)
 
 
 def labelled(settings: ComparisonFile, given: Given) -> Labelled:
@@ -35,14 +55,21 @@ def labelled(settings: ComparisonFile, given: Given) -> Labelled:
     left out, and so are rows in which nobody chose.
     """
     found, skipped = judgements(given.name, settings)
-    evaluated = set(map(normalised, given.evaluated()))
+    whole = len(found) + skipped.total()
+    evaluated, own = _evaluated(given), _own(given.name, settings)
     train, test, overlap = [], [], 0
     for judgement in found:
-        key = normalised(judgement.prompt)
-        overlap += key in evaluated
+        try:
+            written = _written(judgement, given.chat, own)
+        except Unwritable as reason:
+            skipped[str(reason)] += 1
+            continue
+        key = normalised(written.prompt)
+        if {key, normalised(judgement.prompt)} & evaluated:
+            overlap += 1
+            continue
         held_out = split_of(digest(key, given.seed), {"test": settings.held_out, "train": 1.0}) == "test"
-        if key not in evaluated:
-            (test if held_out else train).extend(pairs_of(judgement, given.name))
+        (test if held_out else train).extend(pairs_of(written, given.name))
     if not train:
         raise InputError(
             f"preferences.labellers.{given.name}: none of its {len(found):,} judgements is left to learn from "
@@ -53,7 +80,6 @@ def labelled(settings: ComparisonFile, given: Given) -> Labelled:
             f"preferences.labellers.{given.name}.held_out is {settings.held_out:g}: no judgement but ties is held out: "
             "raise it, or give more"
         )
-    whole = len(found) + skipped.total()
     left_out = {
         "evaluated": LeftOut(overlap, whole, "judgements are of prompts that models are evaluated on")
     }
@@ -62,6 +88,68 @@ def labelled(settings: ComparisonFile, given: Given) -> Labelled:
         for reason, count in skipped.items()
     }
     return Labelled(train, test, left_out)
+
+
+def _evaluated(given: Given) -> set[str]:
+    """Return the keys of the prompts that models are evaluated on; of conversations also without their template."""
+    keys = set(map(normalised, given.evaluated()))
+    for rows in given.documents["test"]["turns"] if given.chat else ():
+        keys.update(map(key_of, asked_in(turns_of(rows or ()))))
+    return keys
+
+
+def _written(judgement: Judgement, chat: Chat | None, own: Mapping[str, Turns]) -> Judgement:
+    """Return the judgement with prompt and responses as the policy reads and writes them.
+
+    A question of the file of prompts gets the system prompt that it has there. Raises Unwritable for a text that spells
+    a special token, and InputError for a prompt that another template wrote.
+    """
+    if chat is None or chat.wrote(judgement.prompt):
+        return judgement
+    _check_marks(judgement, chat.template)
+    asked = own.get(normalised(judgement.prompt), (Turn(USER, judgement.prompt.strip()),))
+    exchanges = [chat.exchange(asked, response) for response in judgement.responses]
+    return replace(judgement, prompt=exchanges[0][0], responses=[response for _, response in exchanges])
+
+
+def _check_marks(judgement: Judgement, template: str) -> None:
+    """Raise InputError for a prompt with the marks of a chat template that is not the policy's."""
+    for mark in MARKS.findall(judgement.prompt):
+        if mark not in template:
+            what = "prompts.kind is continuation" if not template else "the policy's template writes none"
+            raise InputError(
+                f"{judgement.location}: the prompt holds {mark}, which a chat template wrote, but {what}: give prompts "
+                "of this run, without marks"
+            )
+
+
+def _own(name: str, settings: ComparisonFile) -> dict[str, Turns]:
+    """Return the prompts of the labeller's file of prompts by their keys; none if it names no file."""
+    if settings.prompts is None:
+        return {}
+    key = f"preferences.labellers.{name}.prompts"
+    file = below_local(key, settings.prompts, "the file of prompts")
+    if not file.is_file():
+        raise InputError(f"{key} is {settings.prompts}: put that file into {file.parent}")
+    return {key_of(turns): turns for turns in own_prompts(file)}
+
+
+def _of_own(found: list[Judgement], name: str, settings: ComparisonFile) -> list[Judgement]:
+    """Return the judgements of prompts that the labeller's file of prompts has; all if it names no file.
+
+    Raises InputError if none is left.
+    """
+    if settings.prompts is None:
+        return found
+    own = _own(name, settings)
+    kept = [judgement for judgement in found if normalised(judgement.prompt) in own]
+    if not kept:
+        first, key = found[0], f"preferences.labellers.{name}.prompts"
+        raise InputError(
+            f"{first.location}: the prompt {seen(first.prompt)} is not in {settings.prompts}, nor is that of any of "
+            f"the {len(found):,} judgements: give comparisons of those prompts, or take {key} out"
+        )
+    return kept
 
 
 def judgements(name: str, settings: ComparisonFile) -> tuple[list[Judgement], Counter[str]]:
@@ -87,7 +175,10 @@ def judgements(name: str, settings: ComparisonFile) -> tuple[list[Judgement], Co
     if not found:
         why = f" (of {skipped.total()} rows: {', '.join(skipped)})" if skipped else ""
         raise InputError(f"{key}.paths: {settings.paths} holds no judgement{why}: give at least one")
-    return found, skipped
+    kept = _of_own(found, name, settings)
+    if len(kept) < len(found):
+        skipped[OTHER] = len(found) - len(kept)
+    return kept, skipped
 
 
 def _renamed(key: str, settings: ComparisonFile, form: Form) -> dict[str, str]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from datasets import DatasetDict
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from jokbo.data.conversations.chat import Chat
     from jokbo.data.prompts import Prompts
     from jokbo.evaluation.intervals import Estimated
 
@@ -28,6 +29,7 @@ class Given:
     tokenizer: PreTrainedTokenizerBase
     policy: Callable[[], PreTrainedModel]  # the supervised one, which is loaded if somebody asks for it
     say: Callable[[Iterable[str]], None]
+    chat: Chat | None = None  # by which the policy is asked; None: it goes on with texts
 
 
 class LeftOut(NamedTuple):

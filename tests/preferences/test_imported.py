@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from datasets import DatasetDict
+from datasets import Dataset, DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from jokbo.data.conversations.chat import PLAIN, Chat
 from jokbo.params import ComparisonFile, Params, checks
 from jokbo.preferences import imported
 from jokbo.preferences.labeller import Given, Labelled
 from jokbo.runtime.errors import InputError
 from tasks.frame import checks as frame_checks
+from tests.data.conversations.templates import GOOD
+from tests.data.conversations.test_chat import opened
 from tests.support import miniature
 
 pytestmark = pytest.mark.usefixtures("local")
@@ -112,3 +115,114 @@ def test_the_file_is_checked_before_anything_runs(local: Path, monkeypatch: pyte
     with pytest.raises(InputError, match=r"mine.jsonl:2"):
         frame_checks.check(wrong, ["preferences"], ["fetch", "prepare"])
     checks.check_files(settings(), ["preferences"], local.parent.parent)
+
+
+def own(local: Path, *prompts: dict[str, Any]) -> str:
+    (local / "own.jsonl").write_text("".join(json.dumps(prompt) + "\n" for prompt in prompts))
+    return "own.jsonl"
+
+
+def test_judgements_of_other_prompts_than_those_of_the_file_of_prompts_are_counted(local: Path) -> None:
+    write(local, [row(prompt) for prompt in PROMPTS])
+    file = own(local, *({"prompt": prompt.upper()} for prompt in PROMPTS[:60]))
+    found = labelled(prompts=file)
+    assert prompts([*found.train, *found.test]) == set(PROMPTS[:60])
+    assert found.left_out["of_another_prompt"][:2] == (40, 100)
+
+
+def test_a_file_of_other_prompts_is_refused_before_anything_runs(local: Path) -> None:
+    write(local, [row("What is tea?"), row("What is rice?")])
+    words = r"mine.jsonl:1: the prompt 'What is tea\?' is not in own.jsonl, nor is that of any of the 2 judgements"
+    file = own(local, {"prompt": "Question number 1?"})
+    with pytest.raises(InputError, match=words):
+        checks.check_files(settings(mine=MINE | {"prompts": file}), ["preferences"], local.parent.parent)
+    with pytest.raises(
+        InputError, match=r"labellers.mine.prompts is none.txt: put that file into data/local"
+    ):
+        checks.check_files(
+            settings(mine=MINE | {"prompts": "none.txt"}), ["preferences"], local.parent.parent
+        )
+
+
+@pytest.mark.parametrize("mark", ["<|im_start|>", "[INST]", "<start_of_turn>"])
+def test_prompts_of_a_chat_template_are_refused_where_the_policy_goes_on_with_texts(
+    local: Path, mark: str
+) -> None:
+    write(local, [row("A film"), row(f"{mark}user Why?")])
+    with pytest.raises(InputError) as error:
+        checks.check_files(settings(mine=MINE), ["preferences"], local.parent.parent)
+    assert str(error.value).startswith(
+        f"data/local/mine.jsonl:2: the prompt holds {mark}, which a chat template"
+    )
+    assert "prompts.kind is continuation" in str(error.value)
+
+
+def of_conversations(**prompts: Any) -> Params:
+    tree = miniature.params()
+    tree["fetch"]["sources"]["talk"] = tree["fetch"]["sources"]["reviews"] | {
+        "columns": {"messages": "messages"}
+    }
+    tree["prompts"] = {"kind": "conversation", "seed": 1, "sources": ["talk"], "prompt_tokens": 30} | prompts
+    tree["prompts"]["response_tokens"] = 20
+    tree["distill"]["prompts_per_text"] = 1
+    tree["preferences"]["labellers"] |= {"mine": MINE}
+    return Params.model_validate(tree)
+
+
+def test_the_marks_of_the_policys_own_template_may_stand_in_a_prompt(local: Path) -> None:
+    write(local, [row("<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n")])
+    with pytest.raises(InputError, match="but the policy's template writes none"):
+        checks.check_files(of_conversations(), ["preferences"], local.parent.parent)
+    (local / "chatml.jinja").write_text(GOOD["chatml"] or "")
+    checks.check_files(of_conversations(template="chatml.jinja"), ["preferences"], local.parent.parent)
+
+
+def talking(folder: Path, name: str, evaluated: list[str], *talks: list[str]) -> Given:
+    """Who labels for a policy that is asked by a chat template."""
+    tokenizer = opened(folder)
+    roles = ["user", "assistant"] * 9
+    turns = [
+        [{"role": role, "content": text} for role, text in zip(roles, talk, strict=False)] for talk in talks
+    ]
+    documents = DatasetDict(test=Dataset.from_dict({"turns": [None, *turns]}))
+    chat = Chat(tokenizer, GOOD[name] or PLAIN.read_text(), name)
+    return replace(GIVEN, tokenizer=tokenizer, chat=chat, documents=documents, evaluated=lambda: evaluated)
+
+
+CHATML = ("<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n", "<|im_end|>\n")
+
+
+def test_a_question_becomes_what_the_policy_is_asked_by_the_template(local: Path, tmp_path: Path) -> None:
+    written = "User: And why?\n\nAssistant:"
+    write(local, [row("Why?"), row(written)])
+    found = labelled(talking(tmp_path / "t", "plain", []), held_out=0.0).train
+    assert [each["prompt"] for each in found] == ["User: Why?\n\nAssistant:", written]
+    assert [each["responses"] for each in found] == [[" yes", " no"]] * 2
+    chatml = talking(tmp_path / "t", "chatml", [])
+    write(local, [{**row("Why?"), "responses": [" yes \n", "no"]}])
+    (found,) = labelled(chatml, held_out=0.0).train
+    assert found["prompt"] == f"{CHATML[0]}Why?{CHATML[1]}<|im_start|>assistant\n"
+    assert found["responses"] == ["yes", "no"]
+    file = own(local, {"prompt": "why", "system": "Be brief."})
+    (found,) = labelled(chatml, held_out=0.0, prompts=file).train
+    assert found["prompt"].startswith(
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nwhy<|im_end|>"
+    )
+
+
+def test_questions_that_models_are_evaluated_on_are_found_behind_the_template(
+    local: Path, tmp_path: Path
+) -> None:
+    write(local, [row(prompt) for prompt in PROMPTS] + [row("What is <|im_end|>?")])
+    asked = f"{CHATML[0]}{PROMPTS[3]}{CHATML[1]}<|im_start|>assistant\n"
+    found = labelled(talking(tmp_path / "t", "chatml", [asked], [PROMPTS[5].upper(), "Five."]))
+    assert found.left_out["evaluated"][:2] == (2, 101)
+    assert found.left_out["it_spells_a_special_token"][:2] == (1, 101)
+    there = "".join(prompts([*found.train, *found.test]))
+    assert all((prompt in there) != (prompt in (PROMPTS[3], PROMPTS[5])) for prompt in PROMPTS)
+
+
+def test_a_prompt_that_another_template_wrote_is_refused(local: Path, tmp_path: Path) -> None:
+    write(local, [row("<start_of_turn>user Why?")])
+    with pytest.raises(InputError, match=r"mine.jsonl:1: the prompt holds <start_of_turn>, which a chat"):
+        labelled(talking(tmp_path / "t", "chatml", []))

@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from jokbo.data.conversations.turns import ASSISTANT, SYSTEM, Turn, Turns, without_system
+from jokbo.data.conversations.turns import ASSISTANT, SYSTEM, USER, Turn, Turns, without_system
 from jokbo.models import access
 from jokbo.runtime.errors import InputError
 
@@ -126,6 +126,32 @@ class Chat:
             self._check(turns[asked:], rest[written:])
             yield rest[written:], False
 
+    def exchange(self, asked: Turns, answer: str) -> tuple[str, str]:
+        """Return what the template writes before an answer, and the answer as it follows, but for the end of its turn.
+
+        So stand the prompt and the response in a table of preferences. Raises as `rendered` does.
+        """
+        said = answer.strip()
+        turns = (*asked, Turn(ASSISTANT, said))
+        self._check_spelling(turns)
+        *before, last = (text for text, _ in self.parts(turns))
+        return "".join(before), last[: last.index(said) + len(said)]
+
+    def wrote(self, text: str) -> bool:
+        """Return whether a text ends as the template ends a question that is to be answered."""
+        end = self._after_question.strip()
+        return bool(end) and text.rstrip().endswith(end)
+
+    @cached_property
+    def _after_question(self) -> str:
+        question = "What is it?"
+        return self.text((Turn(USER, question),), ask=True).rpartition(question)[2]
+
+    def _check_spelling(self, turns: Turns) -> None:
+        """Raise LeftOut if a turn spells a special token."""
+        if any(token in turn.content for turn in turns for token in self._special):
+            raise LeftOut(SPECIAL)
+
     def _check(self, turns: Turns, text: str) -> None:
         """Raise InputError if one of the turns is not in the text, after those before it."""
         begin = 0
@@ -152,8 +178,7 @@ class Chat:
 
         Raises LeftOut if a turn spells a special token, and InputError as `parts` does.
         """
-        if any(token in turn.content for turn in turns for token in self._special):
-            raise LeftOut(SPECIAL)
+        self._check_spelling(turns)
         end = access.end_of_text(self.tokenizer)
         text, tokens, learned, prompt_tokens = "", [], [], 0
         for part, said in self.parts(turns):

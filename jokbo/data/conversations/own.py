@@ -1,4 +1,4 @@
-"""Own prompts: a file of questions for preferences and PPO, below data/local."""
+"""Own prompts: a file of questions for preferences and PPO, below data/local; and by what questions are compared."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from jokbo.data.conversations import turns as turns_
-from jokbo.data.conversations.turns import SYSTEM, USER, Turn, Turns, Unfit
+from jokbo.data.conversations.turns import ASSISTANT, SYSTEM, USER, Turn, Turns, Unfit, without_system
+from jokbo.data.keys import normalised
 from jokbo.runtime.errors import InputError
 
 LOCAL = Path("data/local")  # the folder whose changes DVC sees
@@ -33,6 +34,16 @@ def own_prompts(file: Path) -> Iterator[Turns]:
             yield turns_.fit(_asked(record, location), last=USER)
         except Unfit as unfit:
             raise InputError(f"{location} is one {unfit}: write turns that end with the user's") from unfit
+
+
+def key_of(turns: Turns) -> str:
+    """Return what two prompts have in common that ask the same."""
+    return "\n".join(normalised(turn.content) for turn in without_system(turns))
+
+
+def asked_in(turns: Turns) -> Iterator[Turns]:
+    """Yield each prompt that a conversation answers."""
+    return (turns[:end] for end, turn in enumerate(turns) if turn.role == ASSISTANT)
 
 
 def _asked(record: dict[str, Any], location: str) -> list[Turn]:

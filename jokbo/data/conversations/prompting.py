@@ -3,14 +3,14 @@
 The policy learns all answers of a conversation. Where that is longer than the settings allow, its oldest turns are left
 out, never the system prompt, the last question or the last answer; if these are too long, the conversation is.
 
-Own prompts, a file, stand in the place of those of the split `prompts`. None is a question of a training conversation:
-they are compared by the normalised text of all their turns but the system prompt.
+Own prompts, a file, stand in the place of those of the split `prompts`, apart from the documents
+(jokbo.data.conversations.apart).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jokbo.data.conversations import apart
 from jokbo.data.conversations import turns as turns_
 from jokbo.data.conversations.chat import Chat, LeftOut
 from jokbo.data.conversations.own import LOCAL, own_prompts
-from jokbo.data.conversations.turns import ASSISTANT, Turns
-from jokbo.data.keys import normalised
+from jokbo.data.conversations.turns import Turns
 from jokbo.data.prompts import Row, Selection
 from jokbo.data.selection import check_sources
 from jokbo.runtime.errors import InputError
@@ -31,11 +31,9 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
     from transformers import PreTrainedTokenizerBase
 
-    from jokbo.params import ConversationPrompts
+    from jokbo.params import ConversationPrompts, Prepare
 
 OWN = "prompts"  # the split whose prompts a file of own ones replaces
-SEEN = "it is asked in a training conversation"
-REPEATED = "it repeats another"
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,7 @@ class Conversations:
     tokenizer: PreTrainedTokenizerBase
     documents: DatasetDict
     settings: ConversationPrompts
+    prepare: Prepare  # how documents were kept apart
     why_none = "none is left out"
 
     @cached_property
@@ -65,7 +64,9 @@ class Conversations:
         if split == OWN and self.settings.file:
             where = str(LOCAL / self.settings.file)
             everything = list(own_prompts(Path(where)))
-            asked = list(self._apart(everything, left_out))
+            reasons = apart.why_not(everything, self.documents, self.prepare)
+            left_out.update(reason for reason in reasons if reason)
+            asked = [turns for turns, reason in zip(everything, reasons, strict=True) if not reason]
         else:
             where = f"the split {split}, of {', '.join(self.settings.sources)},"
             everything = asked = list(conversations_of(self.documents[split], self.settings.sources))
@@ -83,28 +84,6 @@ class Conversations:
             raise InputError(f"{where} gives no prompt: {reasons}; raise the limits or give others")
         order = np.random.default_rng(self.settings.seed).permutation(len(rows))
         return Selection(rows, [order], len(everything), left_out, shortened)
-
-    def _apart(self, asked: Iterable[Turns], left_out: Counter[str]) -> Iterator[Turns]:
-        """Yield the prompts that no training conversation asks, each once; the others are counted."""
-        seen = {
-            key_of(turns[:end])
-            for turns in conversations_of(self.documents["train"], self.settings.sources)
-            for end, turn in enumerate(turns)
-            if turn.role == ASSISTANT
-        }
-        mine: set[str] = set()
-        for turns in asked:
-            key = key_of(turns)
-            if key in seen or key in mine:
-                left_out[SEEN if key in seen else REPEATED] += 1
-            else:
-                mine.add(key)
-                yield turns
-
-
-def key_of(turns: Turns) -> str:
-    """Return what two prompts have in common that ask the same."""
-    return "\n".join(normalised(turn.content) for turn in turns_.without_system(turns))
 
 
 def conversations_of(documents: Dataset, sources: list[str]) -> Iterator[Turns]:

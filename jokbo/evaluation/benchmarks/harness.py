@@ -11,7 +11,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import datasets
 import torch
@@ -26,6 +26,8 @@ from lm_eval.models import huggingface
 from lm_eval.models.utils import normalize_gen_kwargs
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from jokbo.data.conversations.chat import Chat
+from jokbo.data.conversations.turns import USER, Turn
 from jokbo.evaluation import evaluation
 from jokbo.evaluation.benchmarks import task_files
 from jokbo.evaluation.benchmarks.task_files import TaskFile
@@ -56,16 +58,39 @@ _Harness: Any = huggingface.HFLM  # its decorator hides its type
 
 
 class _Network(_Harness):
-    """A network as the harness asks it. It notes the examples whose beginning its context could not hold."""
+    """A network as the harness asks it. It notes the examples whose beginning its context could not hold.
 
-    def __init__(self, network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    lead: white space that a chat template writes before an answer, for which the harness has no place.
+    """
+
+    def __init__(self, network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, lead: str = "") -> None:
         context = access.context(network)
         rows = max(1, LOGITS // (context * network.config.vocab_size))
         super().__init__(network, "causal", tokenizer=tokenizer, max_length=context, batch_size=rows)
         self.cut: set[int | None] = set()
         self._too_long: list[bool] = []  # of the requests
+        self._lead = lead
+
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        """Return what the template writes. The harness would leave out a system prompt that it refuses."""
+        try:
+            return self.tokenizer.apply_chat_template(
+                chat_history,
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                continue_final_message=not add_generation_prompt,
+            )
+        except Exception as error:  # whatever the template's own code raises
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            advice = "take apply_chat_template out, or what it refuses, such as description"
+            raise InputError(f"the chat template fails ({reason}): {advice}") from error
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
+        for each in requests if self._lead else ():
+            asked, answer = cast(Any, each.args)
+            each.arguments = (asked, answer if answer[:1].isspace() else self._lead + answer)
         found = super().loglikelihood(requests, disable_tqdm)
         self.cut |= {each.doc_id for each, cut in zip(requests, self._too_long, strict=True) if cut}
         return found
@@ -85,7 +110,7 @@ class _Network(_Harness):
             room = self.max_length - response_tokens(options)
             if len(self.tok_encode(asked)) > room:
                 self.cut.add(each.doc_id)
-        return super().generate_until(requests, disable_tqdm)
+        return [each.removeprefix(self._lead) for each in super().generate_until(requests, disable_tqdm)]
 
 
 class _Nobody(LM):
@@ -99,6 +124,13 @@ class _Nobody(LM):
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
         return ["" for _ in requests]
+
+    tokenizer_name = ""
+
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        return "\n".join(turn["content"] for turn in chat_history)
 
 
 def response_tokens(options: Mapping[str, Any] | None) -> int:
@@ -117,6 +149,10 @@ def check(name: str, benchmark: Benchmark, context: int) -> None:
     with about(f"evaluate.benchmarks.{name}"):
         task_file = task_files.opened(benchmark)
         task = _task(name, task_file)
+        if task.OUTPUT_TYPE == "loglikelihood_rolling" and benchmark.apply_chat_template:
+            raise InputError(
+                f"{task_file.file}: whole texts are read as they are: take apply_chat_template out"
+            )
         if task.OUTPUT_TYPE == "generate_until":
             most = response_tokens(task.config.generation_kwargs)
             if most >= context:
@@ -126,6 +162,7 @@ def check(name: str, benchmark: Benchmark, context: int) -> None:
         for number, row in enumerate(rows, start=1):
             with about(f"{task_file.file}: row {number} of {task.config.test_split}"), _one_line():
                 _check_row(task, row)
+        _check_examples(task, task_file)
         with about(str(task_file.file)), _one_line():
             _asked(_Nobody(), task, benchmark, seed=0, bootstrap=0)
 
@@ -147,14 +184,24 @@ def scores(
     with about(f"evaluate.benchmarks.{name}"):
         task_file = task_files.opened(benchmark)
         task = _task(name, task_file)
+        lead = _lead(tokenizer) if benchmark.apply_chat_template and not task.config.gen_prefix else ""
         for model, network in networks.items():
             with _quiet():
-                lm = _Network(network, tokenizer)
+                lm = _Network(network, tokenizer, lead)
             found = _asked(lm, task, benchmark, seed, bootstrap)
             models[model] = dict(_scores(found))
             examples, cut = found["sample_len"], cut | lm.cut
     shots = task_file.config["num_fewshot"]
     return evaluation.Benchmark(examples, shots, len(cut), models)
+
+
+def _lead(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return the white space that the chat template writes before an answer. InputError if there is no template."""
+    if not tokenizer.chat_template:
+        raise InputError("apply_chat_template is true, but the models have no chat template: take it out")
+    answer = "It is."
+    _, written = Chat.of(tokenizer).exchange((Turn(USER, "What is it?"),), answer)
+    return written.removesuffix(answer)
 
 
 def _asked(
@@ -166,7 +213,13 @@ def _asked(
     tasks: Any = {"tasks": {task.task_name: task}}
     with _quiet():
         found: Any = evaluator.evaluate(
-            lm, tasks, benchmark.limit, bootstrap_iters=bootstrap, log_samples=False
+            lm,
+            tasks,
+            benchmark.limit,
+            bootstrap_iters=bootstrap,
+            log_samples=False,
+            apply_chat_template=bool(benchmark.apply_chat_template),
+            fewshot_as_multiturn=benchmark.fewshot_as_multiturn is not False,
         )
     return found["results"][task.task_name]
 
@@ -228,6 +281,17 @@ def _check_row(task: ConfigurableTask, row: dict[str, Any]) -> None:
             raise InputError(
                 f"its answer is {str(each)[:40]!r}, none of its {len(choices)} choices: write one, or its number from 0"
             )
+
+
+def _check_examples(task: ConfigurableTask, given: TaskFile) -> None:
+    """Raise InputError for an answered example that a template cannot write."""
+    few, shots = task.fewshot_cfg, given.config["num_fewshot"]
+    for number, row in enumerate(task.fewshot_docs() if shots else (), start=1):
+        with about(f"{given.file}: row {number} of {few.split or 'fewshot_config.samples'}"), _one_line():
+            task.doc_to_text(row, few.doc_to_text)
+            task.doc_to_target(row, few.doc_to_target)
+            if few.doc_to_choice:
+                task.doc_to_choice(row, few.doc_to_choice)
 
 
 def _is_index(value: Any, count: int) -> bool:

@@ -6,7 +6,9 @@ refused.
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +33,11 @@ METRICS = {  # of each output_type: those that the harness has without the netwo
 CODE = ("process_docs", "process_results", "custom_dataset", "class", "unsafe_code", "use_prompt")
 OF_THE_DATA = ("dataset_path", "dataset_name", "dataset_kwargs")
 SPLITS = ("test_split", "validation_split", "training_split", "fewshot_split")
+SHOWN = (
+    "fewshot_split",
+    "training_split",
+    "validation_split",
+)  # from which answered examples come, the first given
 ASKED = (  # keys that go to the harness as they are
     *(
         "doc_to_text",
@@ -42,6 +49,11 @@ ASKED = (  # keys that go to the harness as they are
     ),
     *("output_type", "generation_kwargs", "repeats", "gen_prefix", "metric_list", "filter_list"),
 )
+OF_EXAMPLES = (  # keys of fewshot_config
+    *("sampler", "split", "samples", "doc_to_text", "doc_to_target", "doc_to_choice"),
+    *("gen_prefix", "target_delimiter", "fewshot_delimiter"),
+)
+SAMPLERS = ("default", "first_n")
 NAMES = ("task", "task_alias", "tag", "metadata")  # what the task is called here is the key in params.yaml
 FIT = re.compile(r"[\w.-]+")  # a name of a filter: it becomes a part of a metric's name
 
@@ -61,15 +73,34 @@ def opened(benchmark: Benchmark) -> TaskFile:
     file = below_local("file", benchmark.file, "the task")
     if not file.is_file():
         raise InputError(f"file is {benchmark.file}: put that file into {LOCAL}")
-    found = _read(file)
-    _check_keys(file, found)
+    found = _whole(file)
+    _check_asked(file, found)
     _check_metrics(file, found)
     rows = _rows(file, found)
+    _check_examples(file, found, rows)
     config = {key: found[key] for key in ASKED if key in found} | _splits(file, found, rows)
+    if found.get("fewshot_config"):
+        config["fewshot_config"] = found["fewshot_config"]
     shots = found.get("num_fewshot") or 0 if benchmark.shots is None else benchmark.shots
     if not isinstance(shots, int):
         raise InputError(f"{file}: num_fewshot is {reading.found_as(shots)}: write a whole number")
     return TaskFile(file, {**config, "num_fewshot": shots}, found["dataset_path"], rows)
+
+
+def _whole(file: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Return what a file says, over what those say that it includes. Names of rows become paths.
+
+    above: the files by which it is included.
+    """
+    found, whole = _read(file), {}
+    _check_keys(file, found)
+    if "dataset_kwargs" in found:
+        found["dataset_kwargs"] = _data_files(file, found["dataset_kwargs"])
+    for other in _named(file, "include", found.pop("include", None) or []):
+        if other in (*above, file):
+            raise InputError(f"{file}: include names {other}, which includes this file: take one of them out")
+        whole |= _whole(other, (*above, file))
+    return whole | found
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -89,15 +120,13 @@ def _check_keys(file: Path, found: dict[str, Any]) -> None:
             raise InputError(
                 f"{file}: {key} is code, or gets some: prepare the rows instead, and take it out"
             )
-        if key not in (*ASKED, *SPLITS, *OF_THE_DATA, *NAMES, "num_fewshot"):
-            advice = (
-                "write a task on its own, without other files"
-                if key in ("include", "group")
-                else "take it out"
-            )
-            raise InputError(f"{file}: {key} cannot be used here: {advice}")
+        if key not in (*ASKED, *SPLITS, *OF_THE_DATA, *NAMES, "num_fewshot", "fewshot_config", "include"):
+            raise InputError(f"{file}: {key} cannot be used here: take it out")
     if not isinstance(found.get("task", ""), str):
         raise InputError(f"{file}: task is a list: give each of its tasks a file and an entry of its own")
+
+
+def _check_asked(file: Path, found: dict[str, Any]) -> None:
     for key in ("doc_to_text", "doc_to_target"):
         if not isinstance(
             found.get(key, "" if found.get("output_type") == "loglikelihood_rolling" else None), str
@@ -135,6 +164,35 @@ def _check_metrics(file: Path, found: dict[str, Any]) -> None:
             )
 
 
+def _check_examples(file: Path, found: dict[str, Any], rows: Mapping[str, Any]) -> None:
+    """Raise InputError for a fewshot_config by which the harness would run code, or that it would not read."""
+    given, key = found.get("fewshot_config") or {}, f"{file}: fewshot_config"
+    if not isinstance(given, dict):
+        raise InputError(f"{key} is {reading.found_as(given)}: write its keys, such as {{sampler: first_n}}")
+    for name in given:
+        if name in CODE:
+            raise InputError(f"{key}.{name} is code: prepare the rows instead, and take it out")
+        if name == "fewshot_indices":
+            raise InputError(f"{key}.{name} is not read by the harness: write those rows into samples")
+        if name not in OF_EXAMPLES:
+            raise InputError(f"{key}.{name} cannot be used here: it can have {', '.join(OF_EXAMPLES)}")
+    sampler, samples = given.get("sampler"), given.get("samples")
+    if sampler not in (None, *SAMPLERS):
+        raise InputError(f"{key}.sampler is {reading.found_as(sampler)}: it must be {' or '.join(SAMPLERS)}")
+    if given.get("split") not in (None, *rows):
+        have = f"data_files has {', '.join(rows)}"
+        raise InputError(f"{key}.split is {reading.found_as(given['split'])}, but {have}: name one of them")
+    if samples is not None:
+        if not isinstance(samples, list) or not all(isinstance(each, dict) and each for each in samples):
+            raise InputError(
+                f"{key}.samples is {reading.found_as(samples)}: write a list of rows, {{column: value}}"
+            )
+        if given.get("split"):
+            raise InputError(
+                f"{key} has samples and split: examples come from one of them; take the other out"
+            )
+
+
 def _rows(file: Path, found: dict[str, Any]) -> dict[str, list[Path]]:
     """Return the files of rows of each split."""
     given = found.get("dataset_path")
@@ -144,35 +202,42 @@ def _rows(file: Path, found: dict[str, Any]) -> dict[str, list[Path]]:
         )
         what = f"dataset_path is {reading.found_as(given)}, and nothing is got from the hub"
         raise InputError(f"{file}: {what}: {advice}")
-    options = found.get("dataset_kwargs")
+    if not found.get("dataset_kwargs"):
+        raise InputError(f"{file}: dataset_kwargs is not there: write {{data_files: {{test: FILE}}}}")
+    return found["dataset_kwargs"]
+
+
+def _data_files(file: Path, options: Any) -> dict[str, list[Path]]:
     named = options.get("data_files") if isinstance(options, dict) and len(options) == 1 else None
     if not named:
         raise InputError(
             f"{file}: dataset_kwargs must be {{data_files: {{test: FILE}}}}, and no more: correct it"
         )
     splits = named if isinstance(named, dict) else {"train": named}
-    return {str(split): _named(file, names) for split, names in splits.items()}
+    return {str(split): _named(file, "data_files", names) for split, names in splits.items()}
 
 
-def _named(file: Path, names: Any) -> list[Path]:
+def _named(file: Path, key: str, names: Any) -> list[Path]:
+    """Return the files that a file names, from where it stands, below data/local."""
     found: list[Path] = []
     for name in names if isinstance(names, list) else [names]:
         if not isinstance(name, str) or "://" in name:
             what = "nothing is got from the network" if isinstance(name, str) else "it is no name"
             raise InputError(
-                f"{file}: data_files names {reading.found_as(name)}, but {what}: name a file beside it"
+                f"{file}: {key} names {reading.found_as(name)}, but {what}: name a file beside it"
             )
-        below = below_local(f"{file}: a name in data_files", name, "the rows").relative_to(LOCAL)
-        beside = file.parent.relative_to(LOCAL) / below
-        files = [path for path in local_files(LOCAL, str(beside), "") if isinstance(path, Path)]
+        beside = os.path.normpath(file.parent.relative_to(LOCAL) / name)
+        if os.path.isabs(beside) or beside.startswith(".."):
+            below_local(f"{file}: a name in {key}", name, "the file")
+        files = [path for path in local_files(LOCAL, beside, "") if isinstance(path, Path)]
         if not files or any(path.is_dir() for path in files):
-            raise InputError(f"{file}: data_files names {name}: put that file into {file.parent}")
+            raise InputError(f"{file}: {key} names {name}: put that file into {(LOCAL / beside).parent}")
         found += files
     return found
 
 
-def _splits(file: Path, found: dict[str, Any], rows: dict[str, list[Path]]) -> dict[str, str]:
-    """Return the split that is asked and that of the answered examples.
+def _splits(file: Path, found: dict[str, Any], rows: dict[str, list[Path]]) -> dict[str, str | None]:
+    """Return the split that is asked and that of the answered examples, unless they stand in the file.
 
     The harness leaves the question itself out of the examples before it only where both are said, and are the same.
     """
@@ -184,5 +249,6 @@ def _splits(file: Path, found: dict[str, Any], rows: dict[str, list[Path]]) -> d
     test = found.get("test_split") or found.get("validation_split")
     if not test:
         raise InputError(f"{file}: test_split is not there: name the split of data_files that is asked")
-    shown = found.get("fewshot_split") or found.get("training_split") or found.get("validation_split") or test
-    return {"test_split": test, "fewshot_split": shown}
+    examples = found.get("fewshot_config") or {}
+    shown = next(filter(None, (examples.get("split"), *(found.get(key) for key in SHOWN))), test)
+    return {"test_split": test, "fewshot_split": None if examples.get("samples") else shown}

@@ -11,17 +11,19 @@ import torch
 from datasets import Dataset, DatasetDict
 from transformers import AutoTokenizer
 
-from jokbo.data.conversations import prompting
+from jokbo.data.conversations import apart
 from jokbo.data.conversations.chat import LONG_ANSWER, LONG_PROMPT
 from jokbo.data.conversations.own import own_prompts
 from jokbo.data.conversations.prompting import Conversations
 from jokbo.data.corpus.tokenizer import save_tokenizer
 from jokbo.data.prepare.documents import DOCUMENT_SCHEMA
 from jokbo.data.prompts import SHAPE, Prompts, Shape, save
-from jokbo.params import ConversationPrompts
+from jokbo.params import ConversationPrompts, Prepare
 from jokbo.runtime.errors import InputError
+from tests.support import miniature
 from tests.support.corpora import trained
 
+PREPARE = Prepare.model_validate(miniature.params()["prepare"])
 TALKS = [
     ["What is it?", "A film."],
     ["Who is in it?", "Nobody that I know.", "And is it any good?", "It is."],
@@ -66,6 +68,7 @@ def kind(tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             tokenizer,
             splits(*(documents or [document(talk) for talk in TALKS])),
             ConversationPrompts(**{**given, **changes}),
+            PREPARE,
         )
 
     return made
@@ -124,7 +127,7 @@ def test_own_prompts_are_apart_from_training_conversations(kind, tokenizer) -> N
     ]
     made = kind(file=own(asked))
     found = made.selected("prompts")
-    assert found.left_out == {prompting.SEEN: 2, prompting.REPEATED: 1, LONG_PROMPT: 1}
+    assert found.left_out == {apart.SEEN: 2, apart.REPEATED: 1, LONG_PROMPT: 1}
     texts = [tokenizer.decode(row.tokens) for row in found.rows]
     assert texts == ["User: What's new?\n\nAssistant:", "User: And is it any good?\n\nAssistant:"]
     assert found.texts == 6
