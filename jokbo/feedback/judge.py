@@ -55,7 +55,7 @@ class Judge:
         found = []
         for letter in LETTERS:
             spelt = [self._encoded(variant) for variant in (letter, f" {letter}")]
-            known = {each[0] for each in spelt if len(each) == 1} - {self.tokenizer.unk_token_id}
+            known = {each[0] for each in spelt if len(each) == 1 and each[0] != self.tokenizer.unk_token_id}
             if not known:
                 raise InputError(
                     f"{self.key}: the judge's tokenizer has no token for the letter {letter}: name another judge"
