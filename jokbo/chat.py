@@ -61,7 +61,7 @@ class Conversation:
         """Begin one. InputError if the template cannot be used."""
         self.speaker, self.chat = speaker, Chat.of(speaker.tokenizer)
         self.turns = (Turn(SYSTEM, system),) if system else ()
-        self.ends = list(self._ends())
+        self.ends = list(ends(self.chat))
 
     def answer(self, question: str) -> str:
         """Return what the model answers. The oldest turns are left out where its context has no room for all.
@@ -80,10 +80,11 @@ class Conversation:
         self.turns = (*turns, Turn(ASSISTANT, said)) if said else self.turns
         return said
 
-    def _ends(self) -> Iterator[int]:
-        """Yield the special tokens with which the template ends an answer."""
-        special = set(self.speaker.tokenizer.all_special_ids)
-        shown = self.chat.rendered((Turn(USER, "a"), Turn(ASSISTANT, "b")))
-        for token, said in zip(shown.tokens, shown.learned, strict=True):
-            if said and token in special:
-                yield token
+
+def ends(chat: Chat) -> Iterator[int]:
+    """Yield the special tokens with which the template ends an answer."""
+    special = set(chat.tokenizer.all_special_ids)
+    shown = chat.rendered((Turn(USER, "a"), Turn(ASSISTANT, "b")))
+    for token, said in zip(shown.tokens, shown.learned, strict=True):
+        if said and token in special:
+            yield token

@@ -178,6 +178,48 @@ def export(
 
 @app.command()
 @in_one_line
+def revise(
+    model: Model,
+    questions: Annotated[
+        Path, typer.Argument(help="txt, a question a line; or jsonl with prompt or messages.")
+    ],
+    out: Annotated[Path, typer.Option(help="The jsonl file to write.")] = Path("data/local/revised.jsonl"),
+    constitution: Annotated[
+        Path | None, typer.Option(help="A YAML file of principles; those of jokbo by default.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Of critique and revision.")] = 1,
+    tokens: Annotated[int, typer.Option(min=1, help="The most of an answer, critique or revision.")] = 200,
+    temperature: Annotated[float, typer.Option(min=0.001, help="At which the model is sampled.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed writes the same file.")] = 1,
+) -> None:
+    """Have a model answer, criticise its answer by principles and write it again: conversations to fine-tune on.
+
+    Stopped, the same command goes on.
+    """
+    if not questions.is_file():
+        raise InputError(f"{questions}: no such file: put the questions there")
+    if out.exists():
+        raise InputError(f"{out}: it is there already: take it away, or give another --out")
+    from jokbo import revision
+    from jokbo.data.conversations.own import own_prompts
+    from jokbo.feedback import constitution as principles
+    from jokbo.models import access
+
+    drawn_from = principles.revisions(constitution or principles.OURS)
+    asked = list(own_prompts(questions))
+    tokenizer, network = _opened(model)
+    settings = revision.Settings(rounds, tokens, temperature, seed)
+    reviser = revision.Reviser(access.accelerated(network), tokenizer, drawn_from, settings)
+    left_out = revision.revise(reviser, asked, out, STATE / "revised")
+    record = out.with_suffix(".made.json")
+    files.write_text(record, json.dumps(revision.made(reviser, asked, model, left_out), indent=1) + "\n")
+    for why, count in left_out.most_common():
+        print(f"{count:,} of {len(asked):,} questions are left out: {why}")
+    print(f"{len(asked) - left_out.total():,} conversations: {out}; what they were made from: {record}")
+
+
+@app.command()
+@in_one_line
 def report() -> None:
     """Say where the report is, and open it if there is a browser."""
     if not REPORT.is_file():

@@ -7,22 +7,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from jokbo.data.conversations.chat import Chat
 from jokbo.data.prompts import TEMPLATE, Prompts
 from jokbo.data.tables import open_splits
 from jokbo.models import access
-from jokbo.preferences import imported, pairs, people, ratings, simulated
+from jokbo.preferences import ai, imported, pairs, people, ratings, simulated
 from jokbo.preferences.labeller import Given, Labelled, Labeller
 from jokbo.preferences.results import LabellerCounts, PreferenceCounts
 from jokbo.runtime.files import atomic_write_folder
-from tasks.frame.paths import DOCUMENTS, POLICY, PREFERENCES, PROMPTS
+from jokbo.start import adopt
+from tasks.frame.paths import BASE, DOCUMENTS, POLICY, PREFERENCES, PROMPTS
 from tasks.frame.records import note, say, write_metrics
-from tasks.frame.stage import Stage, run_stage
+from tasks.frame.stage import Stage, run_stage, state
 
 if TYPE_CHECKING:
     from jokbo.params import Preferences
@@ -34,6 +36,7 @@ LABELLERS: dict[str, Labeller] = {
     "simulated": simulated.labelled,
     "ratings": ratings.labelled,
     "file": imported.labelled,
+    "ai": ai.labelled,  # last: it is compared with the others
 }
 
 
@@ -55,13 +58,16 @@ def preferences(stage: Stage[Preferences]) -> None:
         prompts=lambda split, limit: Prompts.open(PROMPTS / split, limit=limit),
         evaluated=evaluated,
         tokenizer=tokenizer,
-        policy=_policy,
+        policy=partial(_opened, POLICY),
+        judge=_judge,
         say=partial(say, stage),
         chat=Chat.of(tokenizer, template) if template.is_file() else None,
     )
     found: dict[str, Labelled] = {}
     for name in sorted(labellers, key=lambda name: (order.index(labellers[name].kind), name)):
-        found[name] = LABELLERS[labellers[name].kind](labellers[name], replace(given, name=name))
+        found[name] = LABELLERS[labellers[name].kind](
+            labellers[name], replace(given, name=name, others=dict(found))
+        )
         for reason, left in found[name].left_out.items():
             note(stage, f"{name}.{reason}", *left)
     train, test = (
@@ -73,13 +79,23 @@ def preferences(stage: Stage[Preferences]) -> None:
     write_metrics(stage, PreferenceCounts(len(train), len(test), counts))
 
 
-def _policy() -> PreTrainedModel:
-    return access.accelerated(AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32))
+def _opened(model: Path) -> PreTrainedModel:
+    return access.accelerated(AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32))
+
+
+def _judge(settings: Any, key: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Return the model that a labeller names, with its tokenizer."""
+    if settings.kind == "base":
+        return _opened(BASE), AutoTokenizer.from_pretrained(BASE)
+    network, tokenizer, _ = adopt.opened(settings, state() / "downloads", key)
+    return access.accelerated(network), tokenizer
 
 
 def _counts(kind: str, labelled: Labelled) -> LabellerCounts:
     ties = sum(row["choice"] is None for row in (*labelled.train, *labelled.test))
-    return LabellerCounts(kind, len(labelled.train), len(labelled.test), ties, labelled.disagreement)
+    return LabellerCounts(
+        kind, len(labelled.train), len(labelled.test), ties, labelled.disagreement, labelled.trust
+    )
 
 
 if __name__ == "__main__":

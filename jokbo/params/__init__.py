@@ -27,6 +27,7 @@ from jokbo.params.chain import (
     Prompts,
     Reward,
 )
+from jokbo.params.constitution import Constitution, Revision
 from jokbo.params.data import (
     Bounds,
     Cleaner,
@@ -55,7 +56,15 @@ from jokbo.params.faults import explain
 from jokbo.params.judges import ClassifierJudge, RewardJudge
 from jokbo.params.keep import KeepBest, KeepLast
 from jokbo.params.method import FULL, Full, Lora, Method, Qlora
-from jokbo.params.preferences import ComparisonFile, People, Preferences, Ratings, Simulated
+from jokbo.params.preferences import (
+    AiJudge,
+    Base,
+    ComparisonFile,
+    People,
+    Preferences,
+    Ratings,
+    Simulated,
+)
 from jokbo.params.reading import preview, read
 from jokbo.params.start import FromFolder, FromHub, FromPackage, Scratch, Start
 from jokbo.params.systems import System
@@ -64,11 +73,14 @@ from jokbo.runtime.errors import InputError
 
 __all__ = [
     "FULL",
+    "AiJudge",
+    "Base",
     "Bounds",
     "ClassifierJudge",
     "Cleaner",
     "ComparisonFile",
     "Compute",
+    "Constitution",
     "ContinuationPrompts",
     "ConversationPrompts",
     "Distill",
@@ -104,6 +116,7 @@ __all__ = [
     "Qlora",
     "Quality",
     "Ratings",
+    "Revision",
     "Reward",
     "RewardJudge",
     "Rule",
@@ -118,6 +131,7 @@ __all__ = [
     "Training",
     "checked",
     "load",
+    "load_constitution",
     "load_family",
     "read",
 ]
@@ -235,7 +249,7 @@ class Params(Section):
             )
         if isinstance(self.align, Dpo) and all(isinstance(each, Ratings) for each in labellers):
             found = "no labeller compares responses to a prompt, as ratings are of single texts"
-            raise ValueError(f"align.kind is dpo, but {found}: add one of kind file, people or simulated")
+            raise ValueError(f"align.kind is dpo, but {found}: add one of kind file, people, ai or simulated")
         tested = (isinstance(each, Ratings) or getattr(each, "held_out", 0) > 0 for each in labellers)
         if isinstance(self.reward, Reward) and not any(tested):
             found = "no labeller has pairs for its test"
@@ -327,6 +341,14 @@ def load_family(
     if "compute" in tree:
         raise InputError(f"{name}: compute is in {chain} alone: remove it here")
     return _checked(FamilyParams, {**with_defaults(tree), "compute": compute}, name, tree)
+
+
+def load_constitution(path: Path) -> Constitution:
+    """Return the principles in a file. Raises InputError, one line with file and key, if anything is wrong."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file: put the principles there")
+    tree = read(path, "it must hold principles, as jokbo/feedback/constitution.yaml does")
+    return _checked(Constitution, tree, str(path), tree)
 
 
 def checked(tree: dict[str, Any], name: str) -> Params:

@@ -62,6 +62,10 @@ def check_files(settings: Params, stages: Collection[str], folder: Path) -> None
             from jokbo.preferences import people
 
             people.check(name, labeller)
+        elif labeller.kind == "ai":
+            from jokbo.preferences import ai
+
+            ai.check(name, labeller)
     if "evaluate" in stages and settings.evaluate.benchmarks:
         evaluation_checks.check_benchmarks(settings)
 

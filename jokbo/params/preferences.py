@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from jokbo.params.base import Name, Names, NonNegative, Positive, Rate, Section, Seed, Share
+from jokbo.params.start import FromFolder, FromHub, FromPackage
 
 Form = Literal["pairs", "choices", "rankings", "label_studio", "argilla", "potato", "arena"]
 Field_ = Literal[
@@ -103,7 +104,48 @@ class People(Section):
     """A file of the form choices below data/local, whose comparisons are mixed in to see who reads with care."""
 
 
-Labeller = Annotated[Ratings | Simulated | ComparisonFile | People, Field(discriminator="kind")]
+class Base(Section):
+    kind: Literal["base"]
+    """base: the chain's own base model, models/base."""
+
+
+class ChainOfThought(Section):
+    tokens: Positive
+    """Most tokens that the judge writes before it answers."""
+    temperature: Rate
+    """Sampling temperature of what it writes."""
+    lowest: Annotated[float, Field(ge=0, lt=0.5)]
+    """Least probability of a response, 0 to 0.5; the largest is 1 less it. Bai et al. 2022, section 4.1: 0.4."""
+
+
+class AiJudge(Section):
+    kind: Literal["ai"]
+    """ai: a language model compares responses of the policy, by principles."""
+    judge: Annotated[FromPackage | FromHub | FromFolder | Base, Field(discriminator="kind")]
+    """The model that judges; `kind` is package, hub, folder or base. It may not have the policy's weights."""
+    chat: bool
+    """Whether it is asked by its chat template, true or false; false: it goes on with a text."""
+    constitution: Annotated[str, Field(min_length=1)] | None = None
+    """A YAML file of principles below data/local; not given: those of jokbo/feedback/constitution.yaml."""
+    template: Annotated[str, Field(min_length=1)] | None = None
+    """A Jinja file below data/local that writes the question; not given: jokbo/feedback/question.jinja."""
+    chain_of_thought: ChainOfThought | None = None
+    """How it reasons before it answers; not given: it answers at once."""
+    minimum_mass: Share
+    """Least probability of A and B together, 0 to 1; a pair with less is left out, for the judge answers neither."""
+    prompts: Positive
+    """Number of prompts to which the policy responds."""
+    responses_per_prompt: Annotated[int, Field(ge=2)]
+    """Number of responses to each prompt; every two of them are a pair."""
+    temperature: Rate
+    """Sampling temperature of the responses."""
+    held_out: Share
+    """Share of the prompts whose pairs no stage learns from, 0 to 1."""
+    compared: NonNegative
+    """Most pairs of each other labeller that it judges too, to see how often the two agree; 0: none."""
+
+
+Labeller = Annotated[Ratings | Simulated | ComparisonFile | People | AiJudge, Field(discriminator="kind")]
 
 
 class Preferences(Section):

@@ -37,8 +37,11 @@ _short = reprlib.Repr()
 _short.maxlevel, _short.maxstring, _short.maxlong, _short.maxother = 3, SHOWN, SHOWN, SHOWN
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Return the sections that the file holds, by name. Raises InputError, one line with file and line number."""
+def read(path: Path, must: str = "it must hold sections, as params.yaml of git does") -> dict[str, Any]:
+    """Return the sections that the file holds, by name. Raises InputError, one line with file and line number.
+
+    must: what it says of a file that holds no sections.
+    """
     text = _text(path)
     yaml = YAML(typ="safe")  # as DVC reads it
     yaml.Constructor = _Constructor
@@ -64,7 +67,7 @@ def read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not YAML: {preview(str(error))}") from error
     if not isinstance(tree, dict):
         found = "it is empty" if tree is None else f"it holds {found_as(tree)}"
-        raise InputError(f"{path}: {found}: it must hold sections, as params.yaml of git does")
+        raise InputError(f"{path}: {found}: {must}")
     return tree
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jokbo.data.conversations.chat import Chat
     from jokbo.data.prompts import Prompts
     from jokbo.evaluation.intervals import Estimated
+    from jokbo.feedback.trust import Trust
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,12 @@ class Given:
     evaluated: Callable[[], list[str]]  # the prompts that models are evaluated on
     tokenizer: PreTrainedTokenizerBase
     policy: Callable[[], PreTrainedModel]  # the supervised one, which is loaded if somebody asks for it
+    judge: Callable[[Any, str], tuple[PreTrainedModel, PreTrainedTokenizerBase]]  # of settings and their key
     say: Callable[[Iterable[str]], None]
     chat: Chat | None = None  # by which the policy is asked; None: it goes on with texts
+    others: Mapping[str, Labelled] = field(
+        default_factory=dict
+    )  # what labellers before it preferred, by name
 
 
 class LeftOut(NamedTuple):
@@ -50,6 +55,7 @@ class Labelled:
     disagreement: Mapping[str, Estimated] = field(
         default_factory=dict
     )  # how often two raters of a pair differ
+    trust: Trust | None = None  # how far a model that judges can be believed
 
 
 class Labeller(Protocol):

@@ -6,7 +6,6 @@ them, and reads their votes when it is run again. It never reads the page's data
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -24,6 +23,7 @@ from jokbo.preferences.labeller import Given, Labelled, LeftOut
 from jokbo.preferences.pairs import Pair, decided
 from jokbo.preferences.records import files, records
 from jokbo.preferences.responses import prompts_of, sampled
+from jokbo.preferences.weights import hash_of
 from jokbo.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -132,9 +132,7 @@ def _sampled(key: str, settings: People, given: Given, policy: PreTrainedModel, 
 
 def _key(settings: People, given: Given, policy: PreTrainedModel, prompts: Prompts) -> str:
     """Return the hash of all that decides what is compared: weights, prompts, seed and sampling."""
-    found = hashlib.sha256()
-    for name, weight in sorted(policy.state_dict().items()):
-        found.update(name.encode() + weight.detach().cpu().float().numpy().tobytes())
+    found = hash_of(policy)
     found.update(prompts.prompts_NP.numpy().tobytes())
     sampling = (
         given.seed,

@@ -11,10 +11,12 @@ from jokbo.sampling import sample
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from jokbo.params import People, Simulated
+    from jokbo.params import AiJudge, People, Simulated
+
+    Asking = AiJudge | People | Simulated
 
 
-def prompts_of(settings: Simulated | People, given: Given) -> Prompts:
+def prompts_of(settings: Asking, given: Given) -> Prompts:
     """Return the prompts that are asked for, or all that there are, which is said."""
     found = given.prompts("prompts", settings.prompts)
     if len(found) < settings.prompts:
@@ -23,7 +25,7 @@ def prompts_of(settings: Simulated | People, given: Given) -> Prompts:
 
 
 def sampled(
-    settings: Simulated | People, given: Given, policy: PreTrainedModel, prompts: Prompts
+    settings: Asking, given: Given, policy: PreTrainedModel, prompts: Prompts
 ) -> tuple[list[str], list[list[str]]]:
     """Return the prompts as texts, and the policy's responses to each."""
     each = settings.responses_per_prompt

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jokbo.evaluation.intervals import Estimated
+from jokbo.feedback.trust import Trust
 from jokbo.runtime.files import Saved
 
 
@@ -20,6 +21,7 @@ class LabellerCounts:
     disagreement: Mapping[
         str, Estimated
     ]  # of people (`human`) and of simulated raters, where these are fitted
+    trust: Trust | None  # of a model that judges
 
 
 @dataclass(frozen=True)

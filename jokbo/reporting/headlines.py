@@ -31,6 +31,8 @@ MADE_BY = {  # of a kind of labeller: who made its comparisons
     "ratings": "implied by people's ratings of single texts",
     "file": "imported from a file",
     "people": "made by people who compared responses of the supervised policy, blind, on the page of `jokbo label`",
+    "ai": "made by a language model, which judged responses of the supervised policy by principles; no person read "
+    "these responses",
 }
 
 

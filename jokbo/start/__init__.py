@@ -1,4 +1,4 @@
-"""The model that the chain starts from, where it is one that exists already: `pretrain.start`.
+"""Models that exist already: the one that the chain starts from (`pretrain.start`), or one that judges.
 
 Each kind brings its files here (package, hub, folder); `adopt` checks them and saves the model as all are saved.
 """

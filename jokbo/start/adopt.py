@@ -23,6 +23,8 @@ from jokbo.runtime.files import atomic_write_folder
 from jokbo.start import folder, hub, package
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from jokbo.params import FromFolder, FromHub, FromPackage
 
     Adopted = FromFolder | FromHub | FromPackage
@@ -32,37 +34,56 @@ END_OF_TEXT = "<|endoftext|>"  # of a tokenizer that has none
 
 
 class Kind(Protocol):
-    """Yields the file or the folder of a model, which it keeps in `downloads` where that saves a second fetch."""
+    """Yields the file or the folder of a model, which it keeps in `downloads` where that saves a second fetch.
 
-    def __call__(self, start: Any, downloads: Path) -> AbstractContextManager[Path]: ...
+    key: of the parameters that name the model.
+    """
+
+    def __call__(self, start: Any, downloads: Path, key: str) -> AbstractContextManager[Path]: ...
 
 
 KINDS: Mapping[str, Kind] = {"package": package.files, "hub": hub.files, "folder": folder.files}
 
 
 def adopt(start: Adopted, downloads: Path, path: Path) -> StartingModel:
-    """Save the model at `path`, and return what is known of it.
+    """Save the model at `path`, and return what is known of it. InputError as `opened` raises it."""
+    network, tokenizer, known = opened(start, downloads, "pretrain.start")
+    with atomic_write_folder(path) as whole:
+        network.save_pretrained(whole)
+        tokenizer.save_pretrained(whole)
+        known.save(whole / KNOWN)
+    return known
+
+
+def opened(
+    start: Adopted, downloads: Path, key: str
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, StartingModel]:
+    """Return the network, the tokenizer and what is known of the model that the parameters at `key` name.
 
     Raises InputError, one line, for a model that cannot be had, that is not whole or that is not safe.
     """
     downloads.mkdir(parents=True, exist_ok=True)
-    where = about(f"pretrain.start: {source(start)}")
-    with KINDS[start.kind](start, downloads) as found, where, _in_one_line():
+    where = about(f"{key}: {source(start)}")
+    with KINDS[start.kind](start, downloads, key) as found, where, _in_one_line():
         given = {"gguf_file": found.name} if found.is_file() else {}
         there = found.parent if given else found
-        if given:
-            if found.suffix != ".gguf":
-                raise InputError(f"{found.name} is a file: name one that ends in .gguf, or a folder")
-        else:
-            check_files(there)
+        _check(found)
         tokenizer = AutoTokenizer.from_pretrained(there, trust_remote_code=False, **given)
         network = _of_gguf(there, found.name) if given else _of_folder(there)
-        known = _fitted(network, tokenizer, start)
-        with atomic_write_folder(path) as whole:
-            network.save_pretrained(whole)
-            tokenizer.save_pretrained(whole)
-            known.save(whole / KNOWN)
-    return known
+        return network, tokenizer, _fitted(network, tokenizer, start)
+
+
+def check_folder(start: FromFolder, key: str) -> None:
+    """Raise InputError, one line, for a model below data/local that cannot be opened, as far as its files tell."""
+    with folder.files(start, Path(), key) as found, about(f"{key}: {source(start)}"), _in_one_line():
+        _check(found)
+
+
+def _check(found: Path) -> None:
+    if found.is_dir():
+        check_files(found)
+    elif found.suffix != ".gguf":
+        raise InputError(f"{found.name} is a file: name one that ends in .gguf, or a folder")
 
 
 def source(start: Adopted) -> str:

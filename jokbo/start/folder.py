@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def files(start: FromFolder, downloads: Path) -> Iterator[Path]:
+def files(start: FromFolder, downloads: Path, key: str) -> Iterator[Path]:
     """Yield the path. Raises InputError if nothing is there, or if it is not below data/local."""
-    path = below_local("pretrain.start.path", start.path, "the model")
+    path = below_local(f"{key}.path", start.path, "the model")
     if not path.exists():
-        raise InputError(f"{path}: not there: correct pretrain.start.path or put the model there")
+        raise InputError(f"{path}: not there: correct {key}.path or put the model there")
     yield path

@@ -20,7 +20,7 @@ WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]  # neither p
 
 
 @contextmanager
-def files(start: FromHub, downloads: Path) -> Iterator[Path]:
+def files(start: FromHub, downloads: Path, key: str) -> Iterator[Path]:
     """Yield the folder of the model's files. Raises InputError if the hub cannot be reached or has no such commit."""
     name = f"{start.model}@{start.revision[:12]}"
     wanted: dict[str, Any] = {
@@ -30,9 +30,9 @@ def files(start: FromHub, downloads: Path) -> Iterator[Path]:
     }
     try:
         found = snapshot_download(start.model, **wanted, local_files_only=True)
-        print(f"jokbo: fetch: {name} was fetched before: taken from {downloads / 'hub'}", file=sys.stderr)
+        print(f"jokbo: {key}: {name} was fetched before: taken from {downloads / 'hub'}", file=sys.stderr)
     except (LocalEntryNotFoundError, IncompleteSnapshotError):
-        advice = ": check the network, pretrain.start.model and revision; `hf auth login` for a private model"
+        advice = f": check the network, {key}.model and revision; `hf auth login` for a private model"
         with foreign(f"{name} cannot be fetched", advice):
             found = snapshot_download(start.model, **wanted)
     yield Path(found)

