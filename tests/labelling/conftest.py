@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from jokbo.labelling import store
 from jokbo.labelling.queue import Queue
 from jokbo.labelling.server import Desk, application
-from jokbo.preferences.batch import Batch, Item
+from jokbo.preferences.batch import Batch, Item, Vote
 
 TOKEN = "the token of the link"
 
@@ -23,6 +23,11 @@ def pair(number: int, text: str = "") -> Item:
 
 def batch(items: Sequence[Item], labels: int = 2, instructions: str = "") -> Batch:
     return Batch("b" * 16, "film", labels, instructions, list(items), 0, 0)
+
+
+def votes(page: Page) -> list[Vote]:
+    """All votes of the page's batch."""
+    return store.all_votes(page.queue.engine, batch=page.queue.batch)
 
 
 class Clock:
