@@ -6,6 +6,7 @@ entropy) is of that distribution, at any temperature and for any network.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -66,9 +67,18 @@ def drawn_from(logits: Tensor, config: PretrainedConfig, temperature: float) -> 
 
 @torch.no_grad()
 def sample(
-    policy: PreTrainedModel, prompts_BP: Tensor, *, response_tokens: int, temperature: float, seed: int
+    policy: PreTrainedModel,
+    prompts_BP: Tensor,
+    *,
+    response_tokens: int,
+    temperature: float,
+    seed: int,
+    any_going: Callable[[bool], bool] = bool,
 ) -> Rollout:
     """Return a response to each prompt, a function of the policy, the prompts, the temperature and the seed alone.
+
+    Where ranks sample together, `any_going` is given on each whether a response there has not ended, and returns
+    whether one has not on any: all of them read on until then, as a network whose weights they share needs.
 
     The global random state is left as it was found.
     """
@@ -76,20 +86,24 @@ def sample(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         parts = [
-            _continued(policy, rows, response_tokens, temperature).cpu()
+            _continued(policy, rows, response_tokens, temperature, any_going).cpu()
             for rows in prompts_BP.to(policy.device).split(ROWS)
         ]
     responses_BR = torch.cat(parts)
-    return Rollout(
-        torch.cat([prompts_BP.cpu(), responses_BR], dim=1),
-        up_to_end(responses_BR, policy.config.eos_token_id),
-        prompts_BP.shape[1],
-        temperature,
-    )
+    mask_BR = up_to_end(responses_BR, policy.config.eos_token_id)
+    responses_BR = responses_BR.masked_fill(~mask_BR, policy.config.pad_token_id)
+    tokens_BS = torch.cat([prompts_BP.cpu(), responses_BR], dim=1)
+    return Rollout(tokens_BS, mask_BR, prompts_BP.shape[1], temperature)
 
 
-def _continued(policy: PreTrainedModel, tokens_BT: Tensor, count: int, temperature: float) -> Tensor:
-    """Return responses [B, count].
+def _continued(
+    policy: PreTrainedModel,
+    tokens_BT: Tensor,
+    count: int,
+    temperature: float,
+    any_going: Callable[[bool], bool],
+) -> Tensor:
+    """Return responses [B, count]; what comes after a response's end is to be left out.
 
     Not by `generate`: it would change the distribution by the penalties and cuts of the model's generation_config.json.
     """
@@ -107,8 +121,12 @@ def _continued(policy: PreTrainedModel, tokens_BT: Tensor, count: int, temperatu
         tokens_BT = torch.multinomial(shares_GV, 1)
         responses_BR[going_G, position] = tokens_BT[:, 0]
         left_G = (tokens_BT[:, 0] != end).nonzero()[:, 0]
-        if not len(left_G):
+        if not any_going(len(left_G) > 0):
             break
+        if not len(left_G):
+            left_G = torch.zeros(
+                1, dtype=torch.long, device=going_G.device
+            )  # others read on, so this rank does
         if len(left_G) < len(going_G):
             going_G, tokens_BT = going_G[left_G], tokens_BT[left_G]
             cache.batch_select_indices(left_G)

@@ -28,11 +28,11 @@ from jokbo.models import access
 from jokbo.preferences.pairs import decided
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import atomic_write_folder
-from jokbo.training import engine
+from jokbo.training import engine, processes
 from jokbo.training.methods import ADAPTER
 from tasks.frame.paths import ALIGNED, POLICY, PREFERENCES, PROMPTS, REWARD, ROLLOUTS
 from tasks.frame.records import leave_out, note, write_curves, write_metrics
-from tasks.frame.stage import Stage, run_stage
+from tasks.frame.stage import Stage, leads, run_stage
 
 if TYPE_CHECKING:
     from jokbo.alignment.trunk import Networks
@@ -42,6 +42,7 @@ CHANGES = [field.name for field in fields(Alignment) if field.name != "kind"]
 
 
 def align(stage: Stage[Any]) -> None:
+    processes.join()
     {"ppo": ppo, "dpo": dpo}[stage.params.kind](stage)
 
 
@@ -53,15 +54,18 @@ def ppo(stage: Stage[Ppo]) -> None:
     kept = stage.checkpoints / "rollouts"
 
     def record(iteration: int, seen: rollouts.Experience) -> None:
+        if not leads():  # all ranks have seen the same
+            return
         rollouts.keep(iteration, rollouts.records(iteration, seen, tokenizer), kept)
         stage.run.text(rollouts.shown(seen, tokenizer), f"samples/iteration-{iteration:05d}.txt")
 
     with _networks(policy, params) as found:
-        micro_batch = stage.compute.micro_batch or params.minibatch
+        micro_batch = stage.compute.micro_batch or params.minibatch // processes.world()
         networks = ppo_.Networks(*found, asked.response_tokens, micro_batch)
         history = ppo_.align(networks, asked.prompts_NP, params, stage.job(), record)
-    with atomic_write_folder(ROLLOUTS) as folder:
-        rollouts.gather(kept, ppo_.recorded(params), folder)
+    if leads():
+        with atomic_write_folder(ROLLOUTS) as folder:
+            rollouts.gather(kept, ppo_.recorded(params), folder)
     engine.save_network(policy, tokenizer, ALIGNED, [POLICY, REWARD, PROMPTS], POLICY)
     write_curves(stage, {"align": history})
     changes = {name: Change(history[0][name], history[-1][name]) for name in CHANGES}
@@ -115,7 +119,8 @@ def dpo(stage: Stage[Dpo]) -> None:
     test_reference_N2 = dpo_.log_probs_of_all(policy, test_sides, precision) if test else None
 
     batch_at = dpo_.batches(sides, reference_N2, params.training.batch_size, params.seed)
-    history = engine.train(dpo_.DpoLoss(policy, params.beta), batch_at, params.training, stage.job())
+    objective = dpo_.DpoLoss(policy, params.beta)
+    history = engine.train(objective, batch_at, params.training, stage.job())
     leave_out(ROLLOUTS, "DPO samples no responses")
     engine.save_network(policy, tokenizer, ALIGNED, [POLICY, PREFERENCES], POLICY)
     write_curves(stage, {"align": history})
@@ -128,4 +133,4 @@ def dpo(stage: Stage[Dpo]) -> None:
 
 
 if __name__ == "__main__":
-    run_stage("align", align)
+    run_stage("align", align, parallel=True)

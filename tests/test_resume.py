@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import load_from_disk
 from mlflow import MlflowClient
 from pydantic import BaseModel
 from ruamel.yaml import YAML
@@ -184,19 +187,39 @@ def test_killed_five_times(project: Path, stage: str) -> None:
     killed_and_resumed(project, stage, STAGES[stage], kills=5, seed=2)
 
 
-def test_a_stage_in_two_processes_under_zero_3(project: Path) -> None:
-    """`compute` is no part of its identity: the same run, made anew, ends where one process ended."""
-    alone = json.loads((project / "metrics/pretrain.json").read_text())["validation"]
+def in_two_processes(project: Path, stage: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Run a stage as two ranks, with `changes` of compute: "zero_stage: 0" to "zero_stage: 3"."""
     text = (project / "params.yaml").read_text()
-    two = text.replace("processes: 1", "processes: 2").replace("zero_stage: 0", "zero_stage: 3")
-    assert two.count("processes: 2") == two.count("zero_stage: 3") == 1
+    two = text
+    for key, value in {"processes": "2", **changes}.items():
+        two, count = re.subn(rf"^  {key}: .*$", f"  {key}: {value}", two, flags=re.MULTILINE)
+        assert count == 1
     (project / "params.yaml").write_text(two)
     try:
-        assert "pretrain" not in miniature.run(project, "dvc", "status", "pretrain").stdout
-        result = miniature.run(project, "tasks.pretrain")
+        assert stage not in miniature.run(project, "dvc", "status", stage).stdout
+        result = miniature.run(project, f"tasks.{stage}")
     finally:
         (project / "params.yaml").write_text(text)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    return result
+
+
+def test_a_stage_in_two_processes_under_zero_3(project: Path) -> None:
+    """`compute` is no part of its identity: the same run, made anew, ends where one process ended."""
+    alone = json.loads((project / "metrics/pretrain.json").read_text())["validation"]
+    in_two_processes(project, "pretrain", zero_stage="3")
     together = json.loads((project / "metrics/pretrain.json").read_text())["validation"]
     assert together["nats_per_token"] == pytest.approx(alone["nats_per_token"], rel=0.01)
     AutoModelForCausalLM.from_pretrained(project / "models/base")
+
+
+def test_ppo_in_two_processes(project: Path) -> None:
+    """Each samples its part of the prompts; what one of them writes down has the parts of both."""
+    alone = load_from_disk(str(project / "data/rollouts"))
+    in_two_processes(project, "align")
+    together = load_from_disk(str(project / "data/rollouts"))
+    assert together["iteration"] == alone["iteration"]
+    assert together["prompt"] == alone["prompt"]
+    half, whole = len(alone.filter(lambda row: row["iteration"] == 2)) // 2, together["response"]
+    assert whole[:half] != whole[half : 2 * half]
+    AutoModelForCausalLM.from_pretrained(project / "models/aligned")

@@ -5,6 +5,9 @@ estimate advantages, and take several epochs of clipped steps on policy and valu
 value are DeepSpeed engines; the reference and the reward model are frozen. Dropout is off everywhere: every network
 stays in evaluation mode, so that the first ratio of a rollout is exactly one.
 
+Several ranks share a rollout: each samples and reads its part of the prompts, and then all have all of it. What
+follows is computed alike on each, but for the steps, of whose minibatches the engine gives each rank its share.
+
 Shapes: B responses of a rollout, N prompts there are, P tokens of a prompt, R of a response at most, S of both,
 V of the vocabulary, D numbers of a state.
 
@@ -14,12 +17,13 @@ Log-probabilities, KL and entropy are those of the distribution that responses a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import deepspeed
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -29,10 +33,17 @@ from jokbo.alignment.value import ValueLoss, fit_head, response_values
 from jokbo.data.corpus.batches import sample_indices
 from jokbo.models import access
 from jokbo.models.causal import mean_one
-from jokbo.sampling import chosen, response_distributions, response_log_probs, response_states, sample
-from jokbo.training import engine, processes
+from jokbo.sampling import (
+    Rollout,
+    chosen,
+    response_distributions,
+    response_log_probs,
+    response_states,
+    sample,
+)
+from jokbo.training import engine, keeping, processes
 from jokbo.training.job import Job
-from jokbo.training.loop import check_weights, loop, restored
+from jokbo.training.loop import check_weights, loop, restored, trained
 
 if TYPE_CHECKING:
     from jokbo.params import Compute, Ppo
@@ -153,8 +164,9 @@ def align(
 
     `record` is called with every `rollouts_every`th iteration and what was seen in it, and with the last one.
 
-    Prompts, samples and minibatches of an iteration are functions of (seed, iteration) alone. Raises as
-    training.loop does, and InputError if micro-batches cannot share a minibatch.
+    Prompts, samples and minibatches of an iteration are functions of (seed, iteration) alone; samples of the number
+    of ranks too, each of which draws its own. Raises as training.loop does, and InputError if ranks or micro-batches
+    cannot share a minibatch.
     """
     processes.join()
     for network in (networks.policy, networks.value, networks.reference, networks.reward):
@@ -179,7 +191,18 @@ def align(
         return row
 
     labels = {"reward": "reward", "kl": "kl", "length": "response_length"}
-    return loop(job, engines, state, settings.iterations, one, labels)
+    history = loop(job, engines, state, settings.iterations, one, labels)
+    if job.compute.zero_stage == 3:
+        for each in engines.values():
+            _make_whole(trained(each))
+    return history
+
+
+def _make_whole(objective: nn.Module) -> None:
+    """Give this rank all of the weights back, of which each holds a part."""
+    whole = keeping.whole(objective)
+    for name, parameter in objective.named_parameters():
+        parameter.data = whole[name]
 
 
 def recorded(settings: Ppo) -> list[int]:
@@ -202,7 +225,9 @@ class Networks:
     reference: PreTrainedModel
     reward: PreTrainedModel
     response_tokens: int  # of a response at most, its end of text among them
-    micro_batch: int  # sequences that one of them reads at once: compute.micro_batch, or the minibatch
+    micro_batch: (
+        int  # sequences that one of them reads at once: compute.micro_batch, or its share of the minibatch
+    )
 
 
 def start(
@@ -219,17 +244,19 @@ def start(
 
 
 def collect(networks: Networks, prompts_BP: Tensor, seed: int, settings: Ppo) -> Experience:
-    """Return responses of the policy to the prompts, and what every network says of them.
+    """Return responses of the policy to the prompts, and what every network says of them: those of all ranks, each of
+    which does its share.
 
     All is computed in the precision of the engines: old and new probabilities must be computed alike.
     """
     policy, start = networks.policy, prompts_BP.shape[1]
     rollout = sample(
         policy,
-        prompts_BP,
+        _share(prompts_BP),
         response_tokens=networks.response_tokens,
         temperature=settings.temperature,
-        seed=seed,
+        seed=seed + processes.rank(),
+        any_going=processes.any_rank,
     )
     read: list[tuple[Tensor, ...]] = []
     for tokens_BS in rollout.tokens_BS.to(policy.device).split(networks.micro_batch):
@@ -246,7 +273,28 @@ def collect(networks: Networks, prompts_BP: Tensor, seed: int, settings: Ppo) ->
         networks.reward, reward_model.with_end_of_text(rollout.tokens_BS, end, padding)
     )
     scores_B = scores_B - settings.unfinished_penalty * ~rollout.ended_B(end)
-    return Experience(rollout, scores_B, old_BR, ratio_BR * rollout.mask_BR, entropy_BR, values_BR)
+    numbers = map(_gathered, (scores_B, old_BR, ratio_BR * rollout.mask_BR, entropy_BR, values_BR))
+    return Experience(_whole(rollout), *numbers)
+
+
+def _share(rows: Tensor) -> Tensor:
+    """Return this rank's part of the rows."""
+    return processes.share_of({"rows": rows})["rows"]
+
+
+def _whole(mine: Rollout) -> Rollout:
+    """Return the rollout of which each rank sampled a part."""
+    return replace(mine, tokens_BS=_gathered(mine.tokens_BS), mask_BR=_gathered(mine.mask_BR.byte()).bool())
+
+
+def _gathered(mine: Tensor) -> Tensor:
+    """Return the rows of all ranks, in their order, on the CPU; every rank has as many."""
+    if processes.world() == 1:
+        return mine
+    own = mine.to(processes.device()).contiguous()
+    parts = [torch.empty_like(own) for _ in range(processes.world())]
+    dist.all_gather(parts, own)
+    return torch.cat(parts).cpu()
 
 
 def initialise_value(networks: Networks, prompts_NP: Tensor, settings: Ppo) -> float:
@@ -266,9 +314,11 @@ def initialise_value(networks: Networks, prompts_NP: Tensor, settings: Ppo) -> f
         with torch.no_grad(), processes.autocast(settings.precision):
             states = [
                 response_states(networks.value, tokens_BS, start).float().cpu()
-                for tokens_BS in seen.rollout.tokens_BS.to(networks.value.device).split(networks.micro_batch)
+                for tokens_BS in _share(seen.rollout.tokens_BS)
+                .to(networks.value.device)
+                .split(networks.micro_batch)
             ]
-        read.append((torch.cat(states), earned_BR, mask_BR, lengths_B.double()))
+        read.append((_gathered(torch.cat(states)), earned_BR, mask_BR, lengths_B.double()))
     states_BRD, earned_BR, mask_BR, lengths_B = (torch.cat(part) for part in zip(*read, strict=True))
     fit_head(networks.value, states_BRD, earned_BR, mask_BR)
     return lengths_B.mean().item()

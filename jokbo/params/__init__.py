@@ -299,6 +299,9 @@ class Params(Section):
             if self.compute.zero_stage == 3 and isinstance(method, Qlora):
                 found = f"compute.zero_stage is 3, but {key}.kind is qlora"
                 raise ValueError(f"{found}: weights in 4 bits cannot be shared out; set it to 2 or lower")
+            if self.compute.zero_stage == 3 and key == "align.method" and isinstance(method, Lora):
+                found = f"compute.zero_stage is 3, but {key}.kind is lora"
+                raise ValueError(f"{found}: a trunk of networks cannot be shared out; set it to 2 or lower")
 
     def _batches(self) -> list[tuple[str, int]]:
         found = [

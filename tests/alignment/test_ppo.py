@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from transformers import PreTrainedModel
 
 from jokbo.alignment import ppo
 from jokbo.alignment import reward as rewards_
+from jokbo.alignment.rollouts import Experience
 from jokbo.models import causal
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.tracking import Run
@@ -179,8 +182,16 @@ def test_before_the_first_update_policy_and_reference_are_one(precision: str, te
 
 
 def align(
-    folder: Path, run: Run, *, micro_batch: int = 0, **changes: object
+    folder: Path,
+    run: Run,
+    *,
+    micro_batch: int = 0,
+    record: Callable[[int, Experience], None] = lambda iteration, seen: None,
+    own: dict[str, Any] | None = None,
+    **changes: object,
 ) -> tuple[list[dict], torch.Tensor]:
+    """The history of a training with these `changes` of the settings, and its `own` of how it is computed; the policy's
+    weights."""
     policy, reference = speaker(), speaker()
     value, reward = (rewards_.on_policy(network(), seed=0) for _ in range(2))
     reward.config.reward_mean, reward.config.reward_std = 0.0, 1.0
@@ -189,7 +200,8 @@ def align(
         ppo.Networks(policy, value, reference, reward, ANSWER, micro_batch or settings.minibatch),
         tokens(40, PROMPT),
         settings,
-        Job("ppo", settings.seed, compute(micro_batch=micro_batch), run, folder),
+        Job("ppo", settings.seed, compute(micro_batch=micro_batch, **own or {}), run, folder),
+        record,
     )
     return history, torch.cat([parameter.detach().flatten() for parameter in policy.parameters()])
 
