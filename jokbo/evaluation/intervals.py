@@ -51,6 +51,13 @@ def mean(values: ArrayLike, *, samples: int, seed: int, confidence: float = 0.95
     return Interval(float(values_N.mean()), float(interval.low), float(interval.high))
 
 
+def of_resamples(value: float, drawn: ArrayLike, *, confidence: float = 0.95) -> Interval:
+    """Return a value with the percentile interval of what it is in resamples, as `mean` has it of a mean."""
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(drawn, [tail, 1 - tail])
+    return Interval(value, float(low), float(high))
+
+
 def win_rate(
     ours: ArrayLike, theirs: ArrayLike, *, samples: int, seed: int, confidence: float = 0.95
 ) -> Interval:

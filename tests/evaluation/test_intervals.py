@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import bootstrap
 
 from jokbo.evaluation import intervals
 from jokbo.runtime.errors import InputError
@@ -13,6 +14,17 @@ def test_interval_is_near_the_normal_one():
     half = 1.96 * values.std() / np.sqrt(400)
     assert value == pytest.approx(values.mean())
     assert (low, high) == pytest.approx((value - half, value + half), abs=0.02)
+
+
+def test_resamples_give_the_interval_that_they_give_a_mean():
+    """The mean of 40 values, drawn as scipy draws it."""
+    values, rng = np.random.default_rng(4).normal(size=40), np.random.default_rng(1)
+    drawn = bootstrap(
+        (values,), np.mean, n_resamples=500, method="percentile", rng=rng
+    ).bootstrap_distribution
+    found = intervals.of_resamples(values.mean(), drawn)
+    assert found == pytest.approx(intervals.mean(values, samples=500, seed=1), rel=1e-12)
+    assert intervals.of_resamples(0.5, range(101), confidence=0.8) == pytest.approx((0.5, 10, 90))
 
 
 def test_covers_the_truth_as_often_as_it_says():

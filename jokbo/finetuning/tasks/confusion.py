@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jokbo.evaluation.intervals import Interval
+from jokbo.evaluation.intervals import Interval, of_resamples
 
 SAMPLES = 2000  # of the bootstrap
 TOGETHER = 100  # samples that are held at once
@@ -51,6 +51,4 @@ def interval(
         measure(rng.multinomial(total, counts_CC.ravel() / total, TOGETHER).reshape(-1, *counts_CC.shape))
         for _ in range(SAMPLES // TOGETHER)
     ]
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(np.concatenate(drawn), [tail, 1 - tail])
-    return Interval(float(measure(counts_CC)), float(low), float(high))
+    return of_resamples(float(measure(counts_CC)), np.concatenate(drawn), confidence=confidence)

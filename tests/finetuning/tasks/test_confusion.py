@@ -24,6 +24,11 @@ def test_measures_are_those_of_scikit_learn() -> None:
     assert found == confusion.interval(confusion.accuracy, counts, seed=1)
 
 
+def test_the_interval_is_the_one_that_earlier_runs_have() -> None:
+    found = confusion.interval(confusion.macro_f1, np.array([[40, 9], [13, 61]]), seed=1)
+    assert found == pytest.approx((0.8157679738562091, 0.7411229547151877, 0.8820724606052466), rel=1e-12)
+
+
 def test_a_class_that_nothing_speaks_of_is_left_out_of_the_mean() -> None:
     counts = confusion.counted([0, 0, 1], [0, 1, 1], 3)
     assert np.isnan(confusion.f1(counts)[2])
