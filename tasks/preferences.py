@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ from jokbo.models import access
 from jokbo.preferences import imported, pairs, people, ratings, simulated
 from jokbo.preferences.labeller import Given, Labelled, Labeller
 from jokbo.preferences.results import LabellerCounts, PreferenceCounts
+from jokbo.runtime.errors import WAITING, Waiting
 from jokbo.runtime.files import atomic_write_folder
 from tasks.frame.paths import DOCUMENTS, POLICY, PREFERENCES, PROMPTS
 from tasks.frame.records import note, say, write_metrics
@@ -25,6 +28,7 @@ from tasks.frame.stage import Stage, run_stage
 
 if TYPE_CHECKING:
     from jokbo.params import Preferences
+    from jokbo.params.preferences import Labeller as Settings
 
 # in this order their pairs stand in the table, those of one kind in the order of their names; people come first, so
 # that nothing is computed as long as their votes are missing
@@ -37,7 +41,7 @@ LABELLERS: dict[str, Labeller] = {
 
 
 def preferences(stage: Stage[Preferences]) -> None:
-    labellers, order = stage.params.labellers, list(LABELLERS)
+    labellers = stage.params.labellers
     tokenizer = AutoTokenizer.from_pretrained(POLICY)
 
     def evaluated() -> list[str]:
@@ -53,10 +57,9 @@ def preferences(stage: Stage[Preferences]) -> None:
         policy=_policy,
         say=partial(say, stage),
     )
-    found: dict[str, Labelled] = {}
-    for name in sorted(labellers, key=lambda name: (order.index(labellers[name].kind), name)):
-        found[name] = LABELLERS[labellers[name].kind](labellers[name], replace(given, name=name))
-        for reason, left in found[name].left_out.items():
+    found = labelled(labellers, given)
+    for name, each in found.items():
+        for reason, left in each.left_out.items():
             note(stage, f"{name}.{reason}", *left)
     train, test = (
         [row for each in found.values() for row in getattr(each, split)] for split in ("train", "test")
@@ -67,13 +70,31 @@ def preferences(stage: Stage[Preferences]) -> None:
     write_metrics(stage, PreferenceCounts(len(train), len(test), counts))
 
 
+def labelled(labellers: Mapping[str, Settings], given: Given) -> dict[str, Labelled]:
+    """Return what each labeller preferred. Where people have not done their part, this process ends with a line for
+    each labeller who waits for them, and a status of its own."""
+    order, found, waits = list(LABELLERS), {}, []
+    for name in sorted(labellers, key=lambda name: (order.index(labellers[name].kind), name)):
+        settings = labellers[name]
+        if waits and settings.kind != "people":
+            break
+        try:
+            found[name] = LABELLERS[settings.kind](settings, replace(given, name=name))
+        except Waiting as error:
+            waits.append(f"jokbo: {error}")
+    if waits:
+        print(*waits, sep="\n", file=sys.stderr)
+        sys.exit(WAITING)
+    return found
+
+
 def _policy() -> PreTrainedModel:
     return access.accelerated(AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32))
 
 
-def _counts(kind: str, labelled: Labelled) -> LabellerCounts:
-    ties = sum(row["choice"] is None for row in (*labelled.train, *labelled.test))
-    return LabellerCounts(kind, len(labelled.train), len(labelled.test), ties, labelled.disagreement)
+def _counts(kind: str, found: Labelled) -> LabellerCounts:
+    ties = sum(row["choice"] is None for row in (*found.train, *found.test))
+    return LabellerCounts(kind, len(found.train), len(found.test), ties, found.disagreement)
 
 
 if __name__ == "__main__":
