@@ -14,12 +14,12 @@ from prefect import tags
 from prefect.client.schemas.objects import State
 
 from flows import graph, terminal
-from flows.flow import BAD_INPUT_STATE, alone, seconds_of
+from flows.flow import BAD_INPUT_STATE, WAITING_STATE, alone, seconds_of
 from flows.schedule import SKIPPED
 from flows.server import NoServer, own_server, server
 from jokbo import params
 from jokbo.runtime import tracking
-from jokbo.runtime.errors import BAD_INPUT
+from jokbo.runtime.errors import BAD_INPUT, WAITING
 from jokbo.runtime.files import in_one_line
 from jokbo.runtime.interruption import STOPPED, hold_lifeline
 from jokbo.runtime.secrets import hidden
@@ -30,7 +30,7 @@ from tasks.frame.paths import STATE
 def bring(run: Callable[[], State], until: str | None = None, folder: Path = Path()) -> None:
     """Have `run` bring the folder's project (`until`: that stage and what it needs) up to date, if anything is stale.
 
-    Exits 1 if a stage did not end, 2 for bad input.
+    Exits 1 if a stage did not end, 2 for bad input, 75 if a stage waits for people.
     """
     hold_lifeline()
     with one_line():
@@ -64,10 +64,12 @@ def above_zero(hours: float) -> float:
 
 
 def end(outcome: State) -> None:
-    """Exit in one line if the flow did not complete: 2 if it was given what it can't use, else 1."""
+    """Exit in one line if the flow did not complete: 2 if it was given what it can't use, 75 if it waits for people,
+    else 1."""
     if not outcome.is_completed():
         print(f"jokbo: {outcome.message}", file=sys.stderr)
-        sys.exit(BAD_INPUT if outcome.name in (BAD_INPUT_STATE, SKIPPED) else 1)
+        statuses = {BAD_INPUT_STATE: BAD_INPUT, SKIPPED: BAD_INPUT, WAITING_STATE: WAITING}
+        sys.exit(statuses.get(outcome.name or "", 1))
 
 
 @contextmanager

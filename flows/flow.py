@@ -33,7 +33,7 @@ from flows.supervise import follow, sweep
 from jokbo.evaluation.evaluation import Evaluation
 from jokbo.reporting import headlines, markdown
 from jokbo.runtime import tracking
-from jokbo.runtime.errors import BAD_INPUT, InputError
+from jokbo.runtime.errors import BAD_INPUT, WAITING, InputError
 from jokbo.runtime.files import locked, read_if_there, read_json
 from jokbo.runtime.progress import duration
 from jokbo.runtime.secrets import hidden
@@ -42,6 +42,7 @@ from tasks.frame.paths import EVALUATION, RESULT, STATE, search_path
 from tasks.frame.stage import FLOW_RUN, PARENT_RUN, commit, state, timing, version
 
 BAD_INPUT_STATE = "BadInput"
+WAITING_STATE = "Waiting"
 CHATTER = re.compile(
     r"^\s*$|^Running stage '|^> |^To (track|enable)|^\s+(git add|dvc config)|^Use `dvc push`|ing lock file"
 )  # DVC's hints
@@ -76,6 +77,10 @@ class PipelineFailed(Exception):
     """Names the stages that failed, and those that could not start because of them."""
 
 
+class PipelineWaits(PipelineFailed):
+    """The same where nothing failed: a stage waits for people."""
+
+
 def _in_one_line(record: logging.LogRecord) -> bool:
     """Keep the traceback of a stage's failure from Prefect's log: the stage has told its story. For logging."""
     if record.exc_info and isinstance(record.exc_info[1], StageFailed | StageTooLong):
@@ -88,7 +93,7 @@ logging.getLogger("prefect.task_runs").addFilter(_in_one_line)
 
 def _worth_retrying(task: object, run: object, state: State) -> bool:
     error = state.result(raise_on_failure=False)
-    return not stopping.is_set() and getattr(error, "status", None) != BAD_INPUT
+    return not stopping.is_set() and getattr(error, "status", None) not in (BAD_INPUT, WAITING)
 
 
 @task(task_run_name="{name}", retries=1, retry_delay_seconds=1, retry_condition_fn=_worth_retrying)
@@ -197,8 +202,9 @@ def pipeline(
     """Run every stage of the folder's project (`until`: that one and what it needs) after those it needs, also of the
     chain, each for at most `timeout_hours` and with `settings` in its environment. Failed names those that did not end.
 
-    So it does if something it was given is not right. Cancelled, named Skipped, if another pipeline runs in this
-    folder, or if a scheduled run comes so late that what it is for has been done.
+    So it does if something it was given is not right, and, named Waiting, if a stage waits for people. Cancelled, named
+    Skipped, if another pipeline runs in this folder, or if a scheduled run comes so late that what it is for has been
+    done.
     """
     if late := overtaken():
         return Cancelled(name=SKIPPED, message=late)
@@ -209,6 +215,8 @@ def pipeline(
         outcome = Cancelled(name=SKIPPED, message=str(error))
     except InputError as error:
         outcome = Failed(name=BAD_INPUT_STATE, message=str(error))
+    except PipelineWaits as error:
+        outcome = Failed(name=WAITING_STATE, message=str(error))
     except PipelineFailed as error:
         outcome = Failed(message=str(error))  # the stage has told its story: no traceback of ours after it
     leave_if_gone()
@@ -267,9 +275,19 @@ def _told(parent: tracking.Run, found: graph.Graph) -> str:
 
 
 def _all_completed(states: dict[str, State]) -> None:
-    failed = [name for name, state in states.items() if not state.is_completed()]
-    if failed:
-        raise PipelineFailed("not completed: " + ", ".join(failed))
+    left = {name: state for name, state in states.items() if not state.is_completed()}
+    if not left:
+        return
+    failed = {
+        name: getattr(state.result(raise_on_failure=False), "status", None)
+        for name, state in left.items()
+        if state.is_final()
+    }
+    if set(failed.values()) == {WAITING}:
+        held = [name for name in left if name not in failed]
+        after = f"; after that come {', '.join(held)}" if held else ""
+        raise PipelineWaits(f"waiting for people: {', '.join(failed)}{after}")
+    raise PipelineFailed("not completed: " + ", ".join(left))
 
 
 def _run_all(found: graph.Graph, timeout_hours: float, settings: dict[str, str]) -> dict[str, State]:

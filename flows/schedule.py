@@ -14,7 +14,7 @@ from prefect.context import FlowRunContext
 from prefect.schedules import Cron
 from prefect.settings import temporary_settings
 
-from flows.server import check, own_server, shown_address
+from flows.server import check_own_server, shown_address
 from jokbo.runtime.errors import InputError
 
 SKIPPED = "Skipped"  # the name of the state of a run that was not needed, or had no slot
@@ -27,13 +27,7 @@ def on_schedule(flow: Flow, cron: str, timezone: str | None, **parameters: Any) 
     """
     timezone = timezone or local_timezone()
     first = next_time(cron, timezone)
-    url = own_server()
-    if not url:
-        raise InputError(
-            "a schedule needs a Prefect server: start one with `prefect server start`, set "
-            "PREFECT_API_URL=http://127.0.0.1:4200/api, and run this again"
-        )
-    check(url)
+    check_own_server("a schedule")
     print(f"jokbo: first at {first:%Y-%m-%d %H:%M} ({timezone})", flush=True)
     with temporary_settings(shown_address()):
         flow.serve(

@@ -178,6 +178,17 @@ def check(url: str) -> None:
         raise NoServer(f"{shown}: {hidden(reason)}: start that server, or unset PREFECT_API_URL") from error
 
 
+def check_own_server(what: str) -> None:
+    """Raise InputError if the user has chosen no server, which `what` needs, and NoServer if it does not answer."""
+    url = own_server()
+    if not url:
+        raise InputError(
+            f"{what} needs a Prefect server: start one with `prefect server start`, set "
+            "PREFECT_API_URL=http://127.0.0.1:4200/api, and run this again"
+        )
+    check(url)
+
+
 def leave_if_gone() -> None:
     """End this process in one line where Prefect's server is gone, for there is nobody to tell how the flow ended:
     Prefect's client would try for minutes, and then show what it was at, many lines of it."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 STATE = Path(".jokbo")
 REPORT = Path("reports/report.html")
 DOCUMENTS, TOKENS = Path("data/documents/train"), Path("data/tokens/train")
-PREFERENCES = Path("data/preferences")
+PREFERENCES, SAMPLES = Path("data/preferences"), Path("data/evaluation/samples.jsonl")
 FIRST_WORDS = 8  # shown of a document
 
 app = typer.Typer(
@@ -325,21 +325,38 @@ def export_votes(
     ] = None,
 ) -> None:
     """Write every vote, also those that were changed or taken back; with --out also answers that people wrote."""
-    from jokbo.labelling import serving, store
+    from jokbo.labelling import results, serving, store
 
     engine = store.open_store(serving.database(database, STATE))
-    for line in serving.export(serving.batch_of(name), engine, out):
+    for line in results.export(serving.batch_of(name), engine, out):
         print(line)
+
+
+@label.command("compare")
+@in_one_line
+def compare_models(
+    prompts: Annotated[int, typer.Option(min=1, help="Of how many prompts, the first ones.")] = 50,
+    labels: Annotated[int, typer.Option(min=1, help="How many people judge each item.")] = 2,
+) -> None:
+    """Have people compare the models: publish what the stage evaluate had each of them write, every two of them."""
+    from jokbo.labelling import models
+    from jokbo.preferences.batch import batch_file
+
+    batch = models.batch_of(SAMPLES, prompts, labels)
+    batch.save(batch_file(batch.name))
+    alike = f" ({batch.alike:,} are left out: their texts are alike or empty)" if batch.alike else ""
+    asked = f"{len(batch.items):,} comparisons of models are in {batch_file(batch.name)}{alike}"
+    print(f"{asked}: `jokbo label --name {batch.name}` has people judge them")
 
 
 @label.command("agreement")
 @in_one_line
 def agreement_of_labels(name: Named = None, database: Database = None) -> None:
-    """Say how far people agree (Krippendorff's alpha), and each with the others."""
-    from jokbo.labelling import serving, store
+    """Say how far people agree, how far each can be relied on, and, of `compare`, how the models rank."""
+    from jokbo.labelling import results, serving, store
 
     engine = store.open_store(serving.database(database, STATE))
-    for line in serving.agreed(serving.batch_of(name), engine):
+    for line in results.agreed(serving.batch_of(name), engine):
         print(line)
 
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +22,7 @@ from jokbo.models import access
 from jokbo.preferences import ai, imported, pairs, people, ratings, simulated
 from jokbo.preferences.labeller import Given, Labelled, Labeller
 from jokbo.preferences.results import LabellerCounts, PreferenceCounts
+from jokbo.runtime.errors import WAITING, Waiting
 from jokbo.runtime.files import atomic_write_folder
 from jokbo.start import adopt
 from tasks.frame.paths import BASE, DOCUMENTS, POLICY, PREFERENCES, PROMPTS
@@ -28,6 +31,7 @@ from tasks.frame.stage import Stage, run_stage, state
 
 if TYPE_CHECKING:
     from jokbo.params import Preferences
+    from jokbo.params.preferences import Labeller as Settings
 
 # in this order their pairs stand in the table, those of one kind in the order of their names; people come first, so
 # that nothing is computed as long as their votes are missing
@@ -41,7 +45,7 @@ LABELLERS: dict[str, Labeller] = {
 
 
 def preferences(stage: Stage[Preferences]) -> None:
-    labellers, order = stage.params.labellers, list(LABELLERS)
+    labellers = stage.params.labellers
     tokenizer = AutoTokenizer.from_pretrained(POLICY)
 
     def evaluated() -> list[str]:
@@ -63,12 +67,9 @@ def preferences(stage: Stage[Preferences]) -> None:
         say=partial(say, stage),
         chat=Chat.of(tokenizer, template) if template.is_file() else None,
     )
-    found: dict[str, Labelled] = {}
-    for name in sorted(labellers, key=lambda name: (order.index(labellers[name].kind), name)):
-        found[name] = LABELLERS[labellers[name].kind](
-            labellers[name], replace(given, name=name, others=dict(found))
-        )
-        for reason, left in found[name].left_out.items():
+    found = labelled(labellers, given)
+    for name, each in found.items():
+        for reason, left in each.left_out.items():
             note(stage, f"{name}.{reason}", *left)
     train, test = (
         [row for each in found.values() for row in getattr(each, split)] for split in ("train", "test")
@@ -77,6 +78,24 @@ def preferences(stage: Stage[Preferences]) -> None:
         pairs.save({"train": train, "test": test}, folder)
     counts = {name: _counts(labellers[name].kind, each) for name, each in found.items()}
     write_metrics(stage, PreferenceCounts(len(train), len(test), counts))
+
+
+def labelled(labellers: Mapping[str, Settings], given: Given) -> dict[str, Labelled]:
+    """Return what each labeller preferred. Where people have not done their part, this process ends with a line for
+    each labeller who waits for them, and a status of its own."""
+    order, found, waits = list(LABELLERS), {}, []
+    for name in sorted(labellers, key=lambda name: (order.index(labellers[name].kind), name)):
+        settings = labellers[name]
+        if waits and settings.kind != "people":
+            break
+        try:
+            found[name] = LABELLERS[settings.kind](settings, replace(given, name=name, others=dict(found)))
+        except Waiting as error:
+            waits.append(f"jokbo: {error}")
+    if waits:
+        print(*waits, sep="\n", file=sys.stderr)
+        sys.exit(WAITING)
+    return found
 
 
 def _opened(model: Path) -> PreTrainedModel:
@@ -91,11 +110,9 @@ def _judge(settings: Any, key: str) -> tuple[PreTrainedModel, PreTrainedTokenize
     return access.accelerated(network), tokenizer
 
 
-def _counts(kind: str, labelled: Labelled) -> LabellerCounts:
-    ties = sum(row["choice"] is None for row in (*labelled.train, *labelled.test))
-    return LabellerCounts(
-        kind, len(labelled.train), len(labelled.test), ties, labelled.disagreement, labelled.trust
-    )
+def _counts(kind: str, found: Labelled) -> LabellerCounts:
+    ties = sum(row["choice"] is None for row in (*found.train, *found.test))
+    return LabellerCounts(kind, len(found.train), len(found.test), ties, found.disagreement, found.trust)
 
 
 if __name__ == "__main__":

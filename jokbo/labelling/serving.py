@@ -8,19 +8,28 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import Engine
 
-from jokbo.labelling import agreement, queue, store
+from jokbo.labelling import queue, store
 from jokbo.labelling.queue import Queue
 from jokbo.labelling.server import Desk, application
-from jokbo.preferences.batch import LABELS, Batch, Vote, batch_file, published, votes_file, write_votes
-from jokbo.preferences.forms.form import lines
+from jokbo.preferences.batch import (
+    LABELS,
+    Batch,
+    Vote,
+    batch_file,
+    published,
+    read_votes,
+    row_of,
+    votes_file,
+    write_votes,
+)
 from jokbo.runtime.errors import InputError
-from jokbo.runtime.files import write_text
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 SECRET_BYTES = 32
@@ -66,20 +75,20 @@ def serve(batch: Batch, engine: Engine, address: Address, state: Path, minutes: 
         token=_secret(state / "labels" / "link"),
         secret=_secret(state / "labels" / "sessions"),
         cookie=f"jokbo_label_{port}",  # a browser sends cookies to all ports of a host
-        finished=lambda: _say(_written(engine, batch)),
+        finished=lambda: _say(hand_over(batch.name, engine)),
     )
     app = application(desk)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        _say(_progress(given))
+        _say(progress_of(given))
         _say(f"the page of {batch.name}: http://{_named(address.host)}:{port}/?token={desk.token}")
         if address.host not in LOOPBACK:
             _say("others can reach it, and read along on the way: put it behind a server with TLS")
         _say("Ctrl-C ends it; every answer is on disk when the next item is shown")
         yield
-        _say(_written(engine, batch))
-        _say(_progress(given))
+        _say(hand_over(batch.name, engine))
+        _say(progress_of(given))
 
     app.router.lifespan_context = lifespan
     config = uvicorn.Config(
@@ -89,50 +98,34 @@ def serve(batch: Batch, engine: Engine, address: Address, state: Path, minutes: 
         uvicorn.Server(config).run(sockets=[listening])
 
 
-def export(batch: Batch, engine: Engine, out: Path | None) -> list[str]:
-    """Write all votes where the stage reads them, or into a folder. Return lines that say what was written."""
-    store.publish(engine, batch)
-    if out is None:
-        return [_written(engine, batch)]
-    found = store.all_votes(engine, name=batch.name)
-    path = out / "votes.jsonl"
-    written = [f"{write_votes(found, path):,} votes: {path}"]
-    if better := [vote for vote in agreement.standing(found) if vote.better]:
-        path = out / "demonstrations.jsonl"
-        rows = (
-            {"prompt": vote.prompt, "response": vote.better, "labeller": vote.labeller} for vote in better
-        )
-        write_text(path, lines(rows))
-        written.append(f"{len(better):,} answers that people wrote: {path}")
-    return written
+def votes_of(name: str, engine: Engine) -> list[Vote]:
+    """Return all votes of a labeller in the database; where it has none, those in the file that the stage reads."""
+    return store.all_votes(engine, name=name) or read_votes(votes_file(name))
 
 
-def agreed(batch: Batch, engine: Engine) -> list[str]:
-    """Return lines on how far people agree in a batch, and each with the others."""
-    store.publish(engine, batch)
-    found = store.all_votes(engine, batch=batch.id)
-    gold = {item.id: item.ranking for item in batch.items if item.ranking is not None}
-    said = [_progress(Queue(engine, batch.id)), str(agreement.alpha(found))]
-    for person in agreement.people(found, gold):
-        line = f"{person.name}: {person.labels:,} labels, {person.skipped:,} of them skipped"
-        if person.compared:
-            share = f"{person.same / person.compared:.0%} of {person.compared:,} comparisons"
-            line += f"; says the same as others in {share}"
-        if person.gold:
-            line += f"; right in {person.right:,} of {person.gold:,} gold items"
-        said.append(line)
-    return said
-
-
-def _written(engine: Engine, batch: Batch) -> str:
-    found: Sequence[Vote] = store.all_votes(engine, name=batch.name)
-    path = votes_file(batch.name)
-    if not found and not path.exists():
+def hand_over(name: str, engine: Engine) -> str:
+    """Write the votes of the database where the stage reads them. Return a line that says so."""
+    found, path = store.all_votes(engine, name=name), votes_file(name)
+    if not found:
         return "no vote is in yet"
-    return f"{write_votes(found, path):,} votes are in {path}, where the stage preferences reads them"
+    aside = _set_aside(path, found)
+    said = f"{write_votes(found, path):,} votes are in {path}, where the stage preferences reads them"
+    return f"{said}; there were others, of another database: they are kept as {aside}" if aside else said
 
 
-def _progress(given: Queue) -> str:
+def _set_aside(path: Path, found: Sequence[Vote]) -> Path | None:
+    """Keep a file of votes beside itself if it holds one that was not found, as where the database is a new one."""
+    if not path.exists() or set(path.read_bytes().splitlines()) <= set(map(row_of, found)):
+        return None
+    aside = next(
+        file for number in count(1) if not (file := path.with_name(f"votes-{number}.jsonl")).exists()
+    )
+    path.rename(aside)
+    return aside
+
+
+def progress_of(given: Queue) -> str:
+    """Return a line on how many labels are in."""
     found = queue.progress(given)
     left = f"{found.missing:,} are missing" if found.missing else "`make pipeline` goes on"
     return f"{found.given:,} of {found.needed:,} labels are in: {left}"

@@ -98,10 +98,22 @@ class People(Section):
     """Number of people who judge each item."""
     held_out: Share
     """Share of the prompts whose votes no stage learns from, 0 to 1: the reward model is scored on them."""
+    votes: Literal["all", "majority", "dawid_skene"]
+    """all: each vote is a pair; majority: each comparison, as most say; dawid_skene: who errs less counts for more."""
+    deadline_hours: Annotated[float, Field(gt=0, le=87_600)] | None = None
+    """Hours after the items were published when waiting ends, at most 87,600; not given: with the last label."""
+    enough: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of the labels that suffices at the deadline, above 0 to 1; not given: all of them are needed."""
     instructions: Annotated[str, Field(min_length=1)] | None = None
     """A text file below data/local that people have at hand; not given: the page's own words alone."""
     gold: Annotated[str, Field(min_length=1)] | None = None
     """A file of the form choices below data/local, whose comparisons are mixed in to see who reads with care."""
+
+    @model_validator(mode="after")
+    def enough_at_the_deadline(self) -> People:
+        if self.enough is not None and self.deadline_hours is None:
+            raise ValueError("enough is for a deadline: give deadline_hours too, or remove enough")
+        return self
 
 
 class Base(Section):

@@ -36,6 +36,7 @@ class Item:
     prompt: str
     responses: list[str]
     ranking: list[list[int]] | None = None  # what a gold item must be judged; None of any other
+    writers: list[str] | None = None  # the model that wrote each response, where several did
 
     @classmethod
     def of(cls, prompt: str, responses: Sequence[str], ranking: list[list[int]] | None = None) -> Item:
@@ -55,6 +56,7 @@ class Batch(Saved):
     items: list[Item]
     alike: int  # comparisons that are not asked: of responses that are empty or say the same
     evaluated: int  # of prompts that models are evaluated on
+    published: str | None = None  # when, in ISO 8601
 
     def asked(self) -> list[Item]:
         """Return the items without gold ones."""
@@ -112,10 +114,15 @@ def votes_file(name: str) -> Path:
 
 def write_votes(votes: Iterable[Vote], path: Path) -> int:
     """Write all votes, a row each, also those that were replaced or taken back. Return how many."""
-    rows = [json.dumps(asdict(vote)) + "\n" for vote in votes]  # escaped: any text is a line of UTF-8
+    rows = [row_of(vote).decode() + "\n" for vote in votes]
     with atomic_write_file(path) as file:
         file.writelines(rows)
     return len(rows)
+
+
+def row_of(vote: Vote) -> bytes:
+    """Return a vote as a line of a file, without its end. Texts are escaped: any of them is a line of UTF-8."""
+    return json.dumps(asdict(vote)).encode()
 
 
 def read_votes(path: Path) -> list[Vote]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,8 @@ from jokbo.data.files.files import below_local
 from jokbo.data.keys import digest, normalised, split_of
 from jokbo.data.prompts import Prompts
 from jokbo.evaluation import intervals
-from jokbo.preferences.batch import Batch, Item, Vote, batch_file, published, read_votes, standing, votes_file
+from jokbo.preferences import aggregated, waiting
+from jokbo.preferences.batch import Batch, Item, Vote, batch_file, published, read_votes, votes_file
 from jokbo.preferences.forms import FORMS
 from jokbo.preferences.judgement import Judgement, pairs_of
 from jokbo.preferences.labeller import Given, Labelled, LeftOut
@@ -24,7 +26,7 @@ from jokbo.preferences.pairs import Pair, decided
 from jokbo.preferences.records import files, records
 from jokbo.preferences.responses import prompts_of, sampled
 from jokbo.preferences.weights import hash_of
-from jokbo.runtime.errors import InputError
+from jokbo.runtime.errors import InputError, Waiting
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -43,28 +45,23 @@ def check(name: str, settings: People) -> None:
 def labelled(settings: People, given: Given) -> Labelled:
     """Return people's votes on responses that the policy sampled, some prompts' held out for the test.
 
-    InputError, one line, as long as there are fewer votes than params.yaml asks for; the items are published by then.
+    Waiting, one line, as long as there are fewer votes than params.yaml asks for; the items are published by then.
+    InputError if there are too few of them at the deadline.
     """
     batch = _batch(settings, given)
-    known = {item.id for item in batch.asked()}
     every = read_votes(votes_file(given.name))
-    own = [vote for vote in every if vote.batch == batch.id and not vote.gold and vote.item in known]
     others = sum(vote.batch != batch.id for vote in every)
-    answers = standing(own)
-    there = Counter(vote.item for vote in answers)
-    needed = len(known) * settings.labels_per_item
-    if missing := needed - sum(min(there[item], settings.labels_per_item) for item in known):
+    answers = waiting.answers(batch, every)
+    labels = waiting.labels(batch, settings, answers)
+    if not labels.suffice:
         if published(given.name) != batch:
             batch.save(batch_file(given.name))
-        of_others = f" ({others:,} votes are of other responses, and do not count)" if others else ""
-        raise InputError(
-            f"preferences.labellers.{given.name}: {missing:,} of {needed:,} labels are missing{of_others}: people give "
-            "them on the page of `jokbo label`; then run the same command again, and it goes on"
-        )
+        raise _too_few(given.name, labels, others)
     judged = [vote for vote in answers if vote.action == "judged"]
     skipped = len(answers) - len(judged)
-    train, test = _split(judged, settings.held_out, given)
-    whole = len(known) + batch.alike + batch.evaluated
+    pairs = _learned(settings.votes, _pairs(judged, given.name), given)
+    train, test = _split(pairs, settings.held_out, given)
+    whole = len(batch.asked()) + batch.alike + batch.evaluated
     left_out = {
         "alike": LeftOut(
             batch.alike, whole, "comparisons are of responses that are alike or empty: not asked"
@@ -72,10 +69,22 @@ def labelled(settings: People, given: Given) -> Labelled:
         "evaluated": LeftOut(
             batch.evaluated, whole, "comparisons are of prompts that models are evaluated on"
         ),
+        "missing": LeftOut(labels.missing, labels.needed, "labels were missing at the deadline"),
         "other_responses": LeftOut(others, len(every), "votes are of other responses: not read"),
         "skipped": LeftOut(skipped, len(answers), "answers are no judgement: the person skipped the item"),
     }
     return Labelled(train, test, left_out, _disagreement(judged))
+
+
+def _too_few(name: str, labels: waiting.Labels, others: int) -> InputError:
+    """Return what says that labels are missing: Waiting, or what the user may change when the deadline has passed."""
+    of_others = f" ({others:,} votes are of other responses, and do not count)" if others else ""
+    said = f"preferences.labellers.{name}: {labels}{of_others}"
+    if labels.awaited:
+        return Waiting(
+            f"{said}: people give them on the page of `jokbo label`; then run the same command again, and it goes on"
+        )
+    return InputError(f"{said}, and {labels.enough:,} are needed: raise deadline_hours, or lower enough")
 
 
 def items_of(
@@ -109,6 +118,7 @@ def _batch(settings: People, given: Given) -> Batch:
     return replace(
         before,
         labels_per_item=settings.labels_per_item,
+        published=before.published or datetime.now(UTC).isoformat(timespec="seconds"),
         instructions=_instructions(given.name, settings),
         items=[*before.asked(), *_gold(given.name, settings)],
     )
@@ -169,16 +179,32 @@ def _gold(name: str, settings: People) -> Iterator[Item]:
                 yield Item.of(found.prompt, found.responses, [list(group) for group in found.ranking])
 
 
-def _split(votes: Sequence[Vote], held_out: float, given: Given) -> tuple[list[Pair], list[Pair]]:
-    """Return the pairs that votes make, to learn from and for the test. InputError if one of them is empty."""
+def _learned(how: str, pairs: list[Pair], given: Given) -> list[Pair]:
+    """Return the pairs that are learned: of every vote, or of every comparison the label of all that was said of it."""
+    if how == "all":
+        return pairs
+    labels = aggregated.given_by(pairs)
+    chosen = aggregated.majority(labels)
+    if how == "dawid_skene":
+        found = aggregated.dawid_skene(labels)
+        if found.why_none:
+            given.say(
+                [f"{given.name}: no model of Dawid and Skene ({found.why_none}): the majority is taken"]
+            )
+        chosen = found.labels or chosen
+    return aggregated.one_of_each(pairs, chosen)
+
+
+def _split(pairs: Sequence[Pair], held_out: float, given: Given) -> tuple[list[Pair], list[Pair]]:
+    """Return the pairs to learn from, and those for the test. InputError if one of them is empty."""
     train, test = [], []
-    for pair in _pairs(votes, given.name):
+    for pair in pairs:
         key = digest(normalised(pair["prompt"]), given.seed)
         (test if split_of(key, {"test": held_out, "train": 1.0}) == "test" else train).append(pair)
     if not train or (held_out and not any(decided(test))):
         where = "learn from" if not train else "test on: no judgement but ties is held out"
         raise InputError(
-            f"preferences.labellers.{given.name}: of {len(votes):,} judgements none is left to {where}: "
+            f"preferences.labellers.{given.name}: of {len(pairs):,} pairs none is left to {where}: "
             "change held_out, or ask for more prompts"
         )
     return train, test

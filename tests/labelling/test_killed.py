@@ -102,6 +102,7 @@ def test_files_that_hold_secrets_are_the_owners_alone(project: Path) -> None:
             "the database postgresql://***@127.0.0.1:1/x cannot",
         ),
         (["--name", "film", "agreement"], "--name: put it behind agreement"),
+        (["compare"], "data/evaluation/samples.jsonl: not there: run the stage evaluate"),
     ],
 )
 def test_what_is_wrong_is_one_line(project: Path, options: list[str], message: str) -> None:

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from jokbo.preferences import people
 from jokbo.preferences.batch import Batch, Vote, batch_file, published, votes_file, write_votes
 from jokbo.preferences.labeller import Given, Labelled
 from jokbo.preferences.pairs import table_of
-from jokbo.runtime.errors import InputError
+from jokbo.runtime.errors import InputError, Waiting
 from tests.preferences.test_imported import settings as chain_settings
 from tests.support.networks import END, PADDING, VOCABULARY, network, tokens
 
@@ -37,6 +38,7 @@ SETTINGS = {
     "temperature": 1.0,
     "labels_per_item": 2,
     "held_out": 0.3,
+    "votes": "all",
 }
 NUMBERS = count(1)
 Saying = Callable[[Batch, int], tuple[Any, ...]]
@@ -124,6 +126,46 @@ def test_it_publishes_the_items_and_says_what_is_missing_and_where() -> None:
     )
 
 
+def set_back(hours: float) -> None:
+    """Have the batch published so many hours earlier."""
+    found = published("film")
+    assert found is not None
+    assert found.published is not None
+    earlier = datetime.fromisoformat(found.published) - timedelta(hours=hours)
+    replace(found, published=earlier.isoformat()).save(batch_file("film"))
+
+
+def test_at_the_deadline_what_is_in_is_used_if_that_is_allowed() -> None:
+    batch = asked(deadline_hours=2, enough=0.5)
+    half = everybody(batch)[: len(batch.items)]
+    store(*half)
+    with pytest.raises(Waiting, match=rf"waiting ends at \d.* UTC, where {len(batch.items)} suffice"):
+        labelled(deadline_hours=2, enough=0.5)
+    set_back(3)
+    found = labelled(deadline_hours=2, enough=0.5, held_out=0.0)
+    assert len(found.train) == len(batch.items)
+    assert found.left_out["missing"][:2] == (len(batch.items), 2 * len(batch.items))
+    store(*half[:-1])
+    with pytest.raises(
+        InputError, match=rf"missing at the deadline, .* and {len(batch.items)} are needed"
+    ) as few:
+        labelled(deadline_hours=2, enough=0.5)
+    assert not isinstance(few.value, Waiting)
+
+
+def test_without_enough_all_labels_are_needed_at_the_deadline_too() -> None:
+    batch = asked(deadline_hours=2)
+    store(*everybody(batch)[1:])
+    set_back(3)
+    needed = 2 * len(batch.items)
+    with pytest.raises(
+        InputError, match=f"1 of {needed} labels are missing at the deadline.*, and {needed} are"
+    ):
+        labelled(deadline_hours=2)
+    store(*everybody(batch))
+    assert len(labelled(deadline_hours=2, held_out=0.0).train) == needed
+
+
 def test_it_publishes_once(local: Path) -> None:
     asked()
     before = batch_file("film").stat().st_mtime_ns
@@ -160,6 +202,31 @@ def test_pairs_have_choice_labeller_time_and_agreement() -> None:
         ("2026-01-31T12:00:00Z", "film", True)
     }
     assert found.disagreement["human"]["value"] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("how", ["majority", "dawid_skene"])
+def test_one_pair_of_each_comparison_if_the_labels_are_put_together(how: str) -> None:
+    batch = asked(labels_per_item=3)
+    votes = [vote(batch, at, name) for at in range(len(batch.items)) for name in ("ann", "bo")]
+    store(*votes, *(vote(batch, at, "cy", ((1,), (0,))) for at in range(len(batch.items))))
+    found = labelled(labels_per_item=3, held_out=0.0, votes=how)
+    assert len(found.train) == len(batch.items)
+    assert {(row["choice"], row["labeller"], round(row["agreement"], 3)) for row in found.train} == {
+        (0, None, 0.667)
+    }
+    assert found.disagreement["human"]["value"] == pytest.approx(2 / 3)
+    table_of(found.train)
+
+
+def test_where_no_model_can_be_fitted_the_majority_is_taken_and_that_is_said() -> None:
+    batch, said = asked(labels_per_item=1), []
+    store(*(vote(batch, at) for at in range(len(batch.items))))
+    own = replace(given(), say=said.extend)
+    found = labelled(own, labels_per_item=1, held_out=0.0, votes="dawid_skene")
+    assert {row["choice"] for row in found.train} == {0}
+    assert said[-1] == (
+        "film: no model of Dawid and Skene (it needs two people or more): the majority is taken"
+    )
 
 
 def test_ties_stay_and_both_bad_is_a_tie_that_the_file_tells_apart() -> None:
@@ -327,6 +394,10 @@ def test_files_of_the_settings_are_checked_before_anything_runs(
         ({"labels_per_item": 0}, "labels_per_item"),
         ({"ask": "stars"}, "ask"),
         ({"database": "sqlite:///x.db"}, "database"),
+        ({"deadline_hours": 0}, "deadline_hours"),
+        ({"deadline_hours": 1, "enough": 0.0}, "enough"),
+        ({"enough": 0.5}, "enough is for a deadline: give deadline_hours too"),
+        ({"votes": "best"}, "votes"),
     ],
 )
 def test_settings_that_are_refused(change: dict[str, Any], message: str) -> None:

@@ -7,11 +7,15 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+
+from jokbo.labelling import queue, store
+from jokbo.labelling.queue import Answer, Queue
+from jokbo.preferences.batch import published
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,3 +75,21 @@ def label_all(link: str, name: str, stored: list[str]) -> None:
             assert answer.status_code == 200, answer.text
             stored.append(item)
             page = answer.text
+
+
+def answer(folder: Path, people: Sequence[str], most: int = 10**9, name: str = "film") -> int:
+    """Have people answer what a batch asks, without the page: each at most so many. Return how many answers came."""
+    batch, came = published(name), 0
+    assert batch is not None
+    engine = store.open_store(f"sqlite:///{folder / '.jokbo/labels/labels.db'}")
+    store.publish(engine, batch)
+    given = Queue(engine, batch.id)
+    for person in people:
+        store.join(engine, person)
+        for _ in range(most):
+            if (place := queue.take(given, person)) is None:
+                break
+            queue.answer(given, person, place.item.id, Answer("judged", [[0], [1]]))
+            came += 1
+    engine.dispose()
+    return came
