@@ -11,7 +11,9 @@ adds that. A compiled network takes less.
 from __future__ import annotations
 
 import copy
+import ctypes
 import platform
+import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +30,7 @@ from transformers import PreTrainedModel
 
 from jokbo.runtime import room
 from jokbo.runtime.errors import InputError
-from jokbo.training import engine, methods, processes
+from jokbo.training import engine, processes
 from jokbo.training.optimizers import hidden_matrices
 
 if TYPE_CHECKING:
@@ -92,12 +94,29 @@ def of_training(
     micro_batch = {key: value[: compute.micro_batch or rows] for key, value in batch.items()}
     fake, others = faked((objective, [*beside]), [objective, *beside])
     with torch.random.fork_rng():
-        methods.applied(fake, settings.method, 0).__enter__()  # and never left: nobody will use the copy
+        saved, unpacked = _adapted(fake, settings.method)
         fake.train()
-        used = Passes(settings.precision, [fake, *others]).peak(lambda: fake(**micro_batch)[0])
+        used = Passes(settings.precision, [fake, *others]).peak(lambda: fake(**micro_batch)[0]) + unpacked
     need = of_engine(fake, settings.optimizer, used, compute, several=0 < compute.micro_batch < rows)
     kept = _bytes(_learned(fake)) if settings.keep.kind == "best" else 0
-    return replace(need, weights=need.weights + held([fake, *others]) + kept)
+    return replace(need, weights=need.weights + held([fake, *others]) - saved + kept)
+
+
+def _adapted(fake: nn.Module, method: Method) -> tuple[int, int]:
+    """Put on the copy the adapters that it will learn by. Return the bytes that holding layers in 4 bits saves, and
+    those of the largest of them as it is computed with: bitsandbytes takes no fake tensors.
+    """
+    if method.kind == "full":
+        return 0, 0
+    from jokbo.training import adapters  # peft takes seconds to import
+
+    network = next(each for each in fake.modules() if isinstance(each, PreTrainedModel))
+    layers: list[Any] = list(adapters.layers(network).values())
+    adapters.put_on(network, method, 0)
+    if method.kind == "lora":
+        return 0, 0
+    sizes = [layer.weight.nbytes for layer in layers]
+    return sum(sizes) * 7 // 8, max(sizes)
 
 
 def of_engine(
@@ -246,14 +265,18 @@ def _advice(need: Need, method: Method, compute: Compute) -> str:
         now = compute.micro_batch or "0, the whole batch"
         return f"most of it are activations; lower compute.micro_batch (now {now}) or the context"
     if method.kind == "full":
-        return "most of it are weights and the optimizer's state; set method.kind to lora, or take a smaller model"
-    return "most of it are weights; take a smaller model" + (
-        ", or set method.kind to qlora" if method.kind == "lora" else ""
-    )
+        zero = ", compute.zero_stage to 3" if compute.processes > 1 and compute.zero_stage < 3 else ""
+        return f"most of it are weights and optimizer; set method.kind to lora{zero}, or take a smaller model"
+    packed = ", or set method.kind to qlora" if method.kind == "lora" else ""
+    return f"most of it are weights; take a smaller model{packed}"
 
 
 def available() -> int:
-    """Return the bytes that are left on the device that this process trains on."""
+    """Return the bytes that are left on the device that this process trains on; what the process keeps there of a
+    training before, and does not use, is given back first."""
     if processes.accelerator().device_name() == "cpu":
+        if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+            libc.malloc_trim(0)
         return room.left()
+    get_accelerator().empty_cache()
     return int(get_accelerator().available_memory())
