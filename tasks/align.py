@@ -18,7 +18,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from jokbo.alignment import agreement, rollouts
+from jokbo.alignment import agreement, memory, rollouts
 from jokbo.alignment import dpo as dpo_
 from jokbo.alignment import ppo as ppo_
 from jokbo.alignment.results import Alignment, Change, DirectAlignment
@@ -29,6 +29,7 @@ from jokbo.preferences.pairs import decided
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import atomic_write_folder
 from jokbo.training import engine, processes
+from jokbo.training import memory as training_memory
 from jokbo.training.methods import ADAPTER
 from tasks.frame.paths import ALIGNED, POLICY, PREFERENCES, PROMPTS, REWARD, ROLLOUTS
 from tasks.frame.records import leave_out, note, write_curves, write_metrics
@@ -62,6 +63,7 @@ def ppo(stage: Stage[Ppo]) -> None:
     with _networks(policy, params) as found:
         micro_batch = stage.compute.micro_batch or params.minibatch // processes.world()
         networks = ppo_.Networks(*found, asked.response_tokens, micro_batch)
+        memory.check(networks, asked.prompts_NP, params, stage.job())
         history = ppo_.align(networks, asked.prompts_NP, params, stage.job(), record)
     if leads():
         with atomic_write_folder(ROLLOUTS) as folder:
@@ -120,6 +122,7 @@ def dpo(stage: Stage[Dpo]) -> None:
 
     batch_at = dpo_.batches(sides, reference_N2, params.training.batch_size, params.seed)
     objective = dpo_.DpoLoss(policy, params.beta)
+    training_memory.check(objective, batch_at, params.training, stage.job())
     history = engine.train(objective, batch_at, params.training, stage.job())
     leave_out(ROLLOUTS, "DPO samples no responses")
     engine.save_network(policy, tokenizer, ALIGNED, [POLICY, PREFERENCES], POLICY)

@@ -14,7 +14,7 @@ from jokbo.evaluation.perplexity import response_perplexity
 from jokbo.evaluation.results import Distillation
 from jokbo.finetuning import continuation
 from jokbo.models import access
-from jokbo.training import engine
+from jokbo.training import engine, memory
 from tasks.frame.paths import POLICY, PROMPTS, STUDENT
 from tasks.frame.records import leave_out, write_curves, write_metrics
 from tasks.frame.stage import Stage, run_stage
@@ -43,6 +43,7 @@ def distill(stage: Stage[Any]) -> None:
 
     own = engine.Overrides(validation=lambda: batches(held_out))
     objective = distil.Distil(student, teacher, params.temperature, params.weights)
+    memory.check(objective, batches(prompts), params.training, stage.job(), [teacher])
     history = engine.train(objective, batches(prompts), params.training, stage.job(), own)
     engine.save_network(student, tokenizer, STUDENT, [POLICY, PROMPTS])
     write_curves(stage, {"distill": history})

@@ -16,7 +16,7 @@ from jokbo.evaluation.perplexity import response_perplexity
 from jokbo.evaluation.results import Finetuning, PolicyTuning
 from jokbo.finetuning import continuation
 from jokbo.models import access, causal
-from jokbo.training import engine
+from jokbo.training import engine, memory
 from tasks.frame.paths import BASE, POLICY, PROMPTS
 from tasks.frame.records import write_curves, write_metrics
 from tasks.frame.stage import Stage, run_stage
@@ -40,8 +40,9 @@ def finetune(stage: Stage[Finetune]) -> None:
         return continuation.batches(rows, params.training.batch_size, seed)
 
     own = engine.Overrides(validation=lambda: batches(held_out))
-    objective = causal.NextTokenWhere(network)
-    history = engine.train(objective, batches(prompts), params.training, stage.job("policy"), own)
+    objective, job = causal.NextTokenWhere(network), stage.job("policy")
+    memory.check(objective, batches(prompts), params.training, job)
+    history = engine.train(objective, batches(prompts), params.training, job, own)
     engine.save_network(network, tokenizer, POLICY, [BASE, PROMPTS], BASE)
     write_curves(stage, {"policy": history})
     after = response_perplexity(network, held_out)

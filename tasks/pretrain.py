@@ -12,7 +12,7 @@ from jokbo.data.corpus.batches import Layout, TokenCorpus, efficiency, packed_ba
 from jokbo.evaluation.perplexity import check_length, corpus_perplexity
 from jokbo.evaluation.results import Pretraining
 from jokbo.models import causal
-from jokbo.training import engine
+from jokbo.training import engine, memory
 from tasks.frame.paths import BASE, START, TOKENIZER, TOKENS
 from tasks.frame.records import note, write_curves, write_metrics
 from tasks.frame.stage import Stage, run_stage
@@ -43,7 +43,9 @@ def pretrain(stage: Stage[Pretrain]) -> None:
 
         batch_at(0)  # a corpus too small for one batch is found before anything is built
         own = engine.Overrides(validation=lambda: partial(batch_at, read=validation))
-        history = engine.train(causal.NextToken(network), batch_at, training, stage.job(), own)
+        objective = causal.NextToken(network)
+        memory.check(objective, batch_at, training, stage.job())
+        history = engine.train(objective, batch_at, training, stage.job(), own)
     found = efficiency(corpus, context)
     if params.packing == "padded":
         whole = corpus.total_tokens

@@ -16,7 +16,7 @@ from jokbo.alignment.results import RewardModel
 from jokbo.data.tables import open_splits, rows_of
 from jokbo.models import heads
 from jokbo.preferences.pairs import decided
-from jokbo.training import engine
+from jokbo.training import engine, memory
 from tasks.frame.paths import POLICY, PREFERENCES, REWARD
 from tasks.frame.records import leave_out, note, write_curves, write_metrics
 from tasks.frame.stage import Stage, run_stage
@@ -45,7 +45,9 @@ def reward(stage: Stage[Any]) -> None:
     note(stage, "truncated", truncated, 2 * len(pairs), why)
 
     batch_at = rewards.batches(sides, network, params.training.batch_size, params.seed)
-    history = engine.train(rewards.Compare(network), batch_at, params.training, stage.job())
+    objective = rewards.Compare(network)
+    memory.check(objective, batch_at, params.training, stage.job())
+    history = engine.train(objective, batch_at, params.training, stage.job())
     # its own samples are the policy's; where nobody compared any, other people's responses stand in for them
     sampled = [row for row in pairs if row["by_policy"]] or pairs
     sampled = sampled[: params.normalisation_samples // 2]

@@ -161,3 +161,13 @@ def test_fresh_weights_cannot_stay_as_they_are(tmp_path: Path) -> None:
         InputError, match=r"training.method.kind is lora, but start.kind is scratch: fresh weights"
     ):
         params.load(written(tmp_path, made))
+
+
+def test_a_trunk_is_not_shared_out_among_ranks(tmp_path: Path) -> None:
+    made = tree()
+    made["finetune"]["policy"]["training"]["method"]["kind"] = "lora"
+    made["compute"]["zero_stage"] = 3
+    with pytest.raises(
+        InputError, match=r"compute\.zero_stage is 3, but align\.method\.kind is lora: a trunk"
+    ):
+        params.load(written(tmp_path, made))

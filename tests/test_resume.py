@@ -216,7 +216,9 @@ def test_a_stage_in_two_processes_under_zero_3(project: Path) -> None:
 def test_ppo_in_two_processes(project: Path) -> None:
     """Each samples its part of the prompts; what one of them writes down has the parts of both."""
     alone = load_from_disk(str(project / "data/rollouts"))
-    in_two_processes(project, "align")
+    told = in_two_processes(project, "align").stdout
+    (line,) = [line for line in told.splitlines() if "memory" in line]
+    assert line.startswith("align: memory: about ")
     together = load_from_disk(str(project / "data/rollouts"))
     assert together["iteration"] == alone["iteration"]
     assert together["prompt"] == alone["prompt"]

@@ -73,9 +73,13 @@ class View(nn.Module):
         self._trunk.wear(self.name)
         return self._trunk.backbone(*inputs, **options)
 
+    @property
+    def backbone(self) -> nn.Module:
+        return self._trunk.backbone
+
     def get_input_embeddings(self) -> nn.Module:
         """Return the trunk's, by which transformers knows a language model."""
-        backbone: Any = self._trunk.backbone
+        backbone: Any = self.backbone
         return backbone.get_input_embeddings()
 
     def _apply(self, fn: Any, recurse: bool = True) -> View:
@@ -123,6 +127,12 @@ def shared(
                 if name in layer.lora_A:
                     layer.delete_adapter(name)
         trunk.wear(POLICY)
+
+
+def backbone_of(network: PreTrainedModel) -> nn.Module:
+    """Return the layers that the network computes with: those of the trunk, if it is a view of one."""
+    base = network.base_model
+    return base.backbone if isinstance(base, View) else base
 
 
 @torch.no_grad()

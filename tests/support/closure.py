@@ -40,6 +40,7 @@ EXEMPT = (
             "owner",
             "progress",
             "regular",
+            "room",
             "tracking",
         )
     ),

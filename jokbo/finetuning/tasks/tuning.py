@@ -26,7 +26,7 @@ from jokbo.finetuning.tasks.results import CurvePoint, CurveValue
 from jokbo.models import access, heads
 from jokbo.runtime.files import read_if_there, write_text
 from jokbo.runtime.tracking import Run
-from jokbo.training import engine
+from jokbo.training import engine, memory
 from jokbo.training.processes import any_rank, rank
 
 if TYPE_CHECKING:
@@ -65,8 +65,12 @@ class Tuned:
 
 
 def searched(job: Job, task: Task, start: Start) -> Tuned:
-    """Return the training whose learning rate is best on the validation rows; of equals the first."""
+    """Return the training whose learning rate is best on the validation rows; of equals the first.
+
+    Raises InputError before any of them if there is not the memory for one.
+    """
     rates = task.settings.rates
+    memory.check(_objective(job, task, start), _batches(job, task)(), _settings(task, rates[0], start), job)
     best: Tuned | None = None
     for rate in rates:
         found = trained(job.part(f"{job.name}-{rate:g}") if len(rates) > 1 else job, task, rate, start)
@@ -78,6 +82,26 @@ def searched(job: Job, task: Task, start: Start) -> Tuned:
 
 def trained(job: Job, task: Task, rate: float, start: Start) -> Tuned:
     """Return the network that the job's seed begins with, and a fresh last layer, trained at one learning rate."""
+    objective, batches = _objective(job, task, start), _batches(job, task)
+    validation = engine.Overrides(validation=lambda: batches("validation"))
+    history = engine.train(objective, batches(), _settings(task, rate, start), job, validation)
+    network = objective.network
+    return Tuned(network, rate, history, _accuracy(network, task, "validation"))
+
+
+def _objective(job: Job, task: Task, start: Start) -> Classify:
+    begins = start.network(job.seed)
+    network = heads.on_each(begins, labels=task.kind.outputs(task.data.classes), seed=job.seed)
+    head = copy.deepcopy(access.untied_head(begins))
+    return Classify(network, task.kind, task.settings.language_model_weight, head)
+
+
+def _batches(job: Job, task: Task) -> Callable[..., Callable[[int], engine.Batch]]:
+    """Return what gives the batches of a split, train if none is named."""
+    return partial(task.data.batches, task.settings.training.batch_size, job.seed)
+
+
+def _settings(task: Task, rate: float, start: Start) -> params.Training:
     own = task.settings.training
     settings = params.Training(
         optimizer=params.Optimizer(
@@ -89,16 +113,7 @@ def trained(job: Job, task: Task, rate: float, start: Start) -> Tuned:
         ),
         **own.model_dump(exclude={"betas", "weight_decay"}),
     )
-    if start.fresh:
-        settings = settings.model_copy(update={"method": params.FULL})
-    begins = start.network(job.seed)
-    network = heads.on_each(begins, labels=task.kind.outputs(task.data.classes), seed=job.seed)
-    head = copy.deepcopy(access.untied_head(begins))
-    objective = Classify(network, task.kind, task.settings.language_model_weight, head)
-    batches = partial(task.data.batches, own.batch_size, job.seed)
-    validation = engine.Overrides(validation=lambda: batches("validation"))
-    history = engine.train(objective, batches(), settings, job, validation)
-    return Tuned(network, rate, history, _accuracy(network, task, "validation"))
+    return settings.model_copy(update={"method": params.FULL}) if start.fresh else settings
 
 
 def predicted(network: PreTrainedModel, task: Task, split: str) -> list[int]:
