@@ -77,6 +77,7 @@ def peak(folder: Path, way: str) -> int:
     settings = params.load()
     assert isinstance(settings.align, params.Ppo)
     own = {"iterations": 1, "rollout_batch": ROWS, "minibatch": ROWS, "value_rollouts": 1, "epochs": 1}
+    own |= {"value_warmup": 0, "pretraining_mix": None}
     align = settings.align.model_copy(update={**own, "precision": "fp32"})
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with WAYS[way](folder) as networks:
