@@ -71,9 +71,12 @@ def experiment(seed: int) -> str:
 
 
 def models(revision: str | None) -> dict[str, Any]:
-    """Return the numbers of every model, as evaluate left them in this folder or in an experiment, the main judge's
-    among them."""
-    found = metrics_show(STAGE, rev=revision)
+    """Return the numbers of every model, as evaluate left them in this folder or in an experiment."""
+    return judged(metrics_show(STAGE, rev=revision))
+
+
+def judged(found: dict[str, Any]) -> dict[str, Any]:
+    """Return the numbers of every model in what evaluate measured, the main judge's among them."""
     judge = found["judges"].get(found["headline"])
     if judge is None or not judge["probabilities"]:
         sys.exit(

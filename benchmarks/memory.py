@@ -121,6 +121,7 @@ def aligned(folder: Path, way: str) -> Told:
     settings, before = begun(), resident()
     assert isinstance(settings.align, params.Ppo)
     own = {"iterations": 1, "rollout_batch": ROWS, "minibatch": ROWS, "value_rollouts": 1, "epochs": 2}
+    own |= {"value_warmup": 0, "pretraining_mix": None}
     method, networks = WAYS[way]
     align = settings.align.model_copy(update={**own, "precision": "fp32", "method": method})
     with networks(folder) as found:

@@ -18,10 +18,11 @@ from transformers import (
     PreTrainedModel,
 )
 
-from jokbo.alignment import agreement, memory, rollouts
+from jokbo.alignment import agreement, memory, mix, rollouts
 from jokbo.alignment import dpo as dpo_
 from jokbo.alignment import ppo as ppo_
 from jokbo.alignment.results import Alignment, Change, DirectAlignment
+from jokbo.data.corpus.batches import TokenCorpus
 from jokbo.data.prompts import Prompts
 from jokbo.data.tables import open_splits, rows_of
 from jokbo.models import access
@@ -31,7 +32,7 @@ from jokbo.runtime.files import atomic_write_folder
 from jokbo.training import engine, processes
 from jokbo.training import memory as training_memory
 from jokbo.training.methods import ADAPTER
-from tasks.frame.paths import ALIGNED, POLICY, PREFERENCES, PROMPTS, REWARD, ROLLOUTS
+from tasks.frame.paths import ALIGNED, POLICY, PREFERENCES, PROMPTS, REWARD, ROLLOUTS, TOKENS
 from tasks.frame.records import leave_out, note, write_curves, write_metrics
 from tasks.frame.stage import Stage, leads, run_stage
 
@@ -52,7 +53,10 @@ def ppo(stage: Stage[Ppo]) -> None:
     tokenizer = AutoTokenizer.from_pretrained(POLICY)
     policy = AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32)
     asked = Prompts.open(PROMPTS / "prompts", prompts_per_text=params.prompts_per_text)
-    kept = stage.checkpoints / "rollouts"
+    kept, made_from, texts_at = stage.checkpoints / "rollouts", [POLICY, REWARD, PROMPTS], None
+    if params.pretraining_mix:
+        made_from.append(TOKENS)
+        texts_at = mix.texts_of(TokenCorpus.open(TOKENS / "train"), policy, params.pretraining_mix, params)
 
     def record(iteration: int, seen: rollouts.Experience) -> None:
         if not leads():  # all ranks have seen the same
@@ -64,11 +68,11 @@ def ppo(stage: Stage[Ppo]) -> None:
         micro_batch = stage.compute.micro_batch or params.minibatch // processes.world()
         networks = ppo_.Networks(*found, asked.response_tokens, micro_batch)
         memory.check(networks, asked.prompts_NP, params, stage.job())
-        history = ppo_.align(networks, asked.prompts_NP, params, stage.job(), record)
+        history = ppo_.align(networks, asked.prompts_NP, params, stage.job(), record, texts_at)
     if leads():
         with atomic_write_folder(ROLLOUTS) as folder:
             rollouts.gather(kept, ppo_.recorded(params), folder)
-    engine.save_network(policy, tokenizer, ALIGNED, [POLICY, REWARD, PROMPTS], POLICY)
+    engine.save_network(policy, tokenizer, ALIGNED, made_from, POLICY)
     write_curves(stage, {"align": history})
     changes = {name: Change(history[0][name], history[-1][name]) for name in CHANGES}
     write_metrics(stage, Alignment(params.kind, **changes))

@@ -69,7 +69,13 @@ def _episodes(
     processes.join()
     compute = settings.compute.model_copy(update={"processes": 1, "zero_stage": 0, "micro_batch": 0})
     own = chains.model_copy(
-        update={"rollout_batch": size.rollout_batch, "minibatch": size.minibatch, "value_rollouts": 1}
+        update={
+            "rollout_batch": size.rollout_batch,
+            "minibatch": size.minibatch,
+            "value_rollouts": 1,
+            "value_warmup": 0,
+            "pretraining_mix": None,
+        }
     )
     policy, reference = build(), build()
     value, judge = (_scorer(policy) for _ in range(2))
@@ -88,7 +94,7 @@ def _episodes(
     numbers = iter(range(own.iterations))
 
     def one() -> None:
-        ppo.iterate(networks, engines, controllers, *ppo.inputs_at(next(numbers), prompts_NP, own), own)
+        ppo.iterate(networks, engines, controllers, ppo.inputs_at(next(numbers), prompts_NP, own), own)
 
     one()  # what is loaded and chosen at the first time
     seconds = timed(one, size.iterations)

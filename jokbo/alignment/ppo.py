@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import deepspeed
 import numpy as np
@@ -27,7 +27,17 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from jokbo.alignment import mix
 from jokbo.alignment import reward as reward_model
+from jokbo.alignment.advantages import (
+    advantages_and_returns,
+    at_last,
+    estimated,
+    masked_mean,
+    variance,
+    whiten,
+)
+from jokbo.alignment.controllers import Controllers, KlController, LengthReward
 from jokbo.alignment.rollouts import Experience
 from jokbo.alignment.value import ValueLoss, fit_head, response_values
 from jokbo.data.corpus.batches import sample_indices
@@ -53,16 +63,23 @@ class PolicyLoss(nn.Module):
     """The clipped surrogate (Schulman et al. 2017, equation 7), a mean over the response tokens of the minibatch.
 
     `weights_BR` are zero off the responses and of mean 1 over the minibatch, so that the means of equal parts of it
-    have the minibatch's as their mean.
+    have the minibatch's as their mean. `texts`, if there are some, are what `mix.texts_of` gives: their loss is added,
+    times `text_weight`.
     """
 
-    def __init__(self, network: PreTrainedModel, clip: float, prompt_tokens: int, temperature: float) -> None:
+    def __init__(self, network: PreTrainedModel, settings: Ppo, prompt_tokens: int) -> None:
         super().__init__()
-        self.network, self.clip = network, clip
-        self.prompt_tokens, self.temperature = prompt_tokens, temperature
+        self.network, self.prompt_tokens = network, prompt_tokens
+        self.clip, self.temperature = settings.clip, settings.temperature
+        self.text_weight = settings.pretraining_mix.coefficient if settings.pretraining_mix else 0.0
 
     def forward(
-        self, tokens_BS: Tensor, weights_BR: Tensor, old_log_probs_BR: Tensor, advantages_BR: Tensor
+        self,
+        tokens_BS: Tensor,
+        weights_BR: Tensor,
+        old_log_probs_BR: Tensor,
+        advantages_BR: Tensor,
+        **texts: Tensor,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         new_BR = response_log_probs(self.network, tokens_BS, self.prompt_tokens, self.temperature)
         log_ratio_BR = (new_BR - old_log_probs_BR) * (weights_BR > 0)
@@ -70,87 +87,18 @@ class PolicyLoss(nn.Module):
         clipped_BR = ratio_BR.clamp(1 - self.clip, 1 + self.clip)
         loss_BR = -torch.minimum(ratio_BR * advantages_BR, clipped_BR * advantages_BR)
         outside_BR = ((ratio_BR - 1).abs() > self.clip).float()
-        return (loss_BR * weights_BR).mean(), {
+        loss = (loss_BR * weights_BR).mean()
+        metrics = {
+            "surrogate": loss.detach(),
             "clip_fraction": (outside_BR * weights_BR).mean().detach(),
             # a low-variance estimate of KL(old || new) that is never negative (Schulman 2020)
             "step_kl": ((ratio_BR - 1 - log_ratio_BR) * weights_BR).mean().detach(),
         }
-
-
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean of the values where the mask is true."""
-    return (values * mask).sum() / mask.sum()
-
-
-def whiten(values: Tensor, mask: Tensor) -> Tensor:
-    """Return the values with mean 0 and variance 1 over the mask, and 0 elsewhere."""
-    mean = masked_mean(values, mask)
-    variance = masked_mean((values - mean) ** 2, mask)
-    return (values - mean) * torch.rsqrt(variance + 1e-8) * mask
-
-
-def advantages_and_returns(
-    rewards_BR: Tensor, values_BR: Tensor, mask_BR: Tensor, *, discount: float, gae_lambda: float
-) -> tuple[Tensor, Tensor]:
-    """Return generalised advantage estimates and the returns they imply, both [B, R].
-
-    Schulman et al. 2016, equation 16.
-
-    After a response's last token nothing follows: the value there is 0, ended by itself or cut short alike.
-    """
-    values_BR = values_BR * mask_BR
-    advantages_BR = torch.zeros_like(rewards_BR)
-    later_B = torch.zeros(len(rewards_BR))
-    for t in reversed(range(rewards_BR.shape[1])):
-        next_B = values_BR[:, t + 1] if t + 1 < rewards_BR.shape[1] else torch.zeros(len(rewards_BR))
-        error_B = rewards_BR[:, t] + discount * next_B - values_BR[:, t]
-        later_B = (error_B + discount * gae_lambda * later_B) * mask_BR[:, t]
-        advantages_BR[:, t] = later_B
-    return advantages_BR, advantages_BR + values_BR
-
-
-@dataclass
-class KlController:
-    """beta, moved in proportion to how far KL is from its target, by a fifth at most (Ziegler et al., section 2.2)."""
-
-    beta: float
-    target: float
-    gain: float
-
-    def update(self, kl: float) -> None:
-        error = max(-0.2, min(0.2, kl / self.target - 1))
-        self.beta *= 1 + self.gain * error
-
-
-@dataclass(frozen=True)
-class LengthReward:
-    """A reward for length that holds the mean length of responses at the target.
-
-    Without it responses shrink: a shorter one deviates from the reference at fewer positions, so it pays less KL. The
-    first part takes from each response what such as it are worth by their length alone, by the line of least squares
-    through this rollout, so that no length pays. The second draws the mean to the target.
-    """
-
-    target: float  # tokens
-    gain: float
-
-    def weight(self, returns_B: Tensor, lengths_B: Tensor) -> float:
-        """Return the reward of a response that is longer than the target by all of it; what returns are without it."""
-        if not self.gain:
-            return 0.0
-        returns_B, lengths_B = returns_B.double(), lengths_B.double()
-        apart_B = lengths_B - lengths_B.mean()
-        slope = (apart_B * returns_B).sum() / apart_B.square().sum().clamp(min=1)
-        return (self.gain * (1 - lengths_B.mean() / self.target) - self.target * slope).item()
-
-    def of(self, lengths_B: Tensor, weight: float) -> Tensor:
-        """Return the reward [B] of responses of these lengths."""
-        return weight * (lengths_B / self.target - 1)
-
-
-class Controllers(NamedTuple):
-    kl: KlController
-    length: LengthReward
+        if texts:
+            of_texts = mix.loss(self.network, texts)
+            loss = loss + self.text_weight * of_texts
+            metrics["texts"] = of_texts.detach()
+        return loss, metrics
 
 
 def align(
@@ -159,10 +107,12 @@ def align(
     settings: Ppo,
     job: Job,
     record: Callable[[int, Experience], None] = lambda iteration, seen: None,
+    texts_at: Callable[[int], mix.Texts] | None = None,
 ) -> list[dict[str, float]]:
     """Train policy and value in place; return the row of metrics of each iteration.
 
     `record` is called with every `rollouts_every`th iteration and what was seen in it, and with the last one.
+    `texts_at` gives the pretraining text of each step of the policy (mix.texts_of) where `pretraining_mix` asks for it.
 
     Prompts, samples and minibatches of an iteration are functions of (seed, iteration) alone; samples of the number
     of ranks too, each of which draws its own. Raises as training.loop does, and InputError if ranks or micro-batches
@@ -183,8 +133,8 @@ def align(
 
     def one(iteration: int) -> dict[str, float]:
         check_weights(job.name, iteration - 1, engines)  # nobody can sample from what is not finite
-        inputs = inputs_at(iteration - 1, prompts_NP, settings)
-        seen, row = iterate(networks, engines, controllers, *inputs, settings)
+        inputs = inputs_at(iteration - 1, prompts_NP, settings, texts_at)
+        seen, row = iterate(networks, engines, controllers, inputs, settings)
         kept.update(beta=controllers.kl.beta)
         if iteration in recorded(settings):
             record(iteration, seen)
@@ -211,11 +161,32 @@ def recorded(settings: Ppo) -> list[int]:
     return sorted({*every, settings.iterations})
 
 
-def inputs_at(iteration: int, prompts_NP: Tensor, settings: Ppo) -> tuple[Tensor, int]:
-    """Return the prompts [B, P] of an iteration, and the seed of what is sampled in it."""
+@dataclass(frozen=True)
+class Inputs:
+    """What an iteration goes by: functions of (seed, iteration) alone."""
+
+    prompts_BP: Tensor
+    seed: int  # of what is sampled and of the order of minibatches
+    warming_up: bool = False  # whether the value alone learns
+    texts_at: Callable[[int], mix.Texts] | None = None  # the pretraining text of each step in it
+
+
+def inputs_at(
+    iteration: int,
+    prompts_NP: Tensor,
+    settings: Ppo,
+    texts_at: Callable[[int], mix.Texts] | None = None,
+) -> Inputs:
+    """Return the inputs of an iteration; the first is 0. `texts_at` counts all steps of the training."""
     indices = sample_indices(iteration, settings.rollout_batch, len(prompts_NP), settings.seed, "prompts")
     seed = int(np.random.SeedSequence([settings.seed, iteration]).generate_state(1)[0])
-    return prompts_NP[torch.from_numpy(indices)], seed
+    first = iteration * settings.epochs * (settings.rollout_batch // settings.minibatch)
+    return Inputs(
+        prompts_NP[torch.from_numpy(indices)],
+        seed,
+        warming_up=iteration < settings.value_warmup,
+        texts_at=texts_at and (lambda step: texts_at(first + step)),
+    )
 
 
 @dataclass(frozen=True)
@@ -235,7 +206,7 @@ def start(
 ) -> dict[str, deepspeed.DeepSpeedEngine]:
     """Return the engines that train the policy and the value."""
     step = engine.StepSettings(settings.minibatch, settings.precision, settings.gradient_clip)
-    policy = PolicyLoss(networks.policy, settings.clip, prompt_tokens, settings.temperature)
+    policy = PolicyLoss(networks.policy, settings, prompt_tokens)
     value = ValueLoss(networks.value, settings.value_clip, prompt_tokens)
     return {
         "policy": engine.start(policy, step, settings.policy_optimizer, compute),
@@ -305,7 +276,7 @@ def initialise_value(networks: Networks, prompts_NP: Tensor, settings: Ppo) -> f
     start, read = prompts_NP.shape[1], []
     for rollout in range(settings.value_rollouts):
         inputs = inputs_at(settings.iterations + rollout, prompts_NP, settings)
-        seen = collect(networks, *inputs, settings)
+        seen = collect(networks, inputs.prompts_BP, inputs.seed, settings)
         mask_BR, lengths_B = seen.rollout.mask_BR, seen.rollout.lengths_B
         rewards_BR = at_last(seen.scores_B, mask_BR)
         earned_BR = advantages_and_returns(
@@ -328,40 +299,28 @@ def iterate(
     networks: Networks,
     engines: dict[str, deepspeed.DeepSpeedEngine],
     controllers: Controllers,
-    prompts_BP: Tensor,
-    seed: int,
+    inputs: Inputs,
     settings: Ppo,
 ) -> tuple[Experience, dict[str, float]]:
-    """Do one iteration of PPO; return what was seen in it, and the numbers to log.
-
-    `seed` fixes what is sampled and the order of minibatches.
-    """
-    seen = collect(networks, prompts_BP, seed, settings)
+    """Do one iteration of PPO; return what was seen in it, and the numbers to log."""
+    seen = collect(networks, inputs.prompts_BP, inputs.seed, settings)
     rollout, values_BR = seen.rollout, seen.values_BR
     mask_BR, lengths_B = rollout.mask_BR, rollout.lengths_B
     # the reward of a token is what it costs to leave the reference there; the response's score comes with its last
     costs_BR = controllers.kl.beta * seen.kl_BR
     length_weight = controllers.length.weight(seen.scores_B - costs_BR.sum(1), lengths_B)
     rewards_BR = at_last(seen.scores_B + controllers.length.of(lengths_B, length_weight), mask_BR) - costs_BR
-    advantages_BR, returns_BR = advantages_and_returns(
-        rewards_BR, values_BR, mask_BR, discount=settings.discount, gae_lambda=settings.gae_lambda
+    advantages_BR, returns_BR = estimated(
+        rewards_BR, values_BR, mask_BR, settings, warming_up=inputs.warming_up
     )
-    explained = 1 - _variance(returns_BR - values_BR, mask_BR) / _variance(returns_BR, mask_BR)
+    explained = 1 - variance(returns_BR - values_BR, mask_BR) / variance(returns_BR, mask_BR)
     batches = {
         "policy": {"old_log_probs_BR": seen.old_BR, "advantages_BR": whiten(advantages_BR, mask_BR)},
         "value": {"old_values_BR": values_BR, "returns_BR": returns_BR},
     }
-    steps: list[dict[str, float]] = []
-    rng = torch.Generator().manual_seed(seed)
-    for _ in range(settings.epochs):
-        for rows in torch.randperm(len(mask_BR), generator=rng).split(settings.minibatch):
-            shared = {"tokens_BS": rollout.tokens_BS[rows], "weights_BR": mean_one(mask_BR[rows])}
-            step = {}
-            for name, own in batches.items():
-                batch = shared | {key: value[rows] for key, value in own.items()}
-                step |= {f"{name}_{key}": value for key, value in engine.update(engines[name], batch).items()}
-            steps.append(step)
-    means = {key: sum(step[key] for step in steps) / len(steps) for key in steps[0]}
+    if inputs.warming_up:
+        del batches["policy"]
+    means = update(engines, rollout, batches, inputs, settings)
     row = {
         "reward": seen.scores_B.mean().item(),
         "reward_std": seen.scores_B.std().item(),
@@ -373,21 +332,39 @@ def iterate(
         "response_length": lengths_B.double().mean().item(),
         "length_weight": length_weight,
         "ended": rollout.ended_B(networks.policy.config.eos_token_id).double().mean().item(),
-        "policy_loss": means["policy_loss"],
+        "policy_loss": means.get("policy_surrogate", 0.0),  # 0: that of a policy that stays as it is
         "value_loss": means["value_loss"],
-        "clip_fraction": means["policy_clip_fraction"],
-        "step_kl": means["policy_step_kl"],
+        "clip_fraction": means.get("policy_clip_fraction", 0.0),
+        "step_kl": means.get("policy_step_kl", 0.0),
     }
-    controllers.kl.update(row["kl"])
+    if "policy_texts" in means:
+        row["pretraining_loss"] = means["policy_texts"]
+    if not inputs.warming_up:
+        controllers.kl.update(row["kl"])
     return seen, row
 
 
-def at_last(scores_B: Tensor, mask_BR: Tensor) -> Tensor:
-    """Return rewards [B, R] that are zero but at each response's last token, where its score is."""
-    rewards_BR = torch.zeros(mask_BR.shape)
-    rewards_BR[torch.arange(len(scores_B)), mask_BR.sum(1) - 1] = scores_B
-    return rewards_BR
+def update(
+    engines: dict[str, deepspeed.DeepSpeedEngine],
+    rollout: Rollout,
+    batches: dict[str, engine.Batch],
+    inputs: Inputs,
+    settings: Ppo,
+) -> dict[str, float]:
+    """Do the steps of an iteration; return the means over them of what each engine tells.
 
-
-def _variance(values: Tensor, mask: Tensor) -> Tensor:
-    return masked_mean((values - masked_mean(values, mask)) ** 2, mask)
+    `batches` has, for each engine that learns, what it alone reads of the rollout, a row a response.
+    """
+    steps: list[dict[str, float]] = []
+    rng = torch.Generator().manual_seed(inputs.seed)
+    for _ in range(settings.epochs):
+        for rows in torch.randperm(len(rollout.mask_BR), generator=rng).split(settings.minibatch):
+            shared = {"tokens_BS": rollout.tokens_BS[rows], "weights_BR": mean_one(rollout.mask_BR[rows])}
+            step = {}
+            for name, own in batches.items():
+                batch = shared | {key: value[rows] for key, value in own.items()}
+                if name == "policy" and inputs.texts_at:
+                    batch |= inputs.texts_at(len(steps))
+                step |= {f"{name}_{key}": value for key, value in engine.update(engines[name], batch).items()}
+            steps.append(step)
+    return {key: sum(step[key] for step in steps) / len(steps) for key in steps[0]}

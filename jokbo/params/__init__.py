@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
+from jokbo.params.alignment import Dpo, Ppo, PretrainingMix
 from jokbo.params.base import Section
 from jokbo.params.chain import (
     Compute,
@@ -17,12 +18,10 @@ from jokbo.params.chain import (
     ConversationPrompts,
     Distill,
     DistillationWeights,
-    Dpo,
     Evaluate,
     Finetune,
     NoReward,
     NoStudent,
-    Ppo,
     Pretrain,
     Prompts,
     Reward,
@@ -112,6 +111,7 @@ __all__ = [
     "Ppo",
     "Preferences",
     "Prepare",
+    "PretrainingMix",
     "Prompts",
     "Qlora",
     "Quality",

@@ -13,16 +13,14 @@ from jokbo.params.base import (
     Names,
     NonNegative,
     Positive,
-    Precision,
     Rate,
     Section,
     Seed,
-    Share,
 )
 from jokbo.params.judges import Judge
-from jokbo.params.method import FULL, Full, Method
+from jokbo.params.method import Full
 from jokbo.params.start import Start
-from jokbo.params.training import Optimizer, TaskTraining, Training, check_dropout, check_keep
+from jokbo.params.training import TaskTraining, Training, check_keep
 
 
 class Compute(Section):
@@ -256,90 +254,6 @@ class Reward(Section):
     @model_validator(mode="after")
     def keeps_the_last(self) -> Reward:
         check_keep(self.training.keep)
-        return self
-
-
-class Ppo(Section):
-    kind: Literal["ppo"]
-    """ppo: the policy learns what the reward model likes; dpo: it learns the pairs themselves."""
-    seed: Seed
-    """Seed of prompts, sampled responses and minibatches."""
-    prompts_per_text: Positive
-    """Most prompts of a text that it responds to, up to prompts.prompts_per_text."""
-    iterations: Positive
-    """Number of iterations, each a rollout and its epochs."""
-    rollout_batch: Annotated[int, Field(ge=2)]
-    """Number of prompts of an iteration, with one response each."""
-    epochs: Positive
-    """Number of passes over a rollout."""
-    minibatch: Positive
-    """Number of responses of an optimizer step; it must divide rollout_batch."""
-    temperature: Rate
-    """Sampling temperature."""
-    discount: Share
-    """Gamma: what a reward is worth one token earlier, 0 to 1."""
-    gae_lambda: Share
-    """Lambda of the advantage estimates (GAE), 0 to 1."""
-    clip: Rate
-    """Largest distance of the policy's ratio from 1 that still counts."""
-    value_clip: Rate
-    """Largest distance of the value from the one at sampling that still counts."""
-    kl_coefficient: Annotated[float, Field(ge=0)]
-    """Beta at the start: the price of KL, in reward a nat."""
-    kl_target: Rate
-    """KL that beta is steered to, in nats a response."""
-    kl_gain: Annotated[float, Field(ge=0)]
-    """Gain of the controller that moves beta; 0: beta stays."""
-    length_gain: Annotated[float, Field(ge=0)]
-    """Gain of the reward that holds responses as long as the supervised policy's; 0: none."""
-    value_rollouts: Positive
-    """Number of rollouts to which the value head is fitted before the first iteration."""
-    unfinished_penalty: Annotated[float, Field(ge=0)]
-    """Reward that a response without an end of text loses."""
-    policy_optimizer: Optimizer
-    """Optimizer of the policy."""
-    value_optimizer: Optimizer
-    """Optimizer of the value network."""
-    gradient_clip: Annotated[float, Field(ge=0)]
-    """Largest norm of the gradient; 0: it is not clipped."""
-    precision: Precision
-    """fp32, or bf16 autocast."""
-    rollouts_every: Positive
-    """Number of iterations from one recorded rollout (data/rollouts) to the next.
-
-    The last rollout is always recorded.
-    """
-    method: Method = FULL
-    """Which weights learn; not given: all. `kind` is full, lora or qlora."""
-
-    @model_validator(mode="after")
-    def whole_minibatches(self) -> Ppo:
-        self.policy_optimizer.check_method(self.method)
-        self.value_optimizer.check_method(self.method)
-        check_dropout(self.method, "PPO trains")
-        self.policy_optimizer.check_clip(self.gradient_clip)
-        self.value_optimizer.check_clip(self.gradient_clip)
-        if self.rollout_batch % self.minibatch:
-            raise ValueError(
-                f"minibatch is {self.minibatch}: it must divide rollout_batch, which is {self.rollout_batch}"
-            )
-        return self
-
-
-class Dpo(Section):
-    kind: Literal["dpo"]
-    """dpo: the policy learns the pairs themselves (Rafailov et al. 2023)."""
-    seed: Seed
-    """Seed of the order of pairs."""
-    beta: Rate
-    """Beta: how dear it is to leave the supervised policy."""
-    training: Training
-    """How it is trained; the batch counts pairs."""
-
-    @model_validator(mode="after")
-    def no_dropout(self) -> Dpo:
-        check_keep(self.training.keep)
-        check_dropout(self.training.method, "DPO trains")
         return self
 
 

@@ -9,11 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from transformers import PreTrainedModel
 
-from jokbo.alignment import ppo
+from jokbo.alignment import mix, ppo
 from jokbo.alignment import reward as rewards_
 from jokbo.alignment.rollouts import Experience
 from jokbo.models import causal
@@ -37,6 +35,8 @@ def ppo_settings(**changes: object) -> SimpleNamespace:
         "temperature": 1.0,
         "discount": 1.0,
         "gae_lambda": 0.95,
+        "gae_alpha": None,
+        "value_lambda": None,
         "clip": 0.2,
         "value_clip": 0.2,
         "kl_coefficient": 0.05,
@@ -44,7 +44,9 @@ def ppo_settings(**changes: object) -> SimpleNamespace:
         "kl_gain": 0.1,
         "length_gain": 0.0,
         "value_rollouts": 1,
+        "value_warmup": 0,
         "unfinished_penalty": 0.0,
+        "pretraining_mix": None,
         "policy_optimizer": optimizer(rate=0.003),
         "value_optimizer": optimizer(rate=0.003),
         "gradient_clip": 1.0,
@@ -52,49 +54,6 @@ def ppo_settings(**changes: object) -> SimpleNamespace:
         "rollouts_every": 2,
     }
     return SimpleNamespace(**{**values, **changes})
-
-
-@settings(max_examples=30)
-@given(st.integers(0, 2**31), st.floats(0.5, 1.0), st.floats(0.0, 1.0))
-def test_advantages_are_discounted_sums_of_errors(seed: int, discount: float, gae_lambda: float) -> None:
-    """Equation 16 of Schulman et al. 2016 as the double sum it is, over responses of different lengths."""
-    rng = torch.Generator().manual_seed(seed)
-    rewards, values = torch.randn(2, 3, 5, generator=rng)
-    lengths = [1, 3, 5]
-    mask = torch.arange(5) < torch.tensor(lengths)[:, None]
-    advantages, returns = ppo.advantages_and_returns(
-        rewards * mask, values, mask, discount=discount, gae_lambda=gae_lambda
-    )
-    for b, length in enumerate(lengths):
-        following = [*values[b, :length].tolist(), 0.0]
-        errors = [rewards[b, t] + discount * following[t + 1] - following[t] for t in range(length)]
-        for t in range(length):
-            expected = sum((discount * gae_lambda) ** k * errors[t + k] for k in range(length - t))
-            assert advantages[b, t].item() == pytest.approx(expected.item(), abs=1e-4)
-            assert returns[b, t].item() == pytest.approx(expected.item() + following[t], abs=1e-4)
-        assert not advantages[b, length:].any()
-
-
-def test_with_lambda_1_returns_are_what_is_still_to_come() -> None:
-    rewards, mask = torch.tensor([[1.0, 2.0, 4.0]]), torch.ones(1, 3, dtype=torch.bool)
-    _, returns = ppo.advantages_and_returns(rewards, torch.randn(1, 3), mask, discount=1.0, gae_lambda=1.0)
-    torch.testing.assert_close(returns, torch.tensor([[7.0, 6.0, 4.0]]))
-
-
-def test_whitened_values_have_mean_0_and_variance_1_over_the_mask() -> None:
-    mask = torch.rand(8, 9) < 0.5
-    white = ppo.whiten(torch.randn(8, 9) * 3 + 2, mask)
-    assert white[mask].mean().item() == pytest.approx(0, abs=1e-5)
-    assert white[mask].var(correction=0).item() == pytest.approx(1, abs=1e-4)
-    assert not white[~mask].any()
-
-
-def test_the_controller_moves_beta_towards_the_target_by_a_fifth_of_its_gain_at_most() -> None:
-    controller = ppo.KlController(0.1, target=6.0, gain=0.1)
-    controller.update(600.0)
-    assert controller.beta == pytest.approx(0.1 * 1.02)
-    controller.update(5.4)
-    assert controller.beta == pytest.approx(0.1 * 1.02 * 0.99)
 
 
 def test_the_clipped_losses_from_their_definitions() -> None:
@@ -105,7 +64,9 @@ def test_the_clipped_losses_from_their_definitions() -> None:
         now = response_log_probs(policy, rollout.tokens_BS, PROMPT, 1.0)
     old, advantages = now + 0.3 * torch.randn_like(now), torch.randn_like(now)
     weights = causal.mean_one(mask)
-    loss, metrics = ppo.PolicyLoss(policy, 0.2, PROMPT, 1.0)(rollout.tokens_BS, weights, old, advantages)
+    loss, metrics = ppo.PolicyLoss(policy, ppo_settings(), PROMPT)(
+        rollout.tokens_BS, weights, old, advantages
+    )
     ratio = (now - old).exp()
     terms = [
         -min(r * a, max(0.8, min(1.2, r)) * a)
@@ -165,8 +126,18 @@ def iterate(settings: SimpleNamespace, **changes: object) -> tuple[dict[str, flo
     processes.join()
     own = networks()
     engines = ppo.start(own, PROMPT, settings, compute(**changes))
-    row = ppo.iterate(own, engines, controllers(), tokens(16, PROMPT), 1, settings)[1]
+    row = ppo.iterate(own, engines, controllers(), ppo.Inputs(tokens(16, PROMPT), 1), settings)[1]
     return row, own, engines
+
+
+def test_a_response_without_an_end_of_text_pays_and_no_other() -> None:
+    free, dear = (
+        ppo.collect(networks(), tokens(16, PROMPT), 1, ppo_settings(unfinished_penalty=price))
+        for price in (0.0, 2.0)
+    )
+    ended_B = free.rollout.ended_B(END)
+    assert 0 < ended_B.sum() < 16
+    torch.testing.assert_close(free.scores_B - dear.scores_B, torch.where(ended_B, 0.0, 2.0))
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
@@ -181,6 +152,27 @@ def test_before_the_first_update_policy_and_reference_are_one(precision: str, te
     assert 0 < row["entropy"] < 4.2
 
 
+def test_no_network_drops_anything_out(tmp_path: Path) -> None:
+    """Networks with dropout, in training mode: policy and reference are one before the first step, and in it."""
+    policy, reference = network("gpt2"), network("gpt2")
+    value, reward = (rewards_.on_policy(policy, seed=0) for _ in range(2))
+    reward.config.reward_mean, reward.config.reward_std = 0.0, 1.0
+    all_four = (policy, value, reference, reward)
+    for module in (module for each in all_four for module in each.train().modules()):
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.5
+    settings = ppo_settings(iterations=1, epochs=1, minibatch=16)
+    (row,) = ppo.align(
+        ppo.Networks(*all_four, ANSWER, 16),
+        tokens(40, PROMPT),
+        settings,
+        Job("ppo", 1, compute(), Run(), tmp_path),
+    )
+    assert row["kl"] == pytest.approx(0, abs=1e-4)
+    assert row["step_kl"] == pytest.approx(0, abs=1e-5)
+    assert not any(each.training for each in all_four)
+
+
 def align(
     folder: Path,
     run: Run,
@@ -188,6 +180,7 @@ def align(
     micro_batch: int = 0,
     record: Callable[[int, Experience], None] = lambda iteration, seen: None,
     own: dict[str, Any] | None = None,
+    texts_at: Callable[[int], mix.Texts] | None = None,
     **changes: object,
 ) -> tuple[list[dict], torch.Tensor]:
     """The history of a training with these `changes` of the settings, and its `own` of how it is computed; the policy's
@@ -202,6 +195,7 @@ def align(
         settings,
         Job("ppo", settings.seed, compute(micro_batch=micro_batch, **own or {}), run, folder),
         record,
+        texts_at,
     )
     return history, torch.cat([parameter.detach().flatten() for parameter in policy.parameters()])
 
@@ -257,24 +251,6 @@ def test_the_value_starts_no_worse_than_none(tmp_path: Path) -> None:
     assert history[0]["explained_variance"] > -0.05
 
 
-def test_the_reward_for_length_takes_out_what_length_is_worth() -> None:
-    """Returns that are a line over length, with the mean at the target, come out the same for all lengths."""
-    lengths_B = torch.tensor([10, 20, 30])
-    reward = ppo.LengthReward(target=20.0, gain=2.0)
-    weight = reward.weight(-0.3 * lengths_B, lengths_B)
-    left_B = -0.3 * lengths_B + reward.of(lengths_B, weight)
-    torch.testing.assert_close(left_B, left_B.mean().expand(3))
-
-
-def test_the_reward_for_length_draws_the_mean_to_the_target() -> None:
-    short_B, long_B = torch.tensor([10, 12, 14]), torch.tensor([26, 28, 30])
-    reward, same_B = ppo.LengthReward(target=20.0, gain=2.0), torch.ones(3)
-    assert reward.weight(same_B, short_B) == pytest.approx(0.8)
-    assert reward.weight(same_B, long_B) == pytest.approx(-0.8)
-    assert reward.weight(same_B, torch.tensor([20, 20, 20])) == 0.0
-    assert ppo.LengthReward(target=20.0, gain=0.0).weight(same_B * short_B, short_B) == 0.0
-
-
 def test_responses_keep_their_length_though_short_ones_earn_more(tmp_path: Path) -> None:
     """A response without an end pays, so that without the reward for length responses would end ever earlier."""
     shared = {"iterations": 25, "unfinished_penalty": 3.0, "kl_coefficient": 0.02, "kl_gain": 0.0}
@@ -301,3 +277,47 @@ def test_it_stops_at_the_first_iteration_that_is_not_finite(
     with pytest.raises(InputError, match=rf"^ppo: {found}.* step 1: lower the learning rate"):
         align(tmp_path, Run(), iterations=3, **broken)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_while_the_value_warms_up_nothing_else_moves(tmp_path: Path) -> None:
+    history, _ = align(tmp_path, Run(), iterations=3, value_warmup=2, kl_gain=0.5)
+    assert [row["kl"] for row in history] == pytest.approx([0, 0, 0], abs=1e-4)
+    assert [row["beta"] for row in history] == [0.05] * 3
+    assert [row["step_kl"] > 0 for row in history] == [False, False, True]
+    assert [row["policy_loss"] for row in history][:2] == [0.0, 0.0]
+    assert all(row["value_loss"] > 0 for row in history)
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("killed_in", [2, 3])
+def test_with_every_switch_on_it_goes_on_exactly_where_it_was_killed(tmp_path: Path, killed_in: int) -> None:
+    """In the last iteration of the value's warm-up, and after it."""
+
+    def kill(iteration: int, seen: Experience) -> None:
+        if iteration == killed_in:
+            raise Killed
+
+    changes = {
+        "iterations": 4,
+        "value_warmup": 2,
+        "value_lambda": 1.0,
+        "gae_alpha": 0.5,
+        "pretraining_mix": SimpleNamespace(coefficient=0.5, sequences=1, packing="joined"),
+        "rollouts_every": 1,
+        "epochs": 1,
+        "own": {"checkpoint_seconds": 0.0},
+        "texts_at": lambda step: {
+            "text_tokens_BS": tokens(8, 12, seed=step)[:, None],
+            "text_weights_BT": torch.ones(8, 1, 11),
+        },
+    }
+    whole = align(tmp_path / "whole", Run(), **changes)
+    with pytest.raises(Killed):
+        align(tmp_path / "killed", Run(), record=kill, **changes)
+    again = align(tmp_path / "killed", Run(), **changes)
+    assert again[0] == whole[0]
+    assert torch.equal(again[1], whole[1])
+    assert "pretraining_loss" in whole[0][-1]

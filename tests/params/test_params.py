@@ -172,6 +172,17 @@ def test_the_shipped_file_is_valid() -> None:
         ("steps: 1900", "steps: .inf", "pretrain.training.steps is inf: input should be a valid integer"),
         ("discount: 1.0", "discount: .nan", "align.discount is nan: input should be a finite number"),
         ("kl_target: 5.0", "kl_target: 1e400", "align.kl_target is inf: input should be a finite number"),
+        (
+            "value_warmup: 0",
+            "value_warmup: 28",
+            "value_warmup is 28: it must be below iterations, 28, or the policy learns nothing",
+        ),
+        (
+            "pretraining_mix: null",
+            "pretraining_mix: {coefficient: 0.5, sequences: 1}",
+            "align.pretraining_mix.packing is missing: add it",
+        ),
+        ("gae_alpha: null", "gae_alpha: 0.0", "align.gae_alpha is 0.0: input should be greater than 0"),
         ("compile: true", "compile: yes", "compute.compile is 'yes': it must be true or false"),
         (
             "licence: MIT\n",

@@ -32,13 +32,17 @@ def build(folder: Path) -> Path:
     (folder / ".dvc").mkdir()
     shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc")
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
-    local = folder / "data/local"
-    local.mkdir(parents=True)
-    with open(local / "reviews.jsonl", "w") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows(random.Random(7)))
+    write_reviews(folder / "data/local")
     with open(folder / "params.yaml", "w") as file:
         YAML().dump(params(), file)
     return folder
+
+
+def write_reviews(local: Path) -> None:
+    """Write the made-up reviews, the one source of the miniature, into its folder of the user's own files."""
+    local.mkdir(parents=True)
+    with open(local / "reviews.jsonl", "w") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows(random.Random(7)))
 
 
 def add_family(folder: Path) -> Path:

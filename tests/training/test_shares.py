@@ -24,6 +24,7 @@ from tests.systems.all_systems import NAMES, SPECIAL_TOKENS, module_of, size_of
 from tests.systems.running_text import SIZE
 
 LENGTHS, PROMPT = torch.tensor([12, 3, 9, 4, 12, 12, 2, 5]), 3
+OF_PPO = SimpleNamespace(clip=0.2, temperature=0.7, pretraining_mix=None)
 
 
 def read(objective: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -72,7 +73,7 @@ def policy() -> tuple[nn.Module, dict[str, Tensor]]:
     with torch.no_grad():
         now = ppo.response_log_probs(network().eval(), batch["tokens_BS"], PROMPT, 0.7)
     old = now + 0.3 * torch.randn_like(now)
-    return ppo.PolicyLoss(network(), 0.2, PROMPT, 0.7), batch | {
+    return ppo.PolicyLoss(network(), OF_PPO, PROMPT), batch | {
         "old_log_probs_BR": old,
         "advantages_BR": drawn,
     }
