@@ -82,6 +82,7 @@ def trained(size: Size) -> Told:
     settings, before = begun(), resident()
     network = causal.build(configuration(size), seed=1)
     assert settings.pretrain.training is not None
+    assert isinstance(settings.reward, params.Reward)
     adamw = settings.reward.training.optimizer
     own = {
         "steps": STEPS,

@@ -67,7 +67,7 @@ def ppo(stage: Stage[Ppo]) -> None:
     with _networks(policy, params) as found:
         micro_batch = stage.compute.micro_batch or params.minibatch // processes.world()
         networks = ppo_.Networks(*found, asked.response_tokens, micro_batch)
-        memory.check(networks, asked.prompts_NP, params, stage.job())
+        memory.check(networks, asked.prompts_NP, params, stage.job(), texts_at)
         history = ppo_.align(networks, asked.prompts_NP, params, stage.job(), record, texts_at)
     if leads():
         with atomic_write_folder(ROLLOUTS) as folder:

@@ -8,7 +8,7 @@ Shapes: N prompts there are, B responses, P tokens of a prompt, R of a response 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,20 +24,33 @@ from jokbo.training import processes
 from jokbo.training.memory import Need, Passes, faked, held, in_process, of_engine, tell
 
 if TYPE_CHECKING:
+    from jokbo.alignment.mix import Texts
     from jokbo.params import Compute, Optimizer, Ppo
     from jokbo.training.job import Job
 
 
-def check(networks: Networks, prompts_NP: Tensor, settings: Ppo, job: Job) -> Need:
-    """Say what memory PPO will take, and return it. Raises InputError if there is not as much."""
+def check(
+    networks: Networks,
+    prompts_NP: Tensor,
+    settings: Ppo,
+    job: Job,
+    texts_at: Callable[[int], Texts] | None = None,
+) -> Need:
+    """Say what memory PPO will take, and return it. Raises InputError if there is not as much.
+
+    `texts_at` gives the pretraining text of a step, where there is some.
+    """
     processes.join()
-    need = in_process(of_ppo(networks, prompts_NP, settings, job.compute))
+    texts = texts_at(0) if texts_at else {}
+    need = in_process(of_ppo(networks, prompts_NP, settings, job.compute, texts))
     tell(job, need, _all(networks, settings), settings.method)
     return need
 
 
-def of_ppo(networks: Networks, prompts_NP: Tensor, settings: Ppo, compute: Compute) -> Need:
-    """Return what PPO takes."""
+def of_ppo(
+    networks: Networks, prompts_NP: Tensor, settings: Ppo, compute: Compute, texts: Texts | None = None
+) -> Need:
+    """Return what PPO takes; `texts` are those of a minibatch."""
     fake, prompt_tokens = faked(networks, _all(networks, settings)), prompts_NP.shape[1]
     everything = [each.eval() for each in _all(fake, settings)]
     passes = Passes(settings.precision, everything)
@@ -45,15 +58,16 @@ def of_ppo(networks: Networks, prompts_NP: Tensor, settings: Ppo, compute: Compu
     micro_batch = min(networks.micro_batch, rows)
     tokens_BS = _sequences(networks, prompts_NP, micro_batch)
     numbers_BR = torch.ones(micro_batch, networks.response_tokens)
-    policy = PolicyLoss(fake.policy, settings.clip, prompt_tokens, settings.temperature)
+    policy = PolicyLoss(fake.policy, settings, prompt_tokens)
     value = ValueLoss(fake.value, settings.value_clip, prompt_tokens)
     several = micro_batch < rows
 
-    def trains(objective: nn.Module, optimizer: Optimizer) -> Need:
-        used = passes.peak(lambda: objective(tokens_BS, numbers_BR, numbers_BR, numbers_BR)[0])
+    def trains(objective: nn.Module, optimizer: Optimizer, more: Texts) -> Need:
+        used = passes.peak(lambda: objective(tokens_BS, numbers_BR, numbers_BR, numbers_BR, **more)[0])
         return of_engine(objective, optimizer, used, compute, several=several)
 
-    engines = [trains(policy, settings.policy_optimizer), trains(value, settings.value_optimizer)]
+    beside = {name: rows[:micro_batch] for name, rows in (texts or {}).items()}
+    engines = [trains(policy, settings.policy_optimizer, beside), trains(value, settings.value_optimizer, {})]
     together = min(ROWS, settings.rollout_batch // processes.world())
     return Need(
         held(everything) + sum(each.weights for each in engines),
@@ -88,7 +102,7 @@ def _sampling(fake: Networks, tokens_BS: Tensor, passes: Passes) -> int:
     cache = DynamicCache(config=fake.policy.config)
     options = {"past_key_values": cache, "use_cache": True, "logits_to_keep": 1}
     fake.policy(input_ids=tokens_BS[:, :-1], **options)
-    kept = [each for layer in cache.layers for each in (layer.keys, layer.values) if each is not None]
+    kept = [each for layer in cache.layers for each in (layer.keys, layer.values) if each is not None]  # pyright: ignore[reportAttributeAccessIssue]
 
     def draw() -> None:
         fake.policy(input_ids=tokens_BS[:, -1:], **options)

@@ -54,7 +54,7 @@ def mean(values: ArrayLike, *, samples: int, seed: int, confidence: float = 0.95
 def of_resamples(value: float, drawn: ArrayLike, *, confidence: float = 0.95) -> Interval:
     """Return a value with the percentile interval of what it is in resamples, as `mean` has it of a mean."""
     tail = (1 - confidence) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
+    low, high = np.quantile(np.asarray(drawn, dtype=float), [tail, 1 - tail])
     return Interval(value, float(low), float(high))
 
 

@@ -77,7 +77,9 @@ def ranking(batch: Batch, votes: Sequence[Vote], *, seed: int = 1) -> list[Rank]
     wins = defaultdict(lambda: np.zeros((len(names), len(names))))
     for vote in standing(votes):
         writers = items[vote.item].writers if vote.item in items else None
-        for (_, one, other), value in said(vote) if writers else ():
+        if not writers:
+            continue
+        for (_, one, other), value in said(vote):
             first, second = names.index(writers[one]), names.index(writers[other])
             share = 0.5 if isinstance(value, str) else 1.0 - value
             wins[vote.prompt][first, second] += share

@@ -44,8 +44,9 @@ def check(name: str, settings: ComparisonFile, template: str | None) -> None:
     template: the chat template by which the policy will be asked, empty if it goes on with texts; None if unknown.
     """
     found, _ = judgements(name, settings)
-    for judgement in found if template is not None else ():
-        _check_marks(judgement, template)
+    if template is not None:
+        for judgement in found:
+            _check_marks(judgement, template)
 
 
 def labelled(settings: ComparisonFile, given: Given) -> Labelled:

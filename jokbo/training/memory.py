@@ -278,5 +278,7 @@ def available() -> int:
         if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
             libc.malloc_trim(0)
         return room.left()
-    get_accelerator().empty_cache()
-    return int(get_accelerator().available_memory())
+    device = get_accelerator()
+    assert device is not None
+    device.empty_cache()
+    return int(device.available_memory())

@@ -64,7 +64,8 @@ class Conversations:
         if split == OWN and self.settings.file:
             where = str(LOCAL / self.settings.file)
             everything = list(own_prompts(Path(where)))
-            reasons = apart.why_not(everything, self.documents, self.prepare)
+            documents = {str(split): rows for split, rows in self.documents.items()}
+            reasons = apart.why_not(everything, documents, self.prepare)
             left_out.update(reason for reason in reasons if reason)
             asked = [turns for turns, reason in zip(everything, reasons, strict=True) if not reason]
         else:

@@ -125,7 +125,9 @@ class _Nobody(LM):
     def generate_until(self, requests: list[Instance]) -> list[str]:
         return ["" for _ in requests]
 
-    tokenizer_name = ""
+    @property
+    def tokenizer_name(self) -> str:
+        return ""
 
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
