@@ -29,6 +29,8 @@ from jokbo.runtime.errors import InputError
 from jokbo.start import adopt
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from jokbo.params import AiJudge
 
 WHY = {
@@ -49,8 +51,9 @@ def check(name: str, settings: AiJudge) -> None:
 
 def labelled(settings: AiJudge, given: Given) -> Labelled:
     """Return what the judge prefers of the policy's responses, some prompts' pairs held out for the test."""
-    method = _method(settings, given)
-    asked, several = sampled(settings, given, given.policy(), prompts_of(settings, given))
+    policy = given.policy()
+    method = _method(settings, given, policy)
+    asked, several = sampled(settings, given, policy, prompts_of(settings, given))
     items, alike = items_of(asked, several, rank=False)
     evaluated = set(map(normalised, given.evaluated()))
     kept = [item for item in items if normalised(item.prompt) not in evaluated]
@@ -82,11 +85,11 @@ def labelled(settings: AiJudge, given: Given) -> Labelled:
     return Labelled(train, test, left_out, trust=found)
 
 
-def _method(settings: AiJudge, given: Given) -> Method:
+def _method(settings: AiJudge, given: Given, policy: PreTrainedModel) -> Method:
     """Return how the judge is asked. InputError if it is the policy, or if it cannot be asked."""
     key = f"preferences.labellers.{given.name}"
     network, tokenizer = given.judge(settings.judge, f"{key}.judge")
-    if hash_of(network).digest() == hash_of(given.policy()).digest():
+    if hash_of(network).digest() == hash_of(policy).digest():
         raise InputError(
             f"{key}.judge has the very weights of the policy, whose responses it would judge: name another model"
         )
