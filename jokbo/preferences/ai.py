@@ -65,6 +65,9 @@ def labelled(settings: AiJudge, given: Given) -> Labelled:
     given.say([f"{given.name} judges {len(pairs):,} pairs, each in both orders"])
     verdicts = method.verdicts(pairs)
     method.check(pairs, verdicts)
+    found = trust.measured(pairs, verdicts)
+    first = f", what is shown first wins {found.first['value']:.0%} of verdicts" if found.first else ""
+    given.say([f"{given.name}: {found.ties:.0%} of {found.judged:,} pairs that it judged are ties{first}"])
     who = "models/base" if settings.judge.kind == "base" else adopt.source(settings.judge)
     rows = [
         _row(item.prompt, item.responses, verdict, who, given.name)
@@ -81,8 +84,8 @@ def labelled(settings: AiJudge, given: Given) -> Labelled:
         ),
         **{each.value: LeftOut(why[each], whole, what) for each, what in WHY.items()},
     }
-    found = replace(trust.measured(pairs, verdicts), agreement=_with_others(method, settings.compared, given))
-    return Labelled(train, test, left_out, trust=found)
+    agreement = _with_others(method, settings.compared, given)
+    return Labelled(train, test, left_out, trust=replace(found, agreement=agreement))
 
 
 def _method(settings: AiJudge, given: Given, policy: PreTrainedModel) -> Method:
