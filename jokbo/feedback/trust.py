@@ -102,6 +102,6 @@ def _likelier(choice: int, probability: float) -> float:
 
 
 def _estimate(values: Sequence[float], units: Sequence[tuple[str, ...]]) -> Estimated | None:
-    if len({unit for own in units for unit in own}) < 2:
+    if len(values) < 2 or len({unit for own in units for unit in own}) < 2:
         return None
     return intervals.by_unit(values, units)._asdict()

@@ -29,6 +29,8 @@ from jokbo.runtime.errors import InputError
 from jokbo.start import adopt
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from jokbo.params import AiJudge
 
 WHY = {
@@ -49,8 +51,9 @@ def check(name: str, settings: AiJudge) -> None:
 
 def labelled(settings: AiJudge, given: Given) -> Labelled:
     """Return what the judge prefers of the policy's responses, some prompts' pairs held out for the test."""
-    method = _method(settings, given)
-    asked, several = sampled(settings, given, given.policy(), prompts_of(settings, given))
+    policy = given.policy()
+    method = _method(settings, given, policy)
+    asked, several = sampled(settings, given, policy, prompts_of(settings, given))
     items, alike = items_of(asked, several, rank=False)
     evaluated = set(map(normalised, given.evaluated()))
     kept = [item for item in items if normalised(item.prompt) not in evaluated]
@@ -62,6 +65,9 @@ def labelled(settings: AiJudge, given: Given) -> Labelled:
     given.say([f"{given.name} judges {len(pairs):,} pairs, each in both orders"])
     verdicts = method.verdicts(pairs)
     method.check(pairs, verdicts)
+    found = trust.measured(pairs, verdicts)
+    first = f", what is shown first wins {found.first['value']:.0%} of verdicts" if found.first else ""
+    given.say([f"{given.name}: {found.ties:.0%} of {found.judged:,} pairs that it judged are ties{first}"])
     who = "models/base" if settings.judge.kind == "base" else adopt.source(settings.judge)
     rows = [
         _row(item.prompt, item.responses, verdict, who, given.name)
@@ -78,15 +84,15 @@ def labelled(settings: AiJudge, given: Given) -> Labelled:
         ),
         **{each.value: LeftOut(why[each], whole, what) for each, what in WHY.items()},
     }
-    found = replace(trust.measured(pairs, verdicts), agreement=_with_others(method, settings.compared, given))
-    return Labelled(train, test, left_out, trust=found)
+    agreement = _with_others(method, settings.compared, given)
+    return Labelled(train, test, left_out, trust=replace(found, agreement=agreement))
 
 
-def _method(settings: AiJudge, given: Given) -> Method:
+def _method(settings: AiJudge, given: Given, policy: PreTrainedModel) -> Method:
     """Return how the judge is asked. InputError if it is the policy, or if it cannot be asked."""
     key = f"preferences.labellers.{given.name}"
     network, tokenizer = given.judge(settings.judge, f"{key}.judge")
-    if hash_of(network).digest() == hash_of(given.policy()).digest():
+    if hash_of(network).digest() == hash_of(policy).digest():
         raise InputError(
             f"{key}.judge has the very weights of the policy, whose responses it would judge: name another model"
         )

@@ -52,6 +52,8 @@ def test_too_few_to_say_is_nothing() -> None:
     found = trust.measured(PAIRS[:1], SAID[:1])
     assert (found.consistent, found.first, found.longer) == (None, None, None)
     assert trust.agreed({PAIRS[3]: 0}, {PAIRS[3]: SAID[3]}).same is None
+    alone = Pair("", "one", "other")  # two texts, but one value
+    assert trust.agreed({alone: 0}, {alone: SAID[0]}).same is None
 
 
 def test_of_several_votes_on_two_responses_the_majority_counts() -> None:
