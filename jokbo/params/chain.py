@@ -20,6 +20,7 @@ from jokbo.params.base import (
     Share,
 )
 from jokbo.params.judges import Judge
+from jokbo.params.labels import HARD, Labels
 from jokbo.params.method import FULL, Full, Method
 from jokbo.params.start import Start
 from jokbo.params.training import Optimizer, TaskTraining, Training, check_dropout, check_keep
@@ -250,8 +251,14 @@ class Reward(Section):
     """Number of the policy's responses over which rewards get mean 0 and deviation 1."""
     context: Positive
     """Most tokens of prompt, response and end of text that it reads."""
+    labels: Labels = HARD
+    """What it learns of a pair; not given: who was chosen. `kind` is hard or soft."""
+    members: Annotated[int, Field(ge=1, le=100)] = 1
+    """Number of reward models that learn the same, each from a seed of its own; not given: 1."""
+    batch_of: Literal["pairs", "prompts"] = "pairs"
+    """What a batch counts: pairs, or prompts, each with all pairs of its responses; not given: pairs."""
     training: Training
-    """How it is trained; the batch counts pairs."""
+    """How it is trained; a sequence of the batch is a pair, or a prompt (batch_of)."""
 
     @model_validator(mode="after")
     def keeps_the_last(self) -> Reward:
@@ -296,6 +303,8 @@ class Ppo(Section):
     """Number of rollouts to which the value head is fitted before the first iteration."""
     unfinished_penalty: Annotated[float, Field(ge=0)]
     """Reward that a response without an end of text loses."""
+    disagreement_cost: Annotated[float, Field(ge=0)] = 0.0
+    """Reward that a response loses for each deviation among reward.members; not given or 0: none."""
     policy_optimizer: Optimizer
     """Optimizer of the policy."""
     value_optimizer: Optimizer
@@ -333,6 +342,8 @@ class Dpo(Section):
     """Seed of the order of pairs."""
     beta: Rate
     """Beta: how dear it is to leave the supervised policy."""
+    labels: Labels = HARD
+    """What it learns of a pair; not given: who was chosen. `kind` is hard or soft."""
     training: Training
     """How it is trained; the batch counts pairs."""
 
