@@ -18,8 +18,9 @@ from transformers import (
     PreTrainedModel,
 )
 
-from jokbo.alignment import agreement, memory, mix, rollouts
+from jokbo.alignment import agreement, ensembles, memory, mix, rollouts
 from jokbo.alignment import dpo as dpo_
+from jokbo.alignment import labels as labels_
 from jokbo.alignment import ppo as ppo_
 from jokbo.alignment.results import Alignment, Change, DirectAlignment
 from jokbo.data.corpus.batches import TokenCorpus
@@ -66,7 +67,10 @@ def ppo(stage: Stage[Ppo]) -> None:
 
     with _networks(policy, params) as found:
         micro_batch = stage.compute.micro_batch or params.minibatch // processes.world()
-        networks = ppo_.Networks(*found, asked.response_tokens, micro_batch)
+        members = ensembles.opened(REWARD, first=1)
+        networks = ppo_.Networks(
+            *found, asked.response_tokens, micro_batch, members, params.disagreement_cost
+        )
         memory.check(networks, asked.prompts_NP, params, stage.job(), texts_at)
         history = ppo_.align(networks, asked.prompts_NP, params, stage.job(), record, texts_at)
     if leads():
@@ -102,7 +106,7 @@ def dpo(stage: Stage[Dpo]) -> None:
     policy = access.accelerated(AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32))
     engine.prefer_attention(policy)  # computed alike, policy and reference start at margins of zero
     rows = [row for row in rows_of(table["train"]) if row["prompt"]]
-    pairs = decided(rows)
+    pairs = labels_.learned(rows, params.labels)
     note(
         stage,
         "without_prompt",
@@ -112,7 +116,7 @@ def dpo(stage: Stage[Dpo]) -> None:
     )
     note(stage, "ties", len(rows) - len(pairs), len(rows), "pairs are ties: DPO learns nothing of them")
     context = access.context(policy)
-    sides, _, too_long = dpo_.encode(tokenizer, pairs, context)
+    sides, kept, too_long = dpo_.encode(tokenizer, pairs, context)
     note(stage, "too_long", too_long, len(pairs), f"pairs are longer than the context, {context} tokens")
     if not len(sides):
         raise InputError(
@@ -124,7 +128,8 @@ def dpo(stage: Stage[Dpo]) -> None:
     test_sides, test, _ = dpo_.encode(tokenizer, test, context)
     test_reference_N2 = dpo_.log_probs_of_all(policy, test_sides, precision) if test else None
 
-    batch_at = dpo_.batches(sides, reference_N2, params.training.batch_size, params.seed)
+    labels = labels_.labels_of(kept, params.labels)
+    batch_at = dpo_.batches(sides, labels, reference_N2, params.training.batch_size, params.seed)
     objective = dpo_.DpoLoss(policy, params.beta)
     training_memory.check(objective, batch_at, params.training, stage.job())
     history = engine.train(objective, batch_at, params.training, stage.job())

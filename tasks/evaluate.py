@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import (
     AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
+from jokbo.alignment import ensembles
 from jokbo.data.prompts import Prompts
 from jokbo.data.tables import open_splits, open_table
 from jokbo.evaluation import scoring
@@ -63,7 +63,7 @@ def evaluate(stage: Stage[Evaluate]) -> None:
     samples = {name: rollout.texts(tokenizer) for name, rollout in rollouts.items()}
     lengths = {name: rollout.lengths_B.numpy() for name, rollout in rollouts.items()}
     say(stage, ["the models' perplexity is measured"])
-    rewards = scoring.rewarded(_reward_model(), rollouts, tokenizer) if is_there(paths.REWARD) else {}
+    rewards = scoring.rewarded(_reward_models(), rollouts, tokenizer) if is_there(paths.REWARD) else {}
     scores = scoring.scored(networks, rollouts, held_out, rewards)
     judged = _judged(stage, samples, {name: found.numpy() for name, found in rewards.items()})
     judges = {
@@ -86,10 +86,8 @@ def evaluate(stage: Stage[Evaluate]) -> None:
     write_text(timing("speed"), json.dumps(speeds) + "\n")
 
 
-def _reward_model() -> PreTrainedModel:
-    return access.accelerated(
-        AutoModelForSequenceClassification.from_pretrained(paths.REWARD, dtype=torch.float32)
-    )
+def _reward_models() -> list[PreTrainedModel]:
+    return [access.accelerated(member) for member in ensembles.opened(paths.REWARD)]
 
 
 def _judged(

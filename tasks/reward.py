@@ -5,18 +5,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from jokbo.alignment import agreement
+from jokbo.alignment import agreement, ensembles, fitting, probes
 from jokbo.alignment import reward as rewards
+from jokbo.alignment.labels import learned
 from jokbo.alignment.results import RewardModel
 from jokbo.data.tables import open_splits, rows_of
 from jokbo.models import heads
 from jokbo.preferences.pairs import decided
-from jokbo.training import engine, memory
+from jokbo.training import engine
 from tasks.frame.paths import POLICY, PREFERENCES, REWARD
 from tasks.frame.records import leave_out, note, write_curves, write_metrics
 from tasks.frame.stage import Stage, run_stage
@@ -33,29 +35,35 @@ def reward(stage: Stage[Any]) -> None:
         write_metrics(stage, {})
         return
     table = open_splits(PREFERENCES)
-    pairs, test = decided(rows_of(table["train"])), decided(rows_of(table["test"]))
+    pairs, test = learned(rows_of(table["train"]), params.labels), decided(rows_of(table["test"]))
     ties, whole = len(table["train"]) - len(pairs), len(table["train"])
     note(stage, "ties", ties, whole, "pairs are ties: the reward model learns nothing of them")
     tokenizer = AutoTokenizer.from_pretrained(POLICY)
     policy = AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32)
-    network = rewards.on_policy(policy, seed=params.seed)
+    networks = [rewards.on_policy(policy, seed=params.seed + member) for member in range(params.members)]
     sides = rewards.encode(tokenizer, pairs, params.context)
     truncated = sum(heads.full(side_NS, tokenizer.eos_token_id) for side_NS in sides)
     why = "texts fill reward.context: the rest of them is not read"
     note(stage, "truncated", truncated, 2 * len(pairs), why)
 
-    batch_at = rewards.batches(sides, network, params.training.batch_size, params.seed)
-    objective = rewards.Compare(network)
-    memory.check(objective, batch_at, params.training, stage.job())
-    history = engine.train(objective, batch_at, params.training, stage.job())
+    curves = {}
+    for member, network in enumerate(networks):
+        job = stage.job(f"reward-{member}" if params.members > 1 else None)
+        job = replace(job, seed=params.seed + member)
+        curves[job.name] = fitting.fit(network, tokenizer, pairs, params, job)
+
     # its own samples are the policy's; where nobody compared any, other people's responses stand in for them
     sampled = [row for row in pairs if row["by_policy"]] or pairs
     sampled = sampled[: params.normalisation_samples // 2]
-    rewards.normalise(network, torch.cat(rewards.encode(tokenizer, sampled, params.context)))
-    engine.save_network(network, tokenizer, REWARD, [POLICY, PREFERENCES], POLICY)
-    write_curves(stage, {"reward": history})
-    score = agreement.with_people(network, tokenizer, test, params.context)
-    write_metrics(stage, RewardModel(score))
+    samples_NS = torch.cat(rewards.encode(tokenizer, sampled, params.context))
+    for member, network in enumerate(networks):
+        rewards.normalise(network, samples_NS)
+        folder = ensembles.folder_of(REWARD, member)
+        engine.save_network(network, tokenizer, folder, [POLICY, PREFERENCES], POLICY)
+    write_curves(stage, curves)
+    score = agreement.with_people(networks, tokenizer, test, params.context)
+    found = probes.probed(networks, tokenizer, test, params.context)
+    write_metrics(stage, RewardModel(score, found))
 
 
 if __name__ == "__main__":

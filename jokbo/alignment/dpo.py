@@ -1,8 +1,10 @@
 """Direct preference optimisation: the policy learns from comparisons, without a reward model (Rafailov et al. 2023).
 
-The loss is equation 7 there, without label smoothing: -log sigmoid(margin). The margin is beta times the log ratio of
-policy to reference of the preferred response, less that of the other. The policy begins as the reference, which is the
-supervised policy and never changes; so the log-probabilities of the reference are computed once.
+The loss is equation 7 there, -log sigmoid(margin), where a label is a choice, else the cross-entropy with the labels of
+jokbo.alignment.labels. The margin is beta times the log ratio of policy to reference of the preferred response, less
+that of the other; one that it must have by its label is an offset (Amini et al. 2024). The policy begins as the
+reference, which is the supervised policy and never changes; so the log-probabilities of the reference are computed
+once.
 
 A sequence is `prompt, response, end of text, padding`. Prompt and response are tokenized each by itself, as the policy
 reads a prompt before there is a response.
@@ -22,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from jokbo.alignment.labels import Labels, losses, preferred, right
 from jokbo.data.corpus.batches import dealt_by_length
 from jokbo.models import access
 from jokbo.models.causal import token_losses
@@ -52,8 +55,8 @@ def encode(
 ) -> tuple[Sides, list[Row], int]:
     """Return the pairs that fit, the rows that these are of, and how many do not fit.
 
-    A pair fits if prompt, response and end of text are at most `context` tokens on both sides. None of the rows may be
-    a tie, or have an empty prompt.
+    A pair fits if prompt, response and end of text are at most `context` tokens on both sides. None of the rows may
+    have an empty prompt.
     """
     end, padding = access.end_of_text(tokenizer), access.padding(tokenizer)
     sequences: list[list[tuple[list[int], int]]] = []
@@ -62,7 +65,11 @@ def encode(
     for row in rows:
         prompt, *responses = (
             tokenizer(text, add_special_tokens=False)["input_ids"]
-            for text in (row["prompt"], row["responses"][row["choice"]], row["responses"][1 - row["choice"]])
+            for text in (
+                row["prompt"],
+                row["responses"][preferred(row)],
+                row["responses"][1 - preferred(row)],
+            )
         )
         sides = [([*prompt, *response, end], len(prompt)) for response in responses]
         if max(len(tokens) for tokens, _ in sides) > context:
@@ -131,7 +138,8 @@ def margins(log_probs_B2: Tensor, reference_B2: Tensor, beta: float) -> Tensor:
 class DpoLoss(nn.Module):
     """Equation 7, nats, a mean over the pairs of the batch.
 
-    Dropout is off: the policy begins as the reference, with margins of 0 and a loss of log 2.
+    Without labels each pair is a choice. Dropout is off: the policy begins as the reference, with margins of 0 and a
+    loss of log 2.
     """
 
     def __init__(self, network: PreTrainedModel, beta: float) -> None:
@@ -142,23 +150,36 @@ class DpoLoss(nn.Module):
         return super().train(False)
 
     def forward(
-        self, tokens_B2S: Tensor, response_B2T: Tensor, reference_B2: Tensor
+        self,
+        tokens_B2S: Tensor,
+        response_B2T: Tensor,
+        reference_B2: Tensor,
+        probability_B: Tensor | float = 1.0,
+        offset_B: Tensor | float = 0.0,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         margin_B = margins(log_probs(self.network, tokens_B2S, response_B2T), reference_B2, self.beta)
-        return nn.functional.softplus(-margin_B).mean(), {
-            "accuracy": (margin_B > 0).float().mean(),
+        return losses(margin_B, probability_B, offset_B).mean(), {
+            "accuracy": right(margin_B, probability_B).mean(),
             "margin": margin_B.detach().mean(),
         }
 
 
-def batches(sides: Sides, reference_N2: Tensor, batch_size: int, seed: int) -> Callable[[int], Batch]:
+def batches(
+    sides: Sides, labels: Labels, reference_N2: Tensor, batch_size: int, seed: int
+) -> Callable[[int], Batch]:
     """Return the batch of each step, pairs of like length, as `DpoLoss` takes it."""
     pairs_at = dealt_by_length(sides.lengths_N.numpy(), batch_size, seed, "data/preferences")
 
     def batch_at(step: int) -> Batch:
         rows = torch.from_numpy(pairs_at(step))
         tokens_B2S, response_B2T = _cut(sides, rows)
-        return {"tokens_B2S": tokens_B2S, "response_B2T": response_B2T, "reference_B2": reference_N2[rows]}
+        return {
+            "tokens_B2S": tokens_B2S,
+            "response_B2T": response_B2T,
+            "reference_B2": reference_N2[rows],
+            "probability_B": labels.probability_N[rows],
+            "offset_B": labels.margin_N[rows],
+        }
 
     return batch_at
 

@@ -122,7 +122,7 @@ def _sequences(networks: Networks, prompts_NP: Tensor, rows: int) -> Tensor:
 
 def _all(networks: Networks, settings: Ppo) -> Iterator[nn.Module]:
     """Yield every module that holds weights, the trunk of adapters among them."""
-    yield from (networks.policy, networks.value, networks.reference, networks.reward)
+    yield from (networks.policy, networks.value, networks.reference, networks.reward, *networks.members)
     if settings.method.kind != "full":
         from jokbo.alignment import trunk  # peft takes seconds to import
 

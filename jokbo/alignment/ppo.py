@@ -16,7 +16,7 @@ Log-probabilities, KL and entropy are those of the distribution that responses a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from jokbo.alignment import mix
+from jokbo.alignment import ensembles, mix
 from jokbo.alignment import reward as reward_model
 from jokbo.alignment.advantages import (
     advantages_and_returns,
@@ -119,7 +119,7 @@ def align(
     cannot share a minibatch.
     """
     processes.join()
-    for network in (networks.policy, networks.value, networks.reference, networks.reward):
+    for network in (networks.policy, networks.value, networks.reference, networks.reward, *networks.members):
         engine.prefer_attention(network)  # computed alike, policy and reference start at a KL of zero
         access.moved(network, processes.device()).eval()
     length = initialise_value(networks, prompts_NP, settings)
@@ -199,6 +199,8 @@ class Networks:
     micro_batch: (
         int  # sequences that one of them reads at once: compute.micro_batch, or its share of the minibatch
     )
+    members: Sequence[PreTrainedModel] = ()  # reward models of an ensemble, beside the one above
+    disagreement_cost: float = 0.0  # reward that a response loses for each deviation among all of them
 
 
 def start(
@@ -240,8 +242,10 @@ def collect(networks: Networks, prompts_BP: Tensor, seed: int, settings: Ppo) ->
         read.append((old_BR, old_BR - reference_BR, entropy_BR, values_BR))
     old_BR, ratio_BR, entropy_BR, values_BR = (torch.cat(part).cpu() for part in zip(*read, strict=True))
     end, padding = policy.config.eos_token_id, policy.config.pad_token_id
-    scores_B = reward_model.rewards(
-        networks.reward, reward_model.with_end_of_text(rollout.tokens_BS, end, padding)
+    scores_B = ensembles.rewards(
+        (networks.reward, *networks.members),
+        reward_model.with_end_of_text(rollout.tokens_BS, end, padding),
+        networks.disagreement_cost,
     )
     scores_B = scores_B - settings.unfinished_penalty * ~rollout.ended_B(end)
     numbers = map(_gathered, (scores_B, old_BR, ratio_BR * rollout.mask_BR, entropy_BR, values_BR))

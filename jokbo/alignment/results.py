@@ -10,6 +10,15 @@ from jokbo.runtime.files import Saved
 
 
 @dataclass(frozen=True)
+class Group:
+    """How many of some preference pairs are told right."""
+
+    group: str
+    comparisons: int
+    accuracy: Estimated
+
+
+@dataclass(frozen=True)
 class PreferenceScore:
     """A reward model on preference pairs that it has not seen. Estimates go by text, which pairs share."""
 
@@ -17,16 +26,34 @@ class PreferenceScore:
     texts: int
     accuracy: Estimated
     accuracy_by_source: Mapping[str, Estimated]
+    accuracy_by_labeller: Sequence[Group]
+    accuracy_by_agreement: Sequence[Group]
+    accuracy_by_length: Sequence[Group]
     calibration_error: Estimated
     calibration: Sequence[Mapping[str, int | float]]  # rows of calibration.Bin
 
 
 @dataclass(frozen=True)
+class Probes:
+    """What a reward model makes of length and of repetition. Estimates go by prompt, or text.
+
+    None where there are fewer than two of these.
+    """
+
+    responses: int
+    left_out: int  # of fewer than four words, or longer than the context when their first half stands twice
+    length_correlation: Estimated | None  # rank correlation of tokens and reward; None if either is constant
+    second_half: Estimated | None  # reward of the whole less that of its first half
+    repetition: Estimated | None  # reward of the first half said twice less that of it said once
+
+
+@dataclass(frozen=True)
 class RewardModel(Saved):
-    """How well the reward model tells what people prefer."""
+    """How well the reward model tells what people prefer, and what else it goes by."""
 
     STAGE = "reward"
     human: PreferenceScore
+    probes: Probes
 
 
 @dataclass(frozen=True)

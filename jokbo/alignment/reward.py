@@ -1,9 +1,9 @@
 """The reward model: a scalar head on the supervised policy's backbone, fitted to comparisons.
 
 P(a is preferred to b) = sigmoid(r(a) - r(b)) (Bradley and Terry 1952; Stiennon et al. 2020, section 3.4), and the
-loss is -log of it in its stable form, softplus(r(b) - r(a)). Rewards are then normalised to mean 0 and standard
-deviation 1 over the supervised policy's samples (Ziegler et al. 2019, section 2.1); the two numbers stand in the
-model's config.json as `reward_mean` and `reward_std`.
+loss is the cross-entropy of that with the labels of jokbo.alignment.labels: -log of it, where a label is a choice.
+Rewards are then normalised to mean 0 and standard deviation 1 over the supervised policy's samples (Ziegler et al.
+2019, section 2.1); the two numbers stand in the model's config.json as `reward_mean` and `reward_std`.
 
 Shapes: N or B sequences, S tokens of a sequence.
 """
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from jokbo.alignment.labels import Labels, losses, preferred, right
 from jokbo.data.corpus.batches import dealt_by_length
 from jokbo.models import access, heads
 from jokbo.models.causal import leading
@@ -36,15 +37,15 @@ def on_policy(policy: PreTrainedModel, *, seed: int) -> PreTrainedModel:
 
 def encode(tokenizer: PreTrainedTokenizerBase, rows: Iterable[Row], context: int) -> tuple[Tensor, Tensor]:
     """Return the preferred and the rejected sequences, prompt and response, int64 [N, context] each."""
-    preferred, rejected = [], []
+    better, other = [], []
     for row in rows:
-        preferred.append(row["prompt"] + row["responses"][row["choice"]])
-        rejected.append(row["prompt"] + row["responses"][1 - row["choice"]])
-    return heads.encode(tokenizer, preferred, context), heads.encode(tokenizer, rejected, context)
+        better.append(row["prompt"] + row["responses"][preferred(row)])
+        other.append(row["prompt"] + row["responses"][1 - preferred(row)])
+    return heads.encode(tokenizer, better, context), heads.encode(tokenizer, other, context)
 
 
 def batches(
-    sides: tuple[Tensor, Tensor], network: PreTrainedModel, batch_size: int, seed: int
+    sides: tuple[Tensor, Tensor], labels: Labels, network: PreTrainedModel, batch_size: int, seed: int
 ) -> Callable[[int], dict[str, Tensor]]:
     """Return the batch of each step, pairs of like length, as `Compare` takes it.
 
@@ -59,25 +60,39 @@ def batches(
         rows = torch.from_numpy(pairs_at(step))
         both_NS = heads.trimmed(torch.cat([preferred_NS[rows], rejected_NS[rows]]), padding, end)
         preferred_BS, rejected_BS = both_NS.chunk(2)
-        return {"preferred_BS": preferred_BS, "rejected_BS": rejected_BS}
+        return {
+            "preferred_BS": preferred_BS,
+            "rejected_BS": rejected_BS,
+            "probability_B": labels.probability_N[rows],
+            "margin_B": labels.margin_N[rows],
+        }
 
     return batch_at
 
 
 class Compare(nn.Module):
-    """Bradley-Terry loss, nats a preference pair, of preferred against rejected responses."""
+    """Bradley-Terry loss, nats a preference pair, of preferred against rejected responses.
+
+    Without labels each pair is a choice.
+    """
 
     def __init__(self, network: PreTrainedModel) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, preferred_BS: Tensor, rejected_BS: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self,
+        preferred_BS: Tensor,
+        rejected_BS: Tensor,
+        probability_B: Tensor | float = 1.0,
+        margin_B: Tensor | float = 0.0,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         both = torch.cat([preferred_BS, rejected_BS])
         rewards = heads.of_last(self.network, both).squeeze(-1)
-        margin_B = rewards[: len(preferred_BS)] - rewards[len(preferred_BS) :]
-        return nn.functional.softplus(-margin_B).mean(), {
-            "accuracy": (margin_B > 0).float().mean(),
-            "margin": margin_B.detach().mean(),
+        lead_B = rewards[: len(preferred_BS)] - rewards[len(preferred_BS) :]
+        return losses(lead_B, probability_B, margin_B).mean(), {
+            "accuracy": right(lead_B, probability_B).mean(),
+            "margin": lead_B.detach().mean(),
         }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from jokbo.alignment.reward import rewards, with_end_of_text
+from jokbo.alignment.ensembles import rewards
+from jokbo.alignment.reward import with_end_of_text
 from jokbo.data.prompts import Prompts
 from jokbo.evaluation import intervals
 from jokbo.evaluation.diversity import Distinct, distinct_n
@@ -44,12 +45,12 @@ def responses(networks: Networks, held_out: Prompts, settings: Evaluate) -> dict
 
 
 def rewarded(
-    reward_model: PreTrainedModel, rollouts: Mapping[str, Rollout], tokenizer: PreTrainedTokenizerBase
+    members: Sequence[PreTrainedModel], rollouts: Mapping[str, Rollout], tokenizer: PreTrainedTokenizerBase
 ) -> dict[str, Tensor]:
-    """Return the rewards of each model's responses."""
+    """Return the rewards of each model's responses, a mean over the members of the reward model."""
     end, padding = access.end_of_text(tokenizer), access.padding(tokenizer)
     return {
-        name: rewards(reward_model, with_end_of_text(rollout.tokens_BS, end, padding)).cpu()
+        name: rewards(members, with_end_of_text(rollout.tokens_BS, end, padding)).cpu()
         for name, rollout in rollouts.items()
     }
 

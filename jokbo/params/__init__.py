@@ -54,6 +54,7 @@ from jokbo.params.family import (
 from jokbo.params.faults import explain
 from jokbo.params.judges import ClassifierJudge, RewardJudge
 from jokbo.params.keep import KeepBest, KeepLast
+from jokbo.params.labels import HARD, HardLabels, SoftLabels
 from jokbo.params.method import FULL, Full, Lora, Method, Qlora
 from jokbo.params.preferences import (
     AiJudge,
@@ -72,6 +73,7 @@ from jokbo.runtime.errors import InputError
 
 __all__ = [
     "FULL",
+    "HARD",
     "AiJudge",
     "Base",
     "Bounds",
@@ -95,6 +97,7 @@ __all__ = [
     "FromHub",
     "FromPackage",
     "Full",
+    "HardLabels",
     "HubSource",
     "KeepBest",
     "KeepLast",
@@ -123,6 +126,7 @@ __all__ = [
     "Scratch",
     "Search",
     "Simulated",
+    "SoftLabels",
     "Start",
     "System",
     "Task",
@@ -213,6 +217,8 @@ class Params(Section):
                         f"name messages, conversations, instruction or prompt there"
                     )
         self._check_preferences()
+        self._check_pairs()
+        self._check_members()
         self._check_judges()
         self._check_methods()
         self.compute.check_batches(self._batches())
@@ -254,6 +260,40 @@ class Params(Section):
         if isinstance(self.reward, Reward) and not any(tested):
             found = "no labeller has pairs for its test"
             raise ValueError(f"reward.kind is model, but {found}: set held_out, or add one of kind ratings")
+
+    def _check_pairs(self) -> None:
+        """Refuse what is asked of pairs where no labeller gives such pairs, so that it would change nothing."""
+        labellers = self.preferences.labellers.values()
+        for key in ("reward", "align"):
+            soft = isinstance(getattr(getattr(self, key), "labels", HARD), SoftLabels)
+            if soft and all(isinstance(each, Ratings | Simulated) for each in labellers):
+                raise ValueError(
+                    f"{key}.labels.kind is soft, but no labeller gives ties or probabilities: set it to hard, or add "
+                    "one of kind file, people or ai"
+                )
+        if getattr(self.reward, "batch_of", "pairs") == "prompts" and all(
+            isinstance(each, Ratings) or getattr(each, "responses_per_prompt", 3) == 2 for each in labellers
+        ):
+            raise ValueError(
+                "reward.batch_of is prompts, but no labeller compares more than two responses to a prompt: set it to "
+                "pairs, or raise responses_per_prompt"
+            )
+
+    def _check_members(self) -> None:
+        """Refuse a cost of disagreement where there is one reward model, and several of them on one trunk."""
+        members = getattr(self.reward, "members", 1)
+        if not isinstance(self.align, Ppo):
+            return
+        if self.align.disagreement_cost and members == 1:
+            raise ValueError(
+                f"align.disagreement_cost is {self.align.disagreement_cost:g}, but reward.members is 1, which agrees "
+                "with itself: raise reward.members, or set it to 0.0"
+            )
+        if members > 1 and not isinstance(self.align.method, Full):
+            raise ValueError(
+                f"reward.members is {members}, but align.method.kind is {self.align.method.kind}, whose networks "
+                "share one trunk: set one of them to 1 or full"
+            )
 
     def _check_judges(self) -> None:
         for name, judge in self.evaluate.judges.items():

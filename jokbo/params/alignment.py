@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from jokbo.params.base import NonNegative, Positive, Precision, Rate, Section, Seed, Share
+from jokbo.params.labels import HARD, Labels
 from jokbo.params.method import FULL, Method
 from jokbo.params.training import Optimizer, Training, check_dropout, check_keep
 
@@ -66,6 +67,8 @@ class Ppo(Section):
     """Number of iterations, the first ones, in which only the value learns, from targets with lambda 1."""
     unfinished_penalty: Annotated[float, Field(ge=0)]
     """Reward that a response without an end of text loses."""
+    disagreement_cost: Annotated[float, Field(ge=0)] = 0.0
+    """Reward that a response loses for each deviation among reward.members; not given or 0: none."""
     pretraining_mix: PretrainingMix | None
     """The base model's pretraining text, which the policy learns beside PPO; null: none."""
     policy_optimizer: Optimizer
@@ -110,6 +113,8 @@ class Dpo(Section):
     """Seed of the order of pairs."""
     beta: Rate
     """Beta: how dear it is to leave the supervised policy."""
+    labels: Labels = HARD
+    """What it learns of a pair; not given: who was chosen. `kind` is hard or soft."""
     training: Training
     """How it is trained; the batch counts pairs."""
 

@@ -18,6 +18,7 @@ from jokbo.params.base import (
     Seed,
 )
 from jokbo.params.judges import Judge
+from jokbo.params.labels import HARD, Labels
 from jokbo.params.method import Full
 from jokbo.params.start import Start
 from jokbo.params.training import TaskTraining, Training, check_keep
@@ -248,8 +249,14 @@ class Reward(Section):
     """Number of the policy's responses over which rewards get mean 0 and deviation 1."""
     context: Positive
     """Most tokens of prompt, response and end of text that it reads."""
+    labels: Labels = HARD
+    """What it learns of a pair; not given: who was chosen. `kind` is hard or soft."""
+    members: Annotated[int, Field(ge=1, le=100)] = 1
+    """Number of reward models that learn the same, each from a seed of its own; not given: 1."""
+    batch_of: Literal["pairs", "prompts"] = "pairs"
+    """What a batch counts: pairs, or prompts, each with all pairs of its responses; not given: pairs."""
     training: Training
-    """How it is trained; the batch counts pairs."""
+    """How it is trained; a sequence of the batch is a pair, or a prompt (batch_of)."""
 
     @model_validator(mode="after")
     def keeps_the_last(self) -> Reward:

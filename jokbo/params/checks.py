@@ -352,10 +352,13 @@ def _reward(settings: Params, counts: Counts) -> Problems:
             most += labeller.pairs
         else:
             prompts = labeller.prompts if _own_prompts(settings) else min(labeller.prompts, there)
+            if settings.reward.batch_of == "prompts":
+                most += prompts
+                continue
             pairs = prompts * labeller.responses_per_prompt * (labeller.responses_per_prompt - 1) // 2
             most += pairs * (labeller.labels_per_item if labeller.kind == "people" else 1)
     if most < batch:
-        found = f"preferences.labellers give {most:,} pairs at most"
+        found = f"preferences.labellers give {most:,} {settings.reward.batch_of} at most"
         yield f"reward.training.batch_size is {batch}, but {found}: ask for more or set it lower"
 
 

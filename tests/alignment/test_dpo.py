@@ -14,7 +14,8 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from jokbo.alignment import dpo
+from jokbo.alignment import dpo, labels
+from jokbo.params import HARD, HardLabels, SoftLabels
 from jokbo.runtime import tracking
 from jokbo.training import engine
 from jokbo.training.job import Job
@@ -30,7 +31,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def row(prompt: str, *responses: str, choice: int = 0) -> dict[str, Any]:
-    return {"prompt": prompt, "responses": list(responses), "choice": choice}
+    return {"prompt": prompt, "responses": list(responses), "choice": choice, "agreement": 1.0}
 
 
 ROWS = [
@@ -86,6 +87,28 @@ def test_the_loss_is_equation_7(beta: float) -> None:
     assert 0 <= metrics["accuracy"].item() <= 1
 
 
+@pytest.mark.parametrize(
+    ("settings", "probability", "offset"),
+    [
+        (HardLabels(kind="hard", smoothing=0.1, margin=0.5), 0.9, 0.5),
+        (SoftLabels(kind="soft", smoothing=0.0), 0.7, 0.0),
+    ],
+)
+def test_labels_make_it_a_cross_entropy_with_an_offset(
+    settings: Any, probability: float, offset: float
+) -> None:
+    policy, rows = network(seed=1).eval(), [row("w2 w3", "w5 w6", "w7")] * 4
+    rows = [each | {"probability": 0.7} for each in rows] if settings.kind == "soft" else rows
+    sides = encoded(rows)
+    reference_N2 = dpo.reference_log_probs(network(seed=2), sides, "fp32")
+    at = dpo.batches(sides, labels.labels_of(rows, settings), reference_N2, 4, 1)
+    loss, _ = dpo.DpoLoss(policy, 0.5)(**at(0))
+    margin = dpo.margins(dpo.log_probs_of_all(policy, sides, "fp32"), reference_N2, 0.5)[0].item()
+    won = 1 / (1 + math.exp(offset - margin))
+    expected = -probability * math.log(won) - (1 - probability) * math.log(1 - won)
+    assert loss.item() == pytest.approx(expected, rel=1e-4)
+
+
 def test_the_loss_of_a_policy_at_its_reference_is_log_2_whatever_its_dropout() -> None:
     policy, sides = network(), encoded()
     policy.config.attention_dropout = 0.5
@@ -115,6 +138,11 @@ def test_the_preferred_side_comes_first_and_the_prompt_is_no_target() -> None:
     assert sides.tokens_N2S[0].tolist() == [[2, 3, 4, 7, END, PADDING], [2, 3, 4, 5, 6, END]]
     assert sides.response_N2T[0].int().tolist() == [[0, 0, 1, 1, 0], [0, 0, 1, 1, 1]]
     assert sides.lengths_N.tolist() == [6]
+
+
+def test_the_first_response_of_a_tie_stands_first() -> None:
+    tie = row("w2", "w3", "w4") | {"choice": None}
+    assert encoded([tie]).tokens_N2S[0, :, 1].tolist() == [3, 4]
 
 
 def test_what_does_not_fit_the_context_is_left_out_whole() -> None:
@@ -147,7 +175,7 @@ def trained(
 
     policy, sides = network(seed=1), encoded()
     reference_N2 = dpo.reference_log_probs(policy, sides, "fp32", folder / "reference")
-    batch_at = dpo.batches(sides, reference_N2, 4, 1)
+    batch_at = dpo.batches(sides, labels.labels_of(ROWS, HARD), reference_N2, 4, 1)
     job = Job("align", 1, compute(checkpoint_seconds=0.0), tracking.Run(), folder)
     settings = training(steps, batch_size=4)
     return policy, engine.train(dpo.DpoLoss(policy, 0.5), batch_at, settings, job, after_step=after)

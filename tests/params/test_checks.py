@@ -135,6 +135,17 @@ def test_a_split_that_a_stage_reads_has_a_share(split: str) -> None:
             "reward.training.batch_size is 64, but preferences.labellers give 4 pairs",
         ),
         (
+            "reward",
+            {
+                "preferences__labellers__raters__prompts": 8,
+                "preferences__labellers__raters__responses_per_prompt": 9,
+                "preferences__labellers__people__pairs": 1,
+                "reward__batch_of": "prompts",
+                "reward__training__batch_size": 64,
+            },
+            "reward.training.batch_size is 64, but preferences.labellers give 9 prompts",
+        ),
+        (
             "align",
             {"align__rollout_batch": 400},
             "align.rollout_batch is 400, but the texts of imdb in prompts",

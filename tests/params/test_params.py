@@ -146,6 +146,29 @@ def test_the_shipped_file_is_valid() -> None:
         ("\nalign:\n", "\nppo: {}\nalign:\n", "ppo is not a known key: it is align (with kind: ppo) now"),
         ("  kind: ppo\n", "  kind: dpo\n", "is not a known key"),
         ("  kind: student\n", "  kind: none\n", "distill.seed is not a known key"),
+        ("labels: {kind: hard", "labels: {kind: soft", "reward.labels.margin is not a known key"),
+        (
+            "labels: {kind: hard, smoothing: 0.0, margin: 0.0}",
+            "labels: {kind: soft, smoothing: 0.0}",
+            "reward.labels.kind is soft, but no labeller gives ties or probabilities: set it to hard, or add one",
+        ),
+        (
+            "hard, smoothing: 0.0",
+            "hard, smoothing: 0.5",
+            "reward.labels.smoothing is 0.5: input should be less",
+        ),
+        (
+            "batch_of: pairs",
+            "batch_of: prompts",
+            "reward.batch_of is prompts, but no labeller compares more than two responses to a prompt",
+        ),
+        (
+            "disagreement_cost: 0.0",
+            "disagreement_cost: 0.5",
+            "align.disagreement_cost is 0.5, but reward.members is 1, which agrees with itself",
+        ),
+        ("members: 1\n", "members: 0\n", "reward.members is 0: input should be greater than or equal to 1"),
+        ("margin: 0.0", "margin: -1.0", "reward.labels.margin is -1.0: input should be greater"),
         ("  kind: ppo\n", "  kind: grpo\n", "align.kind is grpo: did you mean ppo?"),
         ("kind: ratings", "kind: simulated", "preferences.labellers.people.pairs is not a known key"),
         (
