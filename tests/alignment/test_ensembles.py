@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedModel
 
 from jokbo.alignment import ensembles, ppo, reward
-from jokbo.models import heads
+from jokbo.models import access, heads
 from tests.alignment import test_ppo
 from tests.support.networks import END, PADDING, network, tokens
 
@@ -61,7 +61,7 @@ def test_a_rollout_is_scored_by_all_members() -> None:
     first = test_ppo.networks()
     other = copy.deepcopy(first.reward)
     with torch.no_grad():
-        other.score.weight.neg_()
+        access.score(other).weight.neg_()
     both = replace(first, members=[other], disagreement_cost=0.5)
     prompts = tokens(8, test_ppo.PROMPT)
     seen, alone = (ppo.collect(each, prompts, 1, settings) for each in (both, first))

@@ -31,7 +31,7 @@ def test_an_iteration_of_four_networks_holds_what_was_said() -> None:
     said, settings = needed(own), ppo_settings(epochs=1)
     four = [own.policy, own.value, own.reference, own.reward]
     engines = ppo.start(own, PROMPT, settings, compute())
-    ppo.iterate(own, engines, controllers(), tokens(16, PROMPT), 1, settings)
+    ppo.iterate(own, engines, controllers(), ppo.Inputs(tokens(16, PROMPT), 1), settings)
     clients: list[Any] = [each.client_optimizer for each in engines.values()]
     states = [
         value
@@ -46,7 +46,7 @@ def test_an_iteration_of_four_networks_holds_what_was_said() -> None:
         [*(each for network in four for each in (*network.parameters(), *network.buffers())), *states]
     )
     with count:
-        ppo.iterate(own, engines, controllers(), tokens(16, PROMPT), 2, settings)
+        ppo.iterate(own, engines, controllers(), ppo.Inputs(tokens(16, PROMPT), 2), settings)
     assert said.activations == pytest.approx(count.peak, rel=0.2)
 
 

@@ -245,3 +245,12 @@ def test_the_languages_are_those_of_the_model() -> None:
 def test_a_language_is_one_that_can_be_told(code: str, meant: str) -> None:
     with pytest.raises(ValueError, match=rf"{code} is no language that can be told: did you mean {meant}\?"):
         settings(prepare__languages=[code])
+
+
+def test_several_reward_models_do_not_stand_on_one_trunk() -> None:
+    lora = {"kind": "lora", "rank": 4, "alpha": 8.0, "targets": ["all-linear"], "dropout": 0.0}
+    with pytest.raises(
+        ValueError, match=r"reward.members is 2, but align.method.kind is lora, whose networks"
+    ):
+        settings(reward__members=2, align__method=lora)
+    assert settings(reward__members=2, align__disagreement_cost=0.5).align.kind == "ppo"
