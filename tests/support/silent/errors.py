@@ -2,10 +2,14 @@
 
 from contextlib import contextmanager
 
-BAD_INPUT, MUCH = 2, 1.0
+BAD_INPUT, WAITING, MUCH = 2, 75, 1.0
 
 
 class InputError(Exception):
+    pass
+
+
+class Waiting(InputError):
     pass
 
 
