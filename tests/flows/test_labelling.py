@@ -165,6 +165,7 @@ def runs(client: SyncPrefectClient) -> list[FlowRun]:
     return [run for run in client.read_flow_runs() if run.deployment_id and run.name and run.state]
 
 
+@pytest.mark.slow  # on two busy cores it had not ended after 12 minutes: whether it ends at all is not seen yet
 def test_served_it_is_suspended_and_woken_after_all_was_started_again(asking: Project, api: str) -> None:
     with temporary_settings({PREFECT_API_URL: api}), get_client(sync_client=True) as client:
         before = {run.id for run in runs(client)}
