@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
 import httpx
 import typer
@@ -61,6 +62,12 @@ def above_zero(hours: float) -> float:
     if not hours > 0:
         raise typer.BadParameter(f"{hours:g} is not above 0")
     return hours
+
+
+TimeoutHours = Annotated[
+    float, typer.Option(callback=above_zero, help="After how long a stage is stopped, and tried again once.")
+]
+Until = Annotated[str | None, typer.Option(help="A stage: bring it up to date, and what it needs, no more.")]
 
 
 def end(outcome: State) -> None:

@@ -13,7 +13,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed
 
-from flows.command import above_zero, bring, one_line
+from flows.command import TimeoutHours, bring, one_line
 from flows.flow import pipeline, threads
 from flows.schedule import SKIPPED, on_schedule, overtaken
 from jokbo.runtime.files import write_text
@@ -61,10 +61,7 @@ def at_once() -> int:
 def main(
     context: typer.Context,
     workers: Workers = None,
-    timeout_hours: Annotated[
-        float,
-        typer.Option(callback=above_zero, help="After how long a stage is stopped, and tried again once."),
-    ] = 24.0,
+    timeout_hours: TimeoutHours = 24.0,
 ) -> None:
     """Train every system of the family for the same budget, and compare them in one table."""
     if context.invoked_subcommand:

@@ -39,7 +39,7 @@ from prefect.states import Crashed, Failed
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from flows.command import above_zero, bring, one_line
+from flows.command import TimeoutHours, Until, bring, one_line
 from flows.flow import BAD_INPUT_STATE, WAITING_STATE, Busy, pipeline
 from flows.server import check_own_server, shown_address
 from jokbo import params
@@ -152,13 +152,8 @@ def _only_one(database: str | None) -> Iterator[None]:
 @app.callback(invoke_without_command=True)
 def main(
     context: typer.Context,
-    timeout_hours: Annotated[
-        float,
-        typer.Option(callback=above_zero, help="After how long a stage is stopped, and tried again once."),
-    ] = 24.0,
-    until: Annotated[
-        str | None, typer.Option(help="A stage: bring it up to date, and what it needs, no more.")
-    ] = None,
+    timeout_hours: TimeoutHours = 24.0,
+    until: Until = None,
     database: Database = None,
 ) -> None:
     """Bring the pipeline up to date, and wait for people where it waits for them."""

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from flows.command import above_zero, bring, one_line
+from flows.command import TimeoutHours, Until, bring, one_line
 from flows.flow import pipeline, threads
 from flows.schedule import on_schedule
 
@@ -20,13 +20,8 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def main(
     context: typer.Context,
     workers: Annotated[int, typer.Option(min=1, help="How many stages may run at once.")] = 1,
-    timeout_hours: Annotated[
-        float,
-        typer.Option(callback=above_zero, help="After how long a stage is stopped, and tried again once."),
-    ] = 24.0,
-    until: Annotated[
-        str | None, typer.Option(help="A stage: bring it up to date, and what it needs, no more.")
-    ] = None,
+    timeout_hours: TimeoutHours = 24.0,
+    until: Until = None,
 ) -> None:
     """Bring the pipeline of dvc.yaml up to date."""
     if context.invoked_subcommand:
