@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from jokbo.data.conversations.chat import special_tokens
 from jokbo.models import access
-from jokbo.runtime.errors import InputError
+from jokbo.runtime.errors import InputError, line_of
 from jokbo.runtime.progress import progress
 from jokbo.sampling import sample
 
@@ -80,9 +81,8 @@ class Judge:
         try:
             text = self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
         except Exception as error:  # whatever the template's own code raises
-            reason = " ".join(str(error).split()) or type(error).__name__
             raise InputError(
-                f"{self.key}: the judge's chat template fails ({reason}): set chat to false"
+                f"{self.key}: the judge's chat template fails ({line_of(error)}): set chat to false"
             ) from error
         return self._encoded(f"{text}{begun}")
 
@@ -138,12 +138,6 @@ class Judge:
 
     def _encoded(self, text: str, *, special: bool = False) -> list[int]:
         return cast(Any, self.tokenizer(text, add_special_tokens=special))["input_ids"]
-
-
-def special_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """Return what a tokenizer reads as special tokens, wherever they stand in a text."""
-    tokens = cast(Any, tokenizer).added_tokens_decoder.values()
-    return [token.content for token in tokens if token.special]
 
 
 def left_padded(sequences: Sequence[list[int]], padding: int) -> Tensor:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from jokbo.runtime.errors import InputError
+from jokbo.runtime.errors import InputError, line_of
 
 OURS = Path(__file__).with_suffix(".jinja")
 LEAD, THINKING = "Answer:", "Let us think step by step."  # of a template that sets none
@@ -47,7 +47,7 @@ class Questions:
         except TemplateError as error:
             line = getattr(error, "lineno", None)
             where = f"{file}:{line}" if line else str(file)
-            raise InputError(f"{where}: no template of Jinja: {_line(error)}: correct it") from error
+            raise InputError(f"{where}: no template of Jinja: {line_of(error)}: correct it") from error
         given = {name: f"the {name} that is shown" for name in ("prompt", "first", "second", "principle")}
         text = found.ask(**given).text
         for name, shown in given.items():
@@ -62,12 +62,8 @@ class Questions:
                 {"prompt": prompt, "first": first, "second": second, "principle": principle}
             )
         except Exception as error:  # whatever the template's own code raises
-            raise InputError(f"{self.file} fails ({_line(error)}): correct it") from error
+            raise InputError(f"{self.file} fails ({line_of(error)}): correct it") from error
         lead, thinking = (
             getattr(module, name, own) for name, own in (("lead", LEAD), ("thinking", THINKING))
         )
         return Question(str(module).strip(), str(lead), str(thinking))
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

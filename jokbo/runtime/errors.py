@@ -18,6 +18,11 @@ class Waiting(InputError):
     """People have not done their part yet. The message is one line: what is missing, and where they do it."""
 
 
+def line_of(error: Exception) -> str:
+    """Return what an error says, in one line; the name of its type if it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 @contextmanager
 def about(location: str) -> Iterator[None]:
     """Put `location`, a key or a file, before the message of an InputError within the block."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from jokbo.data.conversations.turns import ASSISTANT, SYSTEM, USER, Turn, Turns, without_system
 from jokbo.models import access
-from jokbo.runtime.errors import InputError
+from jokbo.runtime.errors import InputError, line_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -80,8 +80,7 @@ class Chat:
 
     @cached_property
     def _special(self) -> list[str]:
-        tokens = cast(Any, self.tokenizer).added_tokens_decoder.values()
-        return [token.content for token in tokens if token.special]
+        return special_tokens(self.tokenizer)
 
     def text(self, turns: Turns, *, ask: bool) -> str:
         """Return what the template writes; with `ask`, up to where the assistant is to go on.
@@ -97,8 +96,8 @@ class Chat:
                 ),
             )
         except Exception as error:  # whatever the template's own code raises
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise InputError(f"{self.name} fails ({reason}): correct it, or give prompts.template") from error
+            why = f"{self.name} fails ({line_of(error)})"
+            raise InputError(f"{why}: correct it, or give prompts.template") from error
 
     def parts(self, turns: Turns) -> Iterator[tuple[str, bool]]:
         """Yield the text of a conversation in parts, and of each whether the assistant says it.
@@ -223,3 +222,9 @@ class Chat:
             if len(spoken) - left_out <= least:
                 break
         raise LeftOut(LONG_PROMPT)
+
+
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Return what a tokenizer reads as special tokens, wherever they stand in a text."""
+    tokens = cast(Any, tokenizer).added_tokens_decoder.values()
+    return [token.content for token in tokens if token.special]

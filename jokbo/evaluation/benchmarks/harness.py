@@ -32,7 +32,7 @@ from jokbo.evaluation import evaluation
 from jokbo.evaluation.benchmarks import task_files
 from jokbo.evaluation.benchmarks.task_files import TaskFile
 from jokbo.models import access
-from jokbo.runtime.errors import InputError, about
+from jokbo.runtime.errors import InputError, about, line_of
 from jokbo.runtime.text import printable
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class _Network(_Harness):
                 continue_final_message=not add_generation_prompt,
             )
         except Exception as error:  # whatever the template's own code raises
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            reason = line_of(error)[:200]
             advice = "take apply_chat_template out, or what it refuses, such as description"
             raise InputError(f"the chat template fails ({reason}): {advice}") from error
 

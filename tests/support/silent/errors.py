@@ -13,6 +13,10 @@ class Waiting(InputError):
     pass
 
 
+def line_of(error):
+    return ""
+
+
 @contextmanager
 def about(location):
     yield
