@@ -12,10 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jokbo.data.conversations.chat import special_tokens
 from jokbo.data.files.files import below_local
-from jokbo.data.keys import digest, normalised, split_of
+from jokbo.data.keys import digest, normalised
 from jokbo.feedback import constitution, question, trust
-from jokbo.feedback.judge import Judge, special_tokens
+from jokbo.feedback.judge import Judge
 from jokbo.feedback.question import Questions
 from jokbo.feedback.trust import Agreement
 from jokbo.feedback.verdicts import Method, Unjudged, Verdict
@@ -137,8 +138,7 @@ def _split(rows: Sequence[Pair], held_out: float, given: Given) -> tuple[list[Pa
     """Return the pairs to learn from and for the test, by prompt. InputError if either has none that is no tie."""
     train, test = [], []
     for row in rows:
-        key = digest(normalised(row["prompt"]), given.seed)
-        (test if split_of(key, {"test": held_out, "train": 1.0}) == "test" else train).append(row)
+        (test if given.holds_out(row["prompt"], held_out) else train).append(row)
     for part, name in ((train, "learn from"), *([(test, "test on")] if held_out else [])):
         if not decided(part):
             raise InputError(

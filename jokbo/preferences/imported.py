@@ -19,7 +19,7 @@ from jokbo.data.conversations.chat import LeftOut as Unwritable
 from jokbo.data.conversations.own import asked_in, key_of, own_prompts
 from jokbo.data.conversations.turns import USER, Turn, Turns, turns_of
 from jokbo.data.files.files import below_local
-from jokbo.data.keys import digest, normalised, split_of
+from jokbo.data.keys import normalised
 from jokbo.preferences.forms import FORMS
 from jokbo.preferences.forms.form import Form, Record
 from jokbo.preferences.judgement import Judgement, Skipped, pairs_of, seen
@@ -65,12 +65,12 @@ def labelled(settings: ComparisonFile, given: Given) -> Labelled:
         except Unwritable as reason:
             skipped[str(reason)] += 1
             continue
-        key = normalised(written.prompt)
-        if {key, normalised(judgement.prompt)} & evaluated:
+        if {normalised(written.prompt), normalised(judgement.prompt)} & evaluated:
             overlap += 1
             continue
-        held_out = split_of(digest(key, given.seed), {"test": settings.held_out, "train": 1.0}) == "test"
-        (test if held_out else train).extend(pairs_of(written, given.name))
+        (test if given.holds_out(written.prompt, settings.held_out) else train).extend(
+            pairs_of(written, given.name)
+        )
     if not train:
         raise InputError(
             f"preferences.labellers.{given.name}: none of its {len(found):,} judgements is left to learn from "

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from jokbo.data.keys import digest, normalised, split_of
 from jokbo.preferences.pairs import Pair
 
 if TYPE_CHECKING:
@@ -35,6 +36,12 @@ class Given:
     others: Mapping[str, Labelled] = field(
         default_factory=dict
     )  # what labellers before it preferred, by name
+
+    def holds_out(self, prompt: str, share: float) -> bool:
+        """Return whether the pairs of a prompt are of the test, which has that share of all prompts: a function of the
+        normalised prompt and the seed."""
+        key = digest(normalised(prompt), self.seed)
+        return split_of(key, {"test": share, "train": 1.0}) == "test"
 
 
 class LeftOut(NamedTuple):

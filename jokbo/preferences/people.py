@@ -14,7 +14,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from jokbo.data.files.files import below_local
-from jokbo.data.keys import digest, normalised, split_of
+from jokbo.data.keys import normalised
 from jokbo.data.prompts import Prompts
 from jokbo.evaluation import intervals
 from jokbo.preferences import aggregated, waiting
@@ -199,8 +199,7 @@ def _split(pairs: Sequence[Pair], held_out: float, given: Given) -> tuple[list[P
     """Return the pairs to learn from, and those for the test. InputError if one of them is empty."""
     train, test = [], []
     for pair in pairs:
-        key = digest(normalised(pair["prompt"]), given.seed)
-        (test if split_of(key, {"test": held_out, "train": 1.0}) == "test" else train).append(pair)
+        (test if given.holds_out(pair["prompt"], held_out) else train).append(pair)
     if not train or (held_out and not any(decided(test))):
         where = "learn from" if not train else "test on: no judgement but ties is held out"
         raise InputError(
