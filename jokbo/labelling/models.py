@@ -17,6 +17,7 @@ import choix
 import numpy as np
 from scipy.special import expit
 
+from jokbo.evaluation.intervals import of_resamples
 from jokbo.labelling.agreement import said
 from jokbo.preferences.batch import Batch, Item, Vote, standing
 from jokbo.preferences.records import records
@@ -90,8 +91,8 @@ def ranking(batch: Batch, votes: Sequence[Vote], *, seed: int = 1) -> list[Rank]
     best = _shares(wins_PMM.sum(0))
     rng = np.random.default_rng(seed)
     drawn = (rng.integers(len(wins_PMM), size=len(wins_PMM)) for _ in range(SAMPLES))
-    low, high = np.quantile([_shares(wins_PMM[index].sum(0)) for index in drawn], [0.025, 0.975], axis=0)
-    rows = [Rank(name, *map(float, (best[i], low[i], high[i]))) for i, name in enumerate(names)]
+    drawn_SM = np.stack([_shares(wins_PMM[index].sum(0)) for index in drawn])
+    rows = [Rank(name, *of_resamples(float(best[i]), drawn_SM[:, i])) for i, name in enumerate(names)]
     return sorted(rows, key=lambda row: -row.share)
 
 
