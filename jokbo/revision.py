@@ -10,11 +10,13 @@ and is kept on disk, so that a command that was stopped goes on with the next on
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,13 +70,17 @@ class Reviser:
                 "the model has no padding, or not one end of text: adopt it by pretrain.start, then name models/base"
             )
 
+    @cached_property
+    def weights(self) -> str:
+        """The hash of the network's weights."""
+        return hash_of(self.network).hexdigest()
+
     def key(self, questions: Sequence[Turns]) -> str:
         """Return the hash of all that decides what is written: weights, template, principles, questions, settings."""
-        found = hash_of(self.network)
         principles = [each.model_dump() for each in self.principles]
         template = Chat.of(self.tokenizer).template
-        found.update(repr((template, principles, questions, asdict(self.settings), BATCH)).encode())
-        return found.hexdigest()
+        decides = (self.weights, template, principles, questions, asdict(self.settings), BATCH)
+        return hashlib.sha256(repr(decides).encode()).hexdigest()
 
     def batch(self, questions: Sequence[Turns], number: int) -> list[dict[str, Any]]:
         """Return a row for each question of the batch of this number: what was said, or why it is left out."""
@@ -201,7 +207,7 @@ def made(reviser: Reviser, questions: Sequence[Turns], model: Path, left_out: Co
     return {
         "key": reviser.key(questions),
         "model": str(model),
-        "weights": hash_of(reviser.network).hexdigest(),
+        "weights": reviser.weights,
         "questions": len(questions),
         "left_out": dict(left_out),
         "principles": [each.model_dump() for each in reviser.principles],
