@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
-from transformers import AutoConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM
 from typer.testing import CliRunner
 
 from jokbo.cli import app
@@ -21,38 +20,19 @@ from jokbo.data.fetch.sources import read_source
 from jokbo.params import FilesSource, Revision
 from jokbo.revision import BATCH, Reviser, Settings, revise
 from jokbo.runtime.errors import InputError
-from tests.support import adopted
+from tests.support import adopted, words
+from tests.support.words import END, PADDING
 
-WORDS = ["</s>", "<pad>", "<unk>", "User", "Assistant", ":", "fault", "again", *(f"w{i}" for i in range(40))]
-END, PADDING, USERS = 0, 1, 3
+WORDS = [*words.SPECIAL, "User", "Assistant", ":", "fault", "again", *(f"w{i}" for i in range(40))]
+USERS = 3
 PRINCIPLES = [Revision(critique=f"fault w{i}", revision=f"again w{i}") for i in (20, 30)]
-
-
-def tokenizer() -> PreTrainedTokenizerFast:
-    made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
-    made.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=made, eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
-    )
 
 
 class Counting(LlamaForCausalLM):
     """It answers with one word that says how many turns of a user it has read: w1, w2, w3; nothing to `mute`."""
 
     def __init__(self, context: int = 200, mute: str = "w39") -> None:
-        super().__init__(
-            AutoConfig.for_model(
-                "llama",
-                num_hidden_layers=1,
-                hidden_size=4,
-                intermediate_size=4,
-                num_attention_heads=1,
-                vocab_size=len(WORDS),
-                max_position_embeddings=context,
-                eos_token_id=END,
-                pad_token_id=PADDING,
-            )
-        )
+        super().__init__(words.configuration(WORDS, context))
         self.mute, self.read = WORDS.index(mute), []
 
     def forward(self, input_ids: Tensor, **_: Any) -> Any:
@@ -72,7 +52,9 @@ def questions(count: int, word: int = 10) -> list[Turns]:
 
 def reviser(network: Any = None, reads: Any = None, **changes: Any) -> Reviser:
     own = {"rounds": 1, "tokens": 4, "temperature": 1.0, "seed": 1}
-    return Reviser(network or Counting(), reads or tokenizer(), PRINCIPLES, Settings(**own | changes))
+    return Reviser(
+        network or Counting(), reads or words.tokenizer(WORDS), PRINCIPLES, Settings(**own | changes)
+    )
 
 
 def rows(file: Path) -> list[dict[str, Any]]:
@@ -188,7 +170,7 @@ def test_what_cannot_be_revised_is_counted_and_all_of_it_refused(tmp_path: Path)
 def test_a_model_that_no_stage_has_fitted_is_refused() -> None:
     network = Counting()
     network.config.eos_token_id = [0, 1]
-    reads = tokenizer()
+    reads = words.tokenizer(WORDS)
     reads.pad_token = None
     for given in ((network, None), (None, reads)):
         with pytest.raises(InputError, match=r"not one end of text: adopt it by pretrain\.start"):

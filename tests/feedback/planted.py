@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
-from transformers import AutoConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from jokbo.feedback.constitution import comparisons
 from jokbo.feedback.judge import Judge
 from jokbo.feedback.question import Questions
 from jokbo.feedback.verdicts import Method
+from tests.support import words
 
 KEY = "preferences.labellers.judge"
-WORDS = ["</s>", "<pad>", "<unk>", "A", "B", ":", "Answer", "good", "bad", *(f"w{i}" for i in range(61))]
-END, PADDING, UNKNOWN, A, B = range(5)
+WORDS = [*words.SPECIAL, "A", "B", ":", "Answer", "good", "bad", *(f"w{i}" for i in range(61))]
+A, B = 3, 4
 
 
-def tokenizer(words: list[str] = WORDS) -> PreTrainedTokenizerFast:
-    """Return a tokenizer of whole words: what it does not know is <unk>."""
-    made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
-    made.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=made, eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
-    )
+def tokenizer(known: Sequence[str] = WORDS) -> PreTrainedTokenizerFast:
+    """Return the judge's tokenizer."""
+    return words.tokenizer(known)
 
 
 class Planted(LlamaForCausalLM):
@@ -39,19 +35,7 @@ class Planted(LlamaForCausalLM):
     def __init__(
         self, worth: Mapping[str, float], *, love: float = 0.0, others: float = -30.0, context: int = 400
     ) -> None:
-        super().__init__(
-            AutoConfig.for_model(
-                "llama",
-                num_hidden_layers=1,
-                hidden_size=4,
-                intermediate_size=4,
-                num_attention_heads=1,
-                vocab_size=len(WORDS),
-                max_position_embeddings=context,
-                eos_token_id=END,
-                pad_token_id=PADDING,
-            )
-        )
+        super().__init__(words.configuration(WORDS, context))
         self.love, self.others = love, others
         self.worth_V = torch.tensor([worth.get(word, 0.0) for word in WORDS], dtype=torch.float64)
         self.rows = 0  # that it was given
