@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated
 from uuid import UUID
 
 import httpx
@@ -44,6 +43,7 @@ from flows.flow import BAD_INPUT_STATE, WAITING_STATE, Busy, pipeline
 from flows.server import check_own_server, shown_address
 from jokbo import params
 from jokbo.labelling import serving, store
+from jokbo.labelling.options import DATABASE, Database
 from jokbo.preferences import waiting
 from jokbo.preferences.batch import published
 from jokbo.runtime.errors import InputError
@@ -52,15 +52,8 @@ from jokbo.runtime.secrets import hidden
 from tasks.frame.paths import STATE
 
 LOOK_SECONDS = 5.0  # how often the flow looks for labels
-DATABASE = (
-    "JOKBO_LABELS"  # in the environment, as `jokbo label` has it: so no password is among a run's parameters
-)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-Database = Annotated[
-    str | None,
-    typer.Option(envvar=DATABASE, help="URL of the votes' database; .jokbo/labels/labels.db by default."),
-]
 
 
 @flow(name="labelling")

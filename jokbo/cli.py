@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from jokbo.exporting import Kind, Precision
+from jokbo.labelling.options import Database
 from jokbo.runtime import ancestry, files, tracking
 from jokbo.runtime.errors import BAD_INPUT, InputError
 from jokbo.runtime.mlflow_store import reason, say
@@ -46,12 +47,6 @@ app.add_typer(label, name="label")
 Named = Annotated[
     str | None,
     typer.Option("--name", help="Of the labeller in params.yaml, if there are several of kind people."),
-]
-Database = Annotated[
-    str | None,
-    typer.Option(
-        envvar="JOKBO_LABELS", help="URL of the votes' database; .jokbo/labels/labels.db by default."
-    ),
 ]
 Model = Annotated[Path, typer.Argument(help="The folder of a model, such as models/aligned.")]
 
