@@ -137,7 +137,8 @@ def of_engine(
     shared = part if stage == 3 else 0  # of the weights that ZeRO shares out
     if compute.offload == "none":
         return Need(shared, state // world + part, activations + part)
-    moved = state // world + 2 * part + (part if stage < 3 else 0)  # with a buffer for what comes back
+    # with gradients as they come beside those that it reads; below stage 3 also with a buffer for new weights
+    moved = state // world + 3 * part + (part if stage < 3 else 0)
     if compute.offload == "optimizer":
         return Need(shared, 0, activations, moved)
     return Need(0, 0, activations, moved + shared)
