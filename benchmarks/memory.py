@@ -1,8 +1,8 @@
 """`python -m benchmarks.memory`: the memory that a training takes, beside what it was told to take before it began.
 
-Trainings of a Llama of three sizes; and an iteration of PPO with four networks, and on one trunk, where the reward
-model is an adapter on the policy. Each row is a process of its own. Measured is by how much its resident memory was
-ever larger than before it made or read a network.
+Trainings of a Llama of three sizes, of the middle one with activation checkpointing too; and an iteration of PPO with
+four networks, and on one trunk, where the reward model is an adapter on the policy. Each row is a process of its own.
+Measured is by how much its resident memory was ever larger than before it made or read a network.
 """
 
 from __future__ import annotations
@@ -63,8 +63,9 @@ def main() -> None:
     print(f"{'fp32, AdamW':<30}{'parameters':>12}{'estimate':>12}{'measured':>12}{'ratio':>8}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         rows: dict[str, tuple[Any, ...]] = {
-            f"training, {name}": (trained, size) for name, size in SIZES.items()
+            f"training, {name}": (trained, size, False) for name, size in SIZES.items()
         }
+        rows["training, middle, checkpointed"] = (trained, SIZES["middle"], True)
         rows |= {f"PPO, {way}": (aligned, Path(folder), way) for way in WAYS}
         with processes.Pool(1) as pool:
             pool.apply(made, (Path(folder), SIZES["middle"]))
@@ -77,9 +78,10 @@ def main() -> None:
             print(f"{name:<30}{row.parameters:>12,}{sizes}{row.estimate / row.measured:>8.2f}", flush=True)
 
 
-def trained(size: Size) -> Told:
-    """Return what a few steps of pretraining take."""
+def trained(size: Size, checkpointing: bool) -> Told:
+    """Return what a few steps of pretraining take, with or without activation checkpointing."""
     settings, before = begun(), resident()
+    compute = settings.compute.model_copy(update={"activation_checkpointing": checkpointing})
     network = causal.build(configuration(size), seed=1)
     assert settings.pretrain.training is not None
     assert isinstance(settings.reward, params.Reward)
@@ -92,7 +94,7 @@ def trained(size: Size) -> Told:
         "optimizer": adamw,
     }
     training = settings.pretrain.training.model_copy(update=own)
-    objective, job = causal.NextToken(network), Job("training", 1, settings.compute, Run(), None)
+    objective, job = causal.NextToken(network), Job("training", 1, compute, Run(), None)
 
     def batch_at(step: int) -> dict[str, Tensor]:
         tokens_BS = torch.randint(2, size.vocabulary, (size.batch, CONTEXT + 1))

@@ -87,7 +87,8 @@ def point(data: Data, share: float, seed: int, compute: Compute, folder: Path) -
     pairs = part_of(data.train, share)
     network = rewards.on_policy(data.policy, seed=seed)
     job = Job(f"reward {name}", seed, compute, Run(), folder / name)
-    fitting.fit(network, data.tokenizer, pairs, shortened(data.settings, share), job)
+    settings = shortened(data.settings, share)
+    fitting.fit(network, fitting.read(data.tokenizer, pairs, settings), settings, job)
     score = agreement.with_people([network], data.tokenizer, data.test, data.settings.context)
     found = {"pairs": len(pairs), "accuracy": score.accuracy}
     write_text(file, json.dumps(found) + "\n")

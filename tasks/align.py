@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -16,10 +16,12 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
+    PreTrainedTokenizerBase,
 )
 
 from jokbo.alignment import agreement, ensembles, memory, mix, rollouts
 from jokbo.alignment import dpo as dpo_
+from jokbo.alignment import held_out as held_out_
 from jokbo.alignment import labels as labels_
 from jokbo.alignment import ppo as ppo_
 from jokbo.alignment.results import Alignment, Change, DirectAlignment
@@ -39,8 +41,10 @@ from tasks.frame.stage import Stage, leads, run_stage
 
 if TYPE_CHECKING:
     from jokbo.alignment.trunk import Networks
+    from jokbo.data.tables import Row
     from jokbo.params import Dpo, Ppo
 
+TRAINING = "align.training"  # of DPO, in params.yaml
 CHANGES = [field.name for field in fields(Alignment) if field.name != "kind"]
 
 
@@ -105,34 +109,30 @@ def dpo(stage: Stage[Dpo]) -> None:
     tokenizer = AutoTokenizer.from_pretrained(POLICY)
     policy = access.accelerated(AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32))
     engine.prefer_attention(policy)  # computed alike, policy and reference start at margins of zero
-    rows = [row for row in rows_of(table["train"]) if row["prompt"]]
-    pairs = labels_.learned(rows, params.labels)
-    note(
-        stage,
-        "without_prompt",
-        len(table["train"]) - len(rows),
-        len(table["train"]),
-        "pairs answer no prompt",
-    )
-    note(stage, "ties", len(rows) - len(pairs), len(rows), "pairs are ties: DPO learns nothing of them")
     context = access.context(policy)
-    sides, kept, too_long = dpo_.encode(tokenizer, pairs, context)
-    note(stage, "too_long", too_long, len(pairs), f"pairs are longer than the context, {context} tokens")
-    if not len(sides):
-        raise InputError(
-            f"{PREFERENCES}: no pair is left for DPO: of {len(table['train'])}, see what is left out"
-        )
+    sides, kept = _read(stage, tokenizer, list(rows_of(table["train"])), context)
     precision = params.training.precision
     reference_N2 = dpo_.reference_log_probs(policy, sides, precision, stage.checkpoints / "reference")
     test = [row for row in decided(rows_of(table["test"])) if row["prompt"]]
     test_sides, test, _ = dpo_.encode(tokenizer, test, context)
     test_reference_N2 = dpo_.log_probs_of_all(policy, test_sides, precision) if test else None
 
-    labels = labels_.labels_of(kept, params.labels)
-    batch_at = dpo_.batches(sides, labels, reference_N2, params.training.batch_size, params.seed)
-    objective = dpo_.DpoLoss(policy, params.beta)
+    labels, size = labels_.labels_of(kept, params.labels), params.training.batch_size
+    parts = held_out_.parts_of(kept, params.training.keep, params.seed, TRAINING)
+    for name, left in parts.left_out().items():
+        note(stage, name, *left)
+
+    def batches(numbers: list[int]) -> Callable[[int], engine.Batch]:
+        some = sides.of(numbers), labels.of(numbers), reference_N2[numbers]
+        return dpo_.batches(*some, size, params.seed)
+
+    own = engine.Overrides()
+    if parts.validation:
+        held_out_.check_fills(len(parts.validation), "pairs", size, TRAINING)
+        own = engine.Overrides(validation=lambda: batches(parts.validation))
+    objective, batch_at = dpo_.DpoLoss(policy, params.beta), batches(parts.train)
     training_memory.check(objective, batch_at, params.training, stage.job())
-    history = engine.train(objective, batch_at, params.training, stage.job())
+    history = engine.train(objective, batch_at, params.training, stage.job(), own)
     leave_out(ROLLOUTS, "DPO samples no responses")
     engine.save_network(policy, tokenizer, ALIGNED, [POLICY, PREFERENCES], POLICY)
     write_curves(stage, {"align": history})
@@ -141,7 +141,22 @@ def dpo(stage: Stage[Dpo]) -> None:
         now_N2 = dpo_.log_probs_of_all(access.accelerated(policy), test_sides, precision)
         held_out = agreement.of_margins(dpo_.margins(now_N2, test_reference_N2, params.beta), test)
     changes = {name: Change(history[0][name], history[-1][name]) for name in ("loss", "accuracy", "margin")}
-    write_metrics(stage, DirectAlignment(params.kind, len(sides), held_out=held_out, **changes))
+    write_metrics(stage, DirectAlignment(params.kind, len(parts.train), held_out=held_out, **changes))
+
+
+def _read(
+    stage: Stage[Dpo], tokenizer: PreTrainedTokenizerBase, whole: Sequence[Row], context: int
+) -> tuple[dpo_.Sides, list[Row]]:
+    """Return the pairs that DPO can learn of, and the rows that they are of; says what is left out."""
+    rows = [row for row in whole if row["prompt"]]
+    pairs = labels_.learned(rows, stage.params.labels)
+    note(stage, "without_prompt", len(whole) - len(rows), len(whole), "pairs answer no prompt")
+    note(stage, "ties", len(rows) - len(pairs), len(rows), "pairs are ties: DPO learns nothing of them")
+    sides, kept, too_long = dpo_.encode(tokenizer, pairs, context)
+    note(stage, "too_long", too_long, len(pairs), f"pairs are longer than the context, {context} tokens")
+    if not len(sides):
+        raise InputError(f"{PREFERENCES}: no pair is left for DPO: of {len(whole)}, see what is left out")
+    return sides, kept
 
 
 if __name__ == "__main__":

@@ -41,8 +41,10 @@ def reward(stage: Stage[Any]) -> None:
     tokenizer = AutoTokenizer.from_pretrained(POLICY)
     policy = AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32)
     networks = [rewards.on_policy(policy, seed=params.seed + member) for member in range(params.members)]
-    sides = rewards.encode(tokenizer, pairs, params.context)
-    truncated = sum(heads.full(side_NS, tokenizer.eos_token_id) for side_NS in sides)
+    read = fitting.read(tokenizer, pairs, params)
+    for name, left in read.parts.left_out().items():
+        note(stage, name, *left)
+    truncated = sum(heads.full(side_NS, tokenizer.eos_token_id) for side_NS in read.sides)
     why = "texts fill reward.context: the rest of them is not read"
     note(stage, "truncated", truncated, 2 * len(pairs), why)
 
@@ -50,12 +52,12 @@ def reward(stage: Stage[Any]) -> None:
     for member, network in enumerate(networks):
         job = stage.job(f"reward-{member}" if params.members > 1 else None)
         job = replace(job, seed=params.seed + member)
-        curves[job.name] = fitting.fit(network, tokenizer, pairs, params, job)
+        curves[job.name] = fitting.fit(network, read, params, job)
 
     # its own samples are the policy's; where nobody compared any, other people's responses stand in for them
-    sampled = [row for row in pairs if row["by_policy"]] or pairs
+    sampled = [number for number, row in enumerate(pairs) if row["by_policy"]] or list(range(len(pairs)))
     sampled = sampled[: params.normalisation_samples // 2]
-    samples_NS = torch.cat(rewards.encode(tokenizer, sampled, params.context))
+    samples_NS = torch.cat([side_NS[sampled] for side_NS in read.sides])
     for member, network in enumerate(networks):
         rewards.normalise(network, samples_NS)
         folder = ensembles.folder_of(REWARD, member)

@@ -14,7 +14,7 @@ Shapes: N or B pairs, 2 sides (preferred, rejected), S tokens of a sequence, T t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +48,10 @@ class Sides:
 
     def __len__(self) -> int:
         return len(self.tokens_N2S)
+
+    def of(self, numbers: Sequence[int]) -> Sides:
+        """Return the pairs of these numbers."""
+        return Sides(self.tokens_N2S[numbers], self.response_N2T[numbers], self.lengths_N[numbers])
 
 
 def encode(

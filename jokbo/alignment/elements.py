@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from jokbo.alignment.labels import Labels, losses, preferred, right
 from jokbo.data.corpus.batches import dealt_by_length
-from jokbo.models import access, heads
+from jokbo.models import heads
 
 if TYPE_CHECKING:
     from jokbo.data.tables import Row
@@ -60,23 +60,30 @@ class Elements:
         }
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], labels: Labels, context: int) -> Elements:
-    """Return the pairs by their prompts. A pair without a prompt is an element by itself."""
+def of_pairs(
+    rows: Sequence[Row], sides: tuple[Tensor, Tensor], labels: Labels, network: PreTrainedModel
+) -> Elements:
+    """Return the pairs by their prompts. A pair without a prompt is an element by itself.
+
+    `sides`: preferred and rejected sequences of the rows, [N, S] each.
+    """
     of_prompt: dict[str | int, list[int]] = {}
     for number, row in enumerate(rows):
         of_prompt.setdefault(row["prompt"] or number, []).append(number)
-    texts: list[str] = []
+    tokens: list[Tensor] = []
     first, counts, pairs = [], [], []
     for numbers in of_prompt.values():
         place: dict[str, int] = {}
+        first.append(len(tokens))
         for number in numbers:
-            for response in rows[number]["responses"]:
-                place.setdefault(response, len(place))
+            best = preferred(rows[number])
+            for which, response in enumerate(rows[number]["responses"]):
+                if response not in place:
+                    place[response] = len(place)
+                    tokens.append(sides[int(which != best)][number])
         chosen = [(rows[number]["responses"], preferred(rows[number])) for number in numbers]
         pairs.append(torch.tensor([(place[two[best]], place[two[1 - best]]) for two, best in chosen]))
-        first.append(len(texts))
         counts.append(len(place))
-        texts += [rows[numbers[0]]["prompt"] + response for response in place]
     at = [torch.tensor(numbers) for numbers in of_prompt.values()]
     pairs_GP2, weights_GP, probability_GP, margin_GP = (
         pad_sequence(parts, batch_first=True)
@@ -87,8 +94,8 @@ def encode(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], labels: Labe
             [labels.margin_N[numbers] for numbers in at],
         )
     )
-    tokens_MS = heads.encode(tokenizer, texts, context)
-    last_M = heads.last_tokens(tokens_MS, access.padding(tokenizer), access.end_of_text(tokenizer))
+    tokens_MS = torch.stack(tokens)
+    last_M = heads.last_tokens(tokens_MS, network.config.pad_token_id, network.config.eos_token_id)
     lengths_G = torch.tensor([int(part.max()) + 1 for part in last_M.split(counts)])
     return Elements(
         tokens_MS,

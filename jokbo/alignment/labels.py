@@ -29,6 +29,10 @@ class Labels(NamedTuple):
     probability_N: Tensor  # that the preferred response is the better one
     margin_N: Tensor  # that it must lead by
 
+    def of(self, numbers: Sequence[int]) -> Labels:
+        """Return the labels of the pairs of these numbers."""
+        return Labels(self.probability_N[numbers], self.margin_N[numbers])
+
 
 def learned(rows: Iterable[Row], settings: HardLabels | SoftLabels) -> list[Row]:
     """Return the pairs that a training learns from: all with soft labels, else those that are no tie."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from jokbo.alignment.ppo import Networks, PolicyLoss
+from jokbo.alignment.ppo import Networks, PolicyLoss, recomputed
 from jokbo.alignment.value import ValueLoss
 from jokbo.models import heads
 from jokbo.models.causal import leading
@@ -67,7 +67,11 @@ def of_ppo(
         return of_engine(objective, optimizer, used, compute, several=several)
 
     beside = {name: rows[:micro_batch] for name, rows in (texts or {}).items()}
-    engines = [trains(policy, settings.policy_optimizer, beside), trains(value, settings.value_optimizer, {})]
+    with recomputed(fake, compute):
+        engines = [
+            trains(policy, settings.policy_optimizer, beside),
+            trains(value, settings.value_optimizer, {}),
+        ]
     together = min(ROWS, settings.rollout_batch // processes.world())
     return Need(
         held(everything) + sum(each.weights for each in engines),

@@ -16,7 +16,8 @@ Log-probabilities, KL and entropy are those of the distribution that responses a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,7 @@ from jokbo.sampling import (
     response_states,
     sample,
 )
-from jokbo.training import engine, keeping, processes
+from jokbo.training import activations, engine, keeping, processes
 from jokbo.training.job import Job
 from jokbo.training.loop import check_weights, loop, restored, trained
 
@@ -141,11 +142,25 @@ def align(
         return row
 
     labels = {"reward": "reward", "kl": "kl", "length": "response_length"}
-    history = loop(job, engines, state, settings.iterations, one, labels)
+    with recomputed(networks, job.compute, job.name):
+        history = loop(job, engines, state, settings.iterations, one, labels)
     if job.compute.zero_stage == 3:
         for each in engines.values():
             _make_whole(trained(each))
     return history
+
+
+@contextmanager
+def recomputed(networks: Networks, compute: Compute, name: str | None = None) -> Iterator[None]:
+    """Do as `activations.recomputed` with the layers that learn: the policy's and the value's."""
+    if not compute.activation_checkpointing:
+        yield
+        return
+    from jokbo.alignment import trunk  # peft takes seconds to import
+
+    layers = [trunk.backbone_of(network) for network in (networks.policy, networks.value)]
+    with activations.recomputed(layers, compute, name):
+        yield
 
 
 def _make_whole(objective: nn.Module) -> None:

@@ -53,7 +53,7 @@ from jokbo.params.family import (
 )
 from jokbo.params.faults import explain
 from jokbo.params.judges import ClassifierJudge, RewardJudge
-from jokbo.params.keep import KeepBest, KeepLast
+from jokbo.params.keep import KeepBest, KeepBestOfPairs, KeepLast
 from jokbo.params.labels import HARD, HardLabels, SoftLabels
 from jokbo.params.method import FULL, Full, Lora, Method, Qlora
 from jokbo.params.preferences import (
@@ -100,6 +100,7 @@ __all__ = [
     "HardLabels",
     "HubSource",
     "KeepBest",
+    "KeepBestOfPairs",
     "KeepLast",
     "Lora",
     "Method",

@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from jokbo.params.base import NonNegative, Positive, Precision, Rate, Section, Seed, Share
+from jokbo.params.keep import LAST, Keep, KeepBest
 from jokbo.params.labels import HARD, Labels
 from jokbo.params.method import FULL, Method
-from jokbo.params.training import Optimizer, Training, check_dropout, check_keep
+from jokbo.params.training import Optimizer, PairTraining, check_dropout
 
 
 class PretrainingMix(Section):
@@ -86,6 +87,17 @@ class Ppo(Section):
     """
     method: Method = FULL
     """Which weights learn; not given: all. `kind` is full, lora or qlora."""
+    keep: Keep = LAST
+    """Which weights it ends with: the last, as nothing but its own reward could tell better ones; not given: last."""
+
+    @model_validator(mode="after")
+    def keeps_the_last(self) -> Ppo:
+        if isinstance(self.keep, KeepBest):
+            raise ValueError(
+                "keep.kind is best, but PPO has no validation loss, and its own reward is what it overdoes: set it to "
+                "last, and lower iterations or raise kl_coefficient where it goes too far"
+            )
+        return self
 
     @model_validator(mode="after")
     def whole_minibatches(self) -> Ppo:
@@ -115,11 +127,10 @@ class Dpo(Section):
     """Beta: how dear it is to leave the supervised policy."""
     labels: Labels = HARD
     """What it learns of a pair; not given: who was chosen. `kind` is hard or soft."""
-    training: Training
+    training: PairTraining
     """How it is trained; the batch counts pairs."""
 
     @model_validator(mode="after")
     def no_dropout(self) -> Dpo:
-        check_keep(self.training.keep)
         check_dropout(self.training.method, "DPO trains")
         return self

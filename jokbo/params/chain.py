@@ -21,7 +21,7 @@ from jokbo.params.judges import Judge
 from jokbo.params.labels import HARD, Labels
 from jokbo.params.method import Full
 from jokbo.params.start import Start
-from jokbo.params.training import TaskTraining, Training, check_keep
+from jokbo.params.training import PairTraining, TaskTraining, Training
 
 
 class Compute(Section):
@@ -45,8 +45,29 @@ class Compute(Section):
 
     Without a GPU this needs a C++ compiler.
     """
+    activation_checkpointing: bool
+    """Whether layers are computed again in backward, so that less is held in between, true or false.
+
+    It takes a forward pass more a step. What it comes to is the same.
+    """
+    offload: Literal["none", "optimizer", "parameters"]
+    """What of a training on an accelerator lies in the machine's own memory: none, optimizer or parameters.
+
+    optimizer: its state and its copy of the weights, with zero_stage 1 or more. parameters: the weights too, with
+    zero_stage 3.
+    """
     checkpoint_seconds: Annotated[float, Field(ge=0)]
     """Least time between two checkpoints, in seconds."""
+
+    @model_validator(mode="after")
+    def offloads_what_is_shared(self) -> Compute:
+        least = {"none": 0, "optimizer": 1, "parameters": 3}[self.offload]
+        if self.zero_stage < least:
+            found = f"offload is {self.offload}, but zero_stage is {self.zero_stage}"
+            raise ValueError(
+                f"{found}: set zero_stage to {least}{' or more' * (least < 3)}, or offload to none"
+            )
+        return self
 
     def check_batches(self, batches: Iterable[tuple[str, int]]) -> None:
         """Refuse a batch size that the ranks and their micro-batches cannot share evenly; batches are (key, size)."""
@@ -255,13 +276,8 @@ class Reward(Section):
     """Number of reward models that learn the same, each from a seed of its own; not given: 1."""
     batch_of: Literal["pairs", "prompts"] = "pairs"
     """What a batch counts: pairs, or prompts, each with all pairs of its responses; not given: pairs."""
-    training: Training
+    training: PairTraining
     """How it is trained; a sequence of the batch is a pair, or a prompt (batch_of)."""
-
-    @model_validator(mode="after")
-    def keeps_the_last(self) -> Reward:
-        check_keep(self.training.keep)
-        return self
 
 
 class Benchmark(Section):

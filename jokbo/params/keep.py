@@ -23,5 +23,11 @@ class KeepBest(Section):
     """Number of validation batches, each of batch_size sequences."""
 
 
+class KeepBestOfPairs(KeepBest):
+    held_out: Annotated[float, Field(gt=0, lt=1)]
+    """Share of the prompts, or of texts without one, whose pairs are for validation alone, above 0, below 1."""
+
+
 Keep = Annotated[KeepLast | KeepBest, Field(discriminator="kind")]
+KeepOfPairs = Annotated[KeepLast | KeepBestOfPairs, Field(discriminator="kind")]
 LAST = KeepLast(kind="last")

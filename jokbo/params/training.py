@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from jokbo.params.base import Betas, NonNegative, Positive, Precision, Rate, Section, Share
-from jokbo.params.keep import LAST, Keep, KeepBest
+from jokbo.params.keep import LAST, Keep, KeepOfPairs
 from jokbo.params.method import FULL, Full, Method
 
 
@@ -45,12 +45,6 @@ def check_dropout(method: Method, why: str) -> None:
         raise ValueError(f"method.dropout is {method.dropout:g}: {why} without dropout; set it to 0.0")
 
 
-def check_keep(keep: Keep) -> None:
-    """Refuse the best weights of a training on preference pairs, none of which are for validation."""
-    if isinstance(keep, KeepBest):
-        raise ValueError("training.keep.kind is best, but no pairs are for validation: set it to last")
-
-
 class Steps(Section):
     steps: Positive
     """Number of optimizer steps."""
@@ -85,6 +79,13 @@ class Training(Steps):
         self.optimizer.check_clip(self.gradient_clip)
         self.optimizer.check_method(self.method)
         return self
+
+
+class PairTraining(Training):
+    """A training on preference pairs, which sets some of them aside to find its best weights by."""
+
+    keep: KeepOfPairs = LAST
+    """Which weights it ends with; not given: the last. `kind` is last or best."""
 
 
 class TaskTraining(Steps):

@@ -43,7 +43,7 @@ def check(name: str, settings: ComparisonFile, template: str | None) -> None:
 
     template: the chat template by which the policy will be asked, empty if it goes on with texts; None if unknown.
     """
-    found, _ = judgements(name, settings)
+    found, _ = judgements(name, settings, _own(name, settings))
     if template is not None:
         for judgement in found:
             _check_marks(judgement, template)
@@ -55,9 +55,9 @@ def labelled(settings: ComparisonFile, given: Given) -> Labelled:
     Which is a function of the normalised prompt and the seed. Judgements of prompts that models are evaluated on are
     left out, and so are rows in which nobody chose.
     """
-    found, skipped = judgements(given.name, settings)
-    whole = len(found) + skipped.total()
-    evaluated, own = _evaluated(given), _own(given.name, settings)
+    own = _own(given.name, settings)
+    found, skipped = judgements(given.name, settings, own)
+    whole, evaluated = len(found) + skipped.total(), _evaluated(given)
     train, test, overlap = [], [], 0
     for judgement in found:
         try:
@@ -135,14 +135,15 @@ def _own(name: str, settings: ComparisonFile) -> dict[str, Turns]:
     return {key_of(turns): turns for turns in own_prompts(file)}
 
 
-def _of_own(found: list[Judgement], name: str, settings: ComparisonFile) -> list[Judgement]:
+def _of_own(
+    found: list[Judgement], name: str, settings: ComparisonFile, own: Mapping[str, Turns]
+) -> list[Judgement]:
     """Return the judgements of prompts that the labeller's file of prompts has; all if it names no file.
 
     Raises InputError if none is left.
     """
     if settings.prompts is None:
         return found
-    own = _own(name, settings)
     kept = [judgement for judgement in found if normalised(judgement.prompt) in own]
     if not kept:
         first, key = found[0], f"preferences.labellers.{name}.prompts"
@@ -153,8 +154,11 @@ def _of_own(found: list[Judgement], name: str, settings: ComparisonFile) -> list
     return kept
 
 
-def judgements(name: str, settings: ComparisonFile) -> tuple[list[Judgement], Counter[str]]:
-    """Return all judgements of a labeller's files, and how many rows were skipped, by reason."""
+def judgements(
+    name: str, settings: ComparisonFile, own: Mapping[str, Turns]
+) -> tuple[list[Judgement], Counter[str]]:
+    """Return all judgements of a labeller's files, and how many rows were skipped, by reason; `own` are the prompts of
+    its file of prompts."""
     key, form = f"preferences.labellers.{name}", FORMS[settings.form]
     columns = {**form.columns, **_renamed(key, settings, form)}
     prompt = columns.get("prompt", "prompt")
@@ -176,7 +180,7 @@ def judgements(name: str, settings: ComparisonFile) -> tuple[list[Judgement], Co
     if not found:
         why = f" (of {skipped.total()} rows: {', '.join(skipped)})" if skipped else ""
         raise InputError(f"{key}.paths: {settings.paths} holds no judgement{why}: give at least one")
-    kept = _of_own(found, name, settings)
+    kept = _of_own(found, name, settings, own)
     if len(kept) < len(found):
         skipped[OTHER] = len(found) - len(kept)
     return kept, skipped

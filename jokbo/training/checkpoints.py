@@ -79,8 +79,8 @@ def save(
 
     `state` is what the loop needs besides, as JSON, and `weights` are whole ones, the same on all ranks.
 
-    Every rank calls this. Raises InputError when the disk takes
-    no more: what was written of the new checkpoint is gone then, and those before it are as they were.
+    Every rank calls this. Raises InputError if the disk takes no more: then what was written of the new checkpoint is
+    gone, and those before it are as they were.
     """
     target, partial = folder / _name(step), folder / f".partial-{_name(step)}"
     if processes.rank() == 0:

@@ -25,7 +25,7 @@ from transformers import PreTrainedModel
 
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import atomic_write_folder
-from jokbo.training import checkpoints, keeping, methods, model_card, processes
+from jokbo.training import activations, checkpoints, keeping, methods, model_card, offload, processes
 from jokbo.training.job import Job
 from jokbo.training.loop import Row, loop, restored, trained
 from jokbo.training.optimizers import optimizer_for
@@ -68,7 +68,10 @@ def train(
     Raises as `loop` does.
     """
     processes.join()
-    with methods.applied(objective, settings.method, job.seed):
+    with (
+        methods.applied(objective, settings.method, job.seed),
+        activations.recomputed([objective], job.compute, job.name),
+    ):
         return _train(objective, batch_at, settings, job, own, after_step)
 
 
@@ -192,8 +195,10 @@ def start(
             "zero_optimization": {
                 "stage": compute.zero_stage,
                 "reduce_scatter": not isinstance(optimizer, MuonWithAuxAdam),
+                **offload.CONFIG[compute.offload],
             },
             "zero_allow_untested_optimizer": True,
+            "zero_force_ds_cpu_optimizer": False,  # torch's fused AdamW does it on a CPU, and five times as fast
             "torch_autocast": {"enabled": settings.precision == "bf16", "dtype": "bfloat16"},
             "steps_per_print": 10**9,
         },

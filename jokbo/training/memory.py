@@ -30,7 +30,7 @@ from transformers import PreTrainedModel
 
 from jokbo.runtime import room
 from jokbo.runtime.errors import InputError
-from jokbo.training import engine, processes
+from jokbo.training import activations, engine, processes
 from jokbo.training.optimizers import hidden_matrices
 
 if TYPE_CHECKING:
@@ -51,10 +51,11 @@ class Need:
     weights: int
     optimizer: int  # its state, and under ZeRO its own copy of what it trains
     activations: int  # gradients among them
+    offloaded: int = 0  # what lies in the machine's own memory, where training is on an accelerator
 
     @property
     def total(self) -> int:
-        return self.weights + self.optimizer + self.activations
+        return self.weights + self.optimizer + self.activations + self.offloaded
 
 
 def check(
@@ -93,7 +94,7 @@ def of_training(
     rows = len(next(iter(batch.values()))) // processes.world()
     micro_batch = {key: value[: compute.micro_batch or rows] for key, value in batch.items()}
     fake, others = faked((objective, [*beside]), [objective, *beside])
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), activations.recomputed([fake], compute):
         saved, unpacked = _adapted(fake, settings.method)
         fake.train()
         used = Passes(settings.precision, [fake, *others]).peak(lambda: fake(**micro_batch)[0]) + unpacked
@@ -133,7 +134,14 @@ def of_engine(
     if not stage:
         return Need(0, state, activations)
     part = learned // world  # of the weights in the optimizer's own copy, and of the gradients that it reads
-    return Need(learned // world if stage == 3 else 0, state // world + part, activations + part)
+    shared = part if stage == 3 else 0  # of the weights that ZeRO shares out
+    if compute.offload == "none":
+        return Need(shared, state // world + part, activations + part)
+    # with gradients as they come beside those that it reads; below stage 3 also with a buffer for new weights
+    moved = state // world + 3 * part + (part if stage < 3 else 0)
+    if compute.offload == "optimizer":
+        return Need(shared, 0, activations, moved)
+    return Need(0, 0, activations, moved + shared)
 
 
 def _state(objective: nn.Module, settings: Optimizer) -> int:
@@ -224,7 +232,8 @@ def in_process(need: Need) -> Need:
     """Return what the process takes for what its tensors need."""
     if processes.accelerator().device_name() != "cpu":
         return need
-    return replace(need, optimizer=round(HEAP * need.optimizer), activations=round(HEAP * need.activations))
+    parts = ("optimizer", "activations", "offloaded")
+    return replace(need, **{name: round(HEAP * getattr(need, name)) for name in parts})
 
 
 def tell(job: Job, need: Need, loaded: Iterable[nn.Module], method: Method) -> None:
@@ -232,27 +241,45 @@ def tell(job: Job, need: Need, loaded: Iterable[nn.Module], method: Method) -> N
 
     Raises InputError, on every rank, if it is more.
     """
-    sharing = _sharing()
+    on_cpu = processes.accelerator().device_name() == "cpu"
+    sharing = _on_this_machine() if on_cpu else 1
     there = processes.largest(held(loaded, processes.device()))
     processes.meet()  # all have loaded theirs
     space = -processes.largest(-available()) + sharing * there
-    takes = sharing * need.total
+    takes = sharing * (need.total if on_cpu else need.total - need.offloaded)
     if takes > space:
         raise InputError(
             f"{job.name}: it would take about {takes / 1e9:,.1f} GB of memory, and there are {space / 1e9:,.1f} GB: "
             f"{_advice(need, method, job.compute)}"
         )
+    beside = _offloaded(job, need, on_cpu) if need.offloaded else ""
     if processes.rank() == 0:
         unit, size, digits = ("GB", 1e9, 1) if takes >= 1e9 else ("MB", 1e6, 0)
         parts = {"weights": need.weights, "optimizer": need.optimizer, "activations": need.activations}
         shown = ", ".join(f"{name} {sharing * part / size:,.{digits}f}" for name, part in parts.items())
         whole = f"{takes / size:,.{digits}f} {unit} of {space / 1e9:,.1f} GB"
-        print(f"{job.name}: memory: about {whole}: {shown}", flush=True)
+        print(f"{job.name}: memory: about {whole}: {shown}{beside}", flush=True)
 
 
-def _sharing() -> int:
-    """Return how many ranks share a memory with this one: those of its machine, or with an accelerator none."""
-    if processes.world() == 1 or processes.accelerator().device_name() != "cpu":
+def _offloaded(job: Job, need: Need, on_cpu: bool) -> str:
+    """Return what to say of what is offloaded. Raises InputError, on every rank, if the machine has less memory."""
+    takes = _on_this_machine() * need.offloaded
+    if on_cpu:
+        return (
+            f", offloaded {takes / 1e9:,.1f} GB (compute.offload saves nothing here: there is no accelerator)"
+        )
+    space = -processes.largest(-room.left())
+    if takes > space:
+        raise InputError(
+            f"{job.name}: compute.offload would take about {takes / 1e9:,.1f} GB of the machine's own memory, and "
+            f"there are {space / 1e9:,.1f} GB: set it to none, method.kind to lora, or take a smaller model"
+        )
+    return f"; of the machine's own about {takes / 1e9:,.1f} GB of {space / 1e9:,.1f} GB: offloaded"
+
+
+def _on_this_machine() -> int:
+    """Return how many ranks run on this one's machine, itself among them."""
+    if processes.world() == 1:
         return 1
     machines = [""] * processes.world()
     dist.all_gather_object(machines, platform.node())
@@ -263,10 +290,15 @@ def _advice(need: Need, method: Method, compute: Compute) -> str:
     """Return what to change where memory is short, by what takes most of it."""
     if need.activations > need.weights + need.optimizer:
         now = compute.micro_batch or "0, the whole batch"
-        return f"most of it are activations; lower compute.micro_batch (now {now}) or the context"
+        again = (
+            "" if compute.activation_checkpointing else ", or set compute.activation_checkpointing to true"
+        )
+        return f"most of it are activations; lower compute.micro_batch (now {now}) or the context{again}"
     if method.kind == "full":
-        zero = ", compute.zero_stage to 3" if compute.processes > 1 and compute.zero_stage < 3 else ""
-        return f"most of it are weights and optimizer; set method.kind to lora{zero}, or take a smaller model"
+        more = ", compute.zero_stage to 3" if compute.processes > 1 and compute.zero_stage < 3 else ""
+        if compute.offload == "none" and processes.accelerator().device_name() != "cpu":
+            more += ", compute.offload to optimizer"
+        return f"most of it are weights and optimizer; set method.kind to lora{more}, or take a smaller model"
     packed = ", or set method.kind to qlora" if method.kind == "lora" else ""
     return f"most of it are weights; take a smaller model{packed}"
 

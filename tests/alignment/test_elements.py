@@ -37,7 +37,8 @@ PROMPTS = 5
 
 
 def whole(settings: Any = HARD, rows: list[dict[str, Any]] = ROWS) -> elements.Elements:
-    return elements.encode(tokenizer(), rows, labels.labels_of(rows, settings), CONTEXT)
+    sides = reward.encode(tokenizer(), rows, CONTEXT)
+    return elements.of_pairs(rows, sides, labels.labels_of(rows, settings), network())
 
 
 @pytest.mark.parametrize(

@@ -73,3 +73,16 @@ def test_more_responses_and_a_larger_rollout_hold_more() -> None:
     with torch.random.fork_rng():
         sampling = needed(networks(1), micro_batch=1, rollout_batch=128).activations
         assert sampling > needed(networks(1), micro_batch=1).activations
+
+
+def test_layers_that_are_computed_again_hold_less_of_four_networks_and_of_a_trunk(tmp_path: Path) -> None:
+    processes.join()
+
+    def said(found: ppo.Networks, method: SimpleNamespace, *, again: bool) -> int:
+        own = compute(activation_checkpointing=again)
+        return memory.of_ppo(found, tokens(40, PROMPT), ppo_settings(method=method), own).activations
+
+    assert said(networks(), FULL, again=True) < said(networks(), FULL, again=False)
+    with on_one_trunk(tmp_path) as (found, _):
+        whole = ppo.Networks(*found, ANSWER, 8)
+        assert said(whole, lora(), again=True) < said(whole, lora(), again=False)

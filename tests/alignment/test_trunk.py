@@ -18,8 +18,9 @@ from jokbo.runtime.tracking import Run
 from jokbo.sampling import response_log_probs, response_states
 from jokbo.training import engine, methods
 from jokbo.training.job import Job
-from tests.alignment.test_ppo import ANSWER, PROMPT, ppo_settings
+from tests.alignment.test_ppo import ANSWER, PROMPT, networks, ppo_settings
 from tests.support.networks import compute, lora, network, tokens, training
+from tests.training.test_activations import counted
 from tests.training.test_methods import compared, four_bits
 
 TEXTS = tokens(6, 12, seed=5)
@@ -104,3 +105,22 @@ def test_each_engine_holds_its_adapter_and_its_heads_alone(tmp_path: Path) -> No
         whole = sum(each.numel() for each in network().parameters())
         assert 0 < learns["policy"] < whole / 2
         assert 0 < learns["value"] < whole / 2
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_layers_that_are_computed_again_teach_the_same(tmp_path: Path, method: str) -> None:
+    """Of four networks, and of a trunk whose layers both engines read."""
+    found = []
+    for again in (False, True):
+        job = Job("ppo", 1, compute(activation_checkpointing=again), Run(), None)
+        settings = ppo_settings(iterations=2)
+        with on_one_trunk(tmp_path / str(again)) as (shared, _):
+            own = ppo.Networks(*shared, ANSWER, settings.minibatch) if method == "lora" else networks()
+            passes = counted(trunk.backbone_of(own.policy))
+            history = ppo.align(own, tokens(40, PROMPT), settings, job)
+            found.append((history, log_probs(own.policy), len(passes)))
+    (plain, before, once), (again, after, more) = found
+    assert more > once
+    for one, other in zip(plain, again, strict=True):
+        assert other == pytest.approx(one, rel=1e-4, abs=1e-5)
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)

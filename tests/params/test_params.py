@@ -11,6 +11,7 @@ from jokbo import params
 from jokbo.params import FamilyParams, Params
 from jokbo.params.base import Section
 from jokbo.runtime.errors import InputError
+from tests.params.settings import settings
 from tests.support import comments
 
 SHIPPED = Path(__file__).parents[2] / "params.yaml"
@@ -208,6 +209,31 @@ def test_the_shipped_file_is_valid() -> None:
         ("gae_alpha: null", "gae_alpha: 0.0", "align.gae_alpha is 0.0: input should be greater than 0"),
         ("compile: true", "compile: yes", "compute.compile is 'yes': it must be true or false"),
         (
+            "offload: none",
+            "offload: optimizer",
+            "offload is optimizer, but zero_stage is 0: set zero_stage to 1 or more, or offload to none",
+        ),
+        (
+            "offload: none",
+            "offload: parameters",
+            "offload is parameters, but zero_stage is 0: set zero_stage to 3, or offload to none",
+        ),
+        (
+            "rollouts_every: 5\n",
+            "rollouts_every: 5\n  keep: {kind: best, every: 1, batches: 1}\n",
+            "align: keep.kind is best, but PPO has no validation loss",
+        ),
+        (
+            "  training:\n    steps: 240\n",
+            "  training:\n    keep: {kind: best, every: 1, batches: 1}\n    steps: 240\n",
+            "reward.training.keep.held_out is missing: add it",
+        ),
+        (
+            "  training:\n    steps: 340\n",
+            "  training:\n    keep: {kind: best, every: 1, batches: 1, held_out: 0.1}\n    steps: 340\n",
+            "distill.training.keep.held_out is not a known key: remove it",
+        ),
+        (
             "licence: MIT\n",
             "licence: 2026-13-45\n",
             "line HERE: 2026-13-45 cannot be read: correct it, or put",
@@ -292,6 +318,13 @@ def test_a_mistake_is_named_in_one_line(tmp_path: Path, found: str, written: str
     assert message.startswith(str(path))
     assert "\n" not in message
     assert len(message) < len(str(path)) + params.LINE
+
+
+@pytest.mark.parametrize(("offload", "stages"), [("none", 0), ("optimizer", 1), ("parameters", 3)])
+def test_what_is_offloaded_is_shared_out(offload: str, stages: int) -> None:
+    for zero_stage in range(stages, 4):
+        found = settings(compute__offload=offload, compute__zero_stage=zero_stage).compute
+        assert found.offload == offload
 
 
 def test_a_hub_set_is_pinned_to_a_commit(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ FILES |= {"label_studio": "label_studio.json", "argilla": "argilla.json", "potat
 def read(form: str, **changes: Any) -> list[Judgement]:
     items = "items.jsonl" if form == "potato" else None
     tree = {"kind": "file", "form": form, "paths": FILES[form], "items": items, "held_out": 0.1} | changes
-    return imported.judgements("mine", ComparisonFile.model_validate(tree))[0]
+    return imported.judgements("mine", ComparisonFile.model_validate(tree), {})[0]
 
 
 def write(local: Path, name: str, rows: list[dict[str, Any]]) -> None:
@@ -400,6 +400,6 @@ def test_a_time_is_written_in_one_way(time: Any) -> None:
 def test_what_was_skipped_is_counted(local: Path) -> None:
     write(local, "label_studio.json", [TASK])
     tree = {"kind": "file", "form": "label_studio", "paths": "*.json", "held_out": 0.0}
-    found, skipped = imported.judgements("mine", ComparisonFile.model_validate(tree))
+    found, skipped = imported.judgements("mine", ComparisonFile.model_validate(tree), {})
     assert (len(found), dict(skipped)) == (1, {"nobody chose": 1})
     assert Skipped("x", "nobody chose").reason in skipped

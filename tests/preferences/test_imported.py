@@ -131,6 +131,14 @@ def test_judgements_of_other_prompts_than_those_of_the_file_of_prompts_are_count
     assert found.left_out["of_another_prompt"][:2] == (40, 100)
 
 
+def test_the_file_of_prompts_is_read_once(local: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(local, [row(prompt) for prompt in PROMPTS])
+    read, of_file = [], imported.own_prompts
+    monkeypatch.setattr(imported, "own_prompts", lambda file: [*map(read.append, [file]), of_file(file)][-1])
+    labelled(prompts=own(local, *({"prompt": prompt} for prompt in PROMPTS)))
+    assert len(read) == 1
+
+
 def test_a_file_of_other_prompts_is_refused_before_anything_runs(local: Path) -> None:
     write(local, [row("What is tea?"), row("What is rice?")])
     words = r"mine.jsonl:1: the prompt 'What is tea\?' is not in own.jsonl, nor is that of any of the 2 judgements"

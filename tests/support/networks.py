@@ -40,6 +40,8 @@ def compute(**changes: object) -> SimpleNamespace:
         "zero_stage": 0,
         "micro_batch": 0,
         "compile": False,
+        "activation_checkpointing": False,
+        "offload": "none",
         "checkpoint_seconds": 3600.0,
     }
     return SimpleNamespace(**{**settings, **changes})

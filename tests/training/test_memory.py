@@ -34,7 +34,7 @@ def needed(
     objective: nn.Module | None = None, *, batch: dict[str, Tensor] | None = None, **changes: Any
 ) -> Any:
     """What is said of a training; `changes` of its settings, and of how it is computed."""
-    own = {key: changes.pop(key) for key in ("micro_batch", "zero_stage") if key in changes}
+    own = {key: changes.pop(key) for key in ("micro_batch", "zero_stage", "offload") if key in changes}
     settings = training(1, ROWS, **changes)
     processes.join()
     return memory.of_training(
@@ -165,3 +165,46 @@ def test_zero_shares_the_optimizer_and_keeps_a_copy() -> None:
     learned = sum(each.nbytes for each in network().parameters())
     assert shared.optimizer == alone.optimizer + learned
     assert parted.weights == alone.weights + learned
+
+
+@pytest.mark.parametrize(
+    ("zero_stage", "offload"), [(1, "optimizer"), (2, "optimizer"), (3, "optimizer"), (3, "parameters")]
+)
+def test_what_is_offloaded_is_what_an_engine_holds_beside_the_weights(zero_stage: int, offload: str) -> None:
+    """After a step, when gradients and activations are gone: all of it is in one memory here."""
+    said = needed(zero_stage=zero_stage, offload=offload)
+    objective = causal.NextToken(network())
+    weights = memory.held([objective])
+    count = memory.Count([*objective.parameters(), *objective.buffers()])
+    with count:
+        settings = engine.StepSettings(ROWS, "fp32", 0.0)
+        started = engine.start(
+            objective, settings, optimizer(), compute(zero_stage=zero_stage, offload=offload)
+        )
+        for _ in range(2):
+            engine.update(started, batch_at(0))
+    # its empty bucket takes no memory on a CPU; below stage 3 its flat weights take the place of the network's
+    held = count.now - (memory.BUCKET if zero_stage == 3 else 0) - (weights if zero_stage < 3 else 0)
+    assert said.optimizer == 0
+    assert said.offloaded + said.weights - weights == pytest.approx(held, rel=0.1)
+
+
+def test_without_an_accelerator_a_line_says_that_nothing_is_saved(capsys: pytest.CaptureFixture[str]) -> None:
+    if processes.accelerator().device_name() != "cpu":
+        pytest.skip("there is an accelerator")
+    own = job(zero_stage=2, offload="optimizer")
+    memory.check(causal.NextToken(network()), batch_at, training(1, ROWS), own)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "memory" in line]
+    assert "compute.offload saves nothing here: there is no accelerator" in line
+
+
+def test_what_the_machine_cannot_hold_beside_the_accelerator_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    processes.join()
+    there = SimpleNamespace(device_name=lambda: "cuda", current_device_name=lambda: "cpu")
+    monkeypatch.setattr(processes, "accelerator", lambda: there)
+    with pytest.raises(
+        InputError, match=r"^training: compute.offload would take about 1,000,000.0 GB of the machine"
+    ):
+        memory.tell(job(offload="optimizer"), memory.Need(1, 0, 1, 10**15), [], FULL)
