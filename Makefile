@@ -1,18 +1,21 @@
 # `make pipeline`: raw text to an aligned model and its report.  `make family`: the systems of the literature, compared.
-# `make test`: the tests.  Each installs what it needs.
+# `make alignment`: PPO and its baselines, compared.  `make test`: the tests.  Each installs what it needs.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: pipeline family results test test-slow lint ui lock
+.PHONY: pipeline family alignment results test test-slow lint ui lock
 
 pipeline: $(INSTALLED)
 	@$(BIN)/python -m flows.pipeline
 
 family: $(INSTALLED)
 	@$(BIN)/python -m flows.family
+
+alignment: $(INSTALLED)
+	@$(BIN)/python -m flows.alignment
 
 # docs/results.md and README's headline, from what benchmarks.seeds, family and profiles left.
 results: $(INSTALLED)

@@ -36,7 +36,7 @@ from jokbo.training import engine, processes
 from jokbo.training import memory as training_memory
 from jokbo.training.methods import ADAPTER
 from tasks.frame.paths import ALIGNED, POLICY, PREFERENCES, PROMPTS, REWARD, ROLLOUTS, TOKENS
-from tasks.frame.records import leave_out, note, write_curves, write_metrics
+from tasks.frame.records import leave_out, note, say, write_curves, write_metrics
 from tasks.frame.stage import Stage, leads, run_stage
 
 if TYPE_CHECKING:
@@ -77,9 +77,12 @@ def ppo(stage: Stage[Ppo]) -> None:
         )
         memory.check(networks, asked.prompts_NP, params, stage.job(), texts_at)
         history = ppo_.align(networks, asked.prompts_NP, params, stage.job(), record, texts_at)
+    if len(history) < params.iterations:
+        found = f"KL is {history[-1]['kl']:.1f}, above align.stop_kl, {params.stop_kl:g}"
+        say(stage, [f"it ends after {len(history)} of {params.iterations} iterations: {found}"])
     if leads():
         with atomic_write_folder(ROLLOUTS) as folder:
-            rollouts.gather(kept, ppo_.recorded(params), folder)
+            rollouts.gather(kept, ppo_.recorded(params, len(history)), folder)
     engine.save_network(policy, tokenizer, ALIGNED, made_from, POLICY)
     write_curves(stage, {"align": history})
     changes = {name: Change(history[0][name], history[-1][name]) for name in CHANGES}

@@ -14,15 +14,18 @@ from ruamel.yaml import YAML
 
 from benchmarks import picture
 from flows import graph
-from jokbo.params import Family, FamilyParams, Params
+from jokbo.params import Alignment, AlignmentParams, Family, FamilyParams, Params
 from jokbo.runtime import ancestry
-from tasks import report
+from tasks import alignment_project, report
 from tasks.frame import paths, projects
 from tests.support import closure
 
 ROOT = Path(__file__).parent.parent
-CHAIN, FAMILY = (YAML(typ="safe").load(ROOT / folder / "dvc.yaml")["stages"] for folder in closure.FOLDERS)
-STAGES = {**CHAIN, **FAMILY}
+CHAIN, FAMILY, ALIGNMENT = (
+    YAML(typ="safe").load(ROOT / folder / "dvc.yaml")["stages"] for folder in closure.FOLDERS
+)
+STAGES = {**CHAIN, **FAMILY, **ALIGNMENT}
+MANY = ("family", "alignment")  # that stand for a stage a system, a stage a baseline
 SYSTEMS = FAMILY["family"]["foreach"]  # each with the paths that it alone depends on
 FLOORS = ("flows", "tasks", "jokbo")  # each may import itself and those after it
 
@@ -43,12 +46,14 @@ def test_every_project_is_written_and_no_two_have_a_stage_of_one_name() -> None:
     """The name of a stage is that of its lock, its checkpoints and its timing, which all projects share."""
     assert {folder.name for folder in closure.FOLDERS} - {""} == {*projects.OPTIONAL}
     assert {path.parent.parent.name for path in ROOT.glob("*/.dvc/config")} == {*projects.OPTIONAL}
-    assert not CHAIN.keys() & FAMILY.keys()
+    assert len(STAGES) == len(CHAIN) + len(FAMILY) + len(ALIGNMENT)
 
 
-@pytest.mark.parametrize("stage", [name for name in STAGES if name != "family"])
+@pytest.mark.parametrize("stage", [name for name in STAGES if name not in MANY])
 def test_a_stage_is_a_task_a_section_and_a_command_of_one_name(stage: str, imports) -> None:
     base, schema = ("", Params) if stage in CHAIN else (closure.UP, FamilyParams)
+    if stage in ALIGNMENT:
+        schema = AlignmentParams
     assert STAGES[stage]["cmd"] == f"sh {base}tasks/python -m tasks.{stage}"
     assert f"tasks.{stage}" in imports.modules
     shared = {
@@ -59,6 +64,7 @@ def test_a_stage_is_a_task_a_section_and_a_command_of_one_name(stage: str, impor
             "prepare.decontaminate",
         ],  # of own prompts, as of documents
         "family_table": ["family.systems", "family.finetune"],
+        "alignment_table": ["alignment.baselines", {"../params.yaml": ["evaluate"]}],
         "tasks": ["finetune.seed", "finetune.tasks"],
         "finetune": ["finetune.seed", "finetune.policy"],
     }
@@ -74,6 +80,22 @@ def test_a_system_depends_on_what_all_share_and_on_its_own_section(imports) -> N
         f"family.{key}" if key != "systems" else "family.systems.${key}" for key in Family.model_fields
     }
     assert set(SYSTEMS) == set(projects.load(ROOT / "family").family.systems)
+
+
+def test_a_baseline_depends_on_what_all_share_and_on_the_file_of_its_kind() -> None:
+    whole, every = ALIGNMENT["alignment"], ALIGNMENT["alignment"]["do"]
+    assert every["cmd"] == "sh ../tasks/python -m tasks.alignment ${key}"
+    own = projects.load(ROOT / "alignment")
+    assert isinstance(own, AlignmentParams)
+    assert whole["foreach"] == {name: {"kind": each.kind} for name, each in own.alignment.baselines.items()}
+    read = [key for key in every["params"] if isinstance(key, str)]
+    of_file = {name for name in Alignment.model_fields if name not in ("ppo", "evaluate")}  # of the chain's
+    assert {key.split(".")[1] for key in read} == of_file
+    files = [path for path in every["deps"] if "/baselines/" in path]
+    shared = {f"../jokbo/alignment/baselines/{name}.py" for name in ("common", "actor_critic")}
+    assert set(files) == {*shared, "../jokbo/alignment/baselines/${item.kind}.py"}
+    for each in own.alignment.baselines.values():
+        assert (ROOT / f"jokbo/alignment/baselines/{each.kind}.py").is_file()
 
 
 def test_the_paths_of_a_system_are_its_paper_that_which_it_imports_and_its_teacher() -> None:
@@ -109,6 +131,8 @@ def test_every_model_has_its_record_beside_it(stage: str) -> None:
 
 def test_every_path_in_the_graph_is_a_constant_of_the_tasks() -> None:
     known = {str(value) for value in vars(paths).values() if isinstance(value, Path)}
+    known |= {str(value) for value in vars(alignment_project).values() if isinstance(value, Path)}
+    known.add(f"{alignment_project.RESPONSES}/${{key}}.jsonl")
     known |= {str(paths.FAMILY_TABLE.with_suffix(".html")), f"{paths.FAMILY_MODELS}/${{key}}"}
     known |= {f"{path}{ancestry.SUFFIX}" for path in known if path.startswith("models/")}
     known |= {f"{paths.FAMILY_RIGHT}/{name}.json" for name in ("${key}", "baselines")}
@@ -118,8 +142,9 @@ def test_every_path_in_the_graph_is_a_constant_of_the_tasks() -> None:
 
 
 def test_only_evaluation_reads_the_judges_texts() -> None:
-    reading = [name for name, stage in STAGES.items() if str(paths.JUDGE_TEXTS) in _body(stage)["deps"]]
-    assert reading == ["evaluate"]
+    judge = {str(paths.JUDGE_TEXTS), str(alignment_project.JUDGE_TEXTS)}
+    reading = [name for name, stage in STAGES.items() if judge & {*_body(stage)["deps"]}]
+    assert reading == ["evaluate", "alignment_table"]
 
 
 def test_no_stage_of_the_chain_reads_what_an_optional_graph_makes() -> None:

@@ -31,7 +31,7 @@ CODE = "\n".join(
     for page in PAGES.values()
     for text in re.findall(r"```(?:sh|yaml)?\n(.*?)```", page, re.S) + QUOTED.findall(BLOCK.sub("", page))
 )
-PROJECTS = ("", "family/")  # folders with a dvc.yaml and a params.yaml
+PROJECTS = ("", "family/", "alignment/")  # folders with a dvc.yaml and a params.yaml
 
 # `tasks/ppo.py`, `docs/`, `models/NAME.ancestry.json`, `jokbo/alignment/ppo.py::iterate`; NAME stands for any name
 PATH = re.compile(r"([\w.-]+(?:/[\w.@*-]+)*/?)(?:::(\w+))?")
@@ -44,7 +44,7 @@ YOURS = ("data/local/", ".jokbo/", "exports/")  # where a user's files are, and 
 def _files() -> dict[str, list[Path]]:
     """Every file of ours by its name."""
     found: dict[str, list[Path]] = {}
-    for top in ("jokbo", "tasks", "flows", "tests", "benchmarks", "docs", "profiles", "family"):
+    for top in ("jokbo", "tasks", "flows", "tests", "benchmarks", "docs", "profiles", "family", "alignment"):
         for path in (ROOT / top).rglob("*"):
             found.setdefault(path.name, []).append(path)
     return found

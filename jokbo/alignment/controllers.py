@@ -1,14 +1,19 @@
 """What PPO steers from one iteration to the next: the price of KL, and what a response's length earns.
 
-Shapes: B responses of a rollout.
+Shapes: B responses of a rollout, R tokens of a response at most.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
+
+from jokbo.alignment.advantages import at_last
+
+if TYPE_CHECKING:
+    from jokbo.alignment.rollouts import Experience
 
 
 @dataclass
@@ -53,3 +58,13 @@ class LengthReward:
 class Controllers(NamedTuple):
     kl: KlController
     length: LengthReward
+
+    def rewards(self, seen: Experience) -> tuple[Tensor, float]:
+        """Return the reward of each token [B, R], and the weight of length in it.
+
+        A token pays what it costs to leave the reference there; the response's score comes with its last.
+        """
+        mask_BR, lengths_B = seen.rollout.mask_BR, seen.rollout.lengths_B
+        costs_BR = self.kl.beta * seen.kl_BR
+        weight = self.length.weight(seen.scores_B - costs_BR.sum(1), lengths_B)
+        return at_last(seen.scores_B + self.length.of(lengths_B, weight), mask_BR) - costs_BR, weight

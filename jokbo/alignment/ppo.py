@@ -17,7 +17,7 @@ Log-probabilities, KL and entropy are those of the distribution that responses a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -134,16 +134,19 @@ def align(
 
     def one(iteration: int) -> dict[str, float]:
         check_weights(job.name, iteration - 1, engines)  # nobody can sample from what is not finite
+        if state.history and is_far(state.history[-1], settings):
+            raise Far
         inputs = inputs_at(iteration - 1, prompts_NP, settings, texts_at)
         seen, row = iterate(networks, engines, controllers, inputs, settings)
         kept.update(beta=controllers.kl.beta)
-        if iteration in recorded(settings):
+        if iteration in recorded(settings, settings.iterations) or is_far(row, settings):
             record(iteration, seen)
         return row
 
     labels = {"reward": "reward", "kl": "kl", "length": "response_length"}
-    with recomputed(networks, job.compute, job.name):
-        history = loop(job, engines, state, settings.iterations, one, labels)
+    with recomputed(networks, job.compute, job.name), suppress(Far):
+        loop(job, engines, state, settings.iterations, one, labels)
+    history = state.history
     if job.compute.zero_stage == 3:
         for each in engines.values():
             _make_whole(trained(each))
@@ -170,10 +173,19 @@ def _make_whole(objective: nn.Module) -> None:
         parameter.data = whole[name]
 
 
-def recorded(settings: Ppo) -> list[int]:
-    """Return the iterations whose rollouts are recorded: every so many, and the last."""
-    every = range(settings.rollouts_every, settings.iterations + 1, settings.rollouts_every)
-    return sorted({*every, settings.iterations})
+class Far(Exception):
+    """The policy is as far from the reference as it may go: PPO ends."""
+
+
+def is_far(row: dict[str, float], settings: Ppo) -> bool:
+    """Return whether this row of metrics is PPO's last, as the policy has gone too far in it."""
+    return settings.stop_kl is not None and row["kl"] > settings.stop_kl
+
+
+def recorded(settings: Ppo, done: int) -> list[int]:
+    """Return the iterations whose rollouts are recorded, of so many that are done: every so many, and the last."""
+    every = range(settings.rollouts_every, done + 1, settings.rollouts_every)
+    return sorted({*every, done})
 
 
 @dataclass(frozen=True)
@@ -231,9 +243,11 @@ def start(
     }
 
 
-def collect(networks: Networks, prompts_BP: Tensor, seed: int, settings: Ppo) -> Experience:
+def collect(
+    networks: Networks, prompts_BP: Tensor, seed: int, settings: Ppo, *, valued: bool = True
+) -> Experience:
     """Return responses of the policy to the prompts, and what every network says of them: those of all ranks, each of
-    which does its share.
+    which does its share. Unless it is `valued`, the value network is not asked, and values are 0.
 
     All is computed in the precision of the engines: old and new probabilities must be computed alike.
     """
@@ -251,9 +265,10 @@ def collect(networks: Networks, prompts_BP: Tensor, seed: int, settings: Ppo) ->
         with torch.no_grad(), processes.autocast(settings.precision):
             log_probs_BRV = response_distributions(policy, tokens_BS, start, settings.temperature)
             reference_BR = response_log_probs(networks.reference, tokens_BS, start, settings.temperature)
-            values_BR = response_values(networks.value, tokens_BS, start)
+            values_BR = response_values(networks.value, tokens_BS, start) if valued else None
         old_BR = chosen(log_probs_BRV, tokens_BS)
         entropy_BR = -(log_probs_BRV.exp() * log_probs_BRV).sum(-1)
+        values_BR = torch.zeros_like(old_BR) if values_BR is None else values_BR
         read.append((old_BR, old_BR - reference_BR, entropy_BR, values_BR))
     old_BR, ratio_BR, entropy_BR, values_BR = (torch.cat(part).cpu() for part in zip(*read, strict=True))
     end, padding = policy.config.eos_token_id, policy.config.pad_token_id
@@ -324,11 +339,8 @@ def iterate(
     """Do one iteration of PPO; return what was seen in it, and the numbers to log."""
     seen = collect(networks, inputs.prompts_BP, inputs.seed, settings)
     rollout, values_BR = seen.rollout, seen.values_BR
-    mask_BR, lengths_B = rollout.mask_BR, rollout.lengths_B
-    # the reward of a token is what it costs to leave the reference there; the response's score comes with its last
-    costs_BR = controllers.kl.beta * seen.kl_BR
-    length_weight = controllers.length.weight(seen.scores_B - costs_BR.sum(1), lengths_B)
-    rewards_BR = at_last(seen.scores_B + controllers.length.of(lengths_B, length_weight), mask_BR) - costs_BR
+    mask_BR = rollout.mask_BR
+    rewards_BR, length_weight = controllers.rewards(seen)
     advantages_BR, returns_BR = estimated(
         rewards_BR, values_BR, mask_BR, settings, warming_up=inputs.warming_up
     )
@@ -348,7 +360,7 @@ def iterate(
         "beta": controllers.kl.beta,
         "entropy": masked_mean(seen.entropy_BR, mask_BR).item(),  # of what the tokens were drawn from, nats
         "explained_variance": explained.item(),
-        "response_length": lengths_B.double().mean().item(),
+        "response_length": rollout.lengths_B.double().mean().item(),
         "length_weight": length_weight,
         "ended": rollout.ended_B(networks.policy.config.eos_token_id).double().mean().item(),
         "policy_loss": means.get("policy_surrogate", 0.0),  # 0: that of a policy that stays as it is

@@ -1,4 +1,4 @@
-"""The schema of params.yaml and of family/params.yaml: one class for each section, checked before anything runs.
+"""The schema of params.yaml, family/params.yaml and alignment/params.yaml: one class a section, checked before a run.
 
 It has no defaults and changes no value. So it cannot change what a stage computes, and no stage depends on it.
 """
@@ -12,6 +12,17 @@ from pydantic import Field, ValidationError, model_validator
 
 from jokbo.params.alignment import Dpo, Ppo, PretrainingMix
 from jokbo.params.base import Section
+from jokbo.params.baselines import (
+    ActorCritic,
+    Alignment,
+    AlignmentParams,
+    Asynchronous,
+    BestOfN,
+    DirectOptimisation,
+    Grpo,
+    PpoItself,
+    Reinforce,
+)
 from jokbo.params.chain import (
     Compute,
     ContinuationPrompts,
@@ -74,8 +85,13 @@ from jokbo.runtime.errors import InputError
 __all__ = [
     "FULL",
     "HARD",
+    "ActorCritic",
     "AiJudge",
+    "Alignment",
+    "AlignmentParams",
+    "Asynchronous",
     "Base",
+    "BestOfN",
     "Bounds",
     "ClassifierJudge",
     "Cleaner",
@@ -84,6 +100,7 @@ __all__ = [
     "Constitution",
     "ContinuationPrompts",
     "ConversationPrompts",
+    "DirectOptimisation",
     "Distill",
     "DistillationWeights",
     "Dpo",
@@ -97,6 +114,7 @@ __all__ = [
     "FromHub",
     "FromPackage",
     "Full",
+    "Grpo",
     "HardLabels",
     "HubSource",
     "KeepBest",
@@ -113,6 +131,7 @@ __all__ = [
     "Params",
     "People",
     "Ppo",
+    "PpoItself",
     "Preferences",
     "Prepare",
     "PretrainingMix",
@@ -120,6 +139,7 @@ __all__ = [
     "Qlora",
     "Quality",
     "Ratings",
+    "Reinforce",
     "Revision",
     "Reward",
     "RewardJudge",
@@ -136,6 +156,7 @@ __all__ = [
     "Training",
     "checked",
     "load",
+    "load_alignment",
     "load_constitution",
     "load_family",
     "read",
@@ -385,6 +406,27 @@ def load_family(
     if "compute" in tree:
         raise InputError(f"{name}: compute is in {chain} alone: remove it here")
     return _checked(FamilyParams, {**with_defaults(tree), "compute": compute}, name, tree)
+
+
+def load_alignment(path: Path | str = "params.yaml", chain: Path | str = "../params.yaml") -> AlignmentParams:
+    """Return the checked parameters of PPO's baselines; what they share with PPO is read from the chain's file.
+
+    Raises InputError as `load` does, for both files, and where the chain aligns by something else.
+    """
+    above, tree, name = load(chain), read(Path(path)), str(path)
+    if not isinstance(above.align, Ppo):
+        raise InputError(
+            f"{chain}: align.kind is {above.align.kind}, but the baselines in {name} are compared with PPO: set it to "
+            "ppo"
+        )
+    own = tree.get("alignment")
+    shared = {"ppo": above.align, "evaluate": above.evaluate}
+    written = {"compute": tree, **dict.fromkeys(shared, own if isinstance(own, dict) else {})}
+    for key, section in written.items():
+        if key in section:
+            raise InputError(f"{name}: {key} is in {chain} alone: remove it here")
+    whole = {**own, **shared} if isinstance(own, dict) else own
+    return _checked(AlignmentParams, {**tree, "alignment": whole, "compute": above.compute}, name, tree)
 
 
 def load_constitution(path: Path) -> Constitution:

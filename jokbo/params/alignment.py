@@ -60,6 +60,8 @@ class Ppo(Section):
     """KL that beta is steered to, in nats a response."""
     kl_gain: Annotated[float, Field(ge=0)]
     """Gain of the controller that moves beta; 0: beta stays."""
+    stop_kl: Rate | None = None
+    """KL, nats a response, above which PPO ends after the iteration that shows it; not given or null: it never does."""
     length_gain: Annotated[float, Field(ge=0)]
     """Gain of the reward that holds responses as long as the supervised policy's; 0: none."""
     value_rollouts: Positive

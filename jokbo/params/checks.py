@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jokbo.data.conversations.own import LOCAL, own_prompts
 from jokbo.data.counts import KNOWN, Counts, StartingModel
-from jokbo.params import FamilyParams, Params, evaluation_checks
+from jokbo.params import AlignmentParams, FamilyParams, Params, evaluation_checks
 from jokbo.params.method import Full
 from jokbo.params.names import nearest
 from jokbo.runtime.errors import InputError, about
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 RATED_TEXTS = 10  # least number for simulated raters: jokbo.preferences.raters fits them in five folds
 
 
+AnyParams = Params | FamilyParams | AlignmentParams
 Problems = Iterator[str]  # what is wrong, each in one line
 
 
@@ -81,7 +82,7 @@ def _template(settings: Params, folder: Path) -> str | None:
     return file.read_text("utf-8", "replace") if file and file.is_file() else None
 
 
-def check_names(settings: Params | FamilyParams, stages: Collection[str], present: Collection[str]) -> None:
+def check_names(settings: AnyParams, stages: Collection[str], present: Collection[str]) -> None:
     """Raise InputError for a name in the stages' sections that no source has.
 
     present: the names of the sources.
@@ -94,7 +95,7 @@ def check_names(settings: Params | FamilyParams, stages: Collection[str], presen
                 )
 
 
-def check_documents(settings: Params | FamilyParams, stages: Collection[str], counts: Counts) -> None:
+def check_documents(settings: AnyParams, stages: Collection[str], counts: Counts) -> None:
     """Raise InputError for the first thing that one of the stages needs and that the documents do not have.
 
     counts: what `prepare` counted.
@@ -197,12 +198,13 @@ def _read_sources(mix: Mix) -> list[str]:
     return [name for name in mix.sources if mix.by == "temperature" or mix.sources[name]]
 
 
-def _named(settings: Params | FamilyParams) -> Iterator[tuple[str, str, Sequence[str]]]:
+def _named(settings: AnyParams) -> Iterator[tuple[str, str, Sequence[str]]]:
     """Yield stage, key and names of each key that names sources."""
     if isinstance(settings, FamilyParams):
         yield "family_text", "family_text.mix.sources", list(settings.family_text.mix.sources)
         for name, task in settings.family_text.tasks.items():
             yield "family_text", f"family_text.tasks.{name}.sources", task.sources
+    if not isinstance(settings, Params):
         return
     yield "prepare", "prepare.quality.sources", settings.prepare.quality.sources
     yield "prepare", "prepare.near_duplicates.sources", settings.prepare.near_duplicates.sources
@@ -386,7 +388,7 @@ def _family_text(settings: FamilyParams, counts: Counts) -> Problems:
                 yield f"family_text.tasks.{name}.sources {have}: name sources that have both classes there"
 
 
-CHECKS: dict[type[Params | FamilyParams], dict[str, Callable[[Any, Counts], Problems]]] = {
+CHECKS: dict[type[AnyParams], dict[str, Callable[[Any, Counts], Problems]]] = {
     Params: {
         "tokenize": _tokenize,
         "prompts": _prompts,
@@ -399,6 +401,7 @@ CHECKS: dict[type[Params | FamilyParams], dict[str, Callable[[Any, Counts], Prob
         "evaluate": evaluation_checks.problems,
     },
     FamilyParams: {"family_text": _family_text},
+    AlignmentParams: {},  # it reads what the chain has checked
 }
 SPLITS = {  # that each stage reads
     "tokenize": ("train", "validation", "test"),

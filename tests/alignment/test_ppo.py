@@ -25,6 +25,10 @@ from tests.support.networks import END, compute, network, optimizer, tokens
 PROMPT, ANSWER = 4, 6
 
 
+class Killed(Exception):
+    pass
+
+
 def ppo_settings(**changes: object) -> SimpleNamespace:
     values = {
         "seed": 1,
@@ -42,6 +46,7 @@ def ppo_settings(**changes: object) -> SimpleNamespace:
         "kl_coefficient": 0.05,
         "kl_target": 3.0,
         "kl_gain": 0.1,
+        "stop_kl": None,
         "length_gain": 0.0,
         "value_rollouts": 1,
         "value_warmup": 0,
@@ -279,6 +284,29 @@ def test_it_stops_at_the_first_iteration_that_is_not_finite(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_it_ends_with_the_first_iteration_that_is_too_far_from_the_reference(tmp_path: Path) -> None:
+    """Until then it is the training without the switch, and killed it ends in the same place."""
+    changes = {"iterations": 12, "kl_coefficient": 0.0, "kl_gain": 0.0, "own": {"checkpoint_seconds": 0.0}}
+    free, _ = align(tmp_path / "free", Run(), **changes)
+    limit = free[5]["kl"]
+    first = next(row["step"] for row in free if row["kl"] > limit)
+    seen: list[int] = []
+
+    def kill(iteration: int, experience: Experience) -> None:
+        if iteration == 2:
+            raise Killed
+
+    own = {**changes, "stop_kl": limit, "rollouts_every": 2}
+    held, weights = align(tmp_path / "held", Run(), record=lambda iteration, _: seen.append(iteration), **own)
+    assert held == free[:first]
+    assert seen == ppo.recorded(ppo_settings(rollouts_every=2), first)
+    with pytest.raises(Killed):
+        align(tmp_path / "killed", Run(), record=kill, **own)
+    again, same = align(tmp_path / "killed", Run(), **own)
+    assert again == held
+    assert torch.equal(weights, same)
+
+
 def test_while_the_value_warms_up_nothing_else_moves(tmp_path: Path) -> None:
     history, _ = align(tmp_path, Run(), iterations=3, value_warmup=2, kl_gain=0.5)
     assert [row["kl"] for row in history] == pytest.approx([0, 0, 0], abs=1e-4)
@@ -286,10 +314,6 @@ def test_while_the_value_warms_up_nothing_else_moves(tmp_path: Path) -> None:
     assert [row["step_kl"] > 0 for row in history] == [False, False, True]
     assert [row["policy_loss"] for row in history][:2] == [0.0, 0.0]
     assert all(row["value_loss"] > 0 for row in history)
-
-
-class Killed(Exception):
-    pass
 
 
 @pytest.mark.parametrize("killed_in", [2, 3])

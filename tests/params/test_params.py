@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jokbo import params
-from jokbo.params import FamilyParams, Params
+from jokbo.params import AlignmentParams, FamilyParams, Params
 from jokbo.params.base import Section
 from jokbo.runtime.errors import InputError
 from tests.params.settings import settings
@@ -46,7 +46,7 @@ def test_a_comment_of_old_above_a_key_is_left_out(key: str) -> None:
 
 @pytest.mark.parametrize(
     "section",
-    dict.fromkeys([*sections(Params), *sections(FamilyParams)]),
+    dict.fromkeys([*sections(Params), *sections(FamilyParams), *sections(AlignmentParams)]),
     ids=lambda section: section.__name__,
 )
 def test_every_key_is_described(section: type[Section]) -> None:

@@ -9,6 +9,9 @@ stands for a stage a system of family/params.yaml. All depend on what tasks.fami
 systems share; each on the paper's file that its system names, on another paper's file if that one imports it, on its
 teacher, and on the results of the system that has its network from scratch. DVC takes lists of dependencies only as
 wide as they stand in dvc.yaml: a path fills up by standing twice.
+
+`alignment` stands for a stage a baseline of alignment/params.yaml. Each depends on what tasks.alignment and
+the baselines import, and of the baselines' own files on that of its kind.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from typing import Any
 
 import grimp
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedSeq
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 PACKAGES = ("flows", "tasks", "jokbo")
 # what cannot change the bytes of an output, ancestry excepted: tests/test_resume.py puts silent stand-ins in its place
@@ -48,8 +51,13 @@ EXEMPT = (
 # likewise: they keep libraries quiet, and see which code is edited while a stage runs
 ROOTS = (Path("jokbo/__init__.py"), Path("tasks/__init__.py"))
 SYSTEMS = "jokbo.systems"
+BASELINES = "jokbo.alignment.baselines"
 UP = "../"
-FOLDERS = {Path(): "", Path("family"): UP}  # of the projects, and how paths of code begin there
+FOLDERS = {
+    Path(): "",
+    Path("family"): UP,
+    Path("alignment"): UP,
+}  # of the projects, and how paths of code begin there
 
 
 def graph() -> grimp.ImportGraph:
@@ -129,7 +137,7 @@ def rewritten(text: str, params: str, base: str = "") -> str:
     tree, imports = yaml.load(text), graph()
     for stage in tree["stages"].values():
         if "foreach" in stage:
-            _rewrite_family(stage, YAML(typ="safe").load(params)["family"], imports, base)
+            _rewrite_many(stage, YAML(typ="safe").load(params), imports, base)
             continue
         inputs = [path for path in stage["deps"] if not is_code(path)]
         module = stage["cmd"].removeprefix(f"sh {base}tasks/python -m ")
@@ -141,6 +149,27 @@ def rewritten(text: str, params: str, base: str = "") -> str:
     stream = io.StringIO()
     yaml.dump(tree, stream)
     return re.sub(r" +\n", "\n", stream.getvalue())
+
+
+def _rewrite_many(stage: Any, params: dict[str, Any], imports: grimp.ImportGraph, base: str) -> None:
+    if "family" in params:
+        _rewrite_family(stage, params["family"], imports, base)
+    else:
+        _rewrite_baselines(stage, params["alignment"]["baselines"], imports, base)
+
+
+def _rewrite_baselines(stage: Any, baselines: dict[str, Any], imports: grimp.ImportGraph, base: str) -> None:
+    """Write the stages of PPO's baselines: each is made of the file of its kind, and of what all kinds share."""
+    kinds = {f"{BASELINES}.{own['kind']}" for own in baselines.values()}
+    made_of = {"tasks.alignment", *kinds}
+    made_of |= {module for start in made_of for module in imports.find_upstream_modules(start)}
+    stage["foreach"].clear()
+    for name, own in baselines.items():
+        stage["foreach"][name] = row = CommentedMap(kind=own["kind"])
+        row.fa.set_flow_style()
+    inputs = [path for path in stage["do"]["deps"] if not is_code(path)]
+    file = f"{base}{BASELINES.replace('.', '/')}/${{item.kind}}.py"
+    stage["do"]["deps"][:] = [*placed(folded(_files_of(made_of - kinds)), base), file, *inputs]
 
 
 def _rewrite_family(stage: Any, section: dict[str, Any], imports: grimp.ImportGraph, base: str) -> None:

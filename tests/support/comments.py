@@ -1,5 +1,5 @@
-"""`python -m tests.support.comments` writes into params.yaml and family/params.yaml, behind each key, what the schema
-says of it.
+"""`python -m tests.support.comments` writes into params.yaml, family/params.yaml and alignment/params.yaml, behind
+each key, what the schema says of it.
 
 The schema's docstrings are the one place for that; tests/params/test_params.py holds the files to them.
 """
@@ -13,11 +13,15 @@ from typing import Any, get_args
 
 from ruamel.yaml import YAML
 
-from jokbo.params import FamilyParams, Params
+from jokbo.params import AlignmentParams, FamilyParams, Params
 from jokbo.params.base import Section
 
 COLUMN, WIDTH = 32, 120
-FILES: dict[str, type[Section]] = {"params.yaml": Params, "family/params.yaml": FamilyParams}
+FILES: dict[str, type[Section]] = {
+    "params.yaml": Params,
+    "family/params.yaml": FamilyParams,
+    "alignment/params.yaml": AlignmentParams,
+}
 
 
 def commented(text: str, root: type[Section] = Params) -> str:

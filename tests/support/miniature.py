@@ -54,6 +54,24 @@ def add_family(folder: Path) -> Path:
     return made
 
 
+def add_alignment(folder: Path, *names: str) -> Path:
+    """Add the optional graph of PPO and its baselines to the project, with these baselines; returns its folder."""
+    made = folder / "alignment"
+    for path in ("dvc.yaml", "params.yaml", ".dvcignore", ".dvc/config"):
+        (made / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "alignment" / path, made / path)
+    tree = YAML(typ="safe").load(made / "params.yaml")
+    own = tree["alignment"]["baselines"]
+    tree["alignment"]["baselines"] = {name: own[name] | _small(own[name]) for name in names}
+    with open(made / "params.yaml", "w") as file:
+        YAML().dump(tree, file)
+    return made
+
+
+def _small(own: dict[str, Any]) -> dict[str, Any]:
+    return {"batch": 8} if "batch" in own else {}
+
+
 def rows(draw: random.Random) -> list[dict[str, Any]]:
     made = []
     for label in (0, 1):
