@@ -33,9 +33,9 @@ SETTINGS = Settings(seed=1, temperature=0.7, top_p=0.9, tokens=150)
 
 def main(count: int, minutes: float, draw: int) -> None:
     start = SMOL.model_copy(update={"context": CONTEXT})
-    network, tokenizer, known = adopt.opened(start, STATE / "downloads", "benchmarks.instruct")
+    network, tokenizer, _ = adopt.opened(start, STATE / "downloads", "benchmarks.instruct")
     own = Instructor(Writer(access.accelerated(network), tokenizer), seeds.read(), SETTINGS)
-    place = Place(OUT, STATE / "instructed", Path(known.source), seeds.OURS)
+    place = Place(OUT, STATE / "instructed", adopt.source(start), seeds.OURS.name)
     found = instruct(own, place, count=count, seconds=minutes * 60)
     console = Console(width=110)
     for table in tables(found):

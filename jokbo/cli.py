@@ -247,7 +247,7 @@ def instruct(
     tokenizer, network = _opened(model)
     writer = Writer(access.accelerated(network), tokenizer)
     own = Instructor(writer, read, Settings(seed, temperature, top_p, tokens))
-    place = rounds.Place(out, STATE / "instructed", model, file)
+    place = rounds.Place(out, STATE / "instructed", str(model), str(file))
     known = rounds.instruct(own, place, count=count, seconds=minutes and minutes * 60)
     for what in ("left_out", "instances_left_out"):
         for why, times in known[what].items():

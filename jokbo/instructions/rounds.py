@@ -28,8 +28,8 @@ class Place:
 
     out: Path
     kept: Path  # a folder for the rounds
-    model: Path
-    seeds: Path
+    model: str
+    seeds: str
 
     @property
     def record(self) -> Path:
@@ -92,9 +92,9 @@ def _write(instructor: Instructor, place: Place, rounds: Sequence[Round]) -> dic
     """Write the record, then the tasks: where the tasks are, it is known what they are. Return the record."""
     made = {
         "key": instructor.key,
-        "model": str(place.model),
+        "model": place.model,
         "weights": instructor.weights,
-        "seeds": str(place.seeds),
+        "seeds": place.seeds,
         "seed_tasks": len(instructor.seeds),
         **asdict(instructor.settings),
         "kinds": instructor.kinds.trust._asdict(),

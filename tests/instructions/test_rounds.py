@@ -31,7 +31,7 @@ COUNT = 60
 
 
 def place(folder: Path, name: str = "out.jsonl", kept: str = "kept") -> Place:
-    return Place(folder / name, folder / kept, Path("models/base"), Path("seeds.jsonl"))
+    return Place(folder / name, folder / kept, "models/base", "seeds.jsonl")
 
 
 def instruct(own: Instructor, where: Place, count: int = COUNT, **options: Any) -> dict[str, Any]:
