@@ -215,6 +215,50 @@ def revise(
 
 @app.command()
 @in_one_line
+def instruct(
+    model: Model,
+    seeds: Annotated[
+        Path | None, typer.Option(help="A jsonl file of seed tasks; those of jokbo by default.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The jsonl file to write.")] = Path("data/local/instructed.jsonl"),
+    count: Annotated[int, typer.Option(min=1, help="Of tasks; more go on with the same file.")] = 500,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.1, help="After which it stops, to be gone on with.")
+    ] = None,
+    tokens: Annotated[int, typer.Option(min=1, help="The most of the instances of a task.")] = 150,
+    temperature: Annotated[float, typer.Option(min=0.001, help="At which instructions are sampled.")] = 0.7,
+    top_p: Annotated[
+        float, typer.Option(min=0.001, max=1.0, help="Of their tokens: the likeliest, up to this share.")
+    ] = 0.9,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed writes the same file.")] = 1,
+) -> None:
+    """Have a model write tasks by the example of a few seed tasks (Self-Instruct), to fine-tune on.
+
+    Stopped, the same command goes on.
+    """
+    from jokbo.instructions import rounds
+    from jokbo.instructions import seeds as tasks
+    from jokbo.instructions.instructor import Instructor, Settings
+    from jokbo.instructions.writing import Writer
+    from jokbo.models import access
+
+    file = seeds or tasks.OURS
+    read = tasks.read(file)
+    tokenizer, network = _opened(model)
+    writer = Writer(access.accelerated(network), tokenizer)
+    own = Instructor(writer, read, Settings(seed, temperature, top_p, tokens))
+    place = rounds.Place(out, STATE / "instructed", str(model), str(file))
+    known = rounds.instruct(own, place, count=count, seconds=minutes and minutes * 60)
+    for what in ("left_out", "instances_left_out"):
+        for why, times in known[what].items():
+            print(f"{times:,} {'instances' if what[0] == 'i' else 'instructions'} are left out: {why}")
+    print(
+        f"{known['tasks']:,} tasks, {known['instances']:,} instances: {out}; what is known of them: {place.record}"
+    )
+
+
+@app.command()
+@in_one_line
 def report() -> None:
     """Say where the report is, and open it if there is a browser."""
     if not REPORT.is_file():

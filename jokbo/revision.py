@@ -26,6 +26,7 @@ from jokbo.data.conversations.turns import ASSISTANT, USER, Turn, Turns, text_of
 from jokbo.data.keys import digest
 from jokbo.feedback.constitution import drawn
 from jokbo.feedback.judge import left_padded
+from jokbo.instructions.writing import check_fitted
 from jokbo.models import access
 from jokbo.params import Revision
 from jokbo.preferences.weights import hash_of
@@ -62,13 +63,7 @@ class Reviser:
 
     def __post_init__(self) -> None:
         """Raise InputError, one line, for a model that no stage has fitted for sampling."""
-        read_by = (self.network.config, self.tokenizer)
-        if any(
-            type(number) is not int for each in read_by for number in (each.eos_token_id, each.pad_token_id)
-        ):
-            raise InputError(
-                "the model has no padding, or not one end of text: adopt it by pretrain.start, then name models/base"
-            )
+        check_fitted(self.network, self.tokenizer)
 
     @cached_property
     def weights(self) -> str:
