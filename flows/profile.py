@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import shutil
 import sys
 import time
@@ -48,6 +49,7 @@ def main(
     """Run the chain of a profile, and keep what was measured as profiles/NAME.json."""
     with one_line():
         folder = project(name)
+        make_files(name, folder / LOCAL)
         check_until(until)
         store = {"MLFLOW_TRACKING_URI": tracking.local_store(state().resolve())}
     command = [sys.executable, "-m", "flows.pipeline", *(["--until", until] if until else [])]
@@ -66,6 +68,12 @@ def main(
     print(f"{results}: {found['pretrain']['validation']['bits_per_byte']:.3f} bits a byte on held-out text")
     if until is None:
         print(f"report: {folder / REPORT}")
+
+
+def make_files(name: str, local: Path) -> None:
+    """Run `make` of profiles/NAME.py, if there is one: it makes files that the profile names, below its data/local."""
+    if (maker := PROFILES / f"{name}.py").is_file():
+        runpy.run_path(str(maker))["make"](local)
 
 
 def check_until(until: str | None) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -42,7 +44,7 @@ def test_another_kind_of_answer_takes_the_place_of_the_whole_section(folder: Pat
 def test_the_shipped_profiles_are_valid(folder: Path) -> None:
     for path in sorted(Path("profiles").glob("*.yaml")):
         made = profile.project(path.stem)
-        assert YAML(typ="safe").load(made / "params.yaml")["fetch"] != miniature.params()["fetch"]
+        assert YAML(typ="safe").load(made / "params.yaml") != miniature.params()
 
 
 def test_remotes_and_cache_of_the_project_are_the_profiles_too(folder: Path) -> None:
@@ -82,7 +84,9 @@ def test_a_profile_that_runs_keeps_its_code(folder: Path) -> None:
 
 
 def test_a_profile_that_is_not_there_is_named(folder: Path) -> None:
-    with pytest.raises(InputError, match=r"profiles/corean.yaml: no such profile: there is korean"):
+    with pytest.raises(
+        InputError, match=r"profiles/corean.yaml: no such profile: there is chat, korean, smollm"
+    ):
         profile.project("corean")
 
 
@@ -104,6 +108,41 @@ def test_a_profile_that_is_wrong_is_named_and_makes_nothing(folder: Path, conten
         profile.project("other")
     assert str(raised.value).startswith(said)
     assert not (folder / ".jokbo").exists()
+
+
+def test_a_profile_makes_files_below_its_own_data_alone(folder: Path) -> None:
+    (folder / "profiles/other.yaml").write_text("pretrain: {seed: 2}\n")
+    (folder / "profiles/other.py").write_text(
+        "def make(local):\n    (local / 'made.txt').write_text('made')\n"
+    )
+    before = sorted(Path("data/local").iterdir())
+    made = profile.project("other")
+    profile.make_files("other", made / "data/local")
+    assert (made / "data/local/made.txt").read_text() == "made"
+    assert sorted(Path("data/local").iterdir()) == before
+
+
+def test_the_conversations_of_chat_have_each_question_once(tmp_path: Path) -> None:
+    """Further answers are read in comparisons alone; a dialogue ends with the assistant."""
+    chat = runpy.run_path(str(miniature.ROOT / "profiles/chat.py"))
+    said = {
+        "facts.yml": [["What is it?", "A bird."], ["what is it", "A plane."], ["Who?", "He."]],
+        "conversations.yml": [["Hello", "Hi", "Well?"]],
+    }
+    with zipfile.ZipFile(tmp_path / "package.whl", "w") as archive:
+        for name, exchanges in said.items():
+            archive.writestr(f"{chat['LANGUAGE']}{name}", json.dumps({"conversations": exchanges}))
+    conversations, comparisons = chat["made_of"](tmp_path / "package.whl")
+    turns = [[(turn["role"], turn["content"]) for turn in each["messages"]] for each in conversations]
+    assert turns == [
+        [("user", "What is it?"), ("assistant", "A bird.")],
+        [("user", "Who?"), ("assistant", "He.")],
+        [("user", "Hello"), ("assistant", "Hi")],
+    ]
+    assert comparisons == [
+        {"prompt": "What is it?", "chosen": "A plane.", "rejected": "He."},
+        {"prompt": "Who?", "chosen": "He.", "rejected": "A bird."},
+    ]
 
 
 def _within(path: str, folder: str) -> bool:
