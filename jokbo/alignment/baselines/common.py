@@ -26,7 +26,7 @@ from transformers import PreTrainedModel
 
 from jokbo.alignment.advantages import masked_mean
 from jokbo.alignment.controllers import Controllers, KlController, LengthReward
-from jokbo.alignment.ppo import Networks, collect
+from jokbo.alignment.ppo import Networks, collect, recomputed
 from jokbo.data.corpus.batches import sample_indices
 from jokbo.models import access
 from jokbo.runtime.files import read_if_there, write_text
@@ -174,7 +174,9 @@ def iterated(
         clock.done(iteration)
         return row
 
-    return clock.beside(loop(job, engines, state, plan.iterations(given.samples), one, SHOWN), plan)
+    with recomputed(given.networks, job.compute, job.name):
+        history = loop(job, engines, state, plan.iterations(given.samples), one, SHOWN)
+    return clock.beside(history, plan)
 
 
 def rolled(given: Given, plan: Plan, iteration: int) -> tuple[Experience, int]:
