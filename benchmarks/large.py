@@ -224,7 +224,14 @@ def prepared(compute: Compute) -> Compute:
         return compute
     torch.use_deterministic_algorithms(False)
     return compute.model_copy(
-        update={"processes": 1, "zero_stage": 0, "micro_batch": 0, "compile": False, "checkpoint_seconds": 60}
+        update={
+            "processes": 1,
+            "zero_stage": 0,
+            "offload": "none",
+            "micro_batch": 0,
+            "compile": False,
+            "checkpoint_seconds": 60,
+        }
     )
 
 

@@ -26,7 +26,9 @@ class Parts(NamedTuple):
     neither: int  # how many are of no part
 
     def left_out(self) -> Mapping[str, tuple[int, int, str]]:
-        """Return how many pairs are not learned, of how many, and which, by a short name."""
+        """Return how many pairs are not learned, of how many, and which, by a short name; nothing if all are."""
+        if not self.validation:
+            return {}
         whole = len(self.train) + len(self.validation) + self.neither
         why = "pairs are of a text for validation and of one to learn: nothing reads them"
         return {

@@ -198,7 +198,7 @@ def start(
                 **offload.CONFIG[compute.offload],
             },
             "zero_allow_untested_optimizer": True,
-            "zero_force_ds_cpu_optimizer": False,  # torch's fused AdamW does it on a CPU, and five times as fast
+            "zero_force_ds_cpu_optimizer": False,  # torch's own run on a CPU as well, with nothing to compile
             "torch_autocast": {"enabled": settings.precision == "bf16", "dtype": "bfloat16"},
             "steps_per_print": 10**9,
         },

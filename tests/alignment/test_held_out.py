@@ -26,7 +26,9 @@ def parted(rows: list[dict[str, Any]], share: float = 0.2, seed: int = 1) -> Par
 
 
 def test_the_last_weights_are_of_all_pairs() -> None:
-    assert parts_of(TEXTS, KeepLast(kind="last"), 1, KEY) == (list(range(300)), [], 0)
+    found = parts_of(TEXTS, KeepLast(kind="last"), 1, KEY)
+    assert found == (list(range(300)), [], 0)
+    assert not found.left_out()
 
 
 def test_prompts_are_set_aside_whole_and_none_is_lost() -> None:
