@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import atomic_write_file, read_if_there, write_text
 
 IDLE = 10  # rounds in a row without a new task, after which it ends
+SHOWN = partial(print, flush=True)  # a line at once, in a log too
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def instruct(
     *,
     count: int,
     seconds: float | None = None,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = SHOWN,
 ) -> dict[str, Any]:
     """Write a jsonl file, an instance a line, until so many instructions have one; return what is known of it.
 

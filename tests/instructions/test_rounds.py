@@ -75,6 +75,21 @@ def test_no_two_that_are_kept_are_alike(done: tuple[Path, dict[str, Any]]) -> No
         assert nearest[each] == pytest.approx(float(slow))
 
 
+def test_seven_words_of_ten_are_too_many_and_six_are_not(tmp_path: Path) -> None:
+    common = "Tell us of one two three"
+    kept, seven, six = (f"{common} {rest}" for rest in ("a b c d", "a e f g", "h i j k"))
+
+    def rule(asked: str, shown: str) -> str:
+        return f" {seven}\n10. {six}\n11. {six}\n\n" if asked == asking.MORE else ""
+
+    found = scripted.instructor(tmp_path, rule).round(0, [kept])[:3]
+    assert [(each.instruction, each.left_out) for each in found] == [
+        (seven, filters.ALIKE),
+        (six, None),
+        (six, filters.ALIKE),
+    ]
+
+
 def test_each_kind_of_task_has_instances_of_its_own_form(done: tuple[Path, dict[str, Any]]) -> None:
     folder, _ = done
     by_verb: dict[str, set[tuple[str, str, bool]]] = {verb: set() for verb in scripted.VERBS}
