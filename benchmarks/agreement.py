@@ -60,7 +60,7 @@ def main(count: int, asks_judge: bool) -> None:
     pairs = [Pair(row["prompt"], *row["responses"]) for row in rows]
     said = people(pairs, sources)
     said["simulated rater"] = simulated(pairs, documents["train"], by_people.sources)
-    if REWARD.is_dir():
+    if settings.reward.kind == "model" and REWARD.is_dir():
         said["reward model"] = rewarded(pairs, settings.reward.context)
     for name, each in settings.evaluate.judges.items():
         if each.kind == "classifier":
@@ -129,7 +129,7 @@ def agreements(said: Mapping[str, Scores], pairs: Sequence[Pair]) -> dict[tuple[
     for one, other in combinations(said, 2):
         if (one, other) == (HALF, PERSON):
             continue
-        both = np.flatnonzero((said[one] != 0) & (said[other] != 0))
+        both = np.flatnonzero((said[one] != 0) & (said[other] != 0)).tolist()
         same = (said[one][both] > 0) == (said[other][both] > 0)
         share = intervals.by_unit(same, [(pairs[p].first, pairs[p].second) for p in both])
         found[one, other] = len(both), f"{share.value:.2f} ({share.low:.2f} to {share.high:.2f})"
