@@ -73,7 +73,7 @@ def unfit(instruction: str, *, ascii_only: bool) -> str | None:
 
     ascii_only: whether the seeds begin with ASCII alone.
     """
-    if not instruction:
+    if not _words(instruction):
         return EMPTY
     if instruction[0] in string.punctuation:
         return PUNCTUATION
