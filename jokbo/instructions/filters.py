@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -33,6 +33,7 @@ NOTHING, SAME = "its output is empty", "its output is its input"
 COLON = "its input or output ends with a colon"
 TWICE, UNREADABLE = "it is there twice", "there is none in the form that was asked for"
 CONFLICT = "its input has different outputs"
+COPIED = "its output is word for word that of a seed"
 UNKNOWN_LABEL, NO_INPUT = "its label is not in the list of labels", "it has a label and no input"
 MANY = f"the task has {MOST_EXAMPLES} already"
 
@@ -72,7 +73,7 @@ def unfit(instruction: str, *, ascii_only: bool) -> str | None:
 
     ascii_only: whether the seeds begin with ASCII alone.
     """
-    if not instruction:
+    if not _words(instruction):
         return EMPTY
     if instruction[0] in string.punctuation:
         return PUNCTUATION
@@ -87,16 +88,17 @@ def unfit(instruction: str, *, ascii_only: bool) -> str | None:
 
 
 def fit(
-    examples: Sequence[Example], labels: Sequence[str] | None = None
+    examples: Sequence[Example], labels: Sequence[str] | None = None, told: Collection[str] = ()
 ) -> tuple[list[Example], Counter[str]]:
     """Return the examples that are kept, and how many are left out, by reason.
 
-    labels: those of a classification task. Its examples have one of them, and an input.
+    labels: those of a classification task. Its examples have one of them, and an input. told: outputs of seeds, which a
+    small model copies where it knows no other.
     """
     kept: list[Example] = []
     left_out: Counter[str] = Counter()
     for each in examples:
-        if why := _unfit(each, labels):
+        if why := _unfit(each, labels, told):
             left_out[why] += 1
         elif each in kept:
             left_out[TWICE] += 1
@@ -111,7 +113,7 @@ def fit(
     return kept[:MOST_EXAMPLES], +left_out
 
 
-def _unfit(example: Example, labels: Sequence[str] | None) -> str | None:
+def _unfit(example: Example, labels: Sequence[str] | None, told: Collection[str]) -> str | None:
     if not example.output:
         return NOTHING
     if example.input == example.output:
@@ -119,7 +121,7 @@ def _unfit(example: Example, labels: Sequence[str] | None) -> str | None:
     if example.input.endswith(":") or example.output.endswith(":"):
         return COLON
     if labels is None:
-        return None
+        return COPIED if example.output in told else None
     if example.output.casefold() not in {each.casefold() for each in labels}:
         return UNKNOWN_LABEL
     return None if example.input else NO_INPUT

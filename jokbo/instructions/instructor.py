@@ -154,7 +154,7 @@ class Instructor:
         written = self.writer.after(begun, prompts, asking.TASK_STOPS, likeliest, seed=0)
         for each, text in zip(some, written, strict=True):
             labels, found, cut = asking.with_labels(text) if labelled else (None, *asking.with_inputs(text))
-            kept, left_out = filters.fit(found, labels)
+            kept, left_out = filters.fit(found, labels, self._told)
             left_out += Counter({filters.CUT: cut, filters.UNREADABLE: int(not found and not cut)})
             each.instances, each.instances_left_out = [example._asdict() for example in kept], dict(left_out)
 
@@ -162,6 +162,12 @@ class Instructor:
     def kinds(self) -> Kinds:
         """By what the model says whether a task is classification."""
         return Kinds.of(self.writer, self.seeds, self._rng("kinds"))
+
+    @cached_property
+    def _told(self) -> set[str]:
+        """Outputs of seeds of three words or more; a shorter one may well be right for another task."""
+        outputs = (each.output for task in self.seeds for each in task.instances)
+        return {output for output in outputs if len(output.split()) > 2}
 
     @cached_property
     def _list(self) -> Beginning:

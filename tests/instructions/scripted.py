@@ -35,7 +35,8 @@ UNFIT = ("Draw a picture of it", "Go on", "- begin with a dash please", "")
 AFTER = {  # what is written of tasks, by the verb; Sort is classification
     "Name": "Output: one and two\n\nTask: ",
     "Count": "Input: a\nOutput: 1\nInput: a\nOutput: 2\n\nTask: ",
-    "Describe": "Input: left\nOutput: right\nInput: up\nOutput: down\nInput: cut\nOutput:" + " on" * 60,
+    "Describe": "Input: left\nOutput: right\nInput: up\nOutput: down\nInput: a\nOutput: some of them\nInput: cut\n"
+    "Output:" + " on" * 60,
     "Compare": "What do you mean?\n\nTask: ",
     "Sort": " Big, Small\nLabel: Big\nInput: whale\nLabel: Tiny\nInput: flea\nLabel: Small\nInput: ant\n\nTask: ",
 }

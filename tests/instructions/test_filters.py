@@ -51,6 +51,7 @@ def test_words_of_any_script_are_compared_without_case_and_signs() -> None:
     [
         ("Name three fruits please", None),
         ("", filters.EMPTY),
+        ("\x7f \x7f \x7f \x7f", filters.EMPTY),
         ("Name a fruit", filters.SHORT),
         ("word " * 150, None),
         ("word " * 151, filters.LONG),

@@ -98,7 +98,10 @@ def test_each_kind_of_task_has_instances_of_its_own_form(done: tuple[Path, dict[
     assert by_verb == {
         "Name": {("", "one and two", False)},
         "Sort": {("whale", "Big", True), ("ant", "Small", True)},
-        "Describe": {("left", "right", False), ("up", "down", False)},  # the third was cut off
+        "Describe": {
+            ("left", "right", False),
+            ("up", "down", False),
+        },  # the third is a seed's, the fourth was cut off
         "Count": set(),  # one input has two outputs
         "Compare": set(),  # it writes no input and no output
     }
@@ -122,6 +125,7 @@ def test_what_is_left_out_is_counted_by_reason(done: tuple[Path, dict[str, Any]]
         filters.UNREADABLE: verbs["Compare"],
         filters.CONFLICT: 2 * verbs["Count"],
         filters.CUT: verbs["Describe"],
+        filters.COPIED: verbs["Describe"],
         filters.UNKNOWN_LABEL: verbs["Sort"],
     }
     assert (known["written"], known["kept"]) == (len(found), len(kept))
