@@ -64,6 +64,23 @@ LEFT = (
     *(f"family/{name}" for name in ("dvc.lock", "models", "metrics", "plots", "reports")),
 )
 
+# the files that take the longest, which a worker runs whole (make test)
+LONGEST = (
+    "tests/test_resume.py",
+    "tests/flows/test_labelling.py",
+    "tests/flows/test_family.py",
+    "tests/flows/test_pipeline.py",
+    "tests/test_own_method.py",
+    "tests/test_own_preferences.py",
+    "tests/tasks/frame/test_stage.py",
+    "tests/flows/test_remote.py",
+    "tests/flows/test_server.py",
+    "tests/tasks/frame/test_edits.py",
+    "tests/tasks/test_family.py",
+    "tests/tasks/frame/test_ranks.py",
+)
+PLACES = {name: place for place, name in enumerate(LONGEST)}
+
 # no verdict hangs on how busy the machine is
 settings.register_profile("jokbo", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("jokbo")
@@ -74,6 +91,11 @@ def pytest_sessionstart() -> None:
     find tasks and flows, which are no installed packages."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files of LONGEST first: one that a worker began last would leave the others with nothing to do."""
+    items.sort(key=lambda item: PLACES.get(item.nodeid.partition("::")[0], len(PLACES)))
 
 
 @dataclass
