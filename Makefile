@@ -22,7 +22,7 @@ results: $(INSTALLED)
 	@$(BIN)/python -m benchmarks.results
 
 test: $(INSTALLED)
-	@$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
+	@$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile --no-loadscope-reorder
 
 test-slow: $(INSTALLED)
 	@$(BIN)/python -m pytest -m slow

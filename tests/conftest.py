@@ -58,6 +58,28 @@ if __name__ == "__main__":
     run_stage(NAME, body, parallel=True)
 '''
 
+# what stages leave in a project, and in the family that is added to it (tests/support/comparison.py)
+LEFT = (
+    *("dvc.lock", "models", "metrics", ".dvc/cache", ".jokbo"),
+    *(f"family/{name}" for name in ("dvc.lock", "models", "metrics", "plots", "reports")),
+)
+
+# the files that take the longest, which a worker runs whole (make test)
+LONGEST = (
+    "tests/test_resume.py",
+    "tests/flows/test_labelling.py",
+    "tests/flows/test_family.py",
+    "tests/flows/test_pipeline.py",
+    "tests/test_own_method.py",
+    "tests/test_own_preferences.py",
+    "tests/tasks/frame/test_stage.py",
+    "tests/flows/test_remote.py",
+    "tests/flows/test_server.py",
+    "tests/tasks/frame/test_edits.py",
+    "tests/tasks/test_family.py",
+    "tests/tasks/frame/test_ranks.py",
+)
+PLACES = {name: place for place, name in enumerate(LONGEST)}
 
 # no verdict hangs on how busy the machine is
 settings.register_profile("jokbo", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -69,6 +91,11 @@ def pytest_sessionstart() -> None:
     find tasks and flows, which are no installed packages."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files of LONGEST first: one that a worker began last would leave the others with nothing to do."""
+    items.sort(key=lambda item: PLACES.get(item.nodeid.partition("::")[0], len(PLACES)))
 
 
 @dataclass
@@ -149,19 +176,74 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def as_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have what is started find this Python, and nothing of a DVC or an MLflow that the tests themselves run under."""
+    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_STAGE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+
+
+@pytest.fixture(scope="session")
+def first_ended(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose first stage has run: each stage takes seconds."""
+    return _after(pristine, tmp_path_factory.mktemp("first"), "pretrain")
+
+
+@pytest.fixture(scope="session")
+def all_ended(first_ended: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose stages have all run."""
+    return _after(first_ended, tmp_path_factory.mktemp("all"))
+
+
+def _after(before: Path, folder: Path, *stages: str) -> Path:
+    """Return the folder with a copy of the project `before`, in which DVC has run these stages, or all."""
+    shutil.copytree(before, folder, symlinks=True, dirs_exist_ok=True)
+    return reproduced(Project(folder), *stages).folder
+
+
+def reproduced(project: Project, *stages: str) -> Project:
+    """Return the project after DVC has run these stages, or all."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        as_a_user(monkeypatch)
+        status, output = project.run("dvc", "repro", *stages)
+    assert status == 0, output
+    return project
+
+
+def leave(project: Project, ended: Path) -> Project:
+    """Return the project with what stages left in another one, alike in all else. Its MLflow has none of their runs."""
+    for name in LEFT:
+        if (ended / name).is_dir():
+            runs = shutil.ignore_patterns("mlflow.db*", "mlartifacts")  # they say in which folder they were
+            shutil.copytree(ended / name, project.folder / name, ignore=runs, dirs_exist_ok=True)
+        elif (ended / name).exists():
+            shutil.copy2(ended / name, project.folder / name)
+    return project
+
+
 @pytest.fixture
 def project(pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
     """A fresh copy of the pristine project, which is also the current folder."""
     folder = tmp_path / "project"
     shutil.copytree(pristine, folder, symlinks=True)
-    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_STAGE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    as_a_user(monkeypatch)
     monkeypatch.chdir(folder)
     made = Project(folder)
     yield made
     for process in made.started:
         process.kill()  # a test that failed may have left one running
+
+
+@pytest.fixture
+def begun(project: Project, first_ended: Path) -> Project:
+    """The project after its first stage."""
+    return leave(project, first_ended)
+
+
+@pytest.fixture
+def done(project: Project, all_ended: Path) -> Project:
+    """The project after all its stages."""
+    return leave(project, all_ended)
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def test_an_adapter_is_opened_where_the_project_is(project: Path, monkeypatch: p
         torch.testing.assert_close(beside(tokens_BT).logits, merged(tokens_BT).logits, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("stage", ["finetune", "align"])
+@pytest.mark.parametrize("stage", ["align", pytest.param("finetune", marks=pytest.mark.slow)])
 def test_killed_once(project: Path, stage: str) -> None:
     killed_and_resumed(project, stage, STAGES[stage], kills=1, seed=1)
 

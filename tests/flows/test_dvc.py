@@ -39,13 +39,6 @@ def _killed(project: Project, module: str, arguments: str = "") -> None:
     assert "finetune starts at 0" in output
 
 
-@pytest.fixture
-def begun(project: Project) -> Project:
-    status, output = project.run("dvc", "repro", "pretrain")
-    assert status == 0, output
-    return project
-
-
 def _goes_on(project: Project) -> str:
     """Bring finetune up to date: what was said. It had ended, and is not trained again."""
     status, output = project.run("flows.dvc", "repro", "finetune")

@@ -69,8 +69,7 @@ def test_what_the_data_cannot_give_is_refused_before_any_output_is_removed(proje
     assert kept.exists()
 
 
-def test_an_edit_reruns_its_stage_and_no_other(served: Project) -> None:
-    served.run("dvc", "repro")
+def test_an_edit_reruns_its_stage_and_no_other(served: Project, done: Project) -> None:
     served.edit("params.yaml", "finetune:\n  seed: 1", "finetune:\n  seed: 2")
     status, output = served.run(FLOW)
     assert status == 0, output
@@ -92,7 +91,7 @@ def test_no_process_outlives_a_flow_that_is_stopped(served: Project, stop: signa
     until(lambda: not alive(served.folder))
     assert [run.info.status for run in served.runs("pretrain")] == ["KILLED"]
     done = len(served.steps("pretrain"))
-    status, output = served.run(FLOW, STEPS=str(done + 2))
+    status, output = served.run(FLOW, "--until", "pretrain", STEPS=str(done + 2))
     assert status == 0, output
     assert served.steps("pretrain") == list(range(done + 2))
 
@@ -143,15 +142,14 @@ def test_a_name_that_is_not_utf_8_is_one_line(project: Project) -> None:
     )
 
 
-def test_a_lock_list_that_a_killed_dvc_left_half_written_is_no_obstacle(project: Project) -> None:
-    project.run("dvc", "repro")
-    (project.folder / ".dvc/tmp/rwlock").write_text('{"write": {"')
-    status, output = project.run(FLOW)
+def test_a_lock_list_that_a_killed_dvc_left_half_written_is_no_obstacle(done: Project) -> None:
+    (done.folder / ".dvc/tmp/rwlock").write_text('{"write": {"')
+    status, output = done.run(FLOW)
     assert status == 0, output
 
 
 def test_dvc_killed_under_a_stage_is_tried_again_and_resumes(served: Project) -> None:
-    flow = served.start(FLOW, STEPS="40", PAUSE="0.02")
+    flow = served.start(FLOW, "--until", "pretrain", STEPS="40", PAUSE="0.02")
     until(lambda: _counting(served))
     _dvc(served).kill()
     output, _ = flow.communicate()

@@ -68,7 +68,9 @@ def test_what_is_no_time_is_one_line_before_anything_is_served(project: Project,
     )
 
 
-def test_of_several_late_runs_one_runs_and_none_meets_another_pipeline(served: Project, api: str) -> None:
+def test_of_several_late_runs_one_runs_and_none_meets_another_pipeline(
+    served: Project, begun: Project, api: str
+) -> None:
     """As after a night that the machine slept through."""
     serving = served.start(FLOW, "serve", "--cron", "0 3 * * *", "--timezone", "Asia/Seoul")
     with temporary_settings({PREFECT_API_URL: api}), get_client(sync_client=True) as client:
@@ -107,4 +109,4 @@ def test_of_several_late_runs_one_runs_and_none_meets_another_pipeline(served: P
     serving.terminate()
     output, _ = serving.communicate()
     assert "Traceback" not in output
-    assert (served.folder / "models/pretrain").is_dir()
+    assert (served.folder / "models/finetune").is_dir()

@@ -77,15 +77,15 @@ def test_the_address_that_prefect_prints_is_without_password(monkeypatch: pytest
 
 
 def test_a_database_of_prefect_that_is_damaged_is_moved_aside(
-    project: Project, monkeypatch: pytest.MonkeyPatch
+    begun: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PREFECT_HOME", raising=False)  # importing flows has set it
-    project.environment["HOME"] = str(project.folder)
-    database = project.folder / ".jokbo/prefect/prefect.db"
-    status, output = project.run(FLOW, "--until", "pretrain")
+    begun.environment["HOME"] = str(begun.folder)
+    database = begun.folder / ".jokbo/prefect/prefect.db"
+    status, output = begun.run(FLOW, "--until", "finetune")
     assert status == 0, output
     os.truncate(database, database.stat().st_size // 2)
-    status, output = project.run(FLOW)
+    status, output = begun.run(FLOW)
     assert status == 0, output
     assert "prefect.db is damaged: it is kept as prefect.db.damaged" in output
 
@@ -138,12 +138,12 @@ def test_stages_go_on_without_the_users_server_and_one_line_tells(project: Proje
         while "running on" not in (line := own.stderr.readline()):
             assert line
         project.environment["PREFECT_API_URL"] = line.split("running on ")[1].split()[0] + "/api"
-        flow = project.start("impatient", PAUSE="0.2", STEPS="20")
+        flow = project.start("impatient", "--until", "finetune", PAUSE="0.2", STEPS="20")
         until(lambda: any(project.folder.glob(".jokbo/checkpoints/pretrain/*/step")))
         own.kill()
     output, _ = flow.communicate()
     assert flow.returncode == 1
     assert "Traceback" not in output
     assert output.splitlines()[-1].startswith("jokbo: Prefect was not told how this ended: PREFECT_API_URL=")
-    assert (project.folder / "models/distill").is_dir()
+    assert (project.folder / "models/finetune").is_dir()
     assert [run.info.status for run in project.runs("pipeline")] == ["FINISHED"]

@@ -372,26 +372,34 @@ def test_weights_that_the_last_step_spoils_are_not_saved(tmp_path: Path, zero_st
     assert list(tmp_path.iterdir()) == []
 
 
+TOGETHER = [(0, "muon"), (1, "adamw"), (2, "muon"), (3, "muon")]  # ZeRO stage and optimizer
 RANKS = """
 import json, sys
 from pathlib import Path
-from tests.training.test_engine import train, training, optimizer, STEPS
-zero_stage, name, folder = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
-history, weights = train(folder, settings=training(STEPS, optimizer=optimizer(name)), zero_stage=zero_stage)
 from jokbo.training import processes
-if processes.rank() == 0:
-    curves = [[row[key] for row in history] for key in ("loss", "gradient_norm") if key in history[0]]
-    result = [curves, [weight.sum().item() for weight in weights]]
-    (folder / "result.json").write_text(json.dumps(result))
+from tests.training.test_engine import STEPS, TOGETHER, optimizer, train, training
+for zero_stage, name in TOGETHER:
+    folder = Path(sys.argv[1]) / f"{zero_stage}-{name}"
+    history, weights = train(folder, settings=training(STEPS, optimizer=optimizer(name)), zero_stage=zero_stage)
+    if processes.rank() == 0:
+        curves = [[row[key] for row in history] for key in ("loss", "gradient_norm") if key in history[0]]
+        result = [curves, [weight.sum().item() for weight in weights]]
+        folder.with_suffix(".json").write_text(json.dumps(result))
 """
 
 
-@pytest.mark.parametrize(("zero_stage", "name"), [(0, "muon"), (1, "adamw"), (2, "muon"), (3, "muon")])
-def test_two_ranks_train_to_the_same_loss(tmp_path: Path, zero_stage: int, name: str) -> None:
-    alone = train(tmp_path / "alone", settings=training(STEPS, optimizer=optimizer(name)))
-    (tmp_path / "ranks").mkdir()
-    in_two_ranks(RANKS, tmp_path, zero_stage, name, tmp_path / "ranks")
-    curves, sums = json.loads((tmp_path / "ranks" / "result.json").read_text())
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two ranks came to in each training: they are started once, which takes longer than the trainings."""
+    folder = tmp_path_factory.mktemp("ranks")
+    in_two_ranks(RANKS, folder, folder)
+    return folder
+
+
+@pytest.mark.parametrize(("zero_stage", "name"), TOGETHER)
+def test_two_ranks_train_to_the_same_loss(tmp_path: Path, together: Path, zero_stage: int, name: str) -> None:
+    alone = train(tmp_path, settings=training(STEPS, optimizer=optimizer(name)))
+    curves, sums = json.loads((together / f"{zero_stage}-{name}.json").read_text())
     assert len(curves) == (2 if name == "adamw" or zero_stage == 0 else 1)
     for key, curve in zip(("loss", "gradient_norm"), curves, strict=False):
         assert curve == pytest.approx([row[key] for row in alone[0]], rel=1e-3)

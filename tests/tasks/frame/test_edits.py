@@ -90,9 +90,7 @@ def test_what_runs_write_makes_no_checkout_dirty(project: Project) -> None:
     assert [run.data.tags["git.dirty"] for run in project.runs("distill")] == ["True"]
 
 
-def test_half_a_record_of_the_last_run_is_none(project: Project) -> None:
-    project.run("dvc", "repro", "pretrain")
-    for text in ("", '{"key": "'):
-        (project.folder / ".jokbo/timings/pretrain.json").write_text(text)
-        status, output = project.run("standin", "pretrain")
-        assert status == 0, output
+def test_half_a_record_of_the_last_run_is_none(begun: Project) -> None:
+    (begun.folder / ".jokbo/timings/pretrain.json").write_text('{"key": "')
+    status, output = begun.run("standin", "pretrain")
+    assert status == 0, output

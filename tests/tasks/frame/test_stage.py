@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 
 from jokbo.runtime import ancestry, tracking
 from tasks.frame.identity import committed, identify
-from tests.conftest import ROOT, Project, until
+from tests.conftest import ROOT, Project, leave, until
 from tests.support import comparison
 
 # as DVC does at the end of a stage, but slower
@@ -232,10 +232,10 @@ def test_a_tracking_uri_that_is_wrong_is_one_line_before_anything_runs(project: 
 
 
 @pytest.fixture
-def family(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+def family(project: Project, first_ended: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """The project of an optional graph, whose folder is the current one; what it needs of the chain is there."""
     made = comparison.add_to(project)
-    project.run("dvc", "repro", "pretrain")
+    leave(project, first_ended)
     monkeypatch.chdir(made.folder)
     return made
 
@@ -314,15 +314,14 @@ def test_what_an_optional_graph_lacks_of_the_chain_is_one_line(project: Project,
     )
 
 
-def test_dvc_lock_is_not_read_while_another_process_writes_it(project: Project) -> None:
-    project.run("dvc", "repro", "pretrain")
-    lock = project.folder / "dvc.lock"
+def test_dvc_lock_is_not_read_while_another_process_writes_it(begun: Project) -> None:
+    lock = begun.folder / "dvc.lock"
     whole = lock.read_text()
-    (project.folder / "writing.py").write_text(WRITING)
-    writing = project.start("writing")
+    (begun.folder / "writing.py").write_text(WRITING)
+    writing = begun.start("writing")
     until(lambda: lock.read_text() != whole)
     threading.Timer(
-        2, (project.folder / "go").touch
+        2, (begun.folder / "go").touch
     ).start()  # it has asked by then, or it finds the lock whole
     assert set(committed()) == {"pretrain"}
     assert writing.wait() == 0
