@@ -9,7 +9,9 @@ run is suspended while people label, and woken by this command, also after all o
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -59,6 +61,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @flow(name="labelling")
 def labelling(timeout_hours: float = 24.0, until: str | None = None) -> State:
     """Run the pipeline; as long as it waits for people, wait too, and run it again. Return how it ended."""
+    _end_with_parent()
     try:
         engine = _database()
         while True:
@@ -69,6 +72,20 @@ def labelling(timeout_hours: float = 24.0, until: str | None = None) -> State:
             _wait(engine)
     except (InputError, SQLAlchemyError) as error:
         return Failed(name=BAD_INPUT_STATE, message=_line(error))
+
+
+def _end_with_parent() -> None:
+    """See to it that this process, if `serve` has started it, does not outlive that: `serve` started again takes its
+    run for dead."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGKILL)  # its stages see to themselves: flows.supervise
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _hand_over(engine: Engine) -> None:
@@ -174,17 +191,17 @@ def serve(database: Database = None) -> None:
                 f"jokbo: the flow is labelling/{name}; Ctrl-C ends this, and the same command goes on",
                 flush=True,
             )
+            _begin(served)
             threading.Thread(target=_attend, args=(served, engine), daemon=True).start()
             asyncio.run(runner.start())
 
 
 def _attend(served: UUID, engine: Engine) -> None:
-    """Have a run of the deployment that was served, and wake it when there is nothing to wait for any more."""
-    begun, told = False, set()
+    """Wake the run of the deployment that was served when there is nothing to wait for any more."""
+    told: set[str] = set()
     while True:
         try:
             with get_client(sync_client=True) as client:
-                begun = begun or _begin(client, served)
                 asleep = _runs(client, served, StateType.PAUSED)
                 for run in asleep if asleep and not _waits(engine, told) else ():
                     client.resume_flow_run(run)
@@ -193,13 +210,14 @@ def _attend(served: UUID, engine: Engine) -> None:
         time.sleep(LOOK_SECONDS)
 
 
-def _begin(client: SyncPrefectClient, served: UUID) -> bool:
-    """Make a run unless one goes on. What is said to run has died: it ran in a process of this command."""
-    for run in _runs(client, served, StateType.RUNNING, StateType.PENDING):
-        client.set_flow_run_state(run, Crashed(message="its process is gone"), force=True)
-    if not _runs(client, served, StateType.PAUSED, StateType.SCHEDULED):
-        client.create_flow_run_from_deployment(served)
-    return True
+def _begin(served: UUID) -> None:
+    """Make a run unless one goes on. What is said to run has died: it ran in a process of this command. Call it before
+    the runner takes one."""
+    with get_client(sync_client=True) as client:
+        for run in _runs(client, served, StateType.RUNNING, StateType.PENDING):
+            client.set_flow_run_state(run, Crashed(message="its process is gone"), force=True)
+        if not _runs(client, served, StateType.PAUSED, StateType.SCHEDULED):
+            client.create_flow_run_from_deployment(served)
 
 
 def _runs(client: SyncPrefectClient, served: UUID, *types: StateType) -> list[UUID]:
