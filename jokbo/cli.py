@@ -7,7 +7,7 @@ import os
 import sys
 import webbrowser
 from collections.abc import Callable, Iterator
-from functools import cache, wraps
+from functools import cache
 from importlib.util import find_spec
 from io import TextIOWrapper
 from pathlib import Path
@@ -17,10 +17,11 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from jokbo.command import in_one_line
 from jokbo.exporting import Kind, Precision
-from jokbo.labelling.options import Database
+from jokbo.labelling.commands import label
 from jokbo.runtime import ancestry, files, tracking
-from jokbo.runtime.errors import BAD_INPUT, InputError
+from jokbo.runtime.errors import InputError
 from jokbo.runtime.mlflow_store import reason, say
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 STATE = Path(".jokbo")
 REPORT = Path("reports/report.html")
 DOCUMENTS, TOKENS = Path("data/documents/train"), Path("data/tokens/train")
-PREFERENCES, SAMPLES = Path("data/preferences"), Path("data/evaluation/samples.jsonl")
+PREFERENCES = Path("data/preferences")
 FIRST_WORDS = 8  # shown of a document
 
 app = typer.Typer(
@@ -42,38 +43,8 @@ data = typer.Typer(help="What the models were trained on.", no_args_is_help=True
 app.add_typer(data, name="data")
 preferences = typer.Typer(help="What people and others prefer.", no_args_is_help=True)
 app.add_typer(preferences, name="preferences")
-label = typer.Typer(help="Let people compare responses on a page, and see what they said.")
 app.add_typer(label, name="label")
-Named = Annotated[
-    str | None,
-    typer.Option("--name", help="Of the labeller in params.yaml, if there are several of kind people."),
-]
 Model = Annotated[Path, typer.Argument(help="The folder of a model, such as models/aligned.")]
-
-
-def in_one_line(command: Callable[..., None]) -> Callable[..., None]:
-    """Return the command, which ends with one line for bad input (2), and with none for Ctrl-C (130) or a reader that
-    has gone (141), such as `head`.
-    """
-
-    @wraps(command)
-    def guarded(*arguments: Any, **options: Any) -> None:
-        try:
-            with files.in_one_line():
-                command(*arguments, **options)
-                sys.stdout.flush()
-        except KeyboardInterrupt:
-            sys.exit(130)
-        except BrokenPipeError:
-            os.dup2(
-                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-            )  # what is left must not be written at exit
-            sys.exit(141)
-        except OSError as error:
-            print(f"jokbo: {error.filename or command.__name__}: {error.strerror or error}", file=sys.stderr)
-            sys.exit(BAD_INPUT)
-
-    return guarded
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -324,78 +295,6 @@ def export_preferences(
     if split not in splits:
         raise InputError(f"--split is {split}: it must be one of {', '.join(map(str, splits))}")
     for line in write(list(rows_of(splits[split])), to, out):
-        print(line)
-
-
-@label.callback(invoke_without_command=True)
-@in_one_line
-def serve_labels(
-    context: typer.Context,
-    name: Named = None,
-    database: Database = None,
-    host: Annotated[
-        str, typer.Option(help="Whom it listens to; by default this machine alone.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8766,
-    minutes: Annotated[
-        float, typer.Option(min=0.1, help="How long an item stays reserved for a person.")
-    ] = 15.0,
-) -> None:
-    """Serve the page on which people compare what the policy wrote; Ctrl-C ends it."""
-    if context.invoked_subcommand:
-        given = ((name, context.get_parameter_source(name)) for name in context.params)
-        for option in (name for name, source in given if source and source.name == "COMMANDLINE"):
-            raise InputError(f"--{option}: put it behind {context.invoked_subcommand}, if that takes it")
-        return
-    from jokbo.labelling import serving, store
-
-    batch = serving.batch_of(name)
-    engine = store.open_store(serving.database(database, STATE))
-    serving.serve(batch, engine, serving.Address(host, port), STATE, minutes)
-
-
-@label.command("export")
-@in_one_line
-def export_votes(
-    name: Named = None,
-    database: Database = None,
-    out: Annotated[
-        Path | None, typer.Option(help="A folder; by default data/local/labels, where the stage reads them.")
-    ] = None,
-) -> None:
-    """Write every vote, also those that were changed or taken back; with --out also answers that people wrote."""
-    from jokbo.labelling import results, serving, store
-
-    engine = store.open_store(serving.database(database, STATE))
-    for line in results.export(serving.batch_of(name), engine, out):
-        print(line)
-
-
-@label.command("compare")
-@in_one_line
-def compare_models(
-    prompts: Annotated[int, typer.Option(min=1, help="Of how many prompts, the first ones.")] = 50,
-    labels: Annotated[int, typer.Option(min=1, help="How many people judge each item.")] = 2,
-) -> None:
-    """Have people compare the models: publish what the stage evaluate had each of them write, every two of them."""
-    from jokbo.labelling import models
-    from jokbo.preferences.batch import batch_file
-
-    batch = models.batch_of(SAMPLES, prompts, labels)
-    batch.save(batch_file(batch.name))
-    alike = f" ({batch.alike:,} are left out: their texts are alike or empty)" if batch.alike else ""
-    asked = f"{len(batch.items):,} comparisons of models are in {batch_file(batch.name)}{alike}"
-    print(f"{asked}: `jokbo label --name {batch.name}` has people judge them")
-
-
-@label.command("agreement")
-@in_one_line
-def agreement_of_labels(name: Named = None, database: Database = None) -> None:
-    """Say how far people agree, how far each can be relied on, and, of `compare`, how the models rank."""
-    from jokbo.labelling import results, serving, store
-
-    engine = store.open_store(serving.database(database, STATE))
-    for line in results.agreed(serving.batch_of(name), engine):
         print(line)
 
 

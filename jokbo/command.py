@@ -1,0 +1,37 @@
+"""How a command of jokbo ends: its mistakes are one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from jokbo.runtime import files
+from jokbo.runtime.errors import BAD_INPUT
+
+
+def in_one_line(command: Callable[..., None]) -> Callable[..., None]:
+    """Return the command, which ends with one line for bad input (2), and with none for Ctrl-C (130) or a reader that
+    has gone (141), such as `head`.
+    """
+
+    @wraps(command)
+    def guarded(*arguments: Any, **options: Any) -> None:
+        try:
+            with files.in_one_line():
+                command(*arguments, **options)
+                sys.stdout.flush()
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except BrokenPipeError:
+            os.dup2(
+                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+            )  # what is left must not be written at exit
+            sys.exit(141)
+        except OSError as error:
+            print(f"jokbo: {error.filename or command.__name__}: {error.strerror or error}", file=sys.stderr)
+            sys.exit(BAD_INPUT)
+
+    return guarded
