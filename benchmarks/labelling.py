@@ -2,7 +2,8 @@
 
 Three people label at once, by keys, each in a Chromium of their own, until each has answered every item. Meanwhile the
 server is killed five times with SIGKILL, and started again. Then every vote that the page took is looked for in the
-database, once and as it was given. `--client` takes programs without JavaScript in the place of browsers.
+database, once and as it was given. `--client` takes programs without JavaScript in the place of browsers. `--read 0.5`
+has each read for half a second before the key; without it three browsers and the server share the machine without rest.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Thread
 
@@ -68,8 +70,8 @@ def key_of(item: str) -> str:
     return list(KEYS)[int(item, 16) % len(KEYS)]
 
 
-def by_browser(link: str, person: Person) -> None:
-    """Answer everything by keys in a browser."""
+def by_browser(link: str, person: Person, read: float = 0.0) -> None:
+    """Answer everything by keys in a browser, each item after so many seconds of reading."""
     with tempfile.TemporaryDirectory() as folder, browser.browsing(Path(folder)) as page:
         page.screen(1400, 900)
         page.open(link)
@@ -80,6 +82,7 @@ def by_browser(link: str, person: Person) -> None:
         item = page.run("document.querySelector('#vote').dataset.item")
         while item:
             person.shown.append(item)
+            time.sleep(read)
             following, took = page.run(ANSWER.replace("KEY", key_of(item)))
             if took is not None:
                 person.milliseconds.append(took)
@@ -198,12 +201,14 @@ if __name__ == "__main__":
     parser.add_argument("--labels", type=int, default=500, help="labels that each person gives in a row")
     parser.add_argument("--kills", type=int, default=5, help="how often the server is killed meanwhile")
     parser.add_argument("--client", action="store_true", help="programs without JavaScript, not browsers")
+    parser.add_argument("--read", type=float, default=0.0, help="seconds before each key, in a browser")
     options = parser.parse_args()
     if not options.client and browser.PROGRAM is None:
         sys.exit("there is no Chromium: apt-get install chromium, or give --client")
     os.environ.pop("JOKBO_LABELS", None)
     with elsewhere():
-        found, stored = measure(options.labels, options.kills, by_client if options.client else by_browser)
+        answering = by_client if options.client else partial(by_browser, read=options.read)
+        found, stored = measure(options.labels, options.kills, answering)
     if faults := wrong(found, stored):
         sys.exit("\n".join(faults))
     show(found, options.kills)

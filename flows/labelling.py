@@ -187,6 +187,7 @@ def serve(database: Database = None) -> None:
         with temporary_settings(shown_address()):
             runner = Runner(name=name, pause_on_shutdown=False, limit=1)
             served = runner.add_flow(labelling, name=name)
+            assert isinstance(served, UUID)  # it is awaited for us, where no loop runs
             print(
                 f"jokbo: the flow is labelling/{name}; Ctrl-C ends this, and the same command goes on",
                 flush=True,

@@ -2,6 +2,7 @@
 "use strict";
 
 let ahead = null; // {item, page}: what comes after the item on screen
+let loading = null; // ends when that is here, or is known not to come
 let busy = false;
 
 const parsed = (html) => new DOMParser().parseFromString(html, "text/html");
@@ -28,7 +29,7 @@ function show(page, address) {
   if (address) history.replaceState(null, "", address);
   window.scrollTo(0, 0);
   document.querySelector("main").focus({ preventScroll: true });
-  loadAhead();
+  loading = loadAhead();
 }
 
 function tell(message) {
@@ -41,11 +42,12 @@ function tell(message) {
 async function send(form, button) {
   if (busy) return;
   busy = true;
-  const next = ahead;
   const buttons = document.querySelectorAll("button");
   const body = new URLSearchParams(new FormData(form, button));
   buttons.forEach((each) => { each.disabled = true; });
   try {
+    if (form.id === "vote") await loading; // it is under way: sooner here than asked for after the answer
+    const next = ahead;
     const headers = next && form.id === "vote" ? { "X-Ahead": next.item } : {};
     const response = await fetch(form.action, { method: "POST", body, headers });
     if (response.status === 204 && next) return show(next.page, "/");
@@ -106,4 +108,4 @@ document.addEventListener("keydown", (event) => {
   else if (act[key]) { event.preventDefault(); if (!busy) act[key](); }
 });
 
-loadAhead();
+loading = loadAhead();

@@ -169,9 +169,13 @@ class Progress:
         return 100 * self.given // self.needed if self.needed else 100
 
 
-def progress(queue: Queue, person: str = "") -> Progress:
-    """Return how many labels are there, and how many are asked for. A skipped item counts as answered."""
-    answered = sql.and_(places.c.batch == queue.batch, places.c.until.is_(None))
+def progress(queue: Queue, person: str = "", coming: str | None = None) -> Progress:
+    """Return how many labels are there, and how many are asked for. A skipped item counts as answered.
+
+    coming: an item that counts as answered by the person, though their answer is not in yet.
+    """
+    soon = sql.and_(places.c.person == person, places.c.item == (coming or ""))
+    answered = sql.and_(places.c.batch == queue.batch, sql.or_(places.c.until.is_(None), soon))
     with queue.engine.connect() as connection:
         wanted = _labels(connection, queue)
         ordinary = sql.and_(items.c.batch == queue.batch, items.c.gold.is_(False))

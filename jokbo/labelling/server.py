@@ -225,15 +225,14 @@ def _item(
         replaces=replaces,
         refused=refused,
         undo=before or (last[0].item if last else None),
-        progress=queue.progress(desk.queue, person),
-        done=1 if before else 0,
+        progress=queue.progress(desk.queue, person, coming=before),
     )
 
 
 def _done(request: Request, desk: Desk, person: str) -> HTMLResponse:
     last = queue.recent(desk.queue, person, 1)
     found = queue.progress(desk.queue, person)
-    return _page(request, "done", progress=found, undo=last[0].item if last else None, done=0)
+    return _page(request, "done", progress=found, undo=last[0].item if last else None)
 
 
 def _page(request: Request, name: str, status: int = 200, **values: Any) -> HTMLResponse:

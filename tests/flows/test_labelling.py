@@ -189,7 +189,7 @@ def test_served_it_is_suspended_and_woken_after_all_was_started_again(asking: Pr
         until(lambda: not alive(asking.folder))  # the flow has ended with it
         serving = asking.start(FLOW, "serve")
         until(lambda: names() == ["Crashed", "Suspended"])
-        until(lambda: len(alive(asking.folder)) == 2)  # this command, and what multiprocessing keeps beside it
+        until(lambda: len(alive(asking.folder)) == 2)  # this command, and multiprocessing's tracker
         kill(serving)
         assert needed() == answer(asking.folder, PEOPLE)
         again = asking.start(FLOW, "serve")

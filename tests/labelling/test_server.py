@@ -117,6 +117,8 @@ def test_the_next_item_is_there_before_it_is_asked_for(page: Making) -> None:
     assert ann.vote("first", headers={"X-Ahead": tab.field("item")})
     assert ann.status == 204
     assert tab.field("item") in ann.get("/")
+    share = re.compile(r"[1-9]\d*% of all labels are in")
+    assert share.findall(tab.text) == share.findall(ann.text) != []
     tab.vote("second")
     assert [vote.item for vote in votes(made)] == [first, following]
 
