@@ -30,7 +30,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "data/local/reviews.jsonl").write_text("".join(json.dumps(row) + "\n" for row in letters))
     with open(folder / "params.yaml", "w") as file:
         YAML().dump(params(), file)
-    result = miniature.run(folder, "dvc", "repro", "report")
+    result = miniature.chain(folder)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     return folder
 
