@@ -18,6 +18,7 @@ import numpy as np
 
 from jokbo.evaluation import intervals
 from jokbo.evaluation.diversity import distinct_n
+from jokbo.evaluation.judges.judge import GOOD
 from jokbo.reporting import page
 from jokbo.reporting.figures import CYCLE, MUTED, Chart, panel
 from jokbo.reporting.tables import DASH, Table, number
@@ -40,13 +41,13 @@ def row(
     """Return a method's row, of what it measured and what it said to the held-out prompts.
 
     `samples`, `seconds`; `reward` and `kl` with their standard errors over prompts; mean `tokens`; and where somebody
-    judged, `good`, the mean score with its error, and `wins`, the share of prompts on which it is judged better than
-    the first method.
+    judged, `good`, the share of responses that are more probably good than not, and `wins`, the share of prompts on
+    which it is judged better than the first method.
     """
     found = {key: measured[key] for key in ("kind", "samples", "seconds")}
     found |= {name: _estimate([each[name] for each in said]) for name in ("reward", "kl")}
     found["tokens"] = fmean(each["tokens"] for each in said)
-    found["good"] = None if judged is None else _estimate(judged)
+    found["good"] = None if judged is None else _estimate(judged > GOOD)
     wins = None if judged is None or first is None else (1 + np.sign(judged - first)) / 2
     found["wins"] = None if wins is None else _estimate(wins)
     return found

@@ -7,8 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from jokbo.alignment import compared
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.tracking import Run
 from tasks import alignment_table
@@ -70,6 +72,17 @@ def test_rows_are_of_the_same_prompts_with_their_errors(project: None) -> None:
     assert rows["rloo"]["tokens"] == pytest.approx(14.5)
     assert 0 < rows["rloo"]["distinct_2"] < 1
     assert rows["ppo"]["good"] is None  # the reward model is no judge of what is good
+
+
+def test_good_is_a_share_of_responses_and_wins_are_over_the_first_prompt_by_prompt(project: None) -> None:
+    said = {name: [{"response": "a b", "reward": 0.0, "kl": 0.0, "tokens": 2}] * 4 for name in ("one", "two")}
+    measured = {name: {"kind": "ppo", "samples": 1, "seconds": 1.0} for name in said}
+    judged = {"one": np.array([0.9, 0.4, 0.2, 0.6]), "two": np.array([0.95, 0.6, 0.2, 0.1])}
+    one, two = compared.rows(measured, said, judged)
+    assert (one["good"]["value"], two["good"]["value"]) == (0.5, 0.5)
+    assert (one["wins"]["value"], two["wins"]["value"]) == (0.5, (1 + 1 + 0.5 + 0) / 4)
+    cells = compared.table({"rows": [{**two, "at_time": None}], "at_time": None, "judge": "j"}).rows[0]
+    assert "50 (" in cells[5]
 
 
 def test_at_equal_time_each_is_read_where_the_fastest_training_ended(project: None) -> None:

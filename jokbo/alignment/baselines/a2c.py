@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from jokbo.alignment.advantages import variance
 from jokbo.alignment.baselines.actor_critic import ActorLoss, batches, critic_loss
-from jokbo.alignment.baselines.common import Given, Made, Plan, Rolled, iterated, of_network, prepared, steps
+from jokbo.alignment.baselines.common import Given, Made, Plan, Rolled, begun, iterated, of_network, steps
 from jokbo.alignment.ppo import initialise_value
 from jokbo.training import engine
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def made(given: Given, own: ActorCritic) -> Made:
     """Return what came of A2C. The value's head is fitted first, as PPO's is, from samples that count."""
-    prepared(given.networks)
+    clock = begun(given)
     settings, networks, prompt_tokens = given.settings, given.networks, given.prompts_NP.shape[1]
     length = initialise_value(networks, given.prompts_NP, settings)
     step = engine.StepSettings(own.batch, settings.precision, settings.gradient_clip)
@@ -40,4 +40,4 @@ def made(given: Given, own: ActorCritic) -> Made:
         }
 
     plan = Plan(own.batch, valued=True, spent=settings.value_rollouts * settings.rollout_batch)
-    return of_network(given, iterated(given, plan, engines, learn, length))
+    return of_network(given, iterated(given, plan, engines, learn, clock, length))

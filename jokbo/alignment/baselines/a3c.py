@@ -37,6 +37,7 @@ from jokbo.alignment.baselines.common import (
     Given,
     Made,
     Plan,
+    begun,
     controlled,
     of_network,
     prepared,
@@ -92,7 +93,7 @@ class Setup:
 
 def made(given: Given, own: Asynchronous) -> Made:
     """Return what came of A3C. The value's head is fitted first, as PPO's is, from samples that count."""
-    prepared(given.networks)
+    clock = begun(given)
     settings = given.settings
     length = initialise_value(given.networks, given.prompts_NP, settings)
     networks = given.networks
@@ -104,7 +105,6 @@ def made(given: Given, own: Asynchronous) -> Made:
     # nothing of the job but its name and its seed goes to another process
     told = replace(given, job=replace(given.job, run=None, compute=None))  # pyright: ignore[reportArgumentType]
     setup = Setup(told, own, shared, plan, length, os.getpid())
-    clock = Clock(given.job.folder)
     history = _coordinated(given, setup, kept, clock)
     prepared(networks)
     return of_network(given, clock.beside(history, plan))

@@ -138,6 +138,12 @@ class Clock:
         ]
 
 
+def begun(given: Given) -> Clock:
+    """Prepare the networks; return the clock, which runs from here on for every baseline."""
+    prepared(given.networks)
+    return Clock(given.job.folder)
+
+
 def prepared(networks: Networks) -> None:
     """Have the networks compute as PPO's do: without dropout, on the device, and all alike."""
     processes.join()
@@ -147,7 +153,12 @@ def prepared(networks: Networks) -> None:
 
 
 def iterated(
-    given: Given, plan: Plan, engines: Engines, learn: Callable[[Rolled], Row], length: float | None = None
+    given: Given,
+    plan: Plan,
+    engines: Engines,
+    learn: Callable[[Rolled], Row],
+    clock: Clock,
+    length: float | None = None,
 ) -> list[Row]:
     """Sample, score and `learn` until the samples are spent; return a row an iteration.
 
@@ -156,7 +167,6 @@ def iterated(
     training.loop does.
     """
     settings, job = given.settings, given.job
-    clock = Clock(job.folder)
     state = restored(job, engines)
     kept = state.values
     if length is not None:

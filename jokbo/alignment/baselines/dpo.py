@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from jokbo.alignment.baselines.common import Given, Made, Plan, Rolled, iterated, of_network, prepared, steps
+from jokbo.alignment.baselines.common import Given, Made, Plan, Rolled, begun, iterated, of_network, steps
 from jokbo.alignment.dpo import margins
 from jokbo.alignment.labels import losses, right
 from jokbo.sampling import response_log_probs
@@ -35,7 +35,7 @@ OF_THE_OTHER = ("reward", "reward_std", "kl", "kl_per_token", "entropy", "respon
 
 def made(given: Given, own: DirectOptimisation) -> Made:
     """Return what came of DPO. Rollout, minibatch and epochs are PPO's."""
-    prepared(given.networks)
+    clock = begun(given)
     settings, networks = given.settings, given.networks
     pairs = settings.minibatch // 2
     step = engine.StepSettings(pairs, settings.precision, settings.gradient_clip)
@@ -48,7 +48,7 @@ def made(given: Given, own: DirectOptimisation) -> Made:
         return {name: told[name] for name in ("loss", "accuracy", "margin")}
 
     says = given if own.online else replace(given, networks=replace(networks, policy=networks.reference))
-    history = iterated(says, Plan(settings.rollout_batch, 2), {"policy": policy}, learn)
+    history = iterated(says, Plan(settings.rollout_batch, 2), {"policy": policy}, learn, clock)
     if not own.online:  # what was said tells nothing of the policy that learned of it
         history = [{name: row[name] for name in row if name not in OF_THE_OTHER} for row in history]
     return of_network(given, history)

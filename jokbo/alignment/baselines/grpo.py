@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from jokbo.alignment.baselines.common import Given, Made, Plan, Rolled, iterated, of_network, prepared, steps
+from jokbo.alignment.baselines.common import Given, Made, Plan, Rolled, begun, iterated, of_network, steps
 from jokbo.alignment.ppo import PolicyLoss
 from jokbo.training import engine
 
@@ -31,7 +31,7 @@ SMALL = 1e-4  # added to the deviation of a group, which may be 0
 
 def made(given: Given, own: Grpo) -> Made:
     """Return what came of GRPO. Rollout, minibatch, epochs, clip and optimizer are PPO's."""
-    prepared(given.networks)
+    clock = begun(given)
     settings = given.settings
     step = engine.StepSettings(settings.minibatch, settings.precision, settings.gradient_clip)
     loss = PolicyLoss(given.networks.policy, settings, given.prompts_NP.shape[1])
@@ -53,7 +53,7 @@ def made(given: Given, own: Grpo) -> Made:
         }
 
     plan = Plan(settings.rollout_batch, own.responses_per_prompt)
-    return of_network(given, iterated(given, plan, {"policy": policy}, learn))
+    return of_network(given, iterated(given, plan, {"policy": policy}, learn, clock))
 
 
 def advantages(earned_B: Tensor, each: int, *, corrected: bool) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jokbo.alignment import ppo
-from jokbo.alignment.baselines.common import Clock, Given, Made, Plan, of_network
+from jokbo.alignment.baselines.common import Given, Made, Plan, begun, of_network
 
 if TYPE_CHECKING:
     from jokbo.alignment.rollouts import Experience
@@ -17,7 +17,7 @@ def made(given: Given, own: PpoItself) -> Made:
     settings = given.settings.model_copy(
         update={"rollouts_every": 1}
     )  # so that every iteration's end is told
-    clock = Clock(given.job.folder)
+    clock = begun(given)
     plan = Plan(settings.rollout_batch, spent=settings.value_rollouts * settings.rollout_batch)
 
     def record(iteration: int, seen: Experience) -> None:

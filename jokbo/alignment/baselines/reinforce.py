@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from jokbo.alignment.baselines.common import Given, Made, Plan, Rolled, iterated, of_network, prepared, steps
+from jokbo.alignment.baselines.common import Given, Made, Plan, Rolled, begun, iterated, of_network, steps
 from jokbo.sampling import response_log_probs
 from jokbo.training import engine
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def made(given: Given, own: Reinforce) -> Made:
     """Return what came of REINFORCE."""
-    prepared(given.networks)
+    clock = begun(given)
     settings, prompt_tokens = given.settings, given.prompts_NP.shape[1]
     step = engine.StepSettings(own.batch, settings.precision, settings.gradient_clip)
     loss = ReinforceLoss(given.networks.policy, settings.temperature, prompt_tokens)
@@ -45,7 +45,7 @@ def made(given: Given, own: Reinforce) -> Made:
         return {"policy_loss": told["loss"]}
 
     plan = Plan(own.batch, own.responses_per_prompt)
-    return of_network(given, iterated(given, plan, {"policy": policy}, learn))
+    return of_network(given, iterated(given, plan, {"policy": policy}, learn, clock))
 
 
 def above_others(earned_B: Tensor, each: int) -> Tensor:

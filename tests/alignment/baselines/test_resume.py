@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -128,6 +130,27 @@ def test_several_workers_spend_the_samples_and_raise_the_reward(tmp_path: Path) 
     assert [row["step"] for row in found.history] == list(range(1, 25))
     assert found.history[-1]["samples"] == 16 * 25
     assert sum(rewards[-5:]) > sum(rewards[:5])
+
+
+@pytest.mark.slow
+def test_several_workers_that_were_killed_come_to_the_same_within_the_interval(tmp_path: Path) -> None:
+    """Mean rewards of the updates after the kill, with their errors: of the killed training and of one that was not."""
+    settings = {"iterations": 2, "kl_coefficient": 0.0, "kl_gain": 0.0}
+    with pytest.raises(Killed):
+        made("a3c", given(tmp_path / "killed", kill_at=8, samples=16 * 41, **settings), workers=2)
+    (checkpoint,) = (tmp_path / "killed").glob("update-*")
+    done = int(checkpoint.name.removeprefix("update-"))
+    assert 0 < done < 8
+    again, whole = (
+        made("a3c", given(tmp_path / name, samples=16 * 41, **settings), workers=2).history[done:]
+        for name in ("killed", "whole")
+    )
+    assert [row["step"] for row in again] == [row["step"] for row in whole] == list(range(done + 1, 41))
+    means, errors = (
+        [of([row["reward"] for row in rows]) for rows in (again, whole)]
+        for of in (statistics.fmean, lambda rewards: statistics.stdev(rewards) / len(rewards) ** 0.5)
+    )
+    assert abs(means[0] - means[1]) < 4 * math.hypot(*errors)
 
 
 def test_weights_that_are_not_finite_are_told_and_not_saved(tmp_path: Path) -> None:
