@@ -9,7 +9,7 @@ import json
 import sys
 from dataclasses import replace
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from transformers import (
@@ -37,7 +37,7 @@ def alignment(stage: Stage[Alignment]) -> None:
     processes.join()
     name = stage.name.partition("@")[2]
     own, tokenizer = stage.params.baselines[name], AutoTokenizer.from_pretrained(POLICY)
-    baseline: Baseline = import_module(f"jokbo.alignment.baselines.{own.kind}")
+    baseline = cast(Baseline, import_module(f"jokbo.alignment.baselines.{own.kind}"))
     made = baseline.made(_given(stage), own)
     if made.policy is None:
         leave_out(
