@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -57,17 +58,21 @@ def _open(path: Path, key: str = "k1"):
 
 @pytest.mark.parametrize(("signaled", "tables"), [(signal.SIGKILL, 1), (signal.SIGINT, 30)])
 def test_killed_while_the_store_is_made(tmp_path: Path, signaled: signal.Signals, tables: int) -> None:
-    state = tmp_path / ".jokbo"
-    process = _start(state)
-    until(lambda: _tables(state / ".mlflow.db.partial") >= tables)
-    process.send_signal(signaled)
-    process.communicate()
-    assert process.returncode != 0
+    state = next(state for number in count() if _killed(state := tmp_path / str(number), signaled, tables))
     assert not (state / "mlflow.db").exists()
     again = _start(state)
     output, _ = again.communicate()
     assert (again.returncode, output) == (0, "")
     assert _runs(state / "mlflow.db") == ["FINISHED"]
+
+
+def _killed(state: Path, signaled: signal.Signals, tables: int) -> bool:
+    """Start a run and send it the signal when its store has so many tables; False if it had ended before that."""
+    process = _start(state)
+    until(lambda: _tables(state / ".mlflow.db.partial") >= tables or process.poll() is not None)
+    process.send_signal(signaled)
+    process.communicate()
+    return process.returncode != 0
 
 
 def _tables(path: Path) -> int:
