@@ -89,8 +89,9 @@ def proxy_of(bench: Bench, hidden_size: int, pairs: Rollout) -> PreTrainedModel:
     )
     name = f"proxy-{hidden_size}"
     job = Job(name, 1, bench.settings.compute, Run(), bench.folder / name)
-    assert isinstance(bench.settings.reward, params.Reward)
-    fitting.fit(network, bench.tokenizer, rows, bench.settings.reward, job)
+    settings = bench.settings.reward
+    assert isinstance(settings, params.Reward)
+    fitting.fit(network, fitting.read(bench.tokenizer, rows, settings), settings, job)
     end, padding = access.end_of_text(bench.tokenizer), access.padding(bench.tokenizer)
     rewards.normalise(network, rewards.with_end_of_text(pairs.tokens_BS, end, padding))
     return network
