@@ -1,7 +1,8 @@
 """`python -m benchmarks.results` (`make results`) writes docs/results.md and README's headline from what was run.
 
-It reads what `python -m benchmarks.seeds N ...` left of the chain, family/table.json and profiles/*.json, and runs
-nothing. Where no seed is there, what was written of the chain stays as it is, and the rest is written anew.
+It reads what `python -m benchmarks.seeds N ...` left of the chain, family/table.json, alignment/table.json and
+profiles/*.json, and runs nothing. Where no seed is there, what was written of the chain stays as it is, and the rest is
+written anew.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Any
 
 from benchmarks import large, picture
 from benchmarks.seeds import DATA, FOLDER, SHOWN
+from flows.alignment import KEPT_TABLE as BASELINES
+from jokbo.alignment import compared as alignment
 from jokbo.comparison import table as comparison
 from jokbo.comparison.verdicts import RULE
 from jokbo.evaluation.evaluation import Evaluation, Scores
@@ -146,6 +149,14 @@ def compared() -> str:
     return "\n\n".join([_committed(KEPT_TABLE), *parts, RULE])
 
 
+def baselines() -> str:
+    """Return PPO and its baselines, from alignment/table.json."""
+    if not BASELINES.is_file():
+        return f"Not measured yet: `make alignment` does, and leaves {BASELINES}."
+    found = alignment.table(json.loads(BASELINES.read_text("utf-8")))
+    return f"{_committed(BASELINES)}\n\n{found.caption}\n\n{found.markdown().strip()}"
+
+
 def profiles() -> str:
     """Return the base model of each profile on held-out text."""
     rows = []
@@ -197,6 +208,8 @@ def main() -> None:
         told,
         OTHER_TEXT,
         profiles(),
+        "## PPO and its baselines",
+        baselines(),
         "## The systems of the literature, at 3.5e14 FLOPs each",
         large_comparison(),
         "## The systems of the literature, at 3.5e12 FLOPs each",

@@ -10,16 +10,21 @@ import typer
 
 from flows.command import TimeoutHours, bring, one_line
 from flows.flow import pipeline
+from jokbo.runtime.files import write_text
 from tasks.alignment_project import ALIGNMENT, TABLE
+from tasks.frame.paths import METRICS
+
+KEPT_TABLE = ALIGNMENT / "table.json"  # in git: what the last run measured
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
 def main(timeout_hours: TimeoutHours = 24.0) -> None:
-    """Train PPO and its baselines on as many responses each, and compare them in one table."""
+    """Train PPO and its baselines on as many responses each, compare them in one table, and keep its numbers."""
     bring(lambda: pipeline(timeout_hours, folder=str(ALIGNMENT), return_state=True), folder=ALIGNMENT)
     with one_line():
+        write_text(KEPT_TABLE, (ALIGNMENT / METRICS / "alignment_table.json").read_text("utf-8"))
         print((ALIGNMENT / TABLE).read_text("utf-8"))
 
 
