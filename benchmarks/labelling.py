@@ -72,7 +72,10 @@ def key_of(item: str) -> str:
 
 def by_browser(link: str, person: Person, read: float = 0.0) -> None:
     """Answer everything by keys in a browser, each item after so many seconds of reading."""
-    with tempfile.TemporaryDirectory() as folder, browser.browsing(Path(folder)) as page:
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        browser.browsing(Path(folder)) as page,
+    ):
         page.screen(1400, 900)
         page.open(link)
         page.until("document.activeElement.name === 'name'")
