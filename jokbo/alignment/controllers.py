@@ -14,6 +14,7 @@ from jokbo.alignment.advantages import at_last
 
 if TYPE_CHECKING:
     from jokbo.alignment.rollouts import Experience
+    from jokbo.params import Ppo
 
 
 @dataclass
@@ -58,6 +59,14 @@ class LengthReward:
 class Controllers(NamedTuple):
     kl: KlController
     length: LengthReward
+
+    @classmethod
+    def of(cls, settings: Ppo, beta: float, length: float) -> Controllers:
+        """Return what steers the price of KL, now `beta`, and draws responses to this mean length, tokens."""
+        return cls(
+            KlController(beta, settings.kl_target, settings.kl_gain),
+            LengthReward(length, settings.length_gain),
+        )
 
     def rewards(self, seen: Experience) -> tuple[Tensor, float]:
         """Return the reward of each token [B, R], and the weight of length in it.

@@ -38,7 +38,7 @@ from jokbo.alignment.advantages import (
     variance,
     whiten,
 )
-from jokbo.alignment.controllers import Controllers, KlController, LengthReward
+from jokbo.alignment.controllers import Controllers
 from jokbo.alignment.rollouts import Experience
 from jokbo.alignment.value import ValueLoss, fit_head, response_values
 from jokbo.data.corpus.batches import sample_indices
@@ -58,6 +58,8 @@ from jokbo.training.loop import check_weights, loop, restored, trained
 
 if TYPE_CHECKING:
     from jokbo.params import Compute, Ppo
+
+SHOWN = {"reward": "reward", "kl": "kl", "length": "response_length"}  # of a row, on the terminal
 
 
 class PolicyLoss(nn.Module):
@@ -119,18 +121,12 @@ def align(
     of ranks too, each of which draws its own. Raises as training.loop does, and InputError if ranks or micro-batches
     cannot share a minibatch.
     """
-    processes.join()
-    for network in (networks.policy, networks.value, networks.reference, networks.reward, *networks.members):
-        engine.prefer_attention(network)  # computed alike, policy and reference start at a KL of zero
-        access.moved(network, processes.device()).eval()
+    prepared(networks)
     length = initialise_value(networks, prompts_NP, settings)
     engines = start(networks, prompts_NP.shape[1], settings, job.compute)
     state = restored(job, engines)
     kept = state.values
-    controllers = Controllers(
-        KlController(kept.get("beta", settings.kl_coefficient), settings.kl_target, settings.kl_gain),
-        LengthReward(length, settings.length_gain),
-    )
+    controllers = Controllers.of(settings, kept.get("beta", settings.kl_coefficient), length)
 
     def one(iteration: int) -> dict[str, float]:
         check_weights(job.name, iteration - 1, engines)  # nobody can sample from what is not finite
@@ -143,14 +139,21 @@ def align(
             record(iteration, seen)
         return row
 
-    labels = {"reward": "reward", "kl": "kl", "length": "response_length"}
     with recomputed(networks, job.compute, job.name), suppress(Far):
-        loop(job, engines, state, settings.iterations, one, labels)
+        loop(job, engines, state, settings.iterations, one, SHOWN)
     history = state.history
     if job.compute.zero_stage == 3:
         for each in engines.values():
             _make_whole(trained(each))
     return history
+
+
+def prepared(networks: Networks) -> None:
+    """Have all networks compute without dropout, on the device, and alike: policy and reference start at a KL of 0."""
+    processes.join()
+    for network in (networks.policy, networks.value, networks.reference, networks.reward, *networks.members):
+        engine.prefer_attention(network)
+        access.moved(network, processes.device()).eval()
 
 
 @contextmanager
@@ -206,14 +209,18 @@ def inputs_at(
 ) -> Inputs:
     """Return the inputs of an iteration; the first is 0. `texts_at` counts all steps of the training."""
     indices = sample_indices(iteration, settings.rollout_batch, len(prompts_NP), settings.seed, "prompts")
-    seed = int(np.random.SeedSequence([settings.seed, iteration]).generate_state(1)[0])
     first = iteration * settings.epochs * (settings.rollout_batch // settings.minibatch)
     return Inputs(
         prompts_NP[torch.from_numpy(indices)],
-        seed,
+        seed_of(settings, iteration),
         warming_up=iteration < settings.value_warmup,
         texts_at=texts_at and (lambda step: texts_at(first + step)),
     )
+
+
+def seed_of(settings: Ppo, iteration: int) -> int:
+    """Return the seed of what is drawn in an iteration; the first is 0."""
+    return int(np.random.SeedSequence([settings.seed, iteration]).generate_state(1)[0])
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jokbo.alignment.advantages import variance
-from jokbo.alignment.baselines.actor_critic import ActorLoss, batches, critic_loss
-from jokbo.alignment.baselines.common import Given, Made, Plan, Rolled, begun, iterated, of_network, steps
+from jokbo.alignment.baselines.actor_critic import batches, critic_loss
+from jokbo.alignment.baselines.common import (
+    Given,
+    Made,
+    Plan,
+    PolicyGradient,
+    Rolled,
+    begun,
+    iterated,
+    of_network,
+    steps,
+)
 from jokbo.alignment.ppo import initialise_value
 from jokbo.training import engine
 
@@ -21,7 +31,7 @@ def made(given: Given, own: ActorCritic) -> Made:
     settings, networks, prompt_tokens = given.settings, given.networks, given.prompts_NP.shape[1]
     length = initialise_value(networks, given.prompts_NP, settings)
     step = engine.StepSettings(own.batch, settings.precision, settings.gradient_clip)
-    actor = ActorLoss(networks.policy, settings.temperature, prompt_tokens)
+    actor = PolicyGradient(networks.policy, settings.temperature, prompt_tokens)
     compute = given.job.compute
     engines = {
         "policy": engine.start(actor, step, own.policy_optimizer, compute),

@@ -30,21 +30,21 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, multiprocessing, nn
 
-from jokbo.alignment.baselines.actor_critic import ActorLoss, batches, critic_loss
+from jokbo.alignment.baselines.actor_critic import batches, critic_loss
 from jokbo.alignment.baselines.common import (
     SHOWN,
     Clock,
     Given,
     Made,
     Plan,
+    PolicyGradient,
     begun,
-    controlled,
     of_network,
-    prepared,
     rolled,
     summary,
 )
-from jokbo.alignment.ppo import initialise_value
+from jokbo.alignment.controllers import Controllers
+from jokbo.alignment.ppo import initialise_value, prepared
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import atomic_write_folder, read_json
 from jokbo.runtime.interruption import SIGNALS, Interrupted, polled
@@ -114,7 +114,9 @@ def _coordinated(given: Given, setup: Setup, kept: dict[str, Any], clock: Clock)
     """Have the workers do the updates that are left; return a row an update, in the order in which they ended."""
     job, updates = given.job, setup.plan.iterations(given.samples)
     history: list[Row] = kept.setdefault("history", [])
-    controllers = controlled(given.settings, kept.get("beta", given.settings.kl_coefficient), setup.length)
+    controllers = Controllers.of(
+        given.settings, kept.get("beta", given.settings.kl_coefficient), setup.length
+    )
     saved, saved_at, handed = len(history), time.monotonic(), len(history)
     with (
         polled() as stop,
@@ -225,7 +227,7 @@ class Worker:
         prompt_tokens = given.prompts_NP.shape[1]
         self.mine = nn.ModuleDict({"policy": own.policy, "value": own.value})
         self.objectives = {
-            "policy": ActorLoss(own.policy, given.settings.temperature, prompt_tokens),
+            "policy": PolicyGradient(own.policy, given.settings.temperature, prompt_tokens),
             "value": critic_loss(own.value, prompt_tokens),
         }
         rates = {"policy": setup.own.policy_rate, "value": setup.own.value_rate}
@@ -246,7 +248,7 @@ class Worker:
             for mine, shared in pairs:
                 mine.copy_(shared)
         seen, _ = rolled(self.given, setup.plan, number)
-        controllers = controlled(settings, beta, setup.length)
+        controllers = Controllers.of(settings, beta, setup.length)
         rewards_BR, weight = controllers.rewards(seen)
         row = summary(seen, controllers, weight)
         self.mine.zero_grad()

@@ -12,35 +12,17 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from jokbo.alignment.advantages import advantages_and_returns
 from jokbo.alignment.value import ValueLoss
 from jokbo.models.causal import mean_one
-from jokbo.sampling import response_log_probs
 
 if TYPE_CHECKING:
     from jokbo.alignment.rollouts import Experience
 
 Batches = dict[str, dict[str, Tensor]]
-
-
-class ActorLoss(nn.Module):
-    """Minus the advantage of each token times its log-probability, summed over a response, a mean over responses.
-
-    Its gradient is minus an estimate of that of what a response earns; its value means nothing.
-    """
-
-    def __init__(self, network: PreTrainedModel, temperature: float, prompt_tokens: int) -> None:
-        super().__init__()
-        self.network, self.temperature, self.prompt_tokens = network, temperature, prompt_tokens
-
-    def forward(
-        self, tokens_BS: Tensor, mask_BR: Tensor, advantages_BR: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        log_probs_BR = response_log_probs(self.network, tokens_BS, self.prompt_tokens, self.temperature)
-        return -(advantages_BR * log_probs_BR * mask_BR).sum(1).mean(), {}
 
 
 def critic_loss(network: PreTrainedModel, prompt_tokens: int) -> ValueLoss:

@@ -16,7 +16,8 @@ import torch
 from scipy.special import gammaln
 from torch import Tensor
 
-from jokbo.alignment.baselines.common import Given, Made, chosen, prepared, respond
+from jokbo.alignment.baselines.common import Given, Made, chosen, respond
+from jokbo.alignment.ppo import prepared
 
 if TYPE_CHECKING:
     from jokbo.params import BestOfN

@@ -19,18 +19,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from jokbo.alignment.advantages import masked_mean
-from jokbo.alignment.controllers import Controllers, KlController, LengthReward
-from jokbo.alignment.ppo import Networks, collect, recomputed
+from jokbo.alignment.controllers import Controllers
+from jokbo.alignment.ppo import SHOWN, Networks, collect, prepared, recomputed, seed_of
 from jokbo.data.corpus.batches import sample_indices
-from jokbo.models import access
 from jokbo.runtime.files import read_if_there, write_text
-from jokbo.training import engine, processes
+from jokbo.sampling import response_log_probs
+from jokbo.training import engine
 from jokbo.training.loop import Engines, Row, check_weights, loop, restored
 
 if TYPE_CHECKING:
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
     from jokbo.params import Ppo
     from jokbo.sampling import Rollout
     from jokbo.training.job import Job
-
-SHOWN = {"reward": "reward", "kl": "kl", "length": "response_length"}  # of a row, on the terminal
 
 
 @dataclass(frozen=True)
@@ -144,14 +141,6 @@ def begun(given: Given) -> Clock:
     return Clock(given.job.folder)
 
 
-def prepared(networks: Networks) -> None:
-    """Have the networks compute as PPO's do: without dropout, on the device, and all alike."""
-    processes.join()
-    for network in (networks.policy, networks.value, networks.reference, networks.reward, *networks.members):
-        engine.prefer_attention(network)
-        access.moved(network, processes.device()).eval()
-
-
 def iterated(
     given: Given,
     plan: Plan,
@@ -176,7 +165,7 @@ def iterated(
         check_weights(job.name, iteration - 1, engines)
         seen, seed = rolled(given, plan, iteration)
         kept.setdefault("length", seen.rollout.lengths_B.double().mean().item())
-        controllers = controlled(settings, kept.get("beta", settings.kl_coefficient), kept["length"])
+        controllers = Controllers.of(settings, kept.get("beta", settings.kl_coefficient), kept["length"])
         rewards_BR, weight = controllers.rewards(seen)
         row = summary(seen, controllers, weight) | learn(Rolled(seen, rewards_BR, seed, kept))
         controllers.kl.update(row["kl"])
@@ -194,15 +183,27 @@ def rolled(given: Given, plan: Plan, iteration: int) -> tuple[Experience, int]:
     settings, each = given.settings, plan.responses_per_prompt
     rows = sample_indices(iteration - 1, plan.batch // each, len(given.prompts_NP), settings.seed, "prompts")
     prompts_BP = given.prompts_NP[torch.from_numpy(rows)].repeat_interleave(each, dim=0)
-    seed = int(np.random.SeedSequence([settings.seed, iteration - 1]).generate_state(1)[0])
+    seed = seed_of(settings, iteration - 1)
     return collect(given.networks, prompts_BP, seed, settings, valued=plan.valued), seed
 
 
-def controlled(settings: Ppo, beta: float, length: float) -> Controllers:
-    """Return what steers the price of KL, now `beta`, and what length earns."""
-    return Controllers(
-        KlController(beta, settings.kl_target, settings.kl_gain), LengthReward(length, settings.length_gain)
-    )
+class PolicyGradient(nn.Module):
+    """Minus the advantage of each token times its log-probability, summed over a response, a mean over responses.
+
+    Advantages [B, 1] are of whole responses: the same for all tokens of one. Its gradient is minus an estimate of that
+    of what a response earns; its value means nothing.
+    """
+
+    def __init__(self, network: PreTrainedModel, temperature: float, prompt_tokens: int) -> None:
+        super().__init__()
+        self.network, self.temperature, self.prompt_tokens = network, temperature, prompt_tokens
+
+    def forward(
+        self, tokens_BS: Tensor, mask_BR: Tensor, advantages_BR: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        log_probs_BR = response_log_probs(self.network, tokens_BS, self.prompt_tokens, self.temperature)
+        # masked first: padding has the least log-probability that there is, and twice that would be infinite
+        return -(advantages_BR * (log_probs_BR * mask_BR)).sum(1).mean(), {}
 
 
 def summary(seen: Experience, controllers: Controllers, length_weight: float) -> Row:

@@ -11,11 +11,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
-from transformers import PreTrainedModel
+from torch import Tensor
 
-from jokbo.alignment.baselines.common import Given, Made, Plan, Rolled, begun, iterated, of_network, steps
-from jokbo.sampling import response_log_probs
+from jokbo.alignment.baselines.common import (
+    Given,
+    Made,
+    Plan,
+    PolicyGradient,
+    Rolled,
+    begun,
+    iterated,
+    of_network,
+    steps,
+)
 from jokbo.training import engine
 
 if TYPE_CHECKING:
@@ -28,7 +36,7 @@ def made(given: Given, own: Reinforce) -> Made:
     clock = begun(given)
     settings, prompt_tokens = given.settings, given.prompts_NP.shape[1]
     step = engine.StepSettings(own.batch, settings.precision, settings.gradient_clip)
-    loss = ReinforceLoss(given.networks.policy, settings.temperature, prompt_tokens)
+    loss = PolicyGradient(given.networks.policy, settings.temperature, prompt_tokens)
     policy = engine.start(loss, step, own.optimizer, given.job.compute)
 
     def learn(rolled: Rolled) -> Row:
@@ -40,7 +48,11 @@ def made(given: Given, own: Reinforce) -> Made:
             average = rolled.kept.get("average", now)  # in the first iteration there is none past
             advantages_B = earned_B - average
             rolled.kept["average"] = own.decay * average + (1 - own.decay) * now
-        batch = {"tokens_BS": rollout.tokens_BS, "mask_BR": rollout.mask_BR, "advantages_B": advantages_B}
+        batch = {
+            "tokens_BS": rollout.tokens_BS,
+            "mask_BR": rollout.mask_BR,
+            "advantages_BR": advantages_B[:, None],
+        }
         told = steps(policy, batch, own.batch, seed=rolled.seed)
         return {"policy_loss": told["loss"]}
 
@@ -57,20 +69,3 @@ def above_others(earned_B: Tensor, each: int) -> Tensor:
     earned_GK = earned_B.view(-1, each)
     others_GK = (earned_GK.sum(1, keepdim=True) - earned_GK) / (each - 1)
     return (earned_GK - others_GK).flatten()
-
-
-class ReinforceLoss(nn.Module):
-    """Minus the advantage times the log-probability of the whole response, a mean over responses.
-
-    Its gradient is minus an estimate of that of what a response earns; its value means nothing.
-    """
-
-    def __init__(self, network: PreTrainedModel, temperature: float, prompt_tokens: int) -> None:
-        super().__init__()
-        self.network, self.temperature, self.prompt_tokens = network, temperature, prompt_tokens
-
-    def forward(
-        self, tokens_BS: Tensor, mask_BR: Tensor, advantages_B: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        log_probs_BR = response_log_probs(self.network, tokens_BS, self.prompt_tokens, self.temperature)
-        return -(advantages_B * (log_probs_BR * mask_BR).sum(1)).mean(), {}

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from jokbo.alignment.advantages import advantages_and_returns, at_last
-from jokbo.alignment.baselines import actor_critic, dpo, grpo, reinforce
+from jokbo.alignment.baselines import dpo, grpo, reinforce
+from jokbo.alignment.baselines.common import PolicyGradient
 from jokbo.alignment.ppo import PolicyLoss
 from tests.alignment.baselines.small import LENGTH, PROMPT_OF_ALL, All, language, of_token, taken
 from tests.alignment.test_ppo import ppo_settings
@@ -40,8 +41,8 @@ def test_leave_one_out_is_the_exact_gradient_on_average(size: int) -> None:
     # the loss is linear in advantages: what each response weighs on average over all groups
     weight_M = torch.zeros(len(found.earned_M), dtype=torch.float64)
     weight_M.index_add_(0, torch.tensor(groups).flatten(), (above * shares[:, None]).flatten() / size)
-    loss = reinforce.ReinforceLoss(policy, 1.0, START)
-    loss(found.tokens_MS, found.mask_MR, weight_M * len(weight_M))[0].backward()
+    loss = PolicyGradient(policy, 1.0, START)
+    loss(found.tokens_MS, found.mask_MR, (weight_M * len(weight_M))[:, None])[0].backward()
     torch.testing.assert_close(-taken(policy), exact, rtol=1e-3, atol=1e-6)
 
 
@@ -49,8 +50,8 @@ def test_any_baseline_that_is_not_of_the_response_leaves_the_gradient_exact() ->
     policy, found = language()
     exact = found.gradient(policy)
     weight_M = found.probability_M * (found.earned_M - 0.7)
-    loss = reinforce.ReinforceLoss(policy, 1.0, START)
-    loss(found.tokens_MS, found.mask_MR, weight_M * len(weight_M))[0].backward()
+    loss = PolicyGradient(policy, 1.0, START)
+    loss(found.tokens_MS, found.mask_MR, (weight_M * len(weight_M))[:, None])[0].backward()
     torch.testing.assert_close(-taken(policy), exact, rtol=1e-3, atol=1e-6)
 
 
@@ -71,7 +72,7 @@ def test_an_actor_is_exact_with_lambda_1_and_whatever_the_critic_says(gae_lambda
         advantages, _ = advantages_and_returns(
             rewards, values, found.mask_MR, discount=1.0, gae_lambda=gae_lambda
         )
-        loss = actor_critic.ActorLoss(policy, 1.0, START)
+        loss = PolicyGradient(policy, 1.0, START)
         weighed = advantages * found.probability_M[:, None] * len(rewards)
         loss(found.tokens_MS, found.mask_MR, weighed)[0].backward()
         return -taken(policy)
