@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from transformers import AutoTokenizer
 
-from benchmarks.judge import PRINCIPLE, SMOL
+from benchmarks.judge import PRINCIPLE, SMOL, rated_by_people
 from flows.command import one_line
 from jokbo import params
 from jokbo.alignment import ensembles
@@ -33,7 +33,6 @@ from jokbo.feedback.verdicts import Method, Pair, Unjudged
 from jokbo.models import access, heads
 from jokbo.preferences import raters
 from jokbo.preferences.ratings import Rated, pairs_over, rated
-from jokbo.runtime.errors import InputError
 from jokbo.start import adopt
 from tasks.frame.paths import DOCUMENTS, JUDGE_TEXTS, REWARD, STATE
 
@@ -47,19 +46,12 @@ Scores = np.ndarray  # by how much the second text of each pair is preferred, [P
 
 def main(count: int, asks_judge: bool) -> None:
     settings = params.load()
-    by_people = next(
-        (each for each in settings.preferences.labellers.values() if each.kind == "ratings"), None
-    )
-    if by_people is None or not DOCUMENTS.is_dir():
-        what = f"{KEY} needs a labeller of kind ratings, and {DOCUMENTS}"
-        raise InputError(f"{what}: `python -m flows.pipeline --until prepare`")
-    documents = open_splits(DOCUMENTS)
-    sources = [rated(documents["test"], source) for source in by_people.sources]
+    by_people, sources = rated_by_people(KEY)
     # of all pairs that are no draw: where people agree is not to be chosen by what they say
     rows = pairs_over(sources, pairs=count, seed=SEED, minimum_agreement=0.5)
     pairs = [Pair(row["prompt"], *row["responses"]) for row in rows]
     said = people(pairs, sources)
-    said["simulated rater"] = simulated(pairs, documents["train"], by_people.sources)
+    said["simulated rater"] = simulated(pairs, open_splits(DOCUMENTS)["train"], by_people.sources)
     if settings.reward.kind == "model" and REWARD.is_dir():
         said["reward model"] = rewarded(pairs, settings.reward.context)
     for name, each in settings.evaluate.judges.items():

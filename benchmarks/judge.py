@@ -24,7 +24,7 @@ from jokbo.feedback.question import Questions
 from jokbo.feedback.verdicts import Method
 from jokbo.models import access
 from jokbo.params.preferences import ChainOfThought
-from jokbo.preferences.ratings import pairs_over, rated
+from jokbo.preferences.ratings import Rated, pairs_over, rated
 from jokbo.runtime.errors import InputError
 from jokbo.start import adopt
 from tasks.frame.paths import DOCUMENTS, STATE
@@ -68,16 +68,21 @@ def main(pairs: int, chat: bool, thought: ChainOfThought | None, file: Path | No
 
 def preferred(pairs: int) -> dict[trust.Pair, int]:
     """Return pairs of test texts and which one people rated higher, by the labeller of kind ratings in params.yaml."""
+    settings, sources = rated_by_people(KEY)
+    rows = pairs_over(sources, pairs=pairs, seed=SEED, minimum_agreement=settings.minimum_agreement)
+    return trust.preferred(rows)
+
+
+def rated_by_people(key: str) -> tuple[params.Ratings, list[Rated]]:
+    """Return the labeller of kind ratings in params.yaml, and its texts of the split test; InputError without them."""
     labellers = params.load().preferences.labellers.values()
     settings = next((each for each in labellers if each.kind == "ratings"), None)
     if settings is None or not DOCUMENTS.is_dir():
         raise InputError(
-            f"{KEY} needs a labeller of kind ratings, and {DOCUMENTS}: `python -m flows.pipeline --until prepare`"
+            f"{key} needs a labeller of kind ratings, and {DOCUMENTS}: `python -m flows.pipeline --until prepare`"
         )
     test = open_splits(DOCUMENTS)["test"]
-    sources = [rated(test, source) for source in settings.sources]
-    rows = pairs_over(sources, pairs=pairs, seed=SEED, minimum_agreement=settings.minimum_agreement)
-    return trust.preferred(rows)
+    return settings, [rated(test, source) for source in settings.sources]
 
 
 def _interval(found: Estimated | None) -> str:

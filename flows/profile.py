@@ -49,8 +49,8 @@ def main(
     """Run the chain of a profile, and keep what was measured as profiles/NAME.json."""
     with one_line():
         folder = project(name)
-        make_files(name, folder / LOCAL)
         check_until(until)
+        make_files(name, folder / LOCAL)
         store = {"MLFLOW_TRACKING_URI": tracking.local_store(state().resolve())}
     command = [sys.executable, "-m", "flows.pipeline", *(["--until", until] if until else [])]
     status = follow(

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from jokbo.command import in_one_line
+from jokbo.command import STATE, in_one_line
 from jokbo.exporting import Kind, Precision
 from jokbo.labelling.commands import label
 from jokbo.runtime import ancestry, files, tracking
@@ -27,7 +27,6 @@ from jokbo.runtime.mlflow_store import reason, say
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-STATE = Path(".jokbo")
 REPORT = Path("reports/report.html")
 DOCUMENTS, TOKENS = Path("data/documents/train"), Path("data/tokens/train")
 PREFERENCES = Path("data/preferences")

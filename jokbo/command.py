@@ -6,10 +6,13 @@ import os
 import sys
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 from jokbo.runtime import files
 from jokbo.runtime.errors import BAD_INPUT
+
+STATE = Path(".jokbo")  # of the project in which a command is typed
 
 
 def in_one_line(command: Callable[..., None]) -> Callable[..., None]:

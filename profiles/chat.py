@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from ruamel.yaml import YAML
 
 from jokbo.data.fetch.sources import download
 from jokbo.data.files.files import LOCAL
+from jokbo.data.keys import normalised
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import write_text
 from tasks.frame.paths import STATE
@@ -45,7 +45,7 @@ def made_of(archive: Path) -> tuple[list[Row], list[Row]]:
     answers: dict[str, list[str]] = {}  # by question, written alike: the question, and all answers to it
     dialogues: dict[str, list[str]] = {}
     for name, turns in exchanges(archive):
-        question = re.sub(r"\W+", " ", turns[0].lower()).strip()
+        question = normalised(turns[0])
         if name == DIALOGUES:
             dialogues.setdefault(question, turns[: len(turns) // 2 * 2])  # the assistant has the last word
         else:

@@ -13,8 +13,8 @@ import numpy as np
 
 from jokbo.alignment import compared
 from jokbo.data.tables import open_splits, open_table
-from jokbo.evaluation.judges import classifier, reward
-from jokbo.evaluation.judges.judge import Given, Judge
+from jokbo.evaluation.judges.judge import Given
+from jokbo.evaluation.judges.kinds import JUDGES
 from jokbo.reporting.publish import publish, read, read_curves
 from jokbo.runtime.files import read_json
 from tasks.alignment_project import ALIGNMENT, DOCUMENTS, JUDGE_TEXTS, RESPONSES, TABLE, TABLE_PAGE
@@ -25,7 +25,6 @@ from tasks.frame.stage import Stage, run_stage
 if TYPE_CHECKING:
     from jokbo.params import Alignment
 
-JUDGES: dict[str, Judge] = {"classifier": classifier.judged, "reward": reward.judged}
 REMEDY = "run `make alignment`"
 BEST_OF_N = "best_of_n"
 

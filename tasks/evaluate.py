@@ -23,8 +23,8 @@ from jokbo.data.prompts import Prompts
 from jokbo.data.tables import open_splits, open_table
 from jokbo.evaluation import scoring
 from jokbo.evaluation.evaluation import Benchmark
-from jokbo.evaluation.judges import classifier, reward
-from jokbo.evaluation.judges.judge import Given, Judge, Judged
+from jokbo.evaluation.judges.judge import Given, Judged
+from jokbo.evaluation.judges.kinds import JUDGES
 from jokbo.models import access
 from jokbo.runtime.files import atomic_write_folder, write_text
 from jokbo.runtime.tracking import flat
@@ -43,7 +43,6 @@ MODELS = {
     "distilled": paths.STUDENT,
     "aligned": paths.ALIGNED,
 }
-JUDGES: dict[str, Judge] = {"classifier": classifier.judged, "reward": reward.judged}
 
 
 def evaluate(stage: Stage[Evaluate]) -> None:

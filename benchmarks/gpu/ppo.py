@@ -87,10 +87,7 @@ def _episodes(
     prompts_NP = torch.randint(2, policy.config.vocab_size, shape, generator=torch.Generator().manual_seed(1))
     length = ppo.initialise_value(networks, prompts_NP, own)
     engines = ppo.start(networks, prompts_NP.shape[1], own, compute)
-    controllers = ppo.Controllers(
-        ppo.KlController(own.kl_coefficient, own.kl_target, own.kl_gain),
-        ppo.LengthReward(length, own.length_gain),
-    )
+    controllers = ppo.Controllers.of(own, own.kl_coefficient, length)
     numbers = iter(range(own.iterations))
 
     def one() -> None:

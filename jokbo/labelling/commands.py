@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from jokbo.command import in_one_line
+from jokbo.command import STATE, in_one_line
 from jokbo.labelling.options import Database
 from jokbo.runtime.errors import InputError
 
-STATE = Path(".jokbo")
 SAMPLES = Path("data/evaluation/samples.jsonl")
 
 label = typer.Typer(help="Let people compare responses on a page, and see what they said.")

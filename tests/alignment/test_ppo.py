@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from jokbo.alignment import mix, ppo
 from jokbo.alignment import reward as rewards_
+from jokbo.alignment.controllers import Controllers, KlController, LengthReward
 from jokbo.alignment.rollouts import Experience
 from jokbo.models import causal
 from jokbo.runtime.errors import InputError
@@ -121,9 +122,9 @@ def networks(rows: int = 8) -> ppo.Networks:
     return ppo.Networks(policy, value, reference, reward, ANSWER, rows)
 
 
-def controllers(beta: float = 0.1, **length: float) -> ppo.Controllers:
+def controllers(beta: float = 0.1, **length: float) -> Controllers:
     settings = {"target": 5.0, "gain": 0.0, **length}
-    return ppo.Controllers(ppo.KlController(beta, 3.0, 0.1), ppo.LengthReward(**settings))
+    return Controllers(KlController(beta, 3.0, 0.1), LengthReward(**settings))
 
 
 def iterate(settings: SimpleNamespace, **changes: object) -> tuple[dict[str, float], ppo.Networks, dict]:

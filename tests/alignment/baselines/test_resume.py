@@ -125,11 +125,12 @@ def test_one_asynchronous_worker_goes_on_exactly_from_a_whole_checkpoint(tmp_pat
 def test_several_workers_spend_the_samples_and_raise_the_reward(tmp_path: Path) -> None:
     """In what order they do is nobody's to say, so this looks at what holds in any."""
     settings = {"iterations": 2, "kl_coefficient": 0.0, "kl_gain": 0.0}
-    found = made("a3c", given(tmp_path, samples=16 * 25, **settings), workers=3, policy_rate=0.001)
+    found = made("a3c", given(tmp_path, samples=16 * 61, **settings), workers=3, policy_rate=0.001)
     rewards = [row["reward"] for row in found.history]
-    assert [row["step"] for row in found.history] == list(range(1, 25))
-    assert found.history[-1]["samples"] == 16 * 25
-    assert sum(rewards[-5:]) > sum(rewards[:5])
+    assert [row["step"] for row in found.history] == list(range(1, 61))
+    assert found.history[-1]["samples"] == 16 * 61
+    # enough of them that the noise of single updates, in whatever order, does not decide
+    assert sum(rewards[-20:]) > sum(rewards[:20])
 
 
 @pytest.mark.slow
