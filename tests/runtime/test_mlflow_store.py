@@ -20,7 +20,8 @@ from jokbo.runtime.tracking import EXPERIMENT, Subject, open_run
 from tests.conftest import ROOT, until
 
 RUN = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what it starts in the background ignore it
 from pathlib import Path
 from jokbo.runtime.tracking import Subject, local_store, open_run
 state = Path(sys.argv[1])
