@@ -62,6 +62,7 @@ class Outcome:
 PARTS = (
     Part("trainer", "GPT, 124M parameters: transformers' Trainer", TRAINING, "trainer", 130),
     Part("engine", "GPT, 124M parameters: the engine", TRAINING, "jokbo", 240),
+    Part("room", "The same GPT, with less in the accelerator's memory", TRAINING, "room", 160),
     Part("ppo", "PPO", "benchmarks.gpu.ppo", "measure", 100),
     Part("chain", "The default run", CHAIN, "run", 600),
     Part("killed", "Killed with SIGKILL, and gone on with", CHAIN, "killed", 120),

@@ -6,6 +6,7 @@ import gc
 import time
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from jokbo import params  # first: it keeps DeepSpeed quiet
 
@@ -83,14 +84,31 @@ def jokbo(sheet: Sheet, small: bool) -> None:
     peak = matrix_product_peak(processes.device(), size.side)
     sheet.row("matrix product, bf16", DASH, f"{peak / 1e12:.0f}", percent(1.0), DASH)
     for stage in (0, 1, 2, 3):
-        sheet.tried(f"jokbo, ZeRO {stage}", partial(_engine, size, settings, stage, peak))
+        sheet.tried(f"jokbo, ZeRO {stage}", partial(_engine, size, settings, peak, zero_stage=stage))
         gc.collect()  # an engine holds on to its network
     torch.use_deterministic_algorithms(False)
-    free = partial(_engine, size, settings, 0, peak)
+    free = partial(_engine, size, settings, peak, zero_stage=0)
     sheet.tried("jokbo, ZeRO 0, not the same bits each time", free)
 
 
-def _engine(size: Gpt, settings: params.Params, zero_stage: int, peak: float) -> list[str]:
+def room(sheet: Sheet, small: bool) -> None:
+    """Measure what makes room on the accelerator: activations made again, and what lies in the machine's own memory."""
+    sheet.header = HEADER
+    size, settings = gpt(small), params.load()
+    processes.join()
+    peak = matrix_product_peak(processes.device(), size.side)
+    ways: dict[str, dict[str, Any]] = {
+        "ZeRO 0": {"zero_stage": 0},
+        "ZeRO 0, activation checkpointing": {"zero_stage": 0, "activation_checkpointing": True},
+        "ZeRO 1, offload: optimizer": {"zero_stage": 1, "offload": "optimizer"},
+        "ZeRO 3, offload: parameters": {"zero_stage": 3, "offload": "parameters"},
+    }
+    for name, compute in ways.items():
+        sheet.tried(f"jokbo, {name}", partial(_engine, size, settings, peak, **compute))
+        gc.collect()
+
+
+def _engine(size: Gpt, settings: params.Params, peak: float, **compute: Any) -> list[str]:
     torch.compiler.reset()
     forget_peak()
     training = params.Training(
@@ -108,8 +126,8 @@ def _engine(size: Gpt, settings: params.Params, zero_stage: int, peak: float) ->
         decay_fraction=0.0,
         gradient_clip=CLIP,
     )
-    alone = {"processes": 1, "micro_batch": 0, "compile": True, "zero_stage": zero_stage}
-    job = Job(f"ZeRO {zero_stage}", 1, settings.compute.model_copy(update=alone), Run(), None)
+    alone = {"processes": 1, "micro_batch": 0, "compile": True, **compute}
+    job = Job("engine", 1, settings.compute.model_copy(update=alone), Run(), None)
     batch = {
         "tokens_BS": size.tokens(),
         "weights_BT": torch.ones(size.batch_size, size.context),
