@@ -29,11 +29,18 @@ from jokbo.runtime.errors import InputError
 from tasks.frame.paths import METRICS, STATE
 
 FOLDER = STATE / "ppo"  # a project a switch and seed
-OFF = {"gae_alpha": None, "value_lambda": None, "value_warmup": 0, "pretraining_mix": None}
+OFF = {
+    "value_layers": None,
+    "gae_alpha": None,
+    "value_lambda": None,
+    "value_warmup": 0,
+    "pretraining_mix": None,
+}
 WARMUP, OWN_LAMBDA = {"value_warmup": 3}, {"value_lambda": 1.0}
 BY_LENGTH = {"gae_alpha": 1.0}  # a response of 20 tokens gets the lambda 0.95
 SWITCHES: Mapping[str, Mapping[str, Any]] = {
     "none": {},
+    "half-the-value": {"value_layers": 1},  # of two layers
     "value-warmup": WARMUP,
     "value-lambda-1": OWN_LAMBDA,
     "lambda-by-length": BY_LENGTH,

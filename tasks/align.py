@@ -25,6 +25,7 @@ from jokbo.alignment import held_out as held_out_
 from jokbo.alignment import labels as labels_
 from jokbo.alignment import ppo as ppo_
 from jokbo.alignment.results import Alignment, Change, DirectAlignment
+from jokbo.alignment.value import start_of
 from jokbo.data.corpus.batches import TokenCorpus
 from jokbo.data.prompts import Prompts
 from jokbo.data.tables import open_splits, rows_of
@@ -98,8 +99,7 @@ def _networks(policy: PreTrainedModel, params: Ppo) -> Iterator[Networks]:
 
     if params.method.kind == "full":
         reference = AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32)
-        # the value network starts as the reward model (Ouyang et al. 2022, appendix C.4)
-        yield policy, scores(), reference, scores()
+        yield policy, start_of(scores(), params.value_layers), reference, scores()
         return
     from jokbo.alignment import trunk  # peft takes seconds to import
 

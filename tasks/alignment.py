@@ -22,6 +22,7 @@ from transformers import (
 from jokbo.alignment import ensembles
 from jokbo.alignment.baselines.common import Baseline, Given, HeldOut, Responses
 from jokbo.alignment.ppo import Networks
+from jokbo.alignment.value import start_of
 from jokbo.data.prompts import Prompts
 from jokbo.runtime.files import write_text
 from jokbo.training import engine, processes
@@ -62,7 +63,7 @@ def _given(stage: Stage[Alignment]) -> Given:
     test = Prompts.open(PROMPTS / "test", limit=held_out.prompts)
     note_few(stage, "prompts", held_out.prompts, len(test))
     networks = Networks(
-        *(policy, value, reference, reward, asked.response_tokens),
+        *(policy, start_of(value, settings.value_layers), reference, reward, asked.response_tokens),
         micro_batch=stage.compute.micro_batch or settings.minibatch,
         members=ensembles.opened(REWARD, first=1),
         disagreement_cost=settings.disagreement_cost,

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from jokbo.data.prompts import Prompts
 from jokbo.distillation import distil
+from jokbo.distillation.depth import shallower
 from jokbo.evaluation.perplexity import response_perplexity
 from jokbo.evaluation.results import Distillation
 from jokbo.finetuning import continuation
@@ -34,7 +35,7 @@ def distill(stage: Stage[Any]) -> None:
     teacher = AutoModelForCausalLM.from_pretrained(POLICY, dtype=torch.float32)
     prompts = Prompts.open(PROMPTS / "train", prompts_per_text=params.prompts_per_text)
     held_out = Prompts.open(PROMPTS / "validation")
-    student = distil.student_of(teacher, params.layers)
+    student = shallower(teacher, params.layers)
 
     # the teacher has something to say of prompts too: every token is a target
     def batches(read: Prompts) -> Callable[[int], engine.Batch]:

@@ -15,11 +15,19 @@ from sklearn.model_selection import GroupKFold
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from jokbo.distillation.depth import shallower
 from jokbo.models import access
 from jokbo.sampling import response_states
 
 PENALTIES = np.logspace(0, 9, 19)  # of the weights' squares; the largest leaves a head of zeros
 FOLDS = 5
+
+
+def start_of(reward: PreTrainedModel, layers: int | None) -> PreTrainedModel:
+    """Return the value network as it starts: the reward model itself, or some of its layers (a critic that is smaller
+    than the policy: AsyPPO, Liu et al. 2025). InputError if it has fewer.
+    """
+    return reward if layers is None else shallower(reward, layers)
 
 
 class ValueLoss(nn.Module):

@@ -1,7 +1,7 @@
 """A student of half the layers, from its teacher (Sanh et al. 2019, DistilBERT, sections 2 and 3).
 
-The student starts from every other layer of the teacher and learns by three losses: the teacher's soft targets at a
-temperature, the language model's own loss, and the cosine between the two networks' last hidden states.
+The student starts from every other layer of the teacher (depth.py) and learns by three losses: the teacher's soft
+targets at a temperature, the language model's own loss, and the cosine between the two networks' last hidden states.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from jokbo.distillation.targets import divergence
 from jokbo.models import access
@@ -18,29 +18,6 @@ from jokbo.models.causal import logits_at, some_targets
 
 if TYPE_CHECKING:
     from jokbo.params import DistillationWeights
-
-# transformers' names for the depth of a network and for its list of layers
-DEPTH = {"gpt2": "n_layer", "llama": "num_hidden_layers"}
-LAYERS = {"gpt2": "h", "llama": "layers"}
-
-
-def student_of(teacher: PreTrainedModel, layers: int) -> PreTrainedModel:
-    """Return a network of `layers` layers with the teacher's embeddings, last norm and evenly spaced layers of it."""
-    kind = teacher.config.model_type
-    config = teacher.config.__class__.from_dict(
-        {**teacher.config.to_dict(), DEPTH[kind]: layers, "layer_types": None}
-    )
-    student = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    theirs = getattr(teacher.base_model, LAYERS[kind])
-    chosen = {i: i * len(theirs) // layers for i in range(layers)}
-    state, prefix = {}, f"{LAYERS[kind]}."
-    for name, value in teacher.base_model.state_dict().items():
-        if not name.startswith(prefix):
-            state[name] = value
-    for mine, source in chosen.items():
-        state |= {f"{prefix}{mine}.{name}": value for name, value in theirs[source].state_dict().items()}
-    student.base_model.load_state_dict(state)
-    return student
 
 
 class Distil(nn.Module):

@@ -246,17 +246,22 @@ class Params(Section):
         self.compute.check_batches(self._batches())
         return self
 
+    def depths(self) -> dict[str, int]:
+        """Return, by their keys, of how many of the model's layers networks are made that have fewer."""
+        depths = {}
+        if isinstance(self.distill, Distill):
+            depths["distill.layers"] = self.distill.layers
+        if isinstance(self.align, Ppo) and self.align.value_layers is not None:
+            depths["align.value_layers"] = self.align.value_layers
+        return depths
+
     def _fits_start(self) -> None:
         start, tokenizer = self.pretrain.start, self.tokenize.tokenizer.kind
-        if (
-            start.kind == "scratch"
-            and isinstance(self.distill, Distill)
-            and self.distill.layers > start.layers
-        ):
-            raise ValueError(
-                f"distill.layers is {self.distill.layers}: "
-                f"it must be at most pretrain.start.layers, which is {start.layers}"
-            )
+        for key, layers in self.depths().items():
+            if start.kind == "scratch" and layers > start.layers:
+                raise ValueError(
+                    f"{key} is {layers}: it must be at most pretrain.start.layers, which is {start.layers}"
+                )
         if start.kind == "scratch" and tokenizer == "model":
             raise ValueError(
                 "tokenize.tokenizer.kind is model, but pretrain.start.kind is scratch: choose byte_bpe, wordpiece or "

@@ -64,6 +64,8 @@ class Ppo(Section):
     """KL, nats a response, above which PPO ends after the iteration that shows it; not given or null: it never does."""
     length_gain: Annotated[float, Field(ge=0)]
     """Gain of the reward that holds responses as long as the supervised policy's; 0: none."""
+    value_layers: Positive | None = None
+    """Number of the reward model's layers that the value network has, evenly spaced ones; not given or null: all."""
     value_rollouts: Positive
     """Number of rollouts to which the value head is fitted before the first iteration."""
     value_warmup: NonNegative
@@ -106,6 +108,11 @@ class Ppo(Section):
         self.policy_optimizer.check_method(self.method)
         self.value_optimizer.check_method(self.method)
         check_dropout(self.method, "PPO trains")
+        if self.value_layers is not None and self.method.kind != "full":
+            raise ValueError(
+                f"value_layers is {self.value_layers}, but method.kind is {self.method.kind}, whose networks share one "
+                "trunk: leave value_layers out, or set method.kind to full"
+            )
         self.policy_optimizer.check_clip(self.gradient_clip)
         self.value_optimizer.check_clip(self.gradient_clip)
         if self.rollout_batch % self.minibatch:

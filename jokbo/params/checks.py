@@ -114,12 +114,11 @@ def known_start(folder: Path) -> StartingModel:
 
 def check_start(settings: Params, stages: Collection[str], start: StartingModel) -> None:
     """Raise InputError for what a stage asks of the model that was adopted, and that it does not have."""
-    own = settings.distill
-    if "distill" in stages and own.kind != "none" and start.layers is not None and own.layers > start.layers:
-        raise InputError(
-            f"{settings.FILE}: distill.layers is {own.layers}, but {start.source} has {start.layers}: "
-            "set it lower"
-        )
+    for key, layers in settings.depths().items():
+        if key.partition(".")[0] in stages and start.layers is not None and layers > start.layers:
+            raise InputError(
+                f"{settings.FILE}: {key} is {layers}, but {start.source} has {start.layers}: set it lower"
+            )
 
 
 def check_methods(settings: Params, stages: Collection[str], start: Path | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from jokbo.alignment import reward as rewards_
-from jokbo.alignment.value import fit_head, response_values
+from jokbo.alignment.value import fit_head, response_values, start_of
 from jokbo.sampling import response_states
 from tests.support.networks import network, tokens
 
@@ -41,3 +41,11 @@ def test_of_returns_that_nobody_can_foretell_it_claims_next_to_nothing() -> None
     fit_head(value, response_states(value, fitted, PROMPT), by_response, mask)
     returns = torch.randn(ROWS, 1, generator=torch.Generator().manual_seed(5)).expand(mask.shape)
     assert explained(response_values(value, other, PROMPT), returns, their_mask) > -0.1
+
+
+def test_a_value_of_fewer_layers_has_those_of_the_reward_model() -> None:
+    reward = rewards_.on_policy(network(layers=2), seed=0)
+    assert start_of(reward, None) is reward
+    half = start_of(reward, 1).state_dict()
+    assert all(torch.equal(value, reward.state_dict()[name]) for name, value in half.items())
+    assert len(half) < len(reward.state_dict())

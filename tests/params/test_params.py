@@ -202,6 +202,17 @@ def test_the_shipped_file_is_valid() -> None:
             "value_warmup is 28: it must be below iterations, 28, or the policy learns nothing",
         ),
         (
+            "value_warmup: 0",
+            "value_warmup: 0\n  value_layers: 3",
+            "align.value_layers is 3: it must be at most pretrain.start.layers, which is 2",
+        ),
+        (
+            "value_warmup: 0",
+            "value_warmup: 0\n  value_layers: 1\n"
+            "  method: {kind: lora, rank: 2, alpha: 4, targets: [all-linear], dropout: 0}",
+            "value_layers is 1, but method.kind is lora, whose networks share one trunk",
+        ),
+        (
             "pretraining_mix: null",
             "pretraining_mix: {coefficient: 0.5, sequences: 1}",
             "align.pretraining_mix.packing is missing: add it",

@@ -71,11 +71,12 @@ def test_no_step_read_anything(project: Path) -> None:
     assert shown.stderr.startswith("jokbo: pretrain.training is null")
 
 
-def test_a_student_with_more_layers_than_the_model_is_refused_before_anything_is_prepared(
-    project: Path,
+@pytest.mark.parametrize(("stage", "key"), [("distill", "layers"), ("align", "value_layers")])
+def test_more_layers_than_the_model_has_are_refused_before_anything_is_prepared(
+    project: Path, stage: str, key: str
 ) -> None:
     made = tree(training=None)
-    made["distill"]["layers"] = 3
+    made[stage][key] = 3
     start = DataCard.load(project / "reports/data-card.json").start
-    with pytest.raises(InputError, match=r"distill\.layers is 3, but data/local/small has 2: set it lower"):
-        checks.check_start(Params.model_validate(made), ["distill"], start)
+    with pytest.raises(InputError, match=rf"{stage}\.{key} is 3, but data/local/small has 2: set it lower"):
+        checks.check_start(Params.model_validate(made), [stage], start)
