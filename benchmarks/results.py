@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks import large, picture
 from benchmarks.seeds import DATA, FOLDER, SHOWN
-from flows.alignment import KEPT_TABLE as BASELINES
+from flows.kept import told
 from jokbo.alignment import compared as alignment
 from jokbo.comparison import table as comparison
 from jokbo.comparison.verdicts import RULE
@@ -25,7 +25,7 @@ from jokbo.evaluation.evaluation import Evaluation, Scores
 from jokbo.reporting import markdown
 from jokbo.runtime import ancestry, environment
 from jokbo.runtime.files import write_text
-from tasks.frame.paths import ALIGNED, EVALUATION, FAMILY, KEPT_TABLE, METRICS, PROFILES
+from tasks.frame.paths import ALIGNED, ALIGNMENT, EVALUATION, FAMILY, KEPT_TABLE, METRICS, PROFILES
 
 PAGE, README, PICTURE = Path("docs/results.md"), Path("README.md"), Path("docs/chain.svg")
 GPU = Path("docs/results/gpu.md")  # written by benchmarks.gpu, on the machine that has one
@@ -140,35 +140,37 @@ def large_comparison() -> str:
 
 def compared() -> str:
     """Return the comparison of the systems, and its claims, from family/table.json."""
-    if not KEPT_TABLE.is_file():
-        return f"Not measured with the present protocol: `make family` does, and leaves {KEPT_TABLE}."
-    systems, _, claims = comparison.tables(json.loads(KEPT_TABLE.read_text("utf-8")))
+    path = FAMILY / KEPT_TABLE
+    if not path.is_file():
+        return f"Not measured with the present protocol: `make family` does, and leaves {path}."
+    found = json.loads(path.read_text("utf-8"))
+    systems, _, claims = comparison.tables(found)
     parts = [
         f"{each.caption}.\n\n{each.markdown(texts).strip()}" for each, texts in ((systems, 3), (claims, 5))
     ]
-    return "\n\n".join([_committed(KEPT_TABLE), *parts, RULE])
+    return "\n\n".join([told(found), *parts, RULE])
 
 
 def baselines() -> str:
     """Return PPO and its baselines, from alignment/table.json."""
-    if not BASELINES.is_file():
-        return f"Not measured yet: `make alignment` does, and leaves {BASELINES}."
-    found = alignment.table(json.loads(BASELINES.read_text("utf-8")))
-    return f"{_committed(BASELINES)}\n\n{found.caption}\n\n{found.markdown().strip()}"
+    path = ALIGNMENT / KEPT_TABLE
+    if not path.is_file():
+        return f"Not measured yet: `make alignment` does, and leaves {path}."
+    found = json.loads(path.read_text("utf-8"))
+    table = alignment.table(found)
+    return f"{told(found)}\n\n{table.caption}\n\n{table.markdown().strip()}"
 
 
 def profiles() -> str:
     """Return the base model of each profile on held-out text."""
     rows = []
     for path in sorted(PROFILES.glob("*.json")):
-        found = json.loads(path.read_text("utf-8"))["pretrain"]["validation"]
-        rows.append([path.stem, f"{found['nats_per_token']:.2f}", f"{found['bits_per_byte']:.2f}"])
-    table = _markdown(["profile", "nats a token", "bits a byte"], rows)
-    return f"{_committed(PROFILES)}\n\n{table}"
-
-
-def _committed(path: Path) -> str:
-    return f"{_when(path)}; on what machine is not written down."
+        whole = json.loads(path.read_text("utf-8"))
+        found = whole["pretrain"]["validation"]
+        rows.append(
+            [path.stem, f"{found['nats_per_token']:.2f}", f"{found['bits_per_byte']:.2f}", told(whole)]
+        )
+    return _markdown(["profile", "nats a token", "bits a byte", "measured"], rows)
 
 
 def _when(path: Path) -> str:

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import typer
 
+from flows import kept
 from flows.command import TimeoutHours, bring, one_line
 from flows.flow import pipeline
-from jokbo.runtime.files import write_text
-from tasks.alignment_project import ALIGNMENT, TABLE
-from tasks.frame.paths import METRICS
-
-KEPT_TABLE = ALIGNMENT / "table.json"  # in git: what the last run measured
+from jokbo.runtime.files import read_json
+from tasks.frame.paths import ALIGNMENT, BASELINE_MODELS, BASELINE_TABLE, KEPT_TABLE, METRICS
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -24,8 +22,9 @@ def main(timeout_hours: TimeoutHours = 24.0) -> None:
     """Train PPO and its baselines on as many responses each, compare them in one table, and keep its numbers."""
     bring(lambda: pipeline(timeout_hours, folder=str(ALIGNMENT), return_state=True), folder=ALIGNMENT)
     with one_line():
-        write_text(KEPT_TABLE, (ALIGNMENT / METRICS / "alignment_table.json").read_text("utf-8"))
-        print((ALIGNMENT / TABLE).read_text("utf-8"))
+        numbers = read_json(ALIGNMENT / METRICS / "alignment_table.json")
+        kept.keep(ALIGNMENT / KEPT_TABLE, numbers, ALIGNMENT / BASELINE_MODELS)
+        print((ALIGNMENT / BASELINE_TABLE).read_text("utf-8"))
 
 
 if __name__ == "__main__":

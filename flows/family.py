@@ -13,12 +13,13 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed
 
+from flows import kept
 from flows.command import TimeoutHours, bring, one_line
 from flows.flow import pipeline, threads
 from flows.schedule import SKIPPED, on_schedule, overtaken
-from jokbo.runtime.files import write_text
+from jokbo.runtime.files import read_json
 from jokbo.runtime.launcher import cores
-from tasks.frame.paths import FAMILY, FAMILY_TABLE, KEPT_TABLE, METRICS
+from tasks.frame.paths import FAMILY, FAMILY_MODELS, FAMILY_TABLE, KEPT_TABLE, METRICS
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 Workers = Annotated[
@@ -47,7 +48,7 @@ def family(workers: int | None = None, timeout_hours: float = 24.0) -> State:
 
 def keep() -> None:
     """Put the numbers of the table where git sees them."""
-    write_text(KEPT_TABLE, (FAMILY / METRICS / "family_table.json").read_text("utf-8"))
+    kept.keep(FAMILY / KEPT_TABLE, read_json(FAMILY / METRICS / "family_table.json"), FAMILY / FAMILY_MODELS)
 
 
 def at_once() -> int:

@@ -12,7 +12,6 @@ import os
 import runpy
 import shutil
 import sys
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,14 +19,15 @@ import typer
 from dvc.config import Config, ConfigError
 from ruamel.yaml import YAML
 
+from flows import kept
 from flows.command import one_line
 from flows.flow import alone
 from flows.supervise import follow
 from jokbo import params
 from jokbo.data.fetch.sources import LOCAL
-from jokbo.runtime import ancestry, environment, tracking
+from jokbo.runtime import tracking
 from jokbo.runtime.errors import InputError
-from jokbo.runtime.files import atomic_write_file, write_text
+from jokbo.runtime.files import atomic_write_file
 from jokbo.runtime.regular import check_all_regular
 from tasks.frame import projects
 from tasks.frame.paths import BASE, METRICS, PROFILES, REPORT, RESULT, STATE
@@ -61,10 +61,8 @@ def main(
     found = {stage: json.loads((folder / METRICS / f"{stage}.json").read_text()) for stage in SHOWN}
     if (folder / RESULT).is_file() and until is None:
         found["result"] = json.loads((folder / RESULT).read_text())
-    made_in = ancestry.Record.load(folder / BASE).environments[-1]
-    found["measured"] = {"date": time.strftime("%Y-%m-%d"), "machine": environment.machine(made_in)}
     results = PROFILES / f"{name}.json"
-    write_text(results, json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    kept.keep(results, found, (folder / BASE).parent)
     print(f"{results}: {found['pretrain']['validation']['bits_per_byte']:.3f} bits a byte on held-out text")
     if until is None:
         print(f"report: {folder / REPORT}")

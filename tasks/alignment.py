@@ -26,12 +26,15 @@ from jokbo.alignment.value import start_of
 from jokbo.data.prompts import Prompts
 from jokbo.runtime.files import write_text
 from jokbo.training import engine, processes
-from tasks.alignment_project import MODELS, POLICY, PROMPTS, RESPONSES, REWARD
+from tasks.frame import paths
+from tasks.frame.paths import ABOVE, BASELINE_MODELS, BASELINE_RESPONSES
 from tasks.frame.records import leave_out, note_few, write_curves, write_metrics
 from tasks.frame.stage import Stage, run_stage
 
 if TYPE_CHECKING:
     from jokbo.params import Alignment
+
+POLICY, REWARD, PROMPTS = (ABOVE / path for path in (paths.POLICY, paths.REWARD, paths.PROMPTS))
 
 
 def alignment(stage: Stage[Alignment]) -> None:
@@ -42,11 +45,12 @@ def alignment(stage: Stage[Alignment]) -> None:
     made = baseline.made(_given(stage), own)
     if made.policy is None:
         leave_out(
-            MODELS / name, "what responds is no network, but a choice among the supervised policy's responses"
+            BASELINE_MODELS / name,
+            "what responds is no network, but a choice among the supervised policy's responses",
         )
     else:
-        engine.save_network(made.policy, tokenizer, MODELS / name, [POLICY, REWARD, PROMPTS])
-    write_text(RESPONSES / f"{name}.jsonl", _lines(made.responses, tokenizer))
+        engine.save_network(made.policy, tokenizer, BASELINE_MODELS / name, [POLICY, REWARD, PROMPTS])
+    write_text(BASELINE_RESPONSES / f"{name}.jsonl", _lines(made.responses, tokenizer))
     write_curves(stage, {name: made.history})
     last = made.history[-1]
     found = {key: last[key] for key in ("samples", "seconds")}

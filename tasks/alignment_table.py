@@ -17,8 +17,16 @@ from jokbo.evaluation.judges.judge import Given
 from jokbo.evaluation.judges.kinds import JUDGES
 from jokbo.reporting.publish import publish, read, read_curves
 from jokbo.runtime.files import read_json
-from tasks.alignment_project import ALIGNMENT, DOCUMENTS, JUDGE_TEXTS, RESPONSES, TABLE, TABLE_PAGE
-from tasks.frame.paths import METRICS, PLOTS
+from tasks.frame.paths import (
+    ABOVE,
+    ALIGNMENT,
+    BASELINE_RESPONSES,
+    BASELINE_TABLE,
+    DOCUMENTS,
+    JUDGE_TEXTS,
+    METRICS,
+    PLOTS,
+)
 from tasks.frame.records import write_metrics
 from tasks.frame.stage import Stage, run_stage
 
@@ -33,7 +41,10 @@ Said = Mapping[str, Sequence[Mapping[str, Any]]]
 
 def alignment_table(stage: Stage[Alignment]) -> None:
     comparison = found(stage.params)
-    pages = {TABLE: compared.markdown(comparison), TABLE_PAGE: compared.html(comparison)}
+    pages = {
+        BASELINE_TABLE: compared.markdown(comparison),
+        BASELINE_TABLE.with_suffix(".html"): compared.html(comparison),
+    }
     publish(stage.run, pages, compared.charts(comparison["curves"]), [compared.table(comparison)])
     write_metrics(stage, comparison)
 
@@ -41,7 +52,7 @@ def alignment_table(stage: Stage[Alignment]) -> None:
 def found(params: Alignment) -> dict[str, Any]:
     """Return all that is shown; see jokbo/alignment/compared.py. InputError names a file that is missing."""
     said = {
-        name: [json.loads(line) for line in read(RESPONSES / f"{name}.jsonl", REMEDY).splitlines()]
+        name: [json.loads(line) for line in read(BASELINE_RESPONSES / f"{name}.jsonl", REMEDY).splitlines()]
         for name in params.baselines
     }
     own = ALIGNMENT.name
@@ -68,8 +79,8 @@ def _judged(params: Alignment, said: Said) -> tuple[dict[str, np.ndarray] | None
         name=name,
         responses={method: [row["response"] for row in own] for method, own in said.items()},
         rewards={method: np.array([row["reward"] for row in own]) for method, own in said.items()},
-        set_aside=lambda: open_table(JUDGE_TEXTS),
-        test=lambda: open_splits(DOCUMENTS)["test"],
+        set_aside=lambda: open_table(ABOVE / JUDGE_TEXTS),
+        test=lambda: open_splits(ABOVE / DOCUMENTS)["test"],
     )
     told = JUDGES[settings.kind](settings, given)
     if not told.probabilities:  # scores of no scale of their own say who wins, and of nobody that he is good

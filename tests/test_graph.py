@@ -16,7 +16,7 @@ from benchmarks import picture
 from flows import graph
 from jokbo.params import Alignment, AlignmentParams, Family, FamilyParams, Params
 from jokbo.runtime import ancestry
-from tasks import alignment_project, report
+from tasks import report
 from tasks.frame import paths, projects
 from tests.support import closure
 
@@ -131,9 +131,8 @@ def test_every_model_has_its_record_beside_it(stage: str) -> None:
 
 def test_every_path_in_the_graph_is_a_constant_of_the_tasks() -> None:
     known = {str(value) for value in vars(paths).values() if isinstance(value, Path)}
-    known |= {str(value) for value in vars(alignment_project).values() if isinstance(value, Path)}
-    known.add(f"{alignment_project.RESPONSES}/${{key}}.jsonl")
-    known |= {str(paths.FAMILY_TABLE.with_suffix(".html")), f"{paths.FAMILY_MODELS}/${{key}}"}
+    known |= {str(path.with_suffix(".html")) for path in (paths.FAMILY_TABLE, paths.BASELINE_TABLE)}
+    known |= {f"{paths.FAMILY_MODELS}/${{key}}", f"{paths.BASELINE_RESPONSES}/${{key}}.jsonl"}
     known |= {f"{path}{ancestry.SUFFIX}" for path in known if path.startswith("models/")}
     known |= {f"{paths.FAMILY_RIGHT}/{name}.json" for name in ("${key}", "baselines")}
     for name, stage in STAGES.items():
@@ -142,7 +141,7 @@ def test_every_path_in_the_graph_is_a_constant_of_the_tasks() -> None:
 
 
 def test_only_evaluation_reads_the_judges_texts() -> None:
-    judge = {str(paths.JUDGE_TEXTS), str(alignment_project.JUDGE_TEXTS)}
+    judge = {str(paths.JUDGE_TEXTS), str(paths.ABOVE / paths.JUDGE_TEXTS)}
     reading = [name for name, stage in STAGES.items() if judge & {*_body(stage)["deps"]}]
     assert reading == ["evaluate", "alignment_table"]
 

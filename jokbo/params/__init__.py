@@ -89,6 +89,7 @@ __all__ = [
     "AiJudge",
     "Alignment",
     "AlignmentParams",
+    "AnyParams",
     "Asynchronous",
     "Base",
     "BestOfN",
@@ -389,6 +390,9 @@ class Params(Section):
         else:
             found.append(("align.training.batch_size", self.align.training.batch_size))
         return found
+
+
+AnyParams = Params | FamilyParams | AlignmentParams  # of a DVC project: the chain's or an optional graph's
 
 
 def load(path: Path | str = "params.yaml") -> Params:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jokbo.data.conversations.own import LOCAL, own_prompts
 from jokbo.data.counts import KNOWN, Counts, StartingModel
-from jokbo.params import AlignmentParams, FamilyParams, Params, evaluation_checks
+from jokbo.params import AlignmentParams, AnyParams, FamilyParams, Params, evaluation_checks
 from jokbo.params.method import Full
 from jokbo.params.names import nearest
 from jokbo.runtime.errors import InputError, about
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 RATED_TEXTS = 10  # least number for simulated raters: jokbo.preferences.raters fits them in five folds
 
-
-AnyParams = Params | FamilyParams | AlignmentParams
 Problems = Iterator[str]  # what is wrong, each in one line
 
 

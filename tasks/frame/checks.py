@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pyarrow as pa
 
-from jokbo.params import FamilyParams, Params, checks
+from jokbo.params import AnyParams, Params, checks
 from jokbo.runtime.errors import InputError
 from tasks.frame import projects
 from tasks.frame.paths import COUNTS, DOCUMENTS, RAW, START
@@ -21,7 +21,7 @@ from tasks.frame.paths import COUNTS, DOCUMENTS, RAW, START
 STAGES = "JOKBO_STAGES"  # set by a flow: the stages that it brings up to date
 
 
-def check(settings: Params | FamilyParams, stages: Collection[str], stale: Collection[str]) -> None:
+def check(settings: AnyParams, stages: Collection[str], stale: Collection[str]) -> None:
     """Raise InputError for what the stages ask of the data and cannot have, as far as that can be known now.
 
     stale: stages whose outputs are not those of params.yaml, so that what they left says nothing.
@@ -39,7 +39,7 @@ def check(settings: Params | FamilyParams, stages: Collection[str], stale: Colle
         checks.check_names(settings, stages, raw_sources(raw))
 
 
-def check_before(name: str, settings: Params | FamilyParams) -> None:
+def check_before(name: str, settings: AnyParams) -> None:
     """Check what stage `name`, about to begin, and those that are to run after it ask of the data."""
     if name == "report":
         return

@@ -26,16 +26,24 @@ STUDENT = Path("models/student")
 REWARD = Path("models/reward")
 ALIGNED = Path("models/aligned")
 
+ABOVE = Path("..")  # the root, seen from a stage of an optional graph
+KEPT_TABLE = "table.json"  # in an optional graph's folder, and in git: what its last run measured
+
 # of the comparison, whose stages run in FAMILY
 FAMILY = Path("family")
-FAMILY_DOCUMENTS = Path("../data/documents")
+FAMILY_DOCUMENTS = ABOVE / DOCUMENTS
 FAMILY_DATA = Path("data")
 FAMILY_MODELS = Path("models")  # a folder a system
 FAMILY_RIGHT = Path(
     "right"
 )  # of each system and of the baselines, how many seeds were right about each test text
 FAMILY_TABLE = Path("reports/family.md")
-KEPT_TABLE = FAMILY / "table.json"  # in git: what the last run of the family measured
+
+# of PPO and its baselines, whose stages run in ALIGNMENT
+ALIGNMENT = Path("alignment")
+BASELINE_MODELS = Path("models")  # a folder a baseline
+BASELINE_RESPONSES = Path("responses")  # to the held-out prompts, a file a baseline
+BASELINE_TABLE = Path("reports/alignment.md")
 
 REPORT = Path("reports/report.html")
 DATA_CARD, DATA_CARD_PAGE = Path("reports/data-card.json"), Path("reports/data-card.md")

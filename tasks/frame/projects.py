@@ -7,14 +7,19 @@ the chain's code, its DVC cache and its .jokbo.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from jokbo import params
-from jokbo.params import FamilyParams, Params, reading
-from tasks.frame.paths import FAMILY
+from jokbo.params import AnyParams, reading
+from tasks.frame.paths import ALIGNMENT, FAMILY
 
-OPTIONAL = {FAMILY.name: params.load_family}  # by the name of its folder, what reads its params.yaml
+# by the name of its folder, what reads its params.yaml, given that and the chain's
+OPTIONAL: dict[str, Callable[[Path, Path], AnyParams]] = {
+    FAMILY.name: params.load_family,
+    ALIGNMENT.name: params.load_alignment,
+}
 
 
 def root(folder: Path = Path()) -> Path:
@@ -22,7 +27,7 @@ def root(folder: Path = Path()) -> Path:
     return Path(os.path.normpath(folder / "..")) if _is_optional(folder) else folder
 
 
-def load(folder: Path = Path()) -> Params | FamilyParams:
+def load(folder: Path = Path()) -> AnyParams:
     """Return the checked parameters of the project in the folder. InputError if they are not right."""
     if _is_optional(folder):
         return OPTIONAL[folder.resolve().name](folder / "params.yaml", root(folder) / "params.yaml")

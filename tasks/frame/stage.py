@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 143  # the exit status a shell gives a process that SIGTERM ended
 # what runs themselves leave where git sees it, as git names what it is not to look at
-WRITTEN = [f":(top,exclude,glob)**/{path}" for path in (LOCK, KEPT_TABLE, PROFILES / "*.json")]
+_KEPT = [Path(folder) / KEPT_TABLE for folder in projects.OPTIONAL]
+WRITTEN = [f":(top,exclude,glob)**/{path}" for path in (LOCK, *_KEPT, PROFILES / "*.json")]
 PARENT_RUN, FLOW_RUN = "JOKBO_PARENT_RUN", "JOKBO_FLOW_RUN"  # set by a flow: its MLflow run, its Prefect run
 
 

@@ -14,8 +14,8 @@ from jokbo.alignment import compared
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.tracking import Run
 from tasks import alignment_table
-from tasks.alignment_project import RESPONSES, TABLE, TABLE_PAGE
 from tasks.frame import paths
+from tasks.frame.paths import BASELINE_RESPONSES, BASELINE_TABLE
 from tasks.frame.records import write_curves, write_metrics
 from tasks.frame.stage import Stage
 
@@ -37,7 +37,7 @@ def stage(name: str, headline: str | None = "rewards") -> Stage[Any]:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder in which all baselines have run. DPO's training tells of no reward."""
     monkeypatch.chdir(tmp_path)
-    RESPONSES.mkdir()
+    BASELINE_RESPONSES.mkdir()
     for folder in (paths.METRICS / "alignment", paths.PLOTS / "alignment"):
         folder.mkdir(parents=True)
     for number, (name, kind) in enumerate(KINDS.items()):
@@ -59,7 +59,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             }
             for i in range(PROMPTS)
         ]
-        (RESPONSES / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in said))
+        (BASELINE_RESPONSES / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in said))
 
 
 def test_rows_are_of_the_same_prompts_with_their_errors(project: None) -> None:
@@ -97,8 +97,8 @@ def test_at_equal_time_each_is_read_where_the_fastest_training_ended(project: No
 
 def test_writes_table_page_and_figures(project: None) -> None:
     alignment_table.alignment_table(stage("alignment_table", headline=None))
-    assert TABLE.read_text().count("| rloo |") == 1
-    page = TABLE_PAGE.read_text()
+    assert BASELINE_TABLE.read_text().count("| rloo |") == 1
+    page = BASELINE_TABLE.with_suffix(".html").read_text()
     assert page.count("<svg") == 3
     assert "Reward over responses sampled" in page
     assert json.loads((paths.METRICS / "alignment_table.json").read_text())["judge"] is None
@@ -106,7 +106,11 @@ def test_writes_table_page_and_figures(project: None) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [RESPONSES / "rloo.jsonl", paths.METRICS / "alignment/rloo.json", paths.PLOTS / "alignment/rloo.csv"],
+    [
+        BASELINE_RESPONSES / "rloo.jsonl",
+        paths.METRICS / "alignment/rloo.json",
+        paths.PLOTS / "alignment/rloo.csv",
+    ],
 )
 def test_what_is_missing_is_one_line(project: None, path: Path) -> None:
     path.unlink()

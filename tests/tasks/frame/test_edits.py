@@ -79,7 +79,7 @@ def test_what_is_edited_while_a_stage_starts_may_have_been_read_before(editing: 
 
 
 def test_what_runs_write_makes_no_checkout_dirty(project: Project) -> None:
-    for path in ("family/table.json", "profiles/other.json"):
+    for path in ("family/table.json", "alignment/table.json", "profiles/other.json"):
         (project.folder / path).parent.mkdir()
         (project.folder / path).write_text("{}\n")
     status, output = project.run("dvc", "repro", "finetune")

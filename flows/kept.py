@@ -1,0 +1,38 @@
+"""What a run measured, in a file for git: with the day on which it was new, and the machines that made the models."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jokbo.runtime import ancestry, environment
+from jokbo.runtime.files import read_if_there, write_text
+
+MEASURED = "measured"  # its key in the file
+
+
+def keep(path: Path, numbers: Mapping[str, Any], models: Path) -> None:
+    """Write the numbers, and of which day and machines they are; `models` is the folder of the models that they are of.
+
+    The same numbers stay as they are, with their day.
+    """
+    before: dict[str, Any] = read_if_there(path) or {}
+    machines = {
+        environment.machine(record.environments[-1]) for _, record in ancestry.records_in(models).values()
+    }
+    measured = {"date": time.strftime("%Y-%m-%d"), "machine": "; ".join(sorted(machines))}
+    if {key: value for key, value in before.items() if key != MEASURED} == numbers and MEASURED in before:
+        return
+    text = json.dumps({**numbers, MEASURED: measured}, indent=1, sort_keys=True, ensure_ascii=False)
+    write_text(path, text + "\n")
+
+
+def told(found: Mapping[str, Any]) -> str:
+    """Return when and on what the numbers of such a file were measured."""
+    measured = found.get(MEASURED)
+    if measured is None:
+        return "When and on what machine it was measured is not written down."
+    return f"Measured {measured['date']} on {measured['machine']}."
