@@ -144,11 +144,12 @@ def compared() -> str:
     if not path.is_file():
         return f"Not measured with the present protocol: `make family` does, and leaves {path}."
     found = json.loads(path.read_text("utf-8"))
-    systems, _, claims = comparison.tables(found)
+    systems, tasks, claims = comparison.tables(found)
     parts = [
-        f"{each.caption}.\n\n{each.markdown(texts).strip()}" for each, texts in ((systems, 3), (claims, 5))
+        f"{each.caption}.\n\n{each.markdown(texts).strip()}"
+        for each, texts in ((systems, 3), (tasks, 1), (claims, 5))
     ]
-    return "\n\n".join([told(found), *parts, RULE])
+    return "\n\n".join([told(found), comparison.unseen(found), *parts, RULE])
 
 
 def baselines() -> str:

@@ -112,7 +112,8 @@ def tables(comparison: Comparison) -> list[Table]:
         ),
         Table(
             "family-tasks",
-            "Accuracy on test texts by task, %: pretrained / frozen random, where there is one / from scratch",
+            "Accuracy on test texts by task, %: pretrained / frozen random, where there is one / from scratch. "
+            f"The pretrained network is the better one {_ahead(found, tasks)}",
             ["System", *tasks],
             [[row["label"], *(_task(row, task) for task in tasks)] for row in found],
         ),
@@ -209,6 +210,16 @@ def _row(row: Mapping[str, Any]) -> list[str]:
 
 def _spread(result: Mapping[str, Any] | None) -> str:
     return f"{100 * result['mean']:.1f} ± {100 * result['sd']:.1f}" if result else DASH
+
+
+def _ahead(rows: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> str:
+    """Return of how many systems pretraining does better on each task, whatever its error."""
+    compared = [row for row in rows if row["gain"]]
+    told = []
+    for task in tasks:
+        better = [row["pretrained"]["tasks"][task] > row["scratch"]["tasks"][task] for row in compared]
+        told.append(f"on {task} for {sum(better)} of {len(better)}")
+    return ", ".join(told)
 
 
 def _task(row: Mapping[str, Any], task: str) -> str:

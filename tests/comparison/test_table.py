@@ -40,6 +40,14 @@ def test_everyone_has_one_row_by_year(comparison, tables) -> None:
         assert [row[0] for row in tables[each].rows] == [row["label"] for row in comparison["rows"]]
 
 
+def test_the_accuracies_by_task_say_how_often_the_pretrained_network_is_better(tables) -> None:
+    found = tables["family-tasks"]
+    for column, task in enumerate(found.header[1:], 1):
+        pairs = [row[column].split(" / ") for row in found.rows]
+        better = [float(pair[0]) > float(pair[-1]) for pair in pairs if pair[0] != DASH]
+        assert f"on {task} for {sum(better)} of {len(better)}" in found.caption
+
+
 def test_a_row_is_the_metrics_that_were_given(comparison) -> None:
     for row in comparison["rows"]:
         given = {**made_up.systems(), **made_up.baselines()}.get(row["name"])
