@@ -20,9 +20,8 @@ def keep(path: Path, numbers: Mapping[str, Any], models: Path) -> None:
     The same numbers stay as they are, with their day.
     """
     before: dict[str, Any] = read_if_there(path) or {}
-    machines = {
-        environment.machine(record.environments[-1]) for _, record in ancestry.records_in(models).values()
-    }
+    records = [record for _, record in ancestry.records_in(models).values()]
+    machines = {environment.machine(found) for record in records for found in record.environments[-1:]}
     measured = {"date": time.strftime("%Y-%m-%d"), "machine": "; ".join(sorted(machines))}
     if {key: value for key, value in before.items() if key != MEASURED} == numbers and MEASURED in before:
         return

@@ -123,7 +123,7 @@ def test_what_no_stage_depends_on_changes_no_output(project: Path, tmp_path: Pat
             shutil.copy(file, silent / "jokbo/runtime" / file.name)
     for root in closure.ROOTS:
         (silent / root).write_text("CHANGED = {}\n")
-    result = miniature.run(silent, "dvc", "repro", "evaluate", "tasks")
+    result = miniature.chain(silent, without=("report",))
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     ours, theirs = outputs(project), outputs(silent)
     for of_report in ("reports/report.html", "reports/result.json", "reports/figures"):

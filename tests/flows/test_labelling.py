@@ -59,6 +59,14 @@ def asking(served: Project) -> Project:
     return served
 
 
+@pytest.fixture
+def alone(asking: Project) -> Project:
+    """Of its stages the one that asks and the one after it: each is a process, which takes its time."""
+    (asking.folder / "dvc.yaml").write_text("stages:\n" + STAGE.replace(" models/pretrain,", ""))
+    (asking.folder / "models").mkdir()
+    return asking
+
+
 def set_labeller(project: Project, **more: Any) -> None:
     film: dict[str, Any] = {"kind": "people", "prompts": 12, "responses_per_prompt": 2, "ask": "pairs"}
     film |= {"temperature": 1.0, "labels_per_item": len(PEOPLE), "held_out": 0.0, "votes": "all"}
@@ -113,22 +121,22 @@ def test_the_pipeline_alone_stops_in_words_and_is_not_tried_again(asking: Projec
     assert reported() == whole
 
 
-def test_killed_while_it_waits_it_goes_on_when_it_is_started_again(asking: Project) -> None:
-    first = asking.start(FLOW)
+def test_killed_while_it_waits_it_goes_on_when_it_is_started_again(alone: Project) -> None:
+    first = alone.start(FLOW)
     waiting(first)
-    second, output = asking.run(FLOW)
+    second, output = alone.run(FLOW)
     assert (second, output) == (
         2,
         "jokbo: a labelling flow waits in this folder already: stop it, or leave it to that one\n",
     )
     first.kill()
     first.communicate()
-    until(lambda: not alive(asking.folder))
-    came = answer(asking.folder, PEOPLE, most=3)
-    again = asking.start(FLOW)
+    until(lambda: not alive(alone.folder))
+    came = answer(alone.folder, PEOPLE, most=3)
+    again = alone.start(FLOW)
     assert f"film: {needed() - came} of {needed()} labels are missing" in waiting(again)
     assert not votes_file("film").exists()  # half of the votes would have the stage run in vain
-    answer(asking.folder, PEOPLE)
+    answer(alone.folder, PEOPLE)
     output, _ = again.communicate()
     assert again.returncode == 0, output
     assert reported() == len(read_votes(votes_file("film"))) == needed()
@@ -136,11 +144,11 @@ def test_killed_while_it_waits_it_goes_on_when_it_is_started_again(asking: Proje
 
 
 @pytest.mark.parametrize("enough", [0.5, None])
-def test_it_ends_its_waiting_at_the_deadline(asking: Project, enough: float | None) -> None:
-    set_labeller(asking, deadline_hours=2, **({} if enough is None else {"enough": enough}))
-    flow = asking.start(FLOW)
+def test_it_ends_its_waiting_at_the_deadline(alone: Project, enough: float | None) -> None:
+    set_labeller(alone, deadline_hours=2, **({} if enough is None else {"enough": enough}))
+    flow = alone.start(FLOW)
     waiting(flow)
-    half = answer(asking.folder, PEOPLE[:1])
+    half = answer(alone.folder, PEOPLE[:1])
     batch = published("film")
     assert batch is not None
     assert batch.published is not None
@@ -158,20 +166,13 @@ def test_it_ends_its_waiting_at_the_deadline(asking: Project, enough: float | No
         assert reported() == half
 
 
-def alone(project: Project) -> None:
-    """Leave the stage that asks and the one after it, without the others: each is a process, which takes its time."""
-    (project.folder / "dvc.yaml").write_text("stages:\n" + STAGE.replace(" models/pretrain,", ""))
-    (project.folder / "models").mkdir()
-
-
 def kill(process: subprocess.Popen[str]) -> None:
     process.kill()
     process.communicate()
 
 
-def test_served_it_is_suspended_and_woken_after_all_was_started_again(asking: Project, api: str) -> None:
-    alone(asking)
-    asking.environment["PREFECT_RUNNER_POLL_FREQUENCY"] = "1"
+def test_served_it_is_suspended_and_woken_after_all_was_started_again(alone: Project, api: str) -> None:
+    alone.environment["PREFECT_RUNNER_POLL_FREQUENCY"] = "1"
     with temporary_settings({PREFECT_API_URL: api}), get_client(sync_client=True) as client:
         before = {run.id for run in client.read_flow_runs()}
 
@@ -183,16 +184,16 @@ def test_served_it_is_suspended_and_woken_after_all_was_started_again(asking: Pr
         def names() -> list[str | None]:
             return [state.name for state in states()]
 
-        serving = asking.start(FLOW, "serve")
+        serving = alone.start(FLOW, "serve")
         until(lambda: names() == ["Running"])
         kill(serving)
-        until(lambda: not alive(asking.folder))  # the flow has ended with it
-        serving = asking.start(FLOW, "serve")
+        until(lambda: not alive(alone.folder))  # the flow has ended with it
+        serving = alone.start(FLOW, "serve")
         until(lambda: names() == ["Crashed", "Suspended"])
-        until(lambda: len(alive(asking.folder)) == 2)  # this command, and multiprocessing's tracker
+        until(lambda: len(alive(alone.folder)) == 2)  # this command, and multiprocessing's tracker
         kill(serving)
-        assert needed() == answer(asking.folder, PEOPLE)
-        again = asking.start(FLOW, "serve")
+        assert needed() == answer(alone.folder, PEOPLE)
+        again = alone.start(FLOW, "serve")
         until(lambda: all(state.is_final() for state in states()))
         assert names() == ["Crashed", "Completed"]
         assert reported() == needed()

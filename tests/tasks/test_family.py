@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import random
 import shutil
 import signal
@@ -93,18 +94,17 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = miniature.add_family(root)
     small(folder / "params.yaml")
     add_data(folder)
-    for name in AUTO:
-        ran(folder, name)
+    ran(folder, "tests.support.forked", *(f"tasks.family {name}" for name in AUTO))
     return folder
 
 
 def of_code(folder: Path) -> dict[str, str]:
     """What has a stage of the family run with the code of its miniature."""
-    return {"PYTHONPATH": str(folder.parent)}
+    return {"PYTHONPATH": os.pathsep.join(map(str, (folder.parent, miniature.ROOT)))}
 
 
-def ran(folder: Path, name: str) -> str:
-    result = miniature.run(folder, "tasks.family", name, **of_code(folder))
+def ran(folder: Path, *command: str) -> str:
+    result = miniature.run(folder, *command, **of_code(folder))
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     return result.stdout
 
@@ -206,7 +206,7 @@ def test_killed_in_pretraining_and_in_fine_tuning_it_ends_with_the_same_bits(pro
     killed_once(lambda: len(list(checkpoints.glob("*/*/pretrained/*.json"))) >= 1)
     done = {path: path.stat().st_mtime_ns for path in checkpoints.glob("*/*/pretrained/*.json")}
     assert len(done) == 1  # of two: so was this
-    assert "from step 12" in ran(project, "gpt2")
+    assert "from step 12" in ran(project, "tasks.family", "gpt2")
     assert left() == expected
     assert all(path.stat().st_mtime_ns == moment for path, moment in done.items())
 
