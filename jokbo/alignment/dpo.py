@@ -29,6 +29,7 @@ from jokbo.data.corpus.batches import dealt_by_length
 from jokbo.models import access
 from jokbo.models.causal import token_losses
 from jokbo.runtime.files import atomic_write_folder
+from jokbo.runtime.progress import progress
 from jokbo.training import processes
 
 if TYPE_CHECKING:
@@ -104,7 +105,8 @@ def log_probs_of_all(network: PreTrainedModel, sides: Sides, precision: str) -> 
     """Return log p of all responses, [N, 2] on the CPU, computed as the training computes them."""
     network.eval()
     parts = []
-    for first in range(0, len(sides), ROWS):
+    firsts = range(0, len(sides), ROWS)
+    for first in progress(firsts, "dpo: reading what the policy says of both responses"):
         some = slice(first, first + ROWS)
         tokens_B2S, response_B2T = _cut(sides, torch.arange(len(sides))[some])
         with processes.autocast(precision):

@@ -1,4 +1,4 @@
-"""How long work shows itself: a bar on a terminal; of a training also a line now and then in a log.
+"""How long work shows itself: a bar on a terminal, a line now and then in a log.
 
 No line is wider than 80 columns, the time of day before it included.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 from rich.console import Console
@@ -92,8 +92,15 @@ def duration(seconds: float) -> str:
 
 
 def progress(items: Iterable[Item], what: str, total: int | None = None) -> Iterator[Item]:
-    """Yield the items, with a bar named `what` on stderr if that is a terminal."""
+    """Yield the items. Meanwhile stderr has a bar named `what` if it is a terminal, else a line now and then."""
     console = Console(file=sys.stderr)
-    yield from track(
-        items, what, total=total, console=console, disable=not console.is_terminal, transient=True
-    )
+    if console.is_terminal:
+        yield from track(items, what, total=total, console=console, transient=True)
+        return
+    total = len(items) if total is None and isinstance(items, Sized) else total
+    last_line = time.monotonic()
+    for done, item in enumerate(items, 1):
+        yield item
+        if time.monotonic() - last_line >= LINE_SECONDS:
+            last_line = time.monotonic()
+            print(f"{what}: {done}" + (f" of {total}" if total else ""), file=sys.stderr, flush=True)

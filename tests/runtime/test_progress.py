@@ -55,3 +55,14 @@ def test_lines_name_their_training_once_and_fit_80_columns(
 )
 def test_durations_are_said_as_people_say_them(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+def test_items_show_themselves_in_a_log_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    assert list(progress.progress(range(2), "reading")) == [0, 1]
+    assert list(progress.progress(iter("ab"), "sending")) == ["a", "b"]
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.splitlines() == ["reading: 1 of 2", "reading: 2 of 2", "sending: 1", "sending: 2"]
