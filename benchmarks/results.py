@@ -44,7 +44,7 @@ SAMPLES = 4
 INTRODUCTION = """# Results
 
 Written by `make results` from what was run; not by hand."""
-CHAIN, OTHER_TEXT = "## The chain", "## The same network on other text"
+CHAIN, OTHER_TEXT = "## The chain", "## Base models of the profiles, on held-out text"
 MEANING = """Perplexity is of the words of people's own continuations, without the end of text. Good, and wins, are what
 the judge says that `evaluate.judges` names first; a classifier there has seen no text of any other stage. Wins at like
 length are over the prompts where both responses have about as many tokens (`evaluate.matched_tokens`). KL is from the
