@@ -135,7 +135,8 @@ class Chain:
 
 def large_comparison() -> str:
     """Return the rows that `python -m benchmarks.large` left, as its own table."""
-    return f"{_when(FAMILY / large.ROWS)}\n\n{large.table(FAMILY / large.ROWS)}"
+    rows = FAMILY / large.ROWS
+    return f"{_when(rows)}\n\n{large.table(rows)}"
 
 
 def compared() -> str:
@@ -174,15 +175,8 @@ def profiles() -> str:
     return _markdown(["profile", "nats a token", "bits a byte", "measured"], rows)
 
 
-def _when(path: Path) -> str:
-    command = [
-        "git",
-        "log",
-        "-1",
-        "--format=%cs, commit %h",
-        "--",
-        f":(glob){path}/**/*.json" if path.is_dir() else path,
-    ]
+def _when(folder: Path) -> str:
+    command = ["git", "log", "-1", "--format=%cs, commit %h", "--", f":(glob){folder}/**/*.json"]
     found = subprocess.run(command, capture_output=True, text=True).stdout.strip()
     return f"Last measured before {found or 'nobody knows when'}"
 

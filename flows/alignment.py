@@ -22,7 +22,7 @@ def main(timeout_hours: TimeoutHours = 24.0) -> None:
     """Train PPO and its baselines on as many responses each, compare them in one table, and keep its numbers."""
     bring(lambda: pipeline(timeout_hours, folder=str(ALIGNMENT), return_state=True), folder=ALIGNMENT)
     with one_line():
-        numbers = read_json(ALIGNMENT / METRICS / "alignment_table.json")
+        numbers = read_json(ALIGNMENT / METRICS / "alignment_table.json", "run `make alignment`")
         kept.keep(ALIGNMENT / KEPT_TABLE, numbers, ALIGNMENT / BASELINE_MODELS)
         print((ALIGNMENT / BASELINE_TABLE).read_text("utf-8"))
 

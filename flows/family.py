@@ -48,7 +48,8 @@ def family(workers: int | None = None, timeout_hours: float = 24.0) -> State:
 
 def keep() -> None:
     """Put the numbers of the table where git sees them."""
-    kept.keep(FAMILY / KEPT_TABLE, read_json(FAMILY / METRICS / "family_table.json"), FAMILY / FAMILY_MODELS)
+    numbers = read_json(FAMILY / METRICS / "family_table.json", "run `make family`")
+    kept.keep(FAMILY / KEPT_TABLE, numbers, FAMILY / FAMILY_MODELS)
 
 
 def at_once() -> int:

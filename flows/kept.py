@@ -20,11 +20,11 @@ def keep(path: Path, numbers: Mapping[str, Any], models: Path) -> None:
     The same numbers stay as they are, with their day.
     """
     before: dict[str, Any] = read_if_there(path) or {}
+    if before.pop(MEASURED, None) and before == numbers:
+        return
     records = [record for _, record in ancestry.records_in(models).values()]
     machines = {environment.machine(found) for record in records for found in record.environments[-1:]}
     measured = {"date": time.strftime("%Y-%m-%d"), "machine": "; ".join(sorted(machines))}
-    if {key: value for key, value in before.items() if key != MEASURED} == numbers and MEASURED in before:
-        return
     text = json.dumps({**numbers, MEASURED: measured}, indent=1, sort_keys=True, ensure_ascii=False)
     write_text(path, text + "\n")
 

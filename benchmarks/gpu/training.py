@@ -78,34 +78,35 @@ class Clock:
 
 def jokbo(sheet: Sheet, small: bool) -> None:
     """Measure the engine under each ZeRO stage, and beside it the peak."""
-    sheet.header = HEADER
-    size, settings = gpt(small), params.load()
-    processes.join()
-    peak = matrix_product_peak(processes.device(), size.side)
+    size, peak = _begun(sheet, small)
     sheet.row("matrix product, bf16", DASH, f"{peak / 1e12:.0f}", percent(1.0), DASH)
     for stage in (0, 1, 2, 3):
-        sheet.tried(f"jokbo, ZeRO {stage}", partial(_engine, size, settings, peak, zero_stage=stage))
-        gc.collect()  # an engine holds on to its network
+        _tried(sheet, f"ZeRO {stage}", size, peak, zero_stage=stage)
     torch.use_deterministic_algorithms(False)
-    free = partial(_engine, size, settings, peak, zero_stage=0)
-    sheet.tried("jokbo, ZeRO 0, not the same bits each time", free)
+    _tried(sheet, "ZeRO 0, not the same bits each time", size, peak, zero_stage=0)
 
 
 def room(sheet: Sheet, small: bool) -> None:
     """Measure what makes room on the accelerator: activations made again, and what lies in the machine's own memory."""
+    size, peak = _begun(sheet, small)
+    _tried(sheet, "ZeRO 0", size, peak, zero_stage=0)
+    _tried(sheet, "ZeRO 0, activation checkpointing", size, peak, zero_stage=0, activation_checkpointing=True)
+    _tried(sheet, "ZeRO 1, offload: optimizer", size, peak, zero_stage=1, offload="optimizer")
+    _tried(sheet, "ZeRO 3, offload: parameters", size, peak, zero_stage=3, offload="parameters")
+
+
+def _begun(sheet: Sheet, small: bool) -> tuple[Gpt, float]:
+    """Return the network of a sheet of the engine, and the peak that its rows are shares of."""
     sheet.header = HEADER
-    size, settings = gpt(small), params.load()
+    size = gpt(small)
     processes.join()
-    peak = matrix_product_peak(processes.device(), size.side)
-    ways: dict[str, dict[str, Any]] = {
-        "ZeRO 0": {"zero_stage": 0},
-        "ZeRO 0, activation checkpointing": {"zero_stage": 0, "activation_checkpointing": True},
-        "ZeRO 1, offload: optimizer": {"zero_stage": 1, "offload": "optimizer"},
-        "ZeRO 3, offload: parameters": {"zero_stage": 3, "offload": "parameters"},
-    }
-    for name, compute in ways.items():
-        sheet.tried(f"jokbo, {name}", partial(_engine, size, settings, peak, **compute))
-        gc.collect()
+    return size, matrix_product_peak(processes.device(), size.side)
+
+
+def _tried(sheet: Sheet, name: str, size: Gpt, peak: float, **compute: Any) -> None:
+    """Add the row of a training with these keys of `compute`."""
+    sheet.tried(f"jokbo, {name}", partial(_engine, size, params.load(), peak, **compute))
+    gc.collect()  # an engine holds on to its network
 
 
 def _engine(size: Gpt, settings: params.Params, peak: float, **compute: Any) -> list[str]:

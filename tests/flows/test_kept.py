@@ -29,15 +29,17 @@ def models(tmp_path: Path) -> Path:
 def test_numbers_have_the_day_and_the_machine_that_they_were_new_on(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, days = tmp_path / "table.json", iter(["2026-01-01", "2026-01-02", "2026-01-03"])
-    monkeypatch.setattr("time.strftime", lambda form: next(days))
+    path, today = tmp_path / "table.json", ["2026-01-01"]
+    monkeypatch.setattr("time.strftime", lambda form: today[0])
     kept.keep(path, NUMBERS, models)
     found = json.loads(path.read_text())
     machine = environment.machine(environment.collect())
     assert found == {**NUMBERS, "measured": {"date": "2026-01-01", "machine": machine}}
     assert kept.told(found) == f"Measured 2026-01-01 on {machine}."
+    today[0] = "2026-01-02"
     kept.keep(path, NUMBERS, models)
     assert json.loads(path.read_text()) == found
+    today[0] = "2026-01-03"
     kept.keep(path, {**NUMBERS, "claims": ["seen"]}, models)
     assert json.loads(path.read_text())["measured"]["date"] == "2026-01-03"
 
