@@ -11,20 +11,19 @@ import datetime
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks import large, picture
 from benchmarks.seeds import DATA, FOLDER, SHOWN
-from flows.kept import told
 from jokbo.alignment import compared as alignment
 from jokbo.comparison import table as comparison
 from jokbo.comparison.verdicts import RULE
 from jokbo.evaluation.evaluation import Evaluation, Scores
 from jokbo.reporting import markdown
-from jokbo.runtime import ancestry, environment
-from jokbo.runtime.files import write_text
+from jokbo.runtime import ancestry, environment, kept
+from jokbo.runtime.files import read_if_there, write_text
 from tasks.frame.paths import ALIGNED, ALIGNMENT, EVALUATION, FAMILY, KEPT_TABLE, METRICS, PROFILES
 
 PAGE, README, PICTURE = Path("docs/results.md"), Path("README.md"), Path("docs/chain.svg")
@@ -141,26 +140,24 @@ def large_comparison() -> str:
 
 def compared() -> str:
     """Return the comparison of the systems, and its claims, from family/table.json."""
-    path = FAMILY / KEPT_TABLE
-    if not path.is_file():
-        return f"Not measured with the present protocol: `make family` does, and leaves {path}."
-    found = json.loads(path.read_text("utf-8"))
+    found = read_if_there(FAMILY / KEPT_TABLE)
+    if found is None:
+        return f"Not measured yet: `make family` does, and leaves {FAMILY / KEPT_TABLE}."
     systems, tasks, claims = comparison.tables(found)
     parts = [
         f"{each.caption}.\n\n{each.markdown(texts).strip()}"
         for each, texts in ((systems, 3), (tasks, 1), (claims, 5))
     ]
-    return "\n\n".join([told(found), comparison.unseen(found), *parts, RULE])
+    return "\n\n".join([_measured(found), comparison.unseen(found), *parts, RULE])
 
 
 def baselines() -> str:
     """Return PPO and its baselines, from alignment/table.json."""
-    path = ALIGNMENT / KEPT_TABLE
-    if not path.is_file():
-        return f"Not measured yet: `make alignment` does, and leaves {path}."
-    found = json.loads(path.read_text("utf-8"))
+    found = read_if_there(ALIGNMENT / KEPT_TABLE)
+    if found is None:
+        return f"Not measured yet: `make alignment` does, and leaves {ALIGNMENT / KEPT_TABLE}."
     table = alignment.table(found)
-    return f"{told(found)}\n\n{table.caption}\n\n{table.markdown().strip()}"
+    return f"{_measured(found)}\n\n{table.caption}\n\n{table.markdown().strip()}"
 
 
 def profiles() -> str:
@@ -170,9 +167,13 @@ def profiles() -> str:
         whole = json.loads(path.read_text("utf-8"))
         found = whole["pretrain"]["validation"]
         rows.append(
-            [path.stem, f"{found['nats_per_token']:.2f}", f"{found['bits_per_byte']:.2f}", told(whole)]
+            [path.stem, f"{found['nats_per_token']:.2f}", f"{found['bits_per_byte']:.2f}", kept.when(whole)]
         )
     return _markdown(["profile", "nats a token", "bits a byte", "measured"], rows)
+
+
+def _measured(found: Mapping[str, Any]) -> str:
+    return f"Measured {kept.when(found)}."
 
 
 def _when(folder: Path) -> str:
@@ -199,7 +200,7 @@ def _markdown(header: list[str], rows: list[list[str]]) -> str:
 
 def main() -> None:
     seeds = sorted(FOLDER.glob(f"*/{METRICS}/evaluate.json"), key=lambda path: int(path.parts[-3]))
-    told = of_seeds(Chain([path.parents[1] for path in seeds])) if seeds else kept()
+    told = of_seeds(Chain([path.parents[1] for path in seeds])) if seeds else as_it_stands()
     parts = [
         INTRODUCTION,
         told,
@@ -240,7 +241,7 @@ def of_seeds(chain: Chain) -> str:
     return "\n\n".join(parts)
 
 
-def kept() -> str:
+def as_it_stands() -> str:
     """Return the page's part on the chain as it stands."""
     _, begin, rest = (PAGE.read_text("utf-8") if PAGE.is_file() else "").partition(CHAIN)
     part, end, _ = rest.partition(OTHER_TEXT)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import typer
 
-from flows import kept
 from flows.command import TimeoutHours, bring, one_line
 from flows.flow import pipeline
+from jokbo.runtime import kept
 from jokbo.runtime.files import read_json
 from tasks.frame.paths import ALIGNMENT, BASELINE_MODELS, BASELINE_TABLE, KEPT_TABLE, METRICS
 

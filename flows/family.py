@@ -13,10 +13,10 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed
 
-from flows import kept
 from flows.command import TimeoutHours, bring, one_line
 from flows.flow import pipeline, threads
 from flows.schedule import SKIPPED, on_schedule, overtaken
+from jokbo.runtime import kept
 from jokbo.runtime.files import read_json
 from jokbo.runtime.launcher import cores
 from tasks.frame.paths import FAMILY, FAMILY_MODELS, FAMILY_TABLE, KEPT_TABLE, METRICS

@@ -19,13 +19,12 @@ import typer
 from dvc.config import Config, ConfigError
 from ruamel.yaml import YAML
 
-from flows import kept
 from flows.command import one_line
 from flows.flow import alone
 from flows.supervise import follow
 from jokbo import params
 from jokbo.data.fetch.sources import LOCAL
-from jokbo.runtime import tracking
+from jokbo.runtime import kept, tracking
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import atomic_write_file
 from jokbo.runtime.regular import check_all_regular

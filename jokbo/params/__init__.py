@@ -5,13 +5,7 @@ It has no defaults and changes no value. So it cannot change what a stage comput
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
-
-from pydantic import Field, ValidationError, model_validator
-
 from jokbo.params.alignment import Dpo, Ppo, PretrainingMix
-from jokbo.params.base import Section
 from jokbo.params.baselines import (
     ActorCritic,
     Alignment,
@@ -60,12 +54,19 @@ from jokbo.params.family import (
     FamilyText,
     Search,
     Task,
-    with_defaults,
 )
-from jokbo.params.faults import explain
 from jokbo.params.judges import ClassifierJudge, RewardJudge
 from jokbo.params.keep import KeepBest, KeepBestOfPairs, KeepLast
 from jokbo.params.labels import HARD, HardLabels, SoftLabels
+from jokbo.params.loading import (
+    LINE,
+    AnyParams,
+    checked,
+    load,
+    load_alignment,
+    load_constitution,
+    load_family,
+)
 from jokbo.params.method import FULL, Full, Lora, Method, Qlora
 from jokbo.params.preferences import (
     AiJudge,
@@ -76,15 +77,16 @@ from jokbo.params.preferences import (
     Ratings,
     Simulated,
 )
-from jokbo.params.reading import preview, read
+from jokbo.params.reading import read
 from jokbo.params.start import FromFolder, FromHub, FromPackage, Scratch, Start
 from jokbo.params.systems import System
 from jokbo.params.training import Optimizer, Steps, Training
-from jokbo.runtime.errors import InputError
+from jokbo.params.whole import Params
 
 __all__ = [
     "FULL",
     "HARD",
+    "LINE",
     "ActorCritic",
     "AiJudge",
     "Alignment",
@@ -105,12 +107,14 @@ __all__ = [
     "Distill",
     "DistillationWeights",
     "Dpo",
+    "Evaluate",
     "Family",
     "FamilyBaselines",
     "FamilyParams",
     "FamilyText",
     "Fetch",
     "FilesSource",
+    "Finetune",
     "FromFolder",
     "FromHub",
     "FromPackage",
@@ -135,6 +139,7 @@ __all__ = [
     "PpoItself",
     "Preferences",
     "Prepare",
+    "Pretrain",
     "PretrainingMix",
     "Prompts",
     "Qlora",
@@ -150,6 +155,7 @@ __all__ = [
     "Simulated",
     "SoftLabels",
     "Start",
+    "Steps",
     "System",
     "Task",
     "Tokenize",
@@ -162,303 +168,3 @@ __all__ = [
     "load_family",
     "read",
 ]
-
-LINE = 600  # most characters of a message
-Whole = TypeVar("Whole", bound=Section)
-
-
-class Params(Section):
-    """The sections of params.yaml: the chain, and how everything is computed."""
-
-    FILE: ClassVar[str] = "params.yaml"
-
-    compute: Compute
-    """How stages run; it does not change what they make, so no stage depends on it."""
-    fetch: Fetch
-    """Where texts come from."""
-    prepare: Prepare
-    """How texts are cleaned, selected and split."""
-    tokenize: Tokenize
-    """The tokenizer and the corpus."""
-    prompts: Prompts
-    """What the policy is asked: beginnings of sentences, or conversations."""
-    pretrain: Pretrain
-    """The base model, trained to predict the next token."""
-    finetune: Finetune
-    """The supervised policy, and labelled tasks, all from the base model."""
-    distill: Annotated[Distill | NoStudent, Field(discriminator="kind")]
-    """A smaller student of the supervised policy."""
-    preferences: Preferences
-    """Pairs of responses, and which one is preferred."""
-    reward: Annotated[Reward | NoReward, Field(discriminator="kind")]
-    """The reward model, trained on those pairs."""
-    align: Annotated[Ppo | Dpo, Field(discriminator="kind")]
-    """The aligned model: the supervised policy, taught what is preferred."""
-    evaluate: Evaluate
-    """How the models are measured."""
-
-    @model_validator(mode="after")
-    def fits_together(self) -> Params:
-        context = self.pretrain.start.context
-        spoken = self.prompts.prompt_tokens + self.prompts.response_tokens
-        if spoken > context:
-            raise ValueError(
-                f"prompts.prompt_tokens + response_tokens is {spoken}: "
-                f"it must be at most pretrain.start.context, which is {context}"
-            )
-        for name, task in self.finetune.tasks.items():
-            if task.context > context:
-                raise ValueError(
-                    f"finetune.tasks.{name}.context is {task.context}: "
-                    f"it must be at most pretrain.start.context, which is {context}"
-                )
-            entry = self.fetch.sources.get(task.source)
-            if entry and (task.kind == "classification") == ("others" in (entry.columns or {})):
-                needs = "has others in its columns" if task.kind == "classification" else "has none"
-                raise ValueError(
-                    f"finetune.tasks.{name}.kind is {task.kind}, but fetch.sources.{task.source} {needs}: pairs and "
-                    "choice read columns.others, classification none"
-                )
-        if isinstance(self.reward, Reward) and not spoken < self.reward.context <= context:
-            raise ValueError(
-                f"reward.context is {self.reward.context}: it must be above {spoken} (prompt, response and the end "
-                f"of text) and at most pretrain.start.context, which is {context}"
-            )
-        most = self.prompts.prompts_per_text
-        for name, found in self._prompts_per_text():
-            if found > most:
-                limit = f"at most prompts.prompts_per_text, which is {most}"
-                if self.prompts.kind == "conversation":
-                    limit = "1, for a conversation gives one prompt"
-                raise ValueError(f"{name} is {found}: it must be {limit}")
-        self._fits_start()
-        if self.prompts.kind == "conversation":
-            for name in self.prompts.sources:
-                if name in self.fetch.sources and not self.fetch.sources[name].of_conversations():
-                    raise ValueError(
-                        f"prompts.kind is conversation, but fetch.sources.{name}.columns names no field of one: "
-                        f"name messages, conversations, instruction or prompt there"
-                    )
-        self._check_preferences()
-        self._check_pairs()
-        self._check_members()
-        self._check_judges()
-        self._check_methods()
-        self.compute.check_batches(self._batches())
-        return self
-
-    def depths(self) -> dict[str, int]:
-        """Return, by their keys, of how many of the model's layers networks are made that have fewer."""
-        depths = {}
-        if isinstance(self.distill, Distill):
-            depths["distill.layers"] = self.distill.layers
-        if isinstance(self.align, Ppo) and self.align.value_layers is not None:
-            depths["align.value_layers"] = self.align.value_layers
-        return depths
-
-    def _fits_start(self) -> None:
-        start, tokenizer = self.pretrain.start, self.tokenize.tokenizer.kind
-        for key, layers in self.depths().items():
-            if start.kind == "scratch" and layers > start.layers:
-                raise ValueError(
-                    f"{key} is {layers}: it must be at most pretrain.start.layers, which is {start.layers}"
-                )
-        if start.kind == "scratch" and tokenizer == "model":
-            raise ValueError(
-                "tokenize.tokenizer.kind is model, but pretrain.start.kind is scratch: choose byte_bpe, wordpiece or "
-                "unigram"
-            )
-        if start.kind != "scratch" and tokenizer != "model":
-            raise ValueError(
-                f"tokenize.tokenizer.kind is {tokenizer}, but a model that is adopted reads its own tokens: "
-                "write tokenizer: {kind: model, maximum_unknown: 0.01}"
-            )
-
-    def _check_preferences(self) -> None:
-        """Refuse an alignment without what it learns from, and a reward model without pairs to score it on."""
-        labellers = self.preferences.labellers.values()
-        if isinstance(self.align, Ppo) and isinstance(self.reward, NoReward):
-            raise ValueError(
-                "reward.kind is none, but align.kind ppo needs a reward model: set align.kind to dpo"
-            )
-        if isinstance(self.align, Dpo) and all(isinstance(each, Ratings) for each in labellers):
-            found = "no labeller compares responses to a prompt, as ratings are of single texts"
-            raise ValueError(f"align.kind is dpo, but {found}: add one of kind file, people, ai or simulated")
-        tested = (isinstance(each, Ratings) or getattr(each, "held_out", 0) > 0 for each in labellers)
-        if isinstance(self.reward, Reward) and not any(tested):
-            found = "no labeller has pairs for its test"
-            raise ValueError(f"reward.kind is model, but {found}: set held_out, or add one of kind ratings")
-
-    def _check_pairs(self) -> None:
-        """Refuse what is asked of pairs where no labeller gives such pairs, so that it would change nothing."""
-        labellers = self.preferences.labellers.values()
-        for key in ("reward", "align"):
-            soft = isinstance(getattr(getattr(self, key), "labels", HARD), SoftLabels)
-            if soft and all(isinstance(each, Ratings | Simulated) for each in labellers):
-                raise ValueError(
-                    f"{key}.labels.kind is soft, but no labeller gives ties or probabilities: set it to hard, or add "
-                    "one of kind file, people or ai"
-                )
-        if getattr(self.reward, "batch_of", "pairs") == "prompts" and all(
-            isinstance(each, Ratings) or getattr(each, "responses_per_prompt", 3) == 2 for each in labellers
-        ):
-            raise ValueError(
-                "reward.batch_of is prompts, but no labeller compares more than two responses to a prompt: set it to "
-                "pairs, or raise responses_per_prompt"
-            )
-
-    def _check_members(self) -> None:
-        """Refuse a cost of disagreement where there is one reward model, and several of them on one trunk."""
-        members = getattr(self.reward, "members", 1)
-        if not isinstance(self.align, Ppo):
-            return
-        if self.align.disagreement_cost and members == 1:
-            raise ValueError(
-                f"align.disagreement_cost is {self.align.disagreement_cost:g}, but reward.members is 1, which agrees "
-                "with itself: raise reward.members, or set it to 0.0"
-            )
-        if members > 1 and not isinstance(self.align.method, Full):
-            raise ValueError(
-                f"reward.members is {members}, but align.method.kind is {self.align.method.kind}, whose networks "
-                "share one trunk: set one of them to 1 or full"
-            )
-
-    def _check_judges(self) -> None:
-        for name, judge in self.evaluate.judges.items():
-            if isinstance(judge, RewardJudge) and isinstance(self.reward, NoReward):
-                raise ValueError(
-                    f"evaluate.judges.{name}.kind is reward, but reward.kind is none: there is no reward model; "
-                    "remove that judge"
-                )
-
-    def _prompts_per_text(self) -> list[tuple[str, int]]:
-        found = [("finetune.policy.prompts_per_text", self.finetune.policy.prompts_per_text)]
-        if isinstance(self.distill, Distill):
-            found.append(("distill.prompts_per_text", self.distill.prompts_per_text))
-        if isinstance(self.align, Ppo):
-            found.append(("align.prompts_per_text", self.align.prompts_per_text))
-        return found
-
-    def methods(self) -> list[tuple[str, str, Method]]:
-        """Return stage, key and method of every training that may have one."""
-        trainings: dict[str, tuple[str, Steps | None]] = {
-            "pretrain": ("pretrain", self.pretrain.training),
-            "finetune.policy": ("finetune", self.finetune.policy.training),
-            **{
-                f"finetune.tasks.{name}": ("tasks", task.training)
-                for name, task in self.finetune.tasks.items()
-            },
-            "distill": ("distill", getattr(self.distill, "training", None)),
-            "reward": ("reward", getattr(self.reward, "training", None)),
-            "align": ("align", getattr(self.align, "training", None)),
-        }
-        found = [
-            (stage, f"{key}.training.method", training.method)
-            for key, (stage, training) in trainings.items()
-            if training is not None
-        ]
-        if isinstance(self.align, Ppo):
-            found.append(("align", "align.method", self.align.method))
-        return found
-
-    def _check_methods(self) -> None:
-        """Refuse weights in 4 bits where they would have to be shared out among the ranks."""
-        for _, key, method in self.methods():
-            if self.compute.zero_stage == 3 and isinstance(method, Qlora):
-                found = f"compute.zero_stage is 3, but {key}.kind is qlora"
-                raise ValueError(f"{found}: weights in 4 bits cannot be shared out; set it to 2 or lower")
-            if self.compute.zero_stage == 3 and key == "align.method" and isinstance(method, Lora):
-                found = f"compute.zero_stage is 3, but {key}.kind is lora"
-                raise ValueError(f"{found}: a trunk of networks cannot be shared out; set it to 2 or lower")
-
-    def _batches(self) -> list[tuple[str, int]]:
-        found = [
-            ("finetune.policy.training.batch_size", self.finetune.policy.training.batch_size),
-            *(
-                (f"finetune.tasks.{name}.training.batch_size", task.training.batch_size)
-                for name, task in self.finetune.tasks.items()
-            ),
-        ]
-        if self.pretrain.training:
-            found.insert(0, ("pretrain.training.batch_size", self.pretrain.training.batch_size))
-        if isinstance(self.distill, Distill):
-            found.append(("distill.training.batch_size", self.distill.training.batch_size))
-        if isinstance(self.reward, Reward):
-            found.append(("reward.training.batch_size", self.reward.training.batch_size))
-        if isinstance(self.align, Ppo):
-            found.append(("align.minibatch", self.align.minibatch))
-        else:
-            found.append(("align.training.batch_size", self.align.training.batch_size))
-        return found
-
-
-AnyParams = Params | FamilyParams | AlignmentParams  # of a DVC project: the chain's or an optional graph's
-
-
-def load(path: Path | str = "params.yaml") -> Params:
-    """Return the checked parameters. Raises InputError, one line with file and key, if anything is wrong."""
-    return checked(read(Path(path)), str(path))
-
-
-def load_family(
-    path: Path | str = "params.yaml", chain: Path | str = "../params.yaml", profile: Path | None = None
-) -> FamilyParams:
-    """Return the checked parameters of the comparison; how it is computed is read from the chain's file.
-
-    A key of a section that stands in the `profile` takes the place of the whole key. Raises InputError as `load` does,
-    for any of the files.
-    """
-    compute, tree, name = load(chain).compute, read(Path(path)), str(path)
-    if profile is not None:
-        changes, name = read(profile), f"{path} with {profile}"
-        tree = {**tree, **{section: {**tree.get(section, {}), **keys} for section, keys in changes.items()}}
-    if "compute" in tree:
-        raise InputError(f"{name}: compute is in {chain} alone: remove it here")
-    return _checked(FamilyParams, {**with_defaults(tree), "compute": compute}, name, tree)
-
-
-def load_alignment(path: Path | str = "params.yaml", chain: Path | str = "../params.yaml") -> AlignmentParams:
-    """Return the checked parameters of PPO's baselines; what they share with PPO is read from the chain's file.
-
-    Raises InputError as `load` does, for both files, and where the chain aligns by something else.
-    """
-    above, tree, name = load(chain), read(Path(path)), str(path)
-    if not isinstance(above.align, Ppo):
-        raise InputError(
-            f"{chain}: align.kind is {above.align.kind}, but the baselines in {name} are compared with PPO: set it to "
-            "ppo"
-        )
-    own = tree.get("alignment")
-    shared = {"ppo": above.align, "evaluate": above.evaluate}
-    written = {"compute": tree, **dict.fromkeys(shared, own if isinstance(own, dict) else {})}
-    for key, section in written.items():
-        if key in section:
-            raise InputError(f"{name}: {key} is in {chain} alone: remove it here")
-    whole = {**own, **shared} if isinstance(own, dict) else own
-    return _checked(AlignmentParams, {**tree, "alignment": whole, "compute": above.compute}, name, tree)
-
-
-def load_constitution(path: Path) -> Constitution:
-    """Return the principles in a file. Raises InputError, one line with file and key, if anything is wrong."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file: put the principles there")
-    tree = read(path, "it must hold principles, as jokbo/feedback/constitution.yaml does")
-    return _checked(Constitution, tree, str(path), tree)
-
-
-def checked(tree: dict[str, Any], name: str) -> Params:
-    """Return the parameters in a tree that was read. Raises InputError, one line with `name` and the key."""
-    return _checked(Params, tree, name, tree)
-
-
-def _checked(model: type[Whole], tree: dict[str, Any], name: str, written: dict[str, Any]) -> Whole:
-    """Return what `tree` holds, as the model. Errors name the keys of the file as it was `written`."""
-    try:
-        return model.model_validate(tree)
-    except ValidationError as error:
-        # a misspelt key is both unknown and missing: the unknown one is what the user typed
-        fault = min(
-            error.errors(include_url=False),
-            key=lambda fault: fault["type"] not in ("extra_forbidden", "invalid_key"),
-        )
-        raise InputError(f"{name}: {preview(explain(fault, model, tree, written), LINE)}") from error

@@ -13,6 +13,7 @@ from jokbo.reporting.data_card import DataCard
 from jokbo.reporting.figures import Chart
 from jokbo.reporting.headlines import Made
 from jokbo.reporting.tables import PLUS_MINUS, Table, number, percent
+from jokbo.runtime import kept
 from jokbo.runtime.ancestry import Record
 
 SAMPLES_SHOWN = 12
@@ -227,14 +228,7 @@ def _corpora_table(corpora: Mapping[str, Mapping[str, Numbers]]) -> Table:
 
 def _measured(corpus: str, found: Mapping[str, Any]) -> str:
     """Return who measured the row of a corpus: this run, or another, whose numbers are kept in profiles/."""
-    if corpus == THIS_RUN:
-        return "by this run"
-    known = found.get("measured")
-    return (
-        f"{known['date']} on {known['machine']}, not by this run"
-        if known
-        else "by an earlier run, not by this one"
-    )
+    return "by this run" if corpus == THIS_RUN else f"{kept.when(found)}, not by this run"
 
 
 def charts(findings: Findings) -> dict[str, list[Chart]]:

@@ -166,7 +166,7 @@ def test_who_measured_another_corpus_is_said(made):
     (table,) = [table for table in report.tables(other) if table.name == "corpora"]
     said = {row["Corpus"]: row["Measured"] for row in table.records()}
     assert said["this run"] == "by this run"
-    assert said["korean"] == "by an earlier run, not by this one"
+    assert said["korean"] == "on a day and a machine that are not written down, not by this run"
     assert said["german"] == "2026-11-20 on a big one, not by this run"
 
 

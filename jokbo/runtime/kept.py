@@ -29,9 +29,9 @@ def keep(path: Path, numbers: Mapping[str, Any], models: Path) -> None:
     write_text(path, text + "\n")
 
 
-def told(found: Mapping[str, Any]) -> str:
-    """Return when and on what the numbers of such a file were measured."""
+def when(found: Mapping[str, Any]) -> str:
+    """Return the day and the machine of such a file's numbers, in words that follow "measured"."""
     measured = found.get(MEASURED)
     if measured is None:
-        return "When and on what machine it was measured is not written down."
-    return f"Measured {measured['date']} on {measured['machine']}."
+        return "on a day and a machine that are not written down"
+    return f"{measured['date']} on {measured['machine']}"

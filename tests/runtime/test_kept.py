@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import kept
-from jokbo.runtime import ancestry, environment
+from jokbo.runtime import ancestry, environment, kept
 
 NUMBERS = {"rows": [{"name": "bert", "nats": 5.25}], "claims": []}
 
@@ -35,7 +34,7 @@ def test_numbers_have_the_day_and_the_machine_that_they_were_new_on(
     found = json.loads(path.read_text())
     machine = environment.machine(environment.collect())
     assert found == {**NUMBERS, "measured": {"date": "2026-01-01", "machine": machine}}
-    assert kept.told(found) == f"Measured 2026-01-01 on {machine}."
+    assert kept.when(found) == f"2026-01-01 on {machine}"
     today[0] = "2026-01-02"
     kept.keep(path, NUMBERS, models)
     assert json.loads(path.read_text()) == found
@@ -45,4 +44,4 @@ def test_numbers_have_the_day_and_the_machine_that_they_were_new_on(
 
 
 def test_of_numbers_without_a_day_it_says_so() -> None:
-    assert kept.told(NUMBERS) == "When and on what machine it was measured is not written down."
+    assert kept.when(NUMBERS) == "on a day and a machine that are not written down"
