@@ -114,6 +114,7 @@ def _keys(node: Any) -> set[str]:
     return {f"{type(node).__name__}.{key}" for key in there}.union(*map(_keys, there.values()))
 
 
+@pytest.mark.slow
 def test_what_no_stage_depends_on_changes_no_output(project: Path, tmp_path: Path) -> None:
     """Tracking, progress, interruption and the like, exempt from dvc.yaml, with silent stand-ins in their places."""
     silent = miniature.build(tmp_path)
@@ -176,7 +177,8 @@ def killed_and_resumed(
         assert sorted(logged) == list(range(1, steps + 1))
 
 
-@pytest.mark.parametrize("stage", STAGES)
+# the others train by the loop of these, and are killed five times by `make test-slow`
+@pytest.mark.parametrize("stage", ["pretrain", "tasks", "align"])
 def test_killed_once(project: Path, stage: str) -> None:
     killed_and_resumed(project, stage, STAGES[stage], kills=1, seed=1)
 

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import deepspeed
 import torch
 import torch.distributed as dist
-from deepspeed.runtime.zero.muon.muon_optimizer import MuonWithAuxAdam
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -28,7 +27,7 @@ from jokbo.runtime.files import atomic_write_folder
 from jokbo.training import activations, checkpoints, keeping, methods, model_card, offload, processes
 from jokbo.training.job import Job
 from jokbo.training.loop import Row, loop, restored, trained
-from jokbo.training.optimizers import optimizer_for
+from jokbo.training.optimizers import is_muon, optimizer_for
 from jokbo.training.schedules import Schedule, trapezoid
 
 if TYPE_CHECKING:
@@ -181,8 +180,8 @@ def start(
             prefer_attention(module)
     if not isinstance(optimizer, torch.optim.Optimizer):
         optimizer = optimizer_for(objective, optimizer)
-    # DeepSpeed compiles Muon's update by itself
-    torch.compiler.set_stance("default" if compute.compile and can_compile() else "force_eager")
+    if compiled or is_muon(optimizer):  # DeepSpeed compiles Muon's update by itself
+        torch.compiler.set_stance("default" if compute.compile and can_compile() else "force_eager")
     engine, *_ = deepspeed.initialize(
         model=objective,
         optimizer=optimizer,
@@ -194,7 +193,7 @@ def start(
             # ZeRO 3 needs whole gradients for Muon
             "zero_optimization": {
                 "stage": compute.zero_stage,
-                "reduce_scatter": not isinstance(optimizer, MuonWithAuxAdam),
+                "reduce_scatter": not is_muon(optimizer),
                 **offload.CONFIG[compute.offload],
             },
             "zero_allow_untested_optimizer": True,
@@ -260,11 +259,7 @@ def update(engine: deepspeed.DeepSpeedEngine, batch: Batch) -> dict[str, float]:
     assert norm is not None  # a step has been done
     norm = float(norm)
     # under ZeRO with Muon DeepSpeed knows the norm of Muon's update alone; one that is not finite has skipped the step
-    if (
-        plain_norm is not None
-        or not isinstance(engine.client_optimizer, MuonWithAuxAdam)
-        or not math.isfinite(norm)
-    ):
+    if plain_norm is not None or not is_muon(engine.client_optimizer) or not math.isfinite(norm):
         row["gradient_norm"] = norm  # over all ranks and micro-batches, before clipping
     row["learning_rate"] = learning_rate
     return row

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from deepspeed.runtime.zero.muon import muon_optimizer, original_muon
-from deepspeed.runtime.zero.muon.muon_optimizer import MuonWithAuxAdam
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.parametrize import ParametrizationList
 from transformers import PreTrainedModel
@@ -21,16 +19,6 @@ if TYPE_CHECKING:
 
 WEIGHTED = (nn.Linear, Conv1D, _ConvNd, nn.RNNBase, nn.RNNCellBase)  # what they call weight is a matrix
 BARE = {"XLNetRelativeAttention": ("q", "k", "v", "o", "r")}  # matrices that no module of their own holds
-plain_update = original_muon.muon_update
-
-
-def flat_update(grad: Tensor, momentum: Tensor, *more: Any, **named: Any) -> Tensor:
-    """Return Muon's update of a weight of more axes than two, as the matrix of its first by all others: a kernel's
-    filters (Jordan et al. 2024), the heads of XLNet. DeepSpeed would take three axes for a batch of matrices.
-    """
-    if grad.ndim == 2:
-        return plain_update(grad, momentum, *more, **named)
-    return plain_update(grad.flatten(1), momentum.view(len(momentum), -1), *more, **named).view_as(grad)
 
 
 def optimizer_for(objective: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
@@ -41,15 +29,15 @@ def optimizer_for(objective: nn.Module, settings: Optimizer) -> torch.optim.Opti
         return torch.optim.AdamW(
             learns, lr=settings.learning_rate, weight_decay=settings.weight_decay, **adam
         )
-    # where ZeRO and the optimizer look it up
-    original_muon.muon_update = muon_optimizer.muon_update = flat_update
+    from jokbo.training.muon import Muon  # it imports torch's compiler, which takes seconds
+
     hidden = hidden_matrices(objective)
     groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
     for parameter in objective.parameters():
         muon = id(parameter) in hidden
         parameter.use_muon = muon  # pyright: ignore[reportAttributeAccessIssue]  # DeepSpeed's ZeRO reads it
         groups[muon].append(parameter)
-    return MuonWithAuxAdam(
+    return Muon(
         [
             {
                 "params": groups[True],
@@ -69,6 +57,11 @@ def optimizer_for(objective: nn.Module, settings: Optimizer) -> torch.optim.Opti
         adam_optimizer=torch.optim.AdamW,
         adam_optimizer_kwargs=adam,
     )
+
+
+def is_muon(optimizer: torch.optim.Optimizer) -> bool:
+    """Return whether it is what `optimizer_for` makes of muon."""
+    return any("use_muon" in group for group in optimizer.param_groups)
 
 
 def hidden_matrices(objective: nn.Module) -> set[int]:

@@ -130,8 +130,10 @@ def test_a_schedule_without_a_server_says_what_to_do(project: Project) -> None:
     assert output.startswith("jokbo: a schedule needs a Prefect server")
 
 
-def test_a_schedule_is_known_to_the_server_and_runs_in_this_folder(project_of_family: Project) -> None:
-    project, deployment = project_of_family, ("prefect", "deployment")
+def test_a_schedule_is_known_to_the_server_and_runs_in_this_folder(
+    project_of_family: Project, all_compared: Path
+) -> None:
+    project, deployment = leave(project_of_family, all_compared), ("prefect", "deployment")
     serving = project.start(FLOW, "serve", "--cron", "0 2 * * *", "--workers", "2")
     until(lambda: "0 2 * * *" in project.run(*deployment, "inspect", "family/local")[1])
     status, output = project.run(*deployment, "run", "family/local")  # as at two o'clock

@@ -76,7 +76,9 @@ def test_an_edit_reruns_its_stage_and_no_other(served: Project, done: Project) -
     assert outcomes(output) == {"pretrain": "cached", "finetune": "ran", "distill": "cached"}
 
 
-@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "stop", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT]
+)
 def test_no_process_outlives_a_flow_that_is_stopped(served: Project, stop: signal.Signals) -> None:
     flow = served.start(FLOW, STEPS="5000", PAUSE="0.05")
     until(lambda: _counting(served))
