@@ -87,8 +87,22 @@ def response_perplexity(network: PreTrainedModel, responses: Prompts) -> Perplex
     Ends of text stand apart, since a network that never learned to end a response would look worse at words: the end
     is one target of some twenty, and may cost it more than all others together.
     """
-    nats_NT = losses(network, responses.tokens_NS).double()
-    return _language_and_end(nats_NT, responses.mask_NT & ~responses.ends_NT, responses.ends_NT)
+    return perplexity_of(response_nats(network, responses), responses)
+
+
+def response_nats(network: PreTrainedModel, responses: Prompts) -> Tensor:
+    """Return the nats [N, T] of each token but the first of prompts and people's responses."""
+    return losses(network, responses.tokens_NS).double()
+
+
+def perplexity_of(nats_NT: Tensor, responses: Prompts) -> Perplexity:
+    """Return what `response_perplexity` does, from the nats that `response_nats` gave."""
+    return _language_and_end(nats_NT, words(responses), responses.ends_NT)
+
+
+def words(responses: Prompts) -> Tensor:
+    """Return which targets [N, T] are tokens of people's responses, ends of text excepted."""
+    return responses.mask_NT & ~responses.ends_NT
 
 
 def _language_and_end(nats_NT: Tensor, words_NT: Tensor, ends_NT: Tensor) -> Perplexity:

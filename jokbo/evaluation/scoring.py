@@ -19,14 +19,14 @@ from jokbo.evaluation import intervals
 from jokbo.evaluation.diversity import Distinct, distinct_n
 from jokbo.evaluation.evaluation import Evaluation, JudgeResult, JudgeScores, Scores, Student
 from jokbo.evaluation.judges.judge import GOOD, Judged
-from jokbo.evaluation.perplexity import response_perplexity
+from jokbo.evaluation.perplexity import perplexity_of, response_nats, words
 from jokbo.models import access
 from jokbo.sampling import Rollout, sample, sequence_kl
 
 if TYPE_CHECKING:
     from jokbo.params.chain import Evaluate
 
-SUPERVISED, DISTILLED = "supervised", "distilled"  # names of two of the models
+BASE, SUPERVISED, DISTILLED = "base", "supervised", "distilled"  # names of three of the models
 Networks = Mapping[str, PreTrainedModel]
 
 
@@ -60,17 +60,27 @@ def scored(
 ) -> dict[str, dict[str, Any]]:
     """Return the scores of every model, but for distinct-n."""
     found: dict[str, dict[str, Any]] = {}
+    nats_of = {name: response_nats(network, held_out) for name, network in networks.items()}
     for name, network in networks.items():
         rollout = rollouts[name]
         kl_B = sequence_kl(network, networks[SUPERVISED], rollout).double()
         found[name] = {
-            **asdict(response_perplexity(network, held_out)),
+            **asdict(perplexity_of(nats_of[name], held_out)),
+            "nats_saved": _saved(nats_of[BASE], nats_of[name], held_out) if name != BASE else None,
             "kl": kl_B.mean().item(),
             "kl_per_token": (kl_B.sum() / rollout.mask_BR.sum()).item(),
             "reward": rewards_of[name].mean().item() if rewards_of else None,
             "length": rollout.lengths_B.double().mean().item(),
         }
     return found
+
+
+def _saved(theirs_NT: Tensor, ours_NT: Tensor, held_out: Prompts) -> intervals.Estimated:
+    """Return how many nats fewer a token costs us than them, with its standard error: prompts are independent."""
+    words_NT = words(held_out)
+    rows, _ = words_NT.nonzero(as_tuple=True)
+    units = [(row,) for row in rows.tolist()]
+    return intervals.by_unit((theirs_NT - ours_NT)[words_NT], units)._asdict()
 
 
 def judge_result(

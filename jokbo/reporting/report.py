@@ -18,7 +18,16 @@ from jokbo.runtime.ancestry import Record
 
 SAMPLES_SHOWN = 12
 THIS_RUN = "this run"
-MORE_COLUMNS = ["Model", "Reward", "KL, nats", "KL a token", "Distinct-1", "Distinct-2", "End, nats"]
+MORE_COLUMNS = [
+    "Model",
+    "Reward",
+    "KL, nats",
+    "KL a token",
+    "Distinct-1",
+    "Distinct-2",
+    "End, nats",
+    "Nats a token below base",
+]
 Numbers = Mapping[str, Any]
 
 
@@ -267,7 +276,11 @@ def tree(weights: str, records: Mapping[str, tuple[str, Record]], seen: set[str]
 
 def _more(name: str, scores: Scores) -> list[str]:
     measures = ("reward", "kl", "kl_per_token", "distinct_1", "distinct_2", "end_nats")
-    return [name, *(number(getattr(scores, measure)) for measure in measures)]
+    saved = scores.nats_saved
+    below = (
+        f"{number(saved['value'])} {PLUS_MINUS} {number(saved['standard_error'])}" if saved else number(None)
+    )
+    return [name, *(number(getattr(scores, measure)) for measure in measures), below]
 
 
 def _estimate(found: Numbers) -> list[str]:

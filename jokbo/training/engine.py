@@ -257,6 +257,7 @@ def update(engine: deepspeed.DeepSpeedEngine, batch: Batch) -> dict[str, float]:
     row = {key: value.item() for key, value in means.items()}
     norm = engine.get_global_grad_norm() if plain_norm is None else plain_norm
     assert norm is not None  # a step has been done
+    assert engine.client_optimizer is not None  # `start` gave it one
     norm = float(norm)
     # under ZeRO with Muon DeepSpeed knows the norm of Muon's update alone; one that is not finite has skipped the step
     if plain_norm is not None or not is_muon(engine.client_optimizer) or not math.isfinite(norm):

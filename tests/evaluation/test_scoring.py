@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from jokbo.evaluation import scoring
 from jokbo.evaluation.judges import reward
 from jokbo.evaluation.judges.judge import Given, Judged
 from jokbo.params import RewardJudge
+from tests.evaluation.test_perplexity import responses
+from tests.support.networks import network
 
 SETTINGS = params.load(Path(__file__).parents[2] / "params.yaml").evaluate
 SCORES = {
@@ -39,6 +42,19 @@ def test_rewards_compare_and_call_nothing_good():
     assert found.models["aligned"].win_rate == 0.625
     assert found.trust == {}
     assert "PPO trains the policy against it" in found.about
+
+
+def test_what_a_token_costs_less_than_under_the_base_model_is_the_difference_of_the_means() -> None:
+    """Its error rests on as many units as there are prompts."""
+    networks = {"base": network(seed=1), "supervised": network(seed=2), "aligned": network(seed=1)}
+    rollouts = scoring.responses(networks, held_out := responses(), SETTINGS)
+    found = scoring.scored(networks, rollouts, held_out, {})
+    assert found["base"]["nats_saved"] is None
+    saved = found["supervised"]["nats_saved"]
+    expected = math.log(found["base"]["perplexity"] / found["supervised"]["perplexity"])
+    assert saved["value"] == pytest.approx(expected, rel=1e-6)
+    assert (saved["units"], saved["standard_error"] > 0) == (len(held_out), True)
+    assert found["aligned"]["nats_saved"]["value"] == found["aligned"]["nats_saved"]["standard_error"] == 0
 
 
 def _nobody_asks():

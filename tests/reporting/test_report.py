@@ -174,7 +174,16 @@ def test_what_makes_no_sense_is_a_dash(made):
     models, more = report.tables(made)[:2]
     dash = tables.DASH
     assert models.rows[1] == ["supervised", f"49% (45{dash}52)", dash, dash, "22.8", "44.1"]
-    assert more.rows[1] == ["supervised", "0.700", "0.00", "0.00", "0.181", "0.620", "0.710"]
+    assert more.rows[1] == [
+        "supervised",
+        "0.700",
+        "0.00",
+        "0.00",
+        "0.181",
+        "0.620",
+        "0.710",
+        f"0.280 {tables.PLUS_MINUS} 0.0110",
+    ]
     assert models.records()[1]["Perplexity"] == "44.1"
 
 
