@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -82,10 +84,12 @@ def test_a_database_of_prefect_that_is_damaged_is_moved_aside(
     monkeypatch.delenv("PREFECT_HOME", raising=False)  # importing flows has set it
     begun.environment["HOME"] = str(begun.folder)
     database = begun.folder / ".jokbo/prefect/prefect.db"
-    status, output = begun.run(FLOW, "--until", "finetune")
-    assert status == 0, output
+    database.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(database)) as store:
+        store.execute("CREATE TABLE run AS SELECT zeroblob(100000) AS state")
+        store.commit()
     os.truncate(database, database.stat().st_size // 2)
-    status, output = begun.run(FLOW)
+    status, output = begun.run(FLOW, "--until", "finetune")
     assert status == 0, output
     assert "prefect.db is damaged: it is kept as prefect.db.damaged" in output
 

@@ -33,9 +33,9 @@ def cluster() -> str:
 
 def test_a_stage_puts_together_what_a_cluster_worked_on(tmp_path: Path, cluster: str, api: str) -> None:
     alone, spread = tmp_path / "alone", miniature.build(tmp_path / "spread")
+    repro(spread, "fetch")
     shutil.copytree(spread, alone)
     repro(alone, "tokenize")
-    repro(spread, "--single-item", "fetch")
     for stage in ("prepare", "tokenize"):
         ahead = miniature.run(spread, "flows.shards", stage, "--address", cluster, PREFECT_API_URL=api)
         assert ahead.returncode == 0, ahead.stderr
