@@ -39,6 +39,7 @@ from jokbo.alignment.advantages import (
     whiten,
 )
 from jokbo.alignment.controllers import Controllers
+from jokbo.alignment.lengths import by_length
 from jokbo.alignment.rollouts import Experience
 from jokbo.alignment.value import ValueLoss, fit_head, response_values
 from jokbo.data.corpus.batches import sample_indices
@@ -84,7 +85,11 @@ class PolicyLoss(nn.Module):
         advantages_BR: Tensor,
         **texts: Tensor,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        new_BR = response_log_probs(self.network, tokens_BS, self.prompt_tokens, self.temperature)
+        new_BR = by_length(
+            lambda rows: response_log_probs(self.network, rows, self.prompt_tokens, self.temperature),
+            tokens_BS,
+            weights_BR,
+        )
         log_ratio_BR = (new_BR - old_log_probs_BR) * (weights_BR > 0)
         ratio_BR = log_ratio_BR.exp()
         clipped_BR = ratio_BR.clamp(1 - self.clip, 1 + self.clip)
@@ -267,17 +272,23 @@ def collect(
         seed=seed + processes.rank(),
         any_going=processes.any_rank,
     )
-    read: list[tuple[Tensor, ...]] = []
-    for tokens_BS in rollout.tokens_BS.to(policy.device).split(networks.micro_batch):
-        with torch.no_grad(), processes.autocast(settings.precision):
-            log_probs_BRV = response_distributions(policy, tokens_BS, start, settings.temperature)
-            reference_BR = response_log_probs(networks.reference, tokens_BS, start, settings.temperature)
-            values_BR = response_values(networks.value, tokens_BS, start) if valued else None
+
+    def read(tokens_BS: Tensor) -> Tensor:
+        log_probs_BRV = response_distributions(policy, tokens_BS, start, settings.temperature)
         old_BR = chosen(log_probs_BRV, tokens_BS)
         entropy_BR = -(log_probs_BRV.exp() * log_probs_BRV).sum(-1)
-        values_BR = torch.zeros_like(old_BR) if values_BR is None else values_BR
-        read.append((old_BR, old_BR - reference_BR, entropy_BR, values_BR))
-    old_BR, ratio_BR, entropy_BR, values_BR = (torch.cat(part).cpu() for part in zip(*read, strict=True))
+        del log_probs_BRV
+        reference_BR = response_log_probs(networks.reference, tokens_BS, start, settings.temperature)
+        values_BR = response_values(networks.value, tokens_BS, start) if valued else torch.zeros_like(old_BR)
+        return torch.stack([old_BR, old_BR - reference_BR, entropy_BR, values_BR], dim=-1)
+
+    whole = (rollout.tokens_BS.to(policy.device), rollout.mask_BR.to(policy.device))
+    with torch.no_grad(), processes.autocast(settings.precision):
+        found = [
+            by_length(read, *part)
+            for part in zip(*(each.split(networks.micro_batch) for each in whole), strict=True)
+        ]
+    old_BR, ratio_BR, entropy_BR, values_BR = torch.cat(found).cpu().unbind(-1)
     end, padding = policy.config.eos_token_id, policy.config.pad_token_id
     scores_B = ensembles.rewards(
         (networks.reward, *networks.members),

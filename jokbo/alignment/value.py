@@ -15,6 +15,7 @@ from sklearn.model_selection import GroupKFold
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from jokbo.alignment.lengths import by_length
 from jokbo.distillation.depth import shallower
 from jokbo.models import access
 from jokbo.sampling import response_states
@@ -43,7 +44,9 @@ class ValueLoss(nn.Module):
     def forward(
         self, tokens_BS: Tensor, weights_BR: Tensor, old_values_BR: Tensor, returns_BR: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        values_BR = response_values(self.network, tokens_BS, self.prompt_tokens)
+        values_BR = by_length(
+            lambda rows: response_values(self.network, rows, self.prompt_tokens), tokens_BS, weights_BR
+        )
         near_BR = old_values_BR + (values_BR - old_values_BR).clamp(-self.clip, self.clip)
         error_BR = torch.maximum((values_BR - returns_BR) ** 2, (near_BR - returns_BR) ** 2)
         return 0.5 * (error_BR * weights_BR).mean(), {}
