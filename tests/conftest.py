@@ -93,6 +93,15 @@ def pytest_sessionstart() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
 
+@pytest.fixture(autouse=True)
+def signals_stay() -> Iterator[None]:
+    """Give SIGINT and SIGTERM back what a test took: who ignores them has all that it starts later ignore them too."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files of LONGEST first: one that a worker began last would leave the others with nothing to do."""
     items.sort(key=lambda item: PLACES.get(item.nodeid.partition("::")[0], len(PLACES)))

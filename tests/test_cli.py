@@ -215,12 +215,17 @@ def test_at_a_terminal_ctrl_d_and_ctrl_c_end_a_chat(speaker: Path, typed: bytes,
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     ) as process:
         shown = b""
-        while b">" not in shown:  # until it asks
-            shown += os.read(ours, 100)
-        while process.poll() is None:  # a key that comes between the prompt and the reading of it may be lost
-            os.write(ours, typed)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(60)
+        try:
+            while b">" not in shown:  # until it asks
+                shown += os.read(ours, 100)
+            while (
+                process.poll() is None
+            ):  # a key that comes between the prompt and the reading of it may be lost
+                os.write(ours, typed)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(60)
+        finally:
+            process.kill()  # leaving `with` waits for it
         assert process.returncode == status
         assert process.stderr.read() == b""
     os.close(ours)
