@@ -89,17 +89,21 @@ settings.load_profile("jokbo")
 def pytest_sessionstart() -> None:
     """Have what tests start heed Ctrl-C, also where a shell started pytest in the background, which ignores it, and
     find tasks and flows, which are no installed packages."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _hear()
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
 
 @pytest.fixture(autouse=True)
-def signals_stay() -> Iterator[None]:
-    """Give SIGINT and SIGTERM back what a test took: who ignores them has all that it starts later ignore them too."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+def _signals_are_heard() -> Iterator[None]:
+    """Have SIGINT and SIGTERM heard before and after each test: who ignores them has all that it starts ignore them."""
+    _hear()
     yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    _hear()
+
+
+def _hear() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
