@@ -23,7 +23,7 @@ from jokbo.comparison.verdicts import RULE
 from jokbo.evaluation.evaluation import Evaluation, Scores
 from jokbo.reporting import markdown
 from jokbo.runtime import ancestry, environment, kept
-from jokbo.runtime.files import read_if_there, write_text
+from jokbo.runtime.files import write_text
 from tasks.frame.paths import ALIGNED, ALIGNMENT, EVALUATION, FAMILY, KEPT_TABLE, METRICS, PROFILES
 
 PAGE, README, PICTURE = Path("docs/results.md"), Path("README.md"), Path("docs/chain.svg")
@@ -140,7 +140,7 @@ def large_comparison() -> str:
 
 def compared() -> str:
     """Return the comparison of the systems, and its claims, from family/table.json."""
-    found = read_if_there(FAMILY / KEPT_TABLE)
+    found = _kept(FAMILY)
     if found is None:
         return f"Not measured yet: `make family` does, and leaves {FAMILY / KEPT_TABLE}."
     systems, tasks, claims = comparison.tables(found)
@@ -153,7 +153,7 @@ def compared() -> str:
 
 def baselines() -> str:
     """Return PPO and its baselines, from alignment/table.json."""
-    found = read_if_there(ALIGNMENT / KEPT_TABLE)
+    found = _kept(ALIGNMENT)
     if found is None:
         return f"Not measured yet: `make alignment` does, and leaves {ALIGNMENT / KEPT_TABLE}."
     table = alignment.table(found)
@@ -170,6 +170,12 @@ def profiles() -> str:
             [path.stem, f"{found['nats_per_token']:.2f}", f"{found['bits_per_byte']:.2f}", kept.when(whole)]
         )
     return _markdown(["profile", "nats a token", "bits a byte", "measured"], rows)
+
+
+def _kept(folder: Path) -> dict[str, Any] | None:
+    """Return the table that an optional graph left for git; None if it has left none. A broken one is an error."""
+    path = folder / KEPT_TABLE
+    return json.loads(path.read_text("utf-8")) if path.is_file() else None
 
 
 def _measured(found: Mapping[str, Any]) -> str:

@@ -43,10 +43,7 @@ from tasks.frame.paths import POLICY, PROMPTS, REWARD
 from tasks.frame.stage import state
 
 TURNS = 2  # of each
-PARTS = {
-    "rollout": "collect",
-    "updates": "update",
-}  # of an iteration -> what does them in jokbo.alignment.ppo
+PARTS = {"rollout": "collect", "updates": "update"}  # of an iteration -> its function in jokbo.alignment.ppo
 
 
 def main(iterations: int) -> None:

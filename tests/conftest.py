@@ -95,7 +95,10 @@ def pytest_sessionstart() -> None:
 
 @pytest.fixture(autouse=True)
 def _signals_are_heard() -> Iterator[None]:
-    """Have SIGINT and SIGTERM heard before and after each test: who ignores them has all that it starts ignore them."""
+    """Have SIGINT and SIGTERM heard before and after each test: who ignores them has all that it starts ignore them.
+
+    flows/supervise.py, which ends its process, leaves them ignored; its tests call it in theirs.
+    """
     _hear()
     yield
     _hear()

@@ -218,9 +218,7 @@ def test_at_a_terminal_ctrl_d_and_ctrl_c_end_a_chat(speaker: Path, typed: bytes,
         try:
             while b">" not in shown:  # until it asks
                 shown += os.read(ours, 100)
-            while (
-                process.poll() is None
-            ):  # a key that comes between the prompt and the reading of it may be lost
+            while process.poll() is None:  # a key between the prompt and the reading of it may be lost
                 os.write(ours, typed)
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(60)

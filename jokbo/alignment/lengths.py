@@ -12,9 +12,7 @@ from torch import Tensor
 
 from jokbo.training import processes
 
-ROWS = (
-    8  # responses of a group on a CPU, where time goes by tokens; elsewhere a few large products are faster
-)
+ROWS = 8  # of a group on a CPU, where time goes by tokens; elsewhere a few large products are faster
 
 
 def by_length(read: Callable[[Tensor], Tensor], tokens_BS: Tensor, mask_BR: Tensor) -> Tensor:

@@ -282,12 +282,13 @@ def collect(
         values_BR = response_values(networks.value, tokens_BS, start) if valued else torch.zeros_like(old_BR)
         return torch.stack([old_BR, old_BR - reference_BR, entropy_BR, values_BR], dim=-1)
 
-    whole = (rollout.tokens_BS.to(policy.device), rollout.mask_BR.to(policy.device))
+    parts = zip(
+        rollout.tokens_BS.to(policy.device).split(networks.micro_batch),
+        rollout.mask_BR.to(policy.device).split(networks.micro_batch),
+        strict=True,
+    )
     with torch.no_grad(), processes.autocast(settings.precision):
-        found = [
-            by_length(read, *part)
-            for part in zip(*(each.split(networks.micro_batch) for each in whole), strict=True)
-        ]
+        found = [by_length(read, tokens_BS, mask_BR) for tokens_BS, mask_BR in parts]
     old_BR, ratio_BR, entropy_BR, values_BR = torch.cat(found).cpu().unbind(-1)
     end, padding = policy.config.eos_token_id, policy.config.pad_token_id
     scores_B = ensembles.rewards(

@@ -18,9 +18,7 @@ class Scores:
 
     perplexity: float  # of the tokens of people's responses
     end_nats: float | None  # of the end of text of people's responses; None if none has one
-    nats_saved: (
-        Mapping[str, int | float] | None
-    )  # a token of those responses, against base (None of base itself)
+    nats_saved: Mapping[str, int | float] | None  # a token of those, against base; None of base itself
     kl: float  # nats a response, from the supervised model
     kl_per_token: float
     reward: float | None  # None if there is no reward model
