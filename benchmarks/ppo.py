@@ -62,6 +62,7 @@ COLUMNS = {  # what `figures` finds -> the head of its column
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--switches", nargs="+", choices=SWITCHES, default=list(SWITCHES), help="all if none")
     parser.add_argument("--last", action="store_true", help="print what is there")
     parser.add_argument("--small", action="store_true", help="in the miniature of the tests")
     options = parser.parse_args()
@@ -71,7 +72,7 @@ def main() -> None:
         own = params.read(Path("params.yaml"))
         if own["align"].get("kind") != "ppo":
             raise InputError("params.yaml: align.kind: this benchmark is of ppo")
-        for switch in SWITCHES if not options.last else ():
+        for switch in options.switches if not options.last else ():
             for seed in options.seeds:
                 bring_up(folder_of(switch, seed), switched(own, switch, seed), "evaluate")
         show(options.seeds)
