@@ -24,6 +24,7 @@ from jokbo import params
 from jokbo.alignment import memory as ppo_memory
 from jokbo.alignment import ppo, trunk
 from jokbo.alignment import reward as rewards
+from jokbo.alignment.networks import Networks
 from jokbo.models import causal
 from jokbo.runtime.tracking import Run
 from jokbo.training import engine, memory, methods
@@ -128,7 +129,7 @@ def aligned(folder: Path, way: str) -> Told:
     method, networks = WAYS[way]
     align = settings.align.model_copy(update={**own, "precision": "fp32", "method": method})
     with networks(folder) as found:
-        whole = ppo.Networks(*found, RESPONSE, ROWS)
+        whole = Networks(*found, RESPONSE, ROWS)
         asked = torch.randint(2, 100, (4 * ROWS, PROMPT))
         job = Job("PPO", 1, settings.compute, Run(), None)
         need = ppo_memory.check(whole, asked, align, job)
@@ -169,17 +170,17 @@ def _reward(folder: Path) -> Any:
 
 
 @contextmanager
-def four(folder: Path, method: params.Method = params.FULL) -> Iterator[trunk.Networks]:
+def four(folder: Path, method: params.Method = params.FULL) -> Iterator[trunk.Four]:
     policy, value, reference, reward = (read(folder) for read in (_policy, _reward, _policy, _reward))
     with methods.applied(policy, method, 1), methods.applied(value, method, 1):
         yield policy, value, reference, reward
 
 
-def one(folder: Path) -> AbstractContextManager[trunk.Networks]:
+def one(folder: Path) -> AbstractContextManager[trunk.Four]:
     return trunk.shared(_policy(folder), _reward(folder), folder / "reward" / methods.ADAPTER, LORA, 1)
 
 
-WAYS: Mapping[str, tuple[params.Method, Callable[[Path], AbstractContextManager[trunk.Networks]]]] = {
+WAYS: Mapping[str, tuple[params.Method, Callable[[Path], AbstractContextManager[trunk.Four]]]] = {
     "all weights, four networks": (params.FULL, four),
     "adapters, four networks": (LORA, lambda folder: four(folder, LORA)),
     "adapters, one trunk": (LORA, one),

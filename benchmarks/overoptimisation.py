@@ -32,6 +32,7 @@ from benchmarks import scratch
 from jokbo import params
 from jokbo.alignment import fitting, overoptimisation, ppo
 from jokbo.alignment import reward as rewards
+from jokbo.alignment.networks import Networks
 from jokbo.alignment.rollouts import Experience
 from jokbo.data.prompts import Prompts
 from jokbo.models import access, causal
@@ -117,7 +118,7 @@ def by_ppo(bench: Bench, proxy: PreTrainedModel, name: str, prompts: Prompts) ->
     # the value learns of any rewards: it begins as the gold model for all proxies alike
     value = AutoModelForSequenceClassification.from_pretrained(REWARD, dtype=torch.float32)
     count = bench.settings.prompts.response_tokens
-    networks = ppo.Networks(policy, value, reference, proxy, count, settings.minibatch)
+    networks = Networks(policy, value, reference, proxy, count, settings.minibatch)
     job = Job(name, settings.seed, bench.settings.compute, Run(), bench.folder / name)
     ppo.align(networks, prompts.prompts_NP, settings, job, record)
     found = read_if_there(file) or {}

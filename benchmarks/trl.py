@@ -34,6 +34,7 @@ from transformers import (
 from flows.command import one_line
 from jokbo import params
 from jokbo.alignment import ppo
+from jokbo.alignment.networks import Networks
 from jokbo.data.prompts import Prompts
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.tracking import Run
@@ -83,9 +84,7 @@ def ours(
     align: params.Ppo, settings: params.Params, asked: Prompts, parts: dict[str, list[float]]
 ) -> list[float]:
     """Return the seconds of each iteration but the first; those of its parts are added to `parts`."""
-    networks = ppo.Networks(
-        _policy(), _scores(), _policy(), _scores(), asked.response_tokens, align.minibatch
-    )
+    networks = Networks(_policy(), _scores(), _policy(), _scores(), asked.response_tokens, align.minibatch)
     ends: list[float] = []
     found: dict[str, list[float]] = {part: [] for part in PARTS}
     plain = {name: getattr(ppo, name) for name in PARTS.values()}

@@ -24,6 +24,7 @@ from jokbo.alignment import dpo as dpo_
 from jokbo.alignment import held_out as held_out_
 from jokbo.alignment import labels as labels_
 from jokbo.alignment import ppo as ppo_
+from jokbo.alignment.networks import Networks
 from jokbo.alignment.results import Alignment, Change, DirectAlignment
 from jokbo.alignment.value import start_of
 from jokbo.data.corpus.batches import TokenCorpus
@@ -41,7 +42,7 @@ from tasks.frame.records import leave_out, note, say, write_curves, write_metric
 from tasks.frame.stage import Stage, leads, run_stage
 
 if TYPE_CHECKING:
-    from jokbo.alignment.trunk import Networks
+    from jokbo.alignment.trunk import Four
     from jokbo.data.tables import Row
     from jokbo.params import Dpo, Ppo
 
@@ -73,9 +74,7 @@ def ppo(stage: Stage[Ppo]) -> None:
     with _networks(policy, params) as found:
         micro_batch = stage.compute.micro_batch or params.minibatch // processes.world()
         members = ensembles.opened(REWARD, first=1)
-        networks = ppo_.Networks(
-            *found, asked.response_tokens, micro_batch, members, params.disagreement_cost
-        )
+        networks = Networks(*found, asked.response_tokens, micro_batch, members, params.disagreement_cost)
         memory.check(networks, asked.prompts_NP, params, stage.job(), texts_at)
         history = ppo_.align(networks, asked.prompts_NP, params, stage.job(), record, texts_at)
     if len(history) < params.iterations:
@@ -91,7 +90,7 @@ def ppo(stage: Stage[Ppo]) -> None:
 
 
 @contextmanager
-def _networks(policy: PreTrainedModel, params: Ppo) -> Iterator[Networks]:
+def _networks(policy: PreTrainedModel, params: Ppo) -> Iterator[Four]:
     """Yield policy, value, reference and reward model: four networks, or adapters on one trunk."""
 
     def scores() -> PreTrainedModel:

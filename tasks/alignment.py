@@ -21,7 +21,7 @@ from transformers import (
 
 from jokbo.alignment import ensembles
 from jokbo.alignment.baselines.common import Baseline, Given, HeldOut, Responses
-from jokbo.alignment.ppo import Networks
+from jokbo.alignment.networks import Networks
 from jokbo.alignment.value import start_of
 from jokbo.data.prompts import Prompts
 from jokbo.runtime.files import write_text

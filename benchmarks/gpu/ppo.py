@@ -17,6 +17,7 @@ from benchmarks.gpu import training
 from benchmarks.gpu.sheet import Sheet, forget_peak, peak_memory
 from benchmarks.pretrain import timed
 from jokbo.alignment import ppo, reward
+from jokbo.alignment.networks import Networks
 from jokbo.models import access, causal
 from jokbo.runtime.errors import InputError
 from jokbo.training import engine, processes
@@ -82,7 +83,7 @@ def _episodes(
     for network in (policy, value, reference, judge):
         engine.prefer_attention(network)
         access.moved(network, processes.device()).eval()
-    networks = ppo.Networks(policy, value, reference, judge, settings.prompts.response_tokens, size.minibatch)
+    networks = Networks(policy, value, reference, judge, settings.prompts.response_tokens, size.minibatch)
     shape = (PROMPTS, settings.prompts.prompt_tokens)
     prompts_NP = torch.randint(2, policy.config.vocab_size, shape, generator=torch.Generator().manual_seed(1))
     length = ppo.initialise_value(networks, prompts_NP, own)

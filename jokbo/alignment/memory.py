@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from jokbo.alignment.ppo import Networks, PolicyLoss, recomputed
+from jokbo.alignment.networks import Networks, recomputed
+from jokbo.alignment.ppo import PolicyLoss
 from jokbo.alignment.value import ValueLoss
 from jokbo.models import heads
 from jokbo.models.causal import leading

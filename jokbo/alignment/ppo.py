@@ -5,31 +5,27 @@ estimate advantages, and take several epochs of clipped steps on policy and valu
 value are DeepSpeed engines; the reference and the reward model are frozen. Dropout is off everywhere: every network
 stays in evaluation mode, so that the first ratio of a rollout is exactly one.
 
-Several ranks share a rollout: each samples and reads its part of the prompts, and then all have all of it. What
-follows is computed alike on each, but for the steps, of whose minibatches the engine gives each rank its share.
+Several ranks share a rollout (networks.py). What follows is computed alike on each, but for the steps, of whose
+minibatches the engine gives each rank its share.
 
 Shapes: B responses of a rollout, N prompts there are, P tokens of a prompt, R of a response at most, S of both,
-V of the vocabulary, D numbers of a state.
-
-Log-probabilities, KL and entropy are those of the distribution that responses are sampled from (sampling.drawn_from).
+D numbers of a state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import deepspeed
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from jokbo.alignment import ensembles, mix
-from jokbo.alignment import reward as reward_model
+from jokbo.alignment import mix
 from jokbo.alignment.advantages import (
     advantages_and_returns,
     at_last,
@@ -40,20 +36,17 @@ from jokbo.alignment.advantages import (
 )
 from jokbo.alignment.controllers import Controllers
 from jokbo.alignment.lengths import by_length
+from jokbo.alignment.networks import Networks, collect, gathered, prepared, recomputed, share
 from jokbo.alignment.rollouts import Experience
-from jokbo.alignment.value import ValueLoss, fit_head, response_values
+from jokbo.alignment.value import ValueLoss, fit_head
 from jokbo.data.corpus.batches import sample_indices
-from jokbo.models import access
 from jokbo.models.causal import mean_one
 from jokbo.sampling import (
     Rollout,
-    chosen,
-    response_distributions,
     response_log_probs,
     response_states,
-    sample,
 )
-from jokbo.training import activations, engine, keeping, processes
+from jokbo.training import engine, keeping, processes
 from jokbo.training.job import Job
 from jokbo.training.loop import check_weights, loop, restored, trained
 
@@ -153,27 +146,6 @@ def align(
     return history
 
 
-def prepared(networks: Networks) -> None:
-    """Have all networks compute without dropout, on the device, and alike: policy and reference start at a KL of 0."""
-    processes.join()
-    for network in (networks.policy, networks.value, networks.reference, networks.reward, *networks.members):
-        engine.prefer_attention(network)
-        access.moved(network, processes.device()).eval()
-
-
-@contextmanager
-def recomputed(networks: Networks, compute: Compute, name: str | None = None) -> Iterator[None]:
-    """Do as `activations.recomputed` with the layers that learn: the policy's and the value's."""
-    if not compute.activation_checkpointing:
-        yield
-        return
-    from jokbo.alignment import trunk  # peft takes seconds to import
-
-    layers = [trunk.backbone_of(network) for network in (networks.policy, networks.value)]
-    with activations.recomputed(layers, compute, name):
-        yield
-
-
 def _make_whole(objective: nn.Module) -> None:
     """Give this rank all of the weights back, of which each holds a part."""
     whole = keeping.whole(objective)
@@ -228,20 +200,6 @@ def seed_of(settings: Ppo, iteration: int) -> int:
     return int(np.random.SeedSequence([settings.seed, iteration]).generate_state(1)[0])
 
 
-@dataclass(frozen=True)
-class Networks:
-    policy: PreTrainedModel
-    value: PreTrainedModel
-    reference: PreTrainedModel
-    reward: PreTrainedModel
-    response_tokens: int  # of a response at most, its end of text among them
-    micro_batch: (
-        int  # sequences that one of them reads at once: compute.micro_batch, or its share of the minibatch
-    )
-    members: Sequence[PreTrainedModel] = ()  # reward models of an ensemble, beside the one above
-    disagreement_cost: float = 0.0  # reward that a response loses for each deviation among all of them
-
-
 def start(
     networks: Networks, prompt_tokens: int, settings: Ppo, compute: Compute
 ) -> dict[str, deepspeed.DeepSpeedEngine]:
@@ -253,72 +211,6 @@ def start(
         "policy": engine.start(policy, step, settings.policy_optimizer, compute),
         "value": engine.start(value, step, settings.value_optimizer, compute),
     }
-
-
-def collect(
-    networks: Networks, prompts_BP: Tensor, seed: int, settings: Ppo, *, valued: bool = True
-) -> Experience:
-    """Return responses of the policy to the prompts, and what every network says of them: those of all ranks, each of
-    which does its share. Unless it is `valued`, the value network is not asked, and values are 0.
-
-    All is computed in the precision of the engines: old and new probabilities must be computed alike.
-    """
-    policy, start = networks.policy, prompts_BP.shape[1]
-    rollout = sample(
-        policy,
-        _share(prompts_BP),
-        response_tokens=networks.response_tokens,
-        temperature=settings.temperature,
-        seed=seed + processes.rank(),
-        any_going=processes.any_rank,
-    )
-
-    def read(tokens_BS: Tensor) -> Tensor:
-        log_probs_BRV = response_distributions(policy, tokens_BS, start, settings.temperature)
-        old_BR = chosen(log_probs_BRV, tokens_BS)
-        entropy_BR = -(log_probs_BRV.exp() * log_probs_BRV).sum(-1)
-        del log_probs_BRV
-        reference_BR = response_log_probs(networks.reference, tokens_BS, start, settings.temperature)
-        values_BR = response_values(networks.value, tokens_BS, start) if valued else torch.zeros_like(old_BR)
-        return torch.stack([old_BR, old_BR - reference_BR, entropy_BR, values_BR], dim=-1)
-
-    parts = zip(
-        rollout.tokens_BS.to(policy.device).split(networks.micro_batch),
-        rollout.mask_BR.to(policy.device).split(networks.micro_batch),
-        strict=True,
-    )
-    with torch.no_grad(), processes.autocast(settings.precision):
-        found = [by_length(read, tokens_BS, mask_BR) for tokens_BS, mask_BR in parts]
-    old_BR, ratio_BR, entropy_BR, values_BR = torch.cat(found).cpu().unbind(-1)
-    end, padding = policy.config.eos_token_id, policy.config.pad_token_id
-    scores_B = ensembles.rewards(
-        (networks.reward, *networks.members),
-        reward_model.with_end_of_text(rollout.tokens_BS, end, padding),
-        networks.disagreement_cost,
-    )
-    scores_B = scores_B - settings.unfinished_penalty * ~rollout.ended_B(end)
-    numbers = map(_gathered, (scores_B, old_BR, ratio_BR * rollout.mask_BR, entropy_BR, values_BR))
-    return Experience(_whole(rollout), *numbers)
-
-
-def _share(rows: Tensor) -> Tensor:
-    """Return this rank's part of the rows."""
-    return processes.share_of({"rows": rows})["rows"]
-
-
-def _whole(mine: Rollout) -> Rollout:
-    """Return the rollout of which each rank sampled a part."""
-    return replace(mine, tokens_BS=_gathered(mine.tokens_BS), mask_BR=_gathered(mine.mask_BR.byte()).bool())
-
-
-def _gathered(mine: Tensor) -> Tensor:
-    """Return the rows of all ranks, in their order, on the CPU; every rank has as many."""
-    if processes.world() == 1:
-        return mine
-    own = mine.to(processes.device()).contiguous()
-    parts = [torch.empty_like(own) for _ in range(processes.world())]
-    dist.all_gather(parts, own)
-    return torch.cat(parts).cpu()
 
 
 def initialise_value(networks: Networks, prompts_NP: Tensor, settings: Ppo) -> float:
@@ -338,11 +230,11 @@ def initialise_value(networks: Networks, prompts_NP: Tensor, settings: Ppo) -> f
         with torch.no_grad(), processes.autocast(settings.precision):
             states = [
                 response_states(networks.value, tokens_BS, start).float().cpu()
-                for tokens_BS in _share(seen.rollout.tokens_BS)
+                for tokens_BS in share(seen.rollout.tokens_BS)
                 .to(networks.value.device)
                 .split(networks.micro_batch)
             ]
-        read.append((_gathered(torch.cat(states)), earned_BR, mask_BR, lengths_B.double()))
+        read.append((gathered(torch.cat(states)), earned_BR, mask_BR, lengths_B.double()))
     states_BRD, earned_BR, mask_BR, lengths_B = (torch.cat(part) for part in zip(*read, strict=True))
     fit_head(networks.value, states_BRD, earned_BR, mask_BR)
     return lengths_B.mean().item()

@@ -29,7 +29,7 @@ from jokbo.training import adapters, methods
 if TYPE_CHECKING:
     from jokbo.params import Lora, Qlora
 
-Networks = tuple[PreTrainedModel, PreTrainedModel, PreTrainedModel, PreTrainedModel]
+Four = tuple[PreTrainedModel, PreTrainedModel, PreTrainedModel, PreTrainedModel]
 POLICY, VALUE, REWARD = adapters.NAME, "value", "reward"  # names of adapters, to peft
 
 
@@ -90,7 +90,7 @@ class View(nn.Module):
 @contextmanager
 def shared(
     policy: PreTrainedModel, reward: PreTrainedModel, adapter: Path, settings: Lora | Qlora, seed: int
-) -> Iterator[Networks]:
+) -> Iterator[Four]:
     """Yield policy, value, reference and reward model on one trunk, the policy's.
 
     After the block the policy is plain again, and its adapter is part of its weights.

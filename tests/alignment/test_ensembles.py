@@ -11,7 +11,8 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from jokbo.alignment import ensembles, ppo, reward
+from jokbo.alignment import ensembles, reward
+from jokbo.alignment.networks import collect
 from jokbo.models import access, heads
 from tests.alignment import test_ppo
 from tests.support.networks import END, PADDING, network, tokens
@@ -64,7 +65,7 @@ def test_a_rollout_is_scored_by_all_members() -> None:
         access.score(other).weight.neg_()
     both = replace(first, members=[other], disagreement_cost=0.5)
     prompts = tokens(8, test_ppo.PROMPT)
-    seen, alone = (ppo.collect(each, prompts, 1, settings) for each in (both, first))
+    seen, alone = (collect(each, prompts, 1, settings) for each in (both, first))
     texts = reward.with_end_of_text(seen.rollout.tokens_BS, END, PADDING)
     assert torch.equal(alone.scores_B, reward.rewards(first.reward, texts))
     # two members of opposite rewards: their mean is 0 and their deviation is the size of either

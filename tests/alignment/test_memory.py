@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from jokbo.alignment import memory, ppo
+from jokbo.alignment.networks import Networks
 from jokbo.training import processes
 from jokbo.training.memory import Count, held
 from tests.alignment.test_ppo import ANSWER, PROMPT, controllers, networks, ppo_settings
@@ -20,7 +21,7 @@ from tests.training.test_methods import four_bits
 FULL = SimpleNamespace(kind="full")
 
 
-def needed(found: ppo.Networks, *, micro_batch: int = 0, **changes: Any) -> Any:
+def needed(found: Networks, *, micro_batch: int = 0, **changes: Any) -> Any:
     processes.join()
     settings = ppo_settings(**{"method": FULL, **changes})
     return memory.of_ppo(found, tokens(40, PROMPT), settings, compute(micro_batch=micro_batch))
@@ -53,7 +54,7 @@ def test_an_iteration_of_four_networks_holds_what_was_said() -> None:
 @pytest.mark.parametrize("kind", ["lora", four_bits])
 def test_a_trunk_is_counted_once(tmp_path: Path, kind: str) -> None:
     with on_one_trunk(tmp_path, kind=kind) as (found, _):
-        whole = ppo.Networks(*found, ANSWER, 8)
+        whole = Networks(*found, ANSWER, 8)
         shared = needed(whole, method=lora(kind=kind))
         learned = [each for network in found[:2] for each in network.parameters() if each.requires_grad]
         assert shared.optimizer == 2 * sum(each.nbytes for each in learned)
@@ -68,7 +69,7 @@ def test_micro_batches_hold_less() -> None:
 
 
 def test_more_responses_and_a_larger_rollout_hold_more() -> None:
-    longer = ppo.Networks(**{**vars(networks()), "response_tokens": 2 * ANSWER})
+    longer = Networks(**{**vars(networks()), "response_tokens": 2 * ANSWER})
     assert needed(longer).activations > needed(networks()).activations
     with torch.random.fork_rng():
         sampling = needed(networks(1), micro_batch=1, rollout_batch=128).activations
@@ -78,11 +79,11 @@ def test_more_responses_and_a_larger_rollout_hold_more() -> None:
 def test_layers_that_are_computed_again_hold_less_of_four_networks_and_of_a_trunk(tmp_path: Path) -> None:
     processes.join()
 
-    def said(found: ppo.Networks, method: SimpleNamespace, *, again: bool) -> int:
+    def said(found: Networks, method: SimpleNamespace, *, again: bool) -> int:
         own = compute(activation_checkpointing=again)
         return memory.of_ppo(found, tokens(40, PROMPT), ppo_settings(method=method), own).activations
 
     assert said(networks(), FULL, again=True) < said(networks(), FULL, again=False)
     with on_one_trunk(tmp_path) as (found, _):
-        whole = ppo.Networks(*found, ANSWER, 8)
+        whole = Networks(*found, ANSWER, 8)
         assert said(whole, lora(), again=True) < said(whole, lora(), again=False)

@@ -14,7 +14,9 @@ from transformers import PreTrainedModel
 from jokbo.alignment import mix, ppo
 from jokbo.alignment import reward as rewards_
 from jokbo.alignment.controllers import Controllers, KlController, LengthReward
+from jokbo.alignment.networks import Networks, collect
 from jokbo.alignment.rollouts import Experience
+from jokbo.alignment.value import response_values
 from jokbo.models import causal
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.tracking import Run
@@ -85,7 +87,7 @@ def test_the_clipped_losses_from_their_definitions() -> None:
 
     value = rewards_.on_policy(policy, seed=0).eval()
     with torch.no_grad():
-        predicted = ppo.response_values(value, rollout.tokens_BS, PROMPT)
+        predicted = response_values(value, rollout.tokens_BS, PROMPT)
     before, returns = predicted + torch.randn_like(now), torch.randn_like(now)
     loss, _ = ppo.ValueLoss(value, 0.2, PROMPT)(rollout.tokens_BS, weights, before, returns)
     triples = zip(predicted[mask].tolist(), before[mask].tolist(), returns[mask].tolist(), strict=True)
@@ -98,7 +100,7 @@ def test_a_value_does_not_see_the_token_it_is_the_value_before() -> None:
     one = tokens(1, PROMPT + ANSWER)
     other = one.clone()
     other[0, PROMPT + 2] = (other[0, PROMPT + 2] + 1) % 50 + 2
-    before, after = (ppo.response_values(value, rows, PROMPT)[0] for rows in (one, other))
+    before, after = (response_values(value, rows, PROMPT)[0] for rows in (one, other))
     torch.testing.assert_close(before[:3], after[:3])
     assert not torch.allclose(before[3:], after[3:])
 
@@ -112,14 +114,14 @@ def speaker() -> PreTrainedModel:
     return made
 
 
-def networks(rows: int = 8) -> ppo.Networks:
+def networks(rows: int = 8) -> Networks:
     policy, reference = speaker(), speaker()
     value, reward = (rewards_.on_policy(network(), seed=0) for _ in range(2))
     reward.config.reward_mean, reward.config.reward_std = 0.0, 1.0
     for each in (policy, reference, value, reward):
         engine.prefer_attention(each)
         each.eval()
-    return ppo.Networks(policy, value, reference, reward, ANSWER, rows)
+    return Networks(policy, value, reference, reward, ANSWER, rows)
 
 
 def controllers(beta: float = 0.1, **length: float) -> Controllers:
@@ -127,7 +129,7 @@ def controllers(beta: float = 0.1, **length: float) -> Controllers:
     return Controllers(KlController(beta, 3.0, 0.1), LengthReward(**settings))
 
 
-def iterate(settings: SimpleNamespace, **changes: object) -> tuple[dict[str, float], ppo.Networks, dict]:
+def iterate(settings: SimpleNamespace, **changes: object) -> tuple[dict[str, float], Networks, dict]:
     """One iteration from fresh networks: its row, the networks after it, their engines."""
     processes.join()
     own = networks()
@@ -138,7 +140,7 @@ def iterate(settings: SimpleNamespace, **changes: object) -> tuple[dict[str, flo
 
 def test_a_response_without_an_end_of_text_pays_and_no_other() -> None:
     free, dear = (
-        ppo.collect(networks(), tokens(16, PROMPT), 1, ppo_settings(unfinished_penalty=price))
+        collect(networks(), tokens(16, PROMPT), 1, ppo_settings(unfinished_penalty=price))
         for price in (0.0, 2.0)
     )
     ended_B = free.rollout.ended_B(END)
@@ -169,7 +171,7 @@ def test_no_network_drops_anything_out(tmp_path: Path) -> None:
             module.p = 0.5
     settings = ppo_settings(iterations=1, epochs=1, minibatch=16)
     (row,) = ppo.align(
-        ppo.Networks(*all_four, ANSWER, 16),
+        Networks(*all_four, ANSWER, 16),
         tokens(40, PROMPT),
         settings,
         Job("ppo", 1, compute(), Run(), tmp_path),
@@ -196,7 +198,7 @@ def align(
     reward.config.reward_mean, reward.config.reward_std = 0.0, 1.0
     settings = ppo_settings(**changes)
     history = ppo.align(
-        ppo.Networks(policy, value, reference, reward, ANSWER, micro_batch or settings.minibatch),
+        Networks(policy, value, reference, reward, ANSWER, micro_batch or settings.minibatch),
         tokens(40, PROMPT),
         settings,
         Job("ppo", settings.seed, compute(micro_batch=micro_batch, **own or {}), run, folder),

@@ -12,8 +12,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from jokbo.alignment import ppo
+from jokbo.alignment.networks import collect
+from jokbo.alignment.rollouts import Experience
+from jokbo.alignment.value import response_values
 from jokbo.runtime.tracking import Run
+from jokbo.sampling import response_log_probs
 from jokbo.training import processes
 from tests.alignment.test_ppo import PROMPT, align, networks, ppo_settings
 from tests.support.networks import tokens
@@ -35,12 +38,12 @@ def work(folder: Path, what: str, name: str, zero_stage: str = "0", killed_in: s
     processes.join()
     path = folder / f"{what}-{name}-{processes.rank()}.safetensors"
     if what == "collect":
-        seen = ppo.collect(networks(4), tokens(ROWS, PROMPT), 1, ppo_settings())
+        seen = collect(networks(4), tokens(ROWS, PROMPT), 1, ppo_settings())
         found = {key: value for key, value in vars(seen).items() if torch.is_tensor(value)}
         save_file(found | {"tokens_BS": seen.rollout.tokens_BS, "mask_BR": seen.rollout.mask_BR}, path)
         return
 
-    def record(iteration: int, seen: ppo.Experience) -> None:
+    def record(iteration: int, seen: Experience) -> None:
         if iteration == int(killed_in):
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -77,13 +80,13 @@ def test_a_rollout_is_shared_and_each_rank_has_all_of_it(folder: Path) -> None:
     assert all(len(value) == ROWS for value in first.values())
     prompts_BP, tokens_BS = tokens(ROWS, PROMPT), first["tokens_BS"]
     assert torch.equal(tokens_BS[:, :PROMPT], prompts_BP)
-    alone = ppo.collect(networks(), prompts_BP[: ROWS // 2], 1, ppo_settings())
+    alone = collect(networks(), prompts_BP[: ROWS // 2], 1, ppo_settings())
     assert torch.equal(tokens_BS[: ROWS // 2], alone.rollout.tokens_BS)
     assert not torch.equal(tokens_BS[: ROWS // 2, PROMPT:], tokens_BS[ROWS // 2 :, PROMPT:])
     own, mask_BR = networks(), first["mask_BR"]
     with torch.no_grad():
-        read_BR = ppo.response_log_probs(own.policy, tokens_BS, PROMPT, 1.0)
-        values_BR = ppo.response_values(own.value, tokens_BS, PROMPT)
+        read_BR = response_log_probs(own.policy, tokens_BS, PROMPT, 1.0)
+        values_BR = response_values(own.value, tokens_BS, PROMPT)
     torch.testing.assert_close(first["old_BR"][mask_BR], read_BR[mask_BR], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(first["values_BR"][mask_BR], values_BR[mask_BR], rtol=1e-4, atol=1e-4)
 

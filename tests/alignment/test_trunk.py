@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from jokbo.alignment import ppo, trunk
 from jokbo.alignment import reward as rewards_
+from jokbo.alignment.networks import Networks
 from jokbo.models import access
 from jokbo.runtime.tracking import Run
 from jokbo.sampling import response_log_probs, response_states
@@ -79,7 +80,7 @@ def test_what_it_learns_is_the_policys_and_the_values_own(tmp_path: Path, kind: 
         policy, value, reference, reward = networks
         before = [log_probs(reference), rewards_.rewards(reward, TEXTS), log_probs(policy)]
         settings = ppo_settings(iterations=3)
-        mine = ppo.Networks(*networks, ANSWER, settings.minibatch)
+        mine = Networks(*networks, ANSWER, settings.minibatch)
         history = ppo.align(
             mine, tokens(40, PROMPT), settings, Job("ppo", 1, compute(), Run(), tmp_path / "kept")
         )
@@ -97,7 +98,7 @@ def test_what_it_learns_is_the_policys_and_the_values_own(tmp_path: Path, kind: 
 def test_each_engine_holds_its_adapter_and_its_heads_alone(tmp_path: Path) -> None:
     with on_one_trunk(tmp_path) as (networks, _):
         settings = ppo_settings()
-        engines = ppo.start(ppo.Networks(*networks, ANSWER, settings.minibatch), PROMPT, settings, compute())
+        engines = ppo.start(Networks(*networks, ANSWER, settings.minibatch), PROMPT, settings, compute())
         learns = {
             name: sum(each.numel() for each in started.module.parameters() if each.requires_grad)
             for name, started in engines.items()
@@ -115,7 +116,7 @@ def test_layers_that_are_computed_again_teach_the_same(tmp_path: Path, method: s
         job = Job("ppo", 1, compute(activation_checkpointing=again), Run(), None)
         settings = ppo_settings(iterations=2)
         with on_one_trunk(tmp_path / str(again)) as (shared, _):
-            own = ppo.Networks(*shared, ANSWER, settings.minibatch) if method == "lora" else networks()
+            own = Networks(*shared, ANSWER, settings.minibatch) if method == "lora" else networks()
             passes = counted(trunk.backbone_of(own.policy))
             history = ppo.align(own, tokens(40, PROMPT), settings, job)
             found.append((history, log_probs(own.policy), len(passes)))

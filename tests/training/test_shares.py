@@ -18,6 +18,7 @@ from jokbo.finetuning.tasks.classification import Classification
 from jokbo.finetuning.tasks.classifier import Classify
 from jokbo.finetuning.tasks.labelled import SpecialTokens, batch
 from jokbo.models import causal, heads
+from jokbo.sampling import response_log_probs
 from tests.support.networks import END, PADDING, network, tokens
 from tests.systems import all_systems
 from tests.systems.all_systems import NAMES, SPECIAL_TOKENS, module_of, size_of
@@ -71,7 +72,7 @@ def responses() -> tuple[dict[str, Tensor], Tensor]:
 def policy() -> tuple[nn.Module, dict[str, Tensor]]:
     batch, drawn = responses()
     with torch.no_grad():
-        now = ppo.response_log_probs(network().eval(), batch["tokens_BS"], PROMPT, 0.7)
+        now = response_log_probs(network().eval(), batch["tokens_BS"], PROMPT, 0.7)
     old = now + 0.3 * torch.randn_like(now)
     return ppo.PolicyLoss(network(), OF_PPO, PROMPT), batch | {
         "old_log_probs_BR": old,

@@ -44,7 +44,8 @@ from jokbo.alignment.baselines.common import (
     summary,
 )
 from jokbo.alignment.controllers import Controllers
-from jokbo.alignment.ppo import initialise_value, prepared
+from jokbo.alignment.networks import prepared
+from jokbo.alignment.ppo import initialise_value
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import atomic_write_folder, read_json
 from jokbo.runtime.interruption import SIGNALS, Interrupted, polled

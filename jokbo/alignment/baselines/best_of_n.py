@@ -17,7 +17,7 @@ from scipy.special import gammaln
 from torch import Tensor
 
 from jokbo.alignment.baselines.common import Given, Made, chosen, respond
-from jokbo.alignment.ppo import prepared
+from jokbo.alignment.networks import prepared
 
 if TYPE_CHECKING:
     from jokbo.params import BestOfN

@@ -1,8 +1,8 @@
 """What PPO and its baselines have in common, so that one table can compare them.
 
-All sample by `ppo.collect`, from the supervised policy on, and earn the same: the reward model's score, less the price
-of KL, and what length earns (`Controllers.rewards`). All see so many samples. What time that took is counted iteration
-by iteration. In the end each responds to the same held-out prompts.
+All sample by `networks.collect`, from the supervised policy on, and earn the same: the reward model's score, less the
+price of KL, and what length earns (`Controllers.rewards`). All see so many samples. What time that took is counted
+iteration by iteration. In the end each responds to the same held-out prompts.
 
 A baseline is a file of this folder with a function `made(given, own)`, as `Baseline` asks for; `own` is its class in
 jokbo/params/baselines.py.
@@ -25,7 +25,8 @@ from transformers import PreTrainedModel
 
 from jokbo.alignment.advantages import masked_mean
 from jokbo.alignment.controllers import Controllers
-from jokbo.alignment.ppo import SHOWN, Networks, collect, prepared, recomputed, seed_of
+from jokbo.alignment.networks import Networks, collect, prepared, recomputed
+from jokbo.alignment.ppo import SHOWN, seed_of
 from jokbo.data.corpus.batches import sample_indices
 from jokbo.runtime.files import read_if_there, write_text
 from jokbo.sampling import response_log_probs

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from jokbo.alignment import ppo
 from jokbo.alignment import reward as rewards_
 from jokbo.alignment.baselines.common import Given, HeldOut
+from jokbo.alignment.networks import Networks
 from jokbo.models import causal
 from jokbo.runtime.tracking import Run
 from jokbo.sampling import response_log_probs, up_to_end
@@ -77,7 +77,7 @@ def given(folder: Path, *, kill_at: int | None = None, samples: int = 64, **chan
     value, reward = (rewards_.on_policy(network(), seed=0) for _ in range(2))
     reward.config.reward_mean, reward.config.reward_std = 0.0, 1.0
     settings = Settings(**vars(ppo_settings(**changes)))
-    networks = ppo.Networks(policy, value, reference, reward, ANSWER, 8)
+    networks = Networks(policy, value, reference, reward, ANSWER, 8)
     job = Job("align", settings.seed, compute(checkpoint_seconds=0.0), Killing(kill_at), folder)
     held_out = HeldOut(tokens(10, PROMPT, seed=9), settings, 5)
     return Given(networks, tokens(40, PROMPT), settings, samples, held_out, job)
