@@ -1,4 +1,6 @@
-"""What PPO steers from one iteration to the next: the price of KL, and what a response's length earns.
+"""What a response earns in PPO: its score, less the price of KL, and what its length earns.
+
+The last two are steered from one iteration to the next.
 
 Shapes: B responses of a rollout, R tokens of a response at most.
 """
@@ -9,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from jokbo.alignment.advantages import at_last
 
@@ -56,9 +59,19 @@ class LengthReward:
         return weight * (lengths_B / self.target - 1)
 
 
+def earned(scores_B: Tensor, centre: float | None) -> Tensor:
+    """Return what responses earn by their scores: these themselves, or log sigmoid(score - centre).
+
+    The second (Wang et al. 2024, Transforming and Combining Rewards) earns ever less for a response that is
+    good already. So the policy learns from those that are not, and does not overdo the others.
+    """
+    return scores_B if centre is None else logsigmoid(scores_B - centre)
+
+
 class Controllers(NamedTuple):
     kl: KlController
     length: LengthReward
+    centre: float | None = None  # of `earned`
 
     @classmethod
     def of(cls, settings: Ppo, beta: float, length: float) -> Controllers:
@@ -66,14 +79,15 @@ class Controllers(NamedTuple):
         return cls(
             KlController(beta, settings.kl_target, settings.kl_gain),
             LengthReward(length, settings.length_gain),
+            settings.reward_centre,
         )
 
     def rewards(self, seen: Experience) -> tuple[Tensor, float]:
         """Return the reward of each token [B, R], and the weight of length in it.
 
-        A token pays what it costs to leave the reference there; the response's score comes with its last.
+        A token pays what it costs to leave the reference there; what the response earns comes with its last.
         """
         mask_BR, lengths_B = seen.rollout.mask_BR, seen.rollout.lengths_B
-        costs_BR = self.kl.beta * seen.kl_BR
-        weight = self.length.weight(seen.scores_B - costs_BR.sum(1), lengths_B)
-        return at_last(seen.scores_B + self.length.of(lengths_B, weight), mask_BR) - costs_BR, weight
+        costs_BR, earned_B = self.kl.beta * seen.kl_BR, earned(seen.scores_B, self.centre)
+        weight = self.length.weight(earned_B - costs_BR.sum(1), lengths_B)
+        return at_last(earned_B + self.length.of(lengths_B, weight), mask_BR) - costs_BR, weight

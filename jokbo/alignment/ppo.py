@@ -34,7 +34,7 @@ from jokbo.alignment.advantages import (
     variance,
     whiten,
 )
-from jokbo.alignment.controllers import Controllers
+from jokbo.alignment.controllers import Controllers, earned
 from jokbo.alignment.lengths import by_length
 from jokbo.alignment.networks import Networks, collect, gathered, prepared, recomputed, share
 from jokbo.alignment.rollouts import Experience
@@ -214,7 +214,7 @@ def start(
 
 
 def initialise_value(networks: Networks, prompts_NP: Tensor, settings: Ppo) -> float:
-    """Fit the value's head to the rewards of the policy's responses; return their mean length, tokens.
+    """Fit the value's head to what the policy's responses earn; return their mean length, tokens.
 
     It is done before anything moves, with the prompts that would come after the last iteration.
     """
@@ -223,7 +223,7 @@ def initialise_value(networks: Networks, prompts_NP: Tensor, settings: Ppo) -> f
         inputs = inputs_at(settings.iterations + rollout, prompts_NP, settings)
         seen = collect(networks, inputs.prompts_BP, inputs.seed, settings)
         mask_BR, lengths_B = seen.rollout.mask_BR, seen.rollout.lengths_B
-        rewards_BR = at_last(seen.scores_B, mask_BR)
+        rewards_BR = at_last(earned(seen.scores_B, settings.reward_centre), mask_BR)
         earned_BR = advantages_and_returns(
             rewards_BR, torch.zeros_like(rewards_BR), mask_BR, discount=settings.discount, gae_lambda=1.0
         )[1]

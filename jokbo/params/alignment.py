@@ -72,6 +72,8 @@ class Ppo(Section):
     """Number of iterations, the first ones, in which only the value learns, from targets with lambda 1."""
     unfinished_penalty: Annotated[float, Field(ge=0)]
     """Reward that a response without an end of text loses."""
+    reward_centre: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    """Score from which on more earns little: a response earns log sigmoid(score - it); not given or null: its score."""
     disagreement_cost: Annotated[float, Field(ge=0)] = 0.0
     """Reward that a response loses for each deviation among reward.members; not given or 0: none."""
     pretraining_mix: PretrainingMix | None
