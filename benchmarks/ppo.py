@@ -35,6 +35,7 @@ OFF = {
     "value_lambda": None,
     "value_warmup": 0,
     "pretraining_mix": None,
+    "reward_centre": None,
 }
 WARMUP, OWN_LAMBDA = {"value_warmup": 3}, {"value_lambda": 1.0}
 BY_LENGTH = {"gae_alpha": 1.0}  # a response of 20 tokens gets the lambda 0.95
@@ -44,6 +45,7 @@ SWITCHES: Mapping[str, Mapping[str, Any]] = {
     "value-warmup": WARMUP,
     "value-lambda-1": OWN_LAMBDA,
     "lambda-by-length": BY_LENGTH,
+    "centred-reward": {"reward_centre": 2.0},
     "all-of-vapo": {**WARMUP, **OWN_LAMBDA, **BY_LENGTH},
     "pretraining-mix": {"pretraining_mix": {"coefficient": 0.5, "sequences": 1}},
 }

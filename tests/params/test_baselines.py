@@ -43,13 +43,13 @@ def test_each_samples_as_much_as_ppo_or_as_is_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("samples: null", "samples: 32", "alignment.samples is 32: alignment.baselines.a2c takes 288"),
+        ("samples: null", "samples: 32", "alignment.samples is 32: alignment.baselines.a2c takes 544"),
         ("samples: null", "sample: 3", "alignment.sample is not a known key: did you mean samples?"),
         ("kind: ppo", "kind: pop", "alignment.baselines.ppo.kind is pop: did you mean ppo?"),
         (
             "kind: grpo, responses_per_prompt: 4",
             "kind: grpo, responses_per_prompt: 3",
-            "grpo: responses_per_prompt is 3: it must divide align.rollout_batch, which is 64",
+            "grpo: responses_per_prompt is 3: it must divide align.rollout_batch, which is 128",
         ),
         (
             "responses_per_prompt: 4, baseline: leave_one_out",

