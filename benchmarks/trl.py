@@ -1,8 +1,8 @@
 """`python -m benchmarks.trl`: episodes a second of PPO, beside those of TRL's experimental PPOTrainer.
 
 Both start from what the last run of this folder left (models/policy, models/reward, data/prompts) and do the same
-number of iterations, with `align` of params.yaml: the same networks, prompts, response length, rollout, minibatches,
-epochs, precision, cores, and attention. The first iteration of each is left out. They take turns, and the table has the
+number of iterations, with `align` of params.yaml but for SIZE: the same networks, prompts, response length, precision,
+cores, and attention. The first iteration of each is left out. They take turns, and the table has the
 median iteration. TRL comes by `pip install --no-deps trl==1.10.0`. Run it on a quiet machine.
 
 What differs: TRL has one optimizer for policy and value, and computes responses to their full length.
@@ -44,6 +44,7 @@ from tasks.frame.paths import POLICY, PROMPTS, REWARD
 from tasks.frame.stage import state
 
 TURNS = 2  # of each
+SIZE = {"rollout_batch": 64, "minibatch": 32, "epochs": 4}
 PARTS = {"rollout": "collect", "updates": "update"}  # of an iteration -> its function in jokbo.alignment.ppo
 
 
@@ -52,7 +53,8 @@ def main(iterations: int) -> None:
     align = settings.align
     if not isinstance(align, params.Ppo) or not isinstance(align.method, params.Full):
         raise InputError("params.yaml: align: this benchmark is of kind ppo with method full")
-    align = align.model_copy(update={"iterations": iterations, "rollouts_every": 1, "value_rollouts": 1})
+    own = {"iterations": iterations, "rollouts_every": 1, "value_rollouts": 1, "value_warmup": 0}
+    align = align.model_copy(update=SIZE | own)
     asked = Prompts.open(PROMPTS / "prompts", prompts_per_text=align.prompts_per_text)
     seconds: dict[str, list[float]] = {"jokbo": [], "TRL": []}
     parts: dict[str, list[float]] = {part: [] for part in PARTS}

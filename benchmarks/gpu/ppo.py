@@ -42,6 +42,7 @@ def measure(sheet: Sheet, small: bool) -> None:
     own = settings.align
     if own.kind != "ppo":
         raise InputError("params.yaml: align.kind: this benchmark is of ppo")
+    own = own.model_copy(update={"value_warmup": 0})  # every iteration that is timed trains both
     start, _, tokenizer = scratch.parts(settings)
     count = 2 if small else 5
     config = causal.configuration(start, vocabulary=tokenizer.vocabulary, end_of_text=0, padding=1)
