@@ -114,6 +114,7 @@ def shared(
         trunk.wear(None)
         if known:
             setattr(reward, reward.base_model_prefix, View(trunk, REWARD))
+            _let_go(access.score(reward))
         value = _shell(AutoModelForSequenceClassification, reward, View(trunk, VALUE))
         setattr(value, _head(reward), copy.deepcopy(access.score(reward)))
         access.score(value).requires_grad_(True)
@@ -152,6 +153,14 @@ def stands_on(policy: PreTrainedModel, reward: PreTrainedModel, adapter: Path) -
         if expected.shape != weight.shape or not torch.allclose(expected, weight, rtol=1e-4, atol=1e-5):
             return False
     return True
+
+
+def _let_go(head: nn.Module) -> None:
+    """Give the head memory of its own: as long as it lies in the file that it was read from, all of the file, which
+    holds a whole network, stays mapped.
+    """
+    for values in head.parameters():
+        values.data = values.data.clone()
 
 
 def _config(policy: PreTrainedModel) -> LoraConfig:

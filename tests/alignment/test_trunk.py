@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from jokbo.alignment import ppo, trunk
 from jokbo.alignment import reward as rewards_
@@ -105,6 +107,17 @@ def test_each_engine_holds_its_adapter_and_its_heads_alone(tmp_path: Path) -> No
         whole = sum(each.numel() for each in network().parameters())
         assert 0 < learns["policy"] < whole / 2
         assert 0 < learns["value"] < whole / 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which files are mapped")
+def test_the_file_of_the_reward_model_is_not_held(tmp_path: Path) -> None:
+    """All of its backbone would stay in memory for the sake of its head."""
+    reward_model(tmp_path / "reward", "llama", "lora")
+    reward = AutoModelForSequenceClassification.from_pretrained(tmp_path / "reward")
+    assert str(tmp_path) in Path("/proc/self/maps").read_text()
+    with trunk.shared(network("llama"), reward, tmp_path / "reward/adapter", lora(), 1):
+        gc.collect()
+        assert str(tmp_path) not in Path("/proc/self/maps").read_text()
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
