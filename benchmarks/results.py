@@ -157,7 +157,8 @@ def baselines() -> str:
     if found is None:
         return f"Not measured yet: `make alignment` does, and leaves {ALIGNMENT / KEPT_TABLE}."
     table = alignment.table(found)
-    return f"{_measured(found)}\n\n{table.caption}\n\n{table.markdown().strip()}"
+    measured = f"{_measured(found)} By `align` of params.yaml as it was that day."
+    return f"{measured}\n\n{table.caption}\n\n{table.markdown().strip()}"
 
 
 def profiles() -> str:
