@@ -64,7 +64,9 @@ COLUMNS = {  # what `figures` finds -> the head of its column
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--switches", nargs="+", choices=SWITCHES, default=list(SWITCHES), help="all if none")
+    parser.add_argument(
+        "--switches", nargs="+", choices=SWITCHES, default=list(SWITCHES), help="not given: all"
+    )
     parser.add_argument("--last", action="store_true", help="print what is there")
     parser.add_argument("--small", action="store_true", help="in the miniature of the tests")
     options = parser.parse_args()

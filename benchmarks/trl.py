@@ -2,8 +2,8 @@
 
 Both start from what the last run of this folder left (models/policy, models/reward, data/prompts) and do the same
 number of iterations, with `align` of params.yaml but for SIZE: the same networks, prompts, response length, precision,
-cores, and attention. The first iteration of each is left out. They take turns, and the table has the
-median iteration. TRL comes by `pip install --no-deps trl==1.10.0`. Run it on a quiet machine.
+cores, and attention. The first iteration of each is left out. They take turns, and the table has the median iteration.
+TRL comes by `pip install --no-deps trl==1.10.0`. Run it on a quiet machine.
 
 What differs: TRL has one optimizer for policy and value, and computes responses to their full length.
 """

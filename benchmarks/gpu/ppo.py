@@ -17,10 +17,9 @@ from benchmarks.gpu import training
 from benchmarks.gpu.sheet import Sheet, forget_peak, peak_memory
 from benchmarks.pretrain import timed
 from jokbo.alignment import ppo, reward
-from jokbo.alignment.networks import Networks
-from jokbo.models import access, causal
+from jokbo.alignment.networks import Networks, prepared
+from jokbo.models import causal
 from jokbo.runtime.errors import InputError
-from jokbo.training import engine, processes
 
 HEADER = ["network", "episodes/s", "seconds an iteration", "peak memory, GB"]
 PROMPTS = 1024
@@ -42,7 +41,6 @@ def measure(sheet: Sheet, small: bool) -> None:
     own = settings.align
     if own.kind != "ppo":
         raise InputError("params.yaml: align.kind: this benchmark is of ppo")
-    own = own.model_copy(update={"value_warmup": 0})  # every iteration that is timed trains both
     start, _, tokenizer = scratch.parts(settings)
     count = 2 if small else 5
     config = causal.configuration(start, vocabulary=tokenizer.vocabulary, end_of_text=0, padding=1)
@@ -68,7 +66,6 @@ def _episodes(
     build: Callable[[], PreTrainedModel], size: Size, settings: params.Params, chains: params.Ppo
 ) -> list[str]:
     forget_peak()
-    processes.join()
     compute = settings.compute.model_copy(update={"processes": 1, "zero_stage": 0, "micro_batch": 0})
     own = chains.model_copy(
         update={
@@ -81,10 +78,8 @@ def _episodes(
     )
     policy, reference = build(), build()
     value, judge = (_scorer(policy) for _ in range(2))
-    for network in (policy, value, reference, judge):
-        engine.prefer_attention(network)
-        access.moved(network, processes.device()).eval()
     networks = Networks(policy, value, reference, judge, settings.prompts.response_tokens, size.minibatch)
+    prepared(networks)
     shape = (PROMPTS, settings.prompts.prompt_tokens)
     prompts_NP = torch.randint(2, policy.config.vocab_size, shape, generator=torch.Generator().manual_seed(1))
     length = ppo.initialise_value(networks, prompts_NP, own)
