@@ -31,14 +31,16 @@ from tasks.frame.paths import METRICS, STATE
 FOLDER = STATE / "ppo"  # a project a switch and seed
 OFF = {
     "value_layers": None,
+    "gae_lambda": 0.95,
     "gae_alpha": None,
     "value_lambda": None,
     "value_warmup": 0,
     "pretraining_mix": None,
     "reward_centre": None,
+    "novelty": 0.0,
 }
 WARMUP, OWN_LAMBDA = {"value_warmup": 3}, {"value_lambda": 1.0}
-BY_LENGTH = {"gae_alpha": 1.0}  # a response of 20 tokens gets the lambda 0.95
+BY_LENGTH = {"gae_lambda": None, "gae_alpha": 1.0}  # a response of 20 tokens gets the lambda 0.95
 SWITCHES: Mapping[str, Mapping[str, Any]] = {
     "none": {},
     "half-the-value": {"value_layers": 1},  # of two layers
@@ -46,6 +48,7 @@ SWITCHES: Mapping[str, Mapping[str, Any]] = {
     "value-lambda-1": OWN_LAMBDA,
     "lambda-by-length": BY_LENGTH,
     "centred-reward": {"reward_centre": 2.0},
+    "novelty": {"novelty": 2.0},
     "all-of-vapo": {**WARMUP, **OWN_LAMBDA, **BY_LENGTH},
     "pretraining-mix": {"pretraining_mix": {"coefficient": 0.5, "sequences": 1}},
 }

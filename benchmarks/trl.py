@@ -54,6 +54,7 @@ def main(iterations: int) -> None:
     if not isinstance(align, params.Ppo) or not isinstance(align.method, params.Full):
         raise InputError("params.yaml: align: this benchmark is of kind ppo with method full")
     own = {"iterations": iterations, "rollouts_every": 1, "value_rollouts": 1, "value_warmup": 0}
+    own |= {"gae_lambda": 0.95, "gae_alpha": None}  # what TRL has
     align = align.model_copy(update=SIZE | own)
     asked = Prompts.open(PROMPTS / "prompts", prompts_per_text=align.prompts_per_text)
     seconds: dict[str, list[float]] = {"jokbo": [], "TRL": []}

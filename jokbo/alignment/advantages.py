@@ -29,7 +29,10 @@ def estimated(
     Each may have a lambda of its own (decoupled GAE, Yuan et al. 2025). While the value warms up, what it learns is
     what was earned (lambda 1), as a value that is wrong would be its own target otherwise.
     """
-    own = settings.gae_lambda if settings.gae_alpha is None else by_length(mask_BR.sum(1), settings.gae_alpha)
+    own = settings.gae_lambda
+    if own is None:
+        assert settings.gae_alpha is not None  # the schema has one of the two given
+        own = by_length(mask_BR.sum(1), settings.gae_alpha)
     advantages_BR, returns_BR = advantages_and_returns(
         rewards_BR, values_BR, mask_BR, discount=settings.discount, gae_lambda=own
     )

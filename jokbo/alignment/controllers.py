@@ -1,8 +1,9 @@
-"""What a response earns in PPO: its score, less the price of KL, and what its length earns.
+"""What a response earns in PPO: its score, what is new in it, less the price of KL, and what its length earns.
 
 The last two are steered from one iteration to the next.
 
-Shapes: B responses of a rollout, R tokens of a response at most.
+Shapes: B responses of a rollout, R tokens of a response at most, N pairs of neighbouring tokens in the rollout, K of
+them distinct.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
@@ -18,6 +20,7 @@ from jokbo.alignment.advantages import at_last
 if TYPE_CHECKING:
     from jokbo.alignment.rollouts import Experience
     from jokbo.params import Ppo
+    from jokbo.sampling import Rollout
 
 
 @dataclass
@@ -59,7 +62,13 @@ class LengthReward:
         return weight * (lengths_B / self.target - 1)
 
 
-def earned(scores_B: Tensor, centre: float | None) -> Tensor:
+def earned(seen: Experience, settings: Ppo) -> Tensor:
+    """Return what responses earn [B]: by their scores, and, times `settings.novelty`, by what is new in them."""
+    earned_B = centred(seen.scores_B, settings.reward_centre)
+    return earned_B + settings.novelty * novelty(seen.rollout) if settings.novelty else earned_B
+
+
+def centred(scores_B: Tensor, centre: float | None) -> Tensor:
     """Return what responses earn by their scores: these themselves, or log sigmoid(score - centre).
 
     The second (Wang et al. 2024, Transforming and Combining Rewards) earns ever less for a response that is
@@ -68,10 +77,25 @@ def earned(scores_B: Tensor, centre: float | None) -> Tensor:
     return scores_B if centre is None else logsigmoid(scores_B - centre)
 
 
+def novelty(rollout: Rollout) -> Tensor:
+    """Return how new each response is in its rollout [B], 0 to 1: of its pairs of tokens the mean of 1 / occurrences.
+
+    The occurrences are those of the pair in the whole rollout. So the mean over the pairs of all responses is the
+    rollout's distinct-2, of tokens. A response without a pair is not new: 0.
+    """
+    tokens_BR = rollout.tokens_BS[:, rollout.prompt_tokens :]
+    pairs_BR = torch.stack((tokens_BR[:, :-1], tokens_BR[:, 1:]), dim=-1)
+    there_BR = rollout.mask_BR[:, 1:]
+    _, kind_N, occurrences_K = pairs_BR[there_BR].unique(dim=0, return_inverse=True, return_counts=True)
+    new_BR = torch.zeros(there_BR.shape)
+    new_BR[there_BR] = 1 / occurrences_K[kind_N]
+    return new_BR.sum(1) / there_BR.sum(1).clamp(min=1)
+
+
 class Controllers(NamedTuple):
     kl: KlController
     length: LengthReward
-    centre: float | None = None  # of `earned`
+    settings: Ppo
 
     @classmethod
     def of(cls, settings: Ppo, beta: float, length: float) -> Controllers:
@@ -79,7 +103,7 @@ class Controllers(NamedTuple):
         return cls(
             KlController(beta, settings.kl_target, settings.kl_gain),
             LengthReward(length, settings.length_gain),
-            settings.reward_centre,
+            settings,
         )
 
     def rewards(self, seen: Experience) -> tuple[Tensor, float]:
@@ -88,6 +112,6 @@ class Controllers(NamedTuple):
         A token pays what it costs to leave the reference there; what the response earns comes with its last.
         """
         mask_BR, lengths_B = seen.rollout.mask_BR, seen.rollout.lengths_B
-        costs_BR, earned_B = self.kl.beta * seen.kl_BR, earned(seen.scores_B, self.centre)
+        costs_BR, earned_B = self.kl.beta * seen.kl_BR, earned(seen, self.settings)
         weight = self.length.weight(earned_B - costs_BR.sum(1), lengths_B)
         return at_last(earned_B + self.length.of(lengths_B, weight), mask_BR) - costs_BR, weight

@@ -34,7 +34,7 @@ from jokbo.alignment.advantages import (
     variance,
     whiten,
 )
-from jokbo.alignment.controllers import Controllers, earned
+from jokbo.alignment.controllers import Controllers, earned, novelty
 from jokbo.alignment.lengths import by_length
 from jokbo.alignment.networks import Networks, collect, gathered, prepared, recomputed, share
 from jokbo.alignment.rollouts import Experience
@@ -223,7 +223,7 @@ def initialise_value(networks: Networks, prompts_NP: Tensor, settings: Ppo) -> f
         inputs = inputs_at(settings.iterations + rollout, prompts_NP, settings)
         seen = collect(networks, inputs.prompts_BP, inputs.seed, settings)
         mask_BR, lengths_B = seen.rollout.mask_BR, seen.rollout.lengths_B
-        rewards_BR = at_last(earned(seen.scores_B, settings.reward_centre), mask_BR)
+        rewards_BR = at_last(earned(seen, settings), mask_BR)
         earned_BR = advantages_and_returns(
             rewards_BR, torch.zeros_like(rewards_BR), mask_BR, discount=settings.discount, gae_lambda=1.0
         )[1]
@@ -270,6 +270,7 @@ def iterate(
         "kl_per_token": masked_mean(seen.kl_BR, mask_BR).item(),
         "beta": controllers.kl.beta,
         "entropy": masked_mean(seen.entropy_BR, mask_BR).item(),  # of what the tokens were drawn from, nats
+        "novelty": novelty(rollout).mean().item(),
         "explained_variance": explained.item(),
         "response_length": rollout.lengths_B.double().mean().item(),
         "length_weight": length_weight,

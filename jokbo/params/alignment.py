@@ -41,10 +41,10 @@ class Ppo(Section):
     """Sampling temperature."""
     discount: Share
     """Gamma: what a reward is worth one token earlier, 0 to 1."""
-    gae_lambda: Share
-    """Lambda of the advantage estimates (GAE), 0 to 1."""
+    gae_lambda: Share | None
+    """Lambda of the advantage estimates (GAE), 0 to 1; null where gae_alpha is given."""
     gae_alpha: Rate | None
-    """Alpha of a lambda for each response, 1 - 1 / (alpha * length) but 0 at least; null: gae_lambda for all.
+    """Alpha of a lambda for each response, 1 - 1 / (alpha * length) but 0 at least; null where gae_lambda is given.
 
     The length is in tokens. The lambda is of the advantages, and of the value's targets if value_lambda is null.
     """
@@ -74,6 +74,8 @@ class Ppo(Section):
     """Reward that a response without an end of text loses."""
     reward_centre: Annotated[float, Field(allow_inf_nan=False)] | None = None
     """Score from which on more earns little: a response earns log sigmoid(score - it); not given or null: its score."""
+    novelty: Annotated[float, Field(ge=0)] = 0.0
+    """Reward of a response whose pairs of tokens no other of the rollout has, less for others; not given or 0: none."""
     disagreement_cost: Annotated[float, Field(ge=0)] = 0.0
     """Reward that a response loses for each deviation among reward.members; not given or 0: none."""
     pretraining_mix: PretrainingMix | None
@@ -102,6 +104,16 @@ class Ppo(Section):
             raise ValueError(
                 "keep.kind is best, but PPO has no validation loss, and its own reward is what it overdoes: set it to "
                 "last, and lower iterations or raise kl_coefficient where it goes too far"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def has_one_lambda(self) -> Ppo:
+        if (self.gae_lambda is None) == (self.gae_alpha is None):
+            found = "both null" if self.gae_lambda is None else f"{self.gae_lambda} and {self.gae_alpha}"
+            raise ValueError(
+                f"gae_lambda and gae_alpha are {found}: the first is one lambda for all responses, the second "
+                "makes one for each: give one, and make the other null"
             )
         return self
 

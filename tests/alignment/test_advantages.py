@@ -86,8 +86,13 @@ def test_a_score_stands_at_the_last_token_of_its_response() -> None:
         ({}, False, [0.7, 0.7, 0.7], [0.7, 0.7, 0.7]),
         ({"value_lambda": 1.0}, False, [0.7, 0.7, 0.7], [1.0, 1.0, 1.0]),
         ({"value_lambda": 0.2}, True, [0.7, 0.7, 0.7], [1.0, 1.0, 1.0]),
-        ({"gae_alpha": 0.5}, False, [0.0, 1 / 3, 0.6], [0.0, 1 / 3, 0.6]),
-        ({"gae_alpha": 0.5, "value_lambda": 1.0}, False, [0.0, 1 / 3, 0.6], [1.0, 1.0, 1.0]),
+        ({"gae_lambda": None, "gae_alpha": 0.5}, False, [0.0, 1 / 3, 0.6], [0.0, 1 / 3, 0.6]),
+        (
+            {"gae_lambda": None, "gae_alpha": 0.5, "value_lambda": 1.0},
+            False,
+            [0.0, 1 / 3, 0.6],
+            [1.0, 1.0, 1.0],
+        ),
     ],
 )
 def test_policy_and_value_each_have_their_lambda(

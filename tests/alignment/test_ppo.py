@@ -52,6 +52,7 @@ def ppo_settings(**changes: object) -> SimpleNamespace:
         "stop_kl": None,
         "length_gain": 0.0,
         "reward_centre": None,
+        "novelty": 0.0,
         "value_rollouts": 1,
         "value_warmup": 0,
         "unfinished_penalty": 0.0,
@@ -127,7 +128,7 @@ def networks(rows: int = 8) -> Networks:
 
 def controllers(beta: float = 0.1, **length: float) -> Controllers:
     settings = {"target": 5.0, "gain": 0.0, **length}
-    return Controllers(KlController(beta, 3.0, 0.1), LengthReward(**settings))
+    return Controllers(KlController(beta, 3.0, 0.1), LengthReward(**settings), ppo_settings())
 
 
 def iterate(settings: SimpleNamespace, **changes: object) -> tuple[dict[str, float], Networks, dict]:
@@ -332,8 +333,10 @@ def test_with_every_switch_on_it_goes_on_exactly_where_it_was_killed(tmp_path: P
         "iterations": 4,
         "value_warmup": 2,
         "value_lambda": 1.0,
+        "gae_lambda": None,
         "gae_alpha": 0.5,
         "reward_centre": 0.5,
+        "novelty": 1.0,
         "pretraining_mix": SimpleNamespace(coefficient=0.5, sequences=1, packing="joined"),
         "rollouts_every": 1,
         "epochs": 1,

@@ -218,6 +218,8 @@ def test_the_shipped_file_is_valid() -> None:
             "align.pretraining_mix.packing is missing: add it",
         ),
         ("gae_alpha: 1.0", "gae_alpha: 0.0", "align.gae_alpha is 0.0: input should be greater than 0"),
+        ("gae_lambda: null", "gae_lambda: 0.9", "align: gae_lambda and gae_alpha are 0.9 and 1.0: the first"),
+        ("gae_alpha: 1.0", "gae_alpha: null", "align: gae_lambda and gae_alpha are both null: the first"),
         ("compile: true", "compile: yes", "compute.compile is 'yes': it must be true or false"),
         (
             "offload: none",

@@ -133,7 +133,7 @@ def params() -> dict[str, Any]:
     labellers["people"] |= {"sources": ["icwsm2014-movies"], "pairs": 30, "test_pairs": 12}
     tree["reward"]["context"] = 64
     tree["align"] |= {"iterations": 6, "rollout_batch": 8, "minibatch": 4, "epochs": 2, "rollouts_every": 2}
-    tree["align"] |= {"value_rollouts": 1, "value_warmup": 1, "gae_alpha": None}  # so that gae_lambda counts
+    tree["align"] |= {"value_rollouts": 1, "value_warmup": 1, "gae_lambda": 0.95, "gae_alpha": None}
     tree["evaluate"] |= {"prompts": 12, "bootstrap": 50}
     small = {"steps": 8, "batch_size": 8, "warmup_steps": 1}
     for section in (

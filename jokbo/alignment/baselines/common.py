@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from jokbo.alignment.advantages import masked_mean
-from jokbo.alignment.controllers import Controllers
+from jokbo.alignment.controllers import Controllers, novelty
 from jokbo.alignment.networks import Networks, collect, prepared, recomputed
 from jokbo.alignment.ppo import SHOWN, seed_of
 from jokbo.data.corpus.batches import sample_indices
@@ -217,6 +217,7 @@ def summary(seen: Experience, controllers: Controllers, length_weight: float) ->
         "kl_per_token": masked_mean(seen.kl_BR, mask_BR).item(),
         "beta": controllers.kl.beta,
         "entropy": masked_mean(seen.entropy_BR, mask_BR).item(),
+        "novelty": novelty(seen.rollout).mean().item(),
         "response_length": seen.rollout.lengths_B.double().mean().item(),
         "length_weight": length_weight,
     }
