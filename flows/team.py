@@ -1,4 +1,6 @@
-"""`python -m flows.team` sets where a team shares what this project makes; `jokbo team init` calls it.
+"""`python -m flows.team` has the commands of `jokbo team` that look at the project's graph.
+
+`init` sets where a team shares what this project makes, and `register` puts a model into MLflow's registry.
 
 Data and models go to a DVC remote, which stands in .dvc/config of the project and of its optional graphs; runs go to an
 MLflow server, which stands in team.yaml. Git holds these files, so no secret may stand in them. Each is tried before
@@ -12,6 +14,8 @@ import shutil
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,13 +24,17 @@ from dvc.config import Config, ConfigError
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
+from flows import graph
 from jokbo.command import in_one_line
+from jokbo.evaluation.evaluation import Evaluation
+from jokbo.runtime import tracking as tracking_
 from jokbo.runtime.errors import InputError, line_of
 from jokbo.runtime.files import write_text
 from jokbo.runtime.mlflow_store import SHARED, VARIABLE, check_shared, shared
 from jokbo.runtime.secrets import hidden
-from jokbo.team import server
+from jokbo.team import registry, server
 from tasks.frame import projects
+from tasks.frame.paths import EVALUATION, STATE
 
 NAME = "team"  # of the remote, where the project has none
 # what DVC takes in its settings, and git must not hold
@@ -36,6 +44,14 @@ SECRET = {
 }
 HEAD = f"# Where this team's runs are; {VARIABLE} goes before it. Written by `jokbo team init`; git holds it: no secrets.\n"
 Settings = dict[str, Any]
+
+
+class Metric(StrEnum):
+    """By what models are compared."""
+
+    good = "good"
+    win_rate = "win_rate"
+
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -78,6 +94,45 @@ def init(
         print(f"{VARIABLE}={hidden(os.environ[VARIABLE])} is set here, and goes before {SHARED}")
     if changed:
         print(f"For your colleagues: git add {' '.join(changed)} && git commit")
+
+
+@app.command()
+@in_one_line
+def register(
+    model: Annotated[Path, typer.Argument(help="That `evaluate` has measured, such as models/aligned.")],
+    name: Annotated[str | None, typer.Option(help="In the registry; by default jokbo-NAME.")] = None,
+    metric: Annotated[
+        Metric, typer.Option(help="By which the champion is found, as the judge of evaluate.headline has it.")
+    ] = Metric.good,
+) -> None:
+    """Register a model in MLflow with signature, card, licence and ancestry.
+
+    The alias champion moves to it if its metric is better beyond the interval.
+    """
+    measured = _measured(model, metric)
+    uri = tracking_.local_store(STATE)
+    for line in registry.register(model, name or f"jokbo-{model.resolve().name}", measured, uri):
+        print(line)
+
+
+def _measured(model: Path, metric: Metric) -> registry.Measured:
+    """Return what `evaluate` found of a model. InputError if it did not measure this model as it is."""
+    from tasks.evaluate import MODELS
+
+    names = {path: name for name, path in MODELS.items()}
+    own = Path(os.path.relpath(model))
+    if own not in names:
+        raise InputError(f"{model}: it is none that `evaluate` measures: {', '.join(map(str, names))}")
+    if "evaluate" in graph.read("evaluate").stale:
+        raise InputError("evaluate is not up to date: run `make pipeline`, then this again")
+    found = Evaluation.load(EVALUATION / "evaluation.json")
+    if found.main is None or names[own] not in found.main.models:
+        raise InputError(f"{model}: no judge has measured it: name one in evaluate.judges")
+    of = asdict(found.main.models[names[own]])
+    values = [of[f"{metric.value}{end}"] for end in ("", "_low", "_high")]
+    if None in values:
+        raise InputError(f"{model}: {found.headline} does not say {metric.value}: give another --metric")
+    return registry.Measured(f"{found.headline}/{metric.value}", *values)
 
 
 def _remote() -> tuple[str, Settings]:

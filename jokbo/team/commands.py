@@ -18,13 +18,22 @@ team = typer.Typer(
 )
 
 
-@team.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-)
+# what is typed behind such a command goes on to flows/team.py as it is, --help too
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+@team.command(context_settings=PASSED_ON)
 @in_one_line
 def init(context: typer.Context) -> None:
     """Set the DVC remote and the tracking server of this project, or check those that are set."""
-    become("flows.team", *context.args)
+    become("flows.team", "init", *context.args)
+
+
+@team.command(context_settings=PASSED_ON)
+@in_one_line
+def register(context: typer.Context) -> None:
+    """Register a model in MLflow; the alias champion moves only if it is better beyond doubt."""
+    become("flows.team", "register", *context.args)
 
 
 @team.command()
