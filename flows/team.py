@@ -1,6 +1,7 @@
 """`python -m flows.team` has the commands of `jokbo team` that look at the project's graph.
 
-`init` sets where a team shares what this project makes, and `register` puts a model into MLflow's registry.
+`init` sets where a team shares what this project makes, `runs` says whose it is, and `register` puts a model into
+MLflow's registry.
 
 Data and models go to a DVC remote, which stands in .dvc/config of the project and of its optional graphs; runs go to an
 MLflow server, which stands in team.yaml. Git holds these files, so no secret may stand in them. Each is tried before
@@ -11,6 +12,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+import time
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,6 +26,10 @@ import typer
 from dvc.config import Config, ConfigError
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from flows import graph
 from jokbo.command import in_one_line
@@ -30,10 +37,12 @@ from jokbo.evaluation.evaluation import Evaluation
 from jokbo.runtime import tracking as tracking_
 from jokbo.runtime.errors import InputError, line_of
 from jokbo.runtime.files import write_text
-from jokbo.runtime.mlflow_store import SHARED, VARIABLE, check_shared, shared
+from jokbo.runtime.mlflow_store import SHARED, VARIABLE, check_shared, connect, reason, shared
+from jokbo.runtime.owner import HOST, PERSON
 from jokbo.runtime.secrets import hidden
 from jokbo.team import registry, server
 from tasks.frame import projects
+from tasks.frame.identity import committed
 from tasks.frame.paths import EVALUATION, STATE
 
 NAME = "team"  # of the remote, where the project has none
@@ -113,6 +122,27 @@ def register(
     uri = tracking_.local_store(STATE)
     for line in registry.register(model, name or f"jokbo-{model.resolve().name}", measured, uri):
         print(line)
+
+
+@app.command()
+@in_one_line
+def runs() -> None:
+    """Show whose run made what dvc.lock has, stage by stage, as MLflow knows it."""
+    uri = tracking_.local_store(STATE)
+    try:
+        client, _ = connect(uri)
+        found = {name: tracking_.find_run(client, one.key) for name, one in committed().items()}
+    except Exception as error:  # whatever MLflow and its stores raise
+        raise InputError(f"{hidden(uri)}: {reason(error)}") from error
+    table = Table("stage", "by", "on", "ended", "run", box=box.SIMPLE_HEAD)
+    for name, run in found.items():
+        if run is None:
+            table.add_row(name, "", "", "", "none is known")
+            continue
+        tags, ended = run.data.tags, run.info.end_time
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(ended / 1000)) if ended else run.info.status.lower()
+        table.add_row(name, *(escape(tags.get(tag, "")) for tag in (PERSON, HOST)), when, run.info.run_id)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
 def _measured(model: Path, metric: Metric) -> registry.Measured:

@@ -21,7 +21,7 @@ from jokbo.exporting import Kind, Precision
 from jokbo.labelling.commands import label
 from jokbo.runtime import ancestry, files, tracking
 from jokbo.runtime.errors import InputError
-from jokbo.runtime.mlflow_store import reason, say
+from jokbo.runtime.mlflow_store import SHARED, reason, say
 from jokbo.team.commands import team
 
 if TYPE_CHECKING:
@@ -352,7 +352,8 @@ def _typed(invitation: str) -> Iterator[str]:
 
 def _commits() -> Callable[[str], str | None]:
     """Map the key of a stage to the commit that its MLflow run was made at, if MLflow is there and knows."""
-    if "MLFLOW_TRACKING_URI" not in os.environ and not (STATE / "mlflow.db").is_file():
+    told = "MLFLOW_TRACKING_URI" in os.environ or Path(SHARED).is_file()
+    if not told and not (STATE / "mlflow.db").is_file():
         return lambda key: None
     from mlflow import MlflowClient
 

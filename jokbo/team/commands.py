@@ -36,6 +36,13 @@ def register(context: typer.Context) -> None:
     become("flows.team", "register", *context.args)
 
 
+@team.command(context_settings=PASSED_ON)
+@in_one_line
+def runs(context: typer.Context) -> None:
+    """Show whose run made what stands in this project, stage by stage."""
+    become("flows.team", "runs", *context.args)
+
+
 @team.command()
 @in_one_line
 def serve(
