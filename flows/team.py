@@ -49,9 +49,18 @@ NAME = "team"  # of the remote, where the project has none
 # what DVC takes in its settings, and git must not hold
 SECRET = {
     *("access_key_id", "secret_access_key", "session_token", "password", "passphrase", "token", "sas_token"),
-    *("account_key", "connection_string", "client_secret", "oss_key_id", "oss_key_secret", "sse_customer_key"),
+    *(
+        "account_key",
+        "connection_string",
+        "client_secret",
+        "oss_key_id",
+        "oss_key_secret",
+        "sse_customer_key",
+    ),
 }
-HEAD = f"# Where this team's runs are; {VARIABLE} goes before it. Written by `jokbo team init`; git holds it: no secrets.\n"
+HEAD = f"""# Where this team's runs are; {VARIABLE} goes before it.
+# Written by `jokbo team init`; git holds it: no secrets.
+"""
 Settings = dict[str, Any]
 
 
@@ -97,8 +106,9 @@ def init(
     if address and address != server_before:
         write_text(Path(SHARED), f"{HEAD}tracking: {address}\n")
         changed.append(SHARED)
-    print(f"data and models  {_shown(asked)}: can be written and read" if asked else "data and models  nowhere: give --remote")
-    print(f"runs             {address}: {said}" if address else "runs             nowhere: give --tracking")
+    shared_at = f"{_shown(asked)}: can be written and read" if asked else "nowhere: give --remote"
+    print(f"data and models  {shared_at}")
+    print("runs             " + (f"{address}: {said}" if address else "nowhere: give --tracking"))
     if address and os.environ.get(VARIABLE, address) != address:
         print(f"{VARIABLE}={hidden(os.environ[VARIABLE])} is set here, and goes before {SHARED}")
     if changed:
@@ -140,7 +150,11 @@ def runs() -> None:
             table.add_row(name, "", "", "", "none is known")
             continue
         tags, ended = run.data.tags, run.info.end_time
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(ended / 1000)) if ended else run.info.status.lower()
+        when = (
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(ended / 1000))
+            if ended
+            else run.info.status.lower()
+        )
         table.add_row(name, *(escape(tags.get(tag, "")) for tag in (PERSON, HOST)), when, run.info.run_id)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
@@ -166,8 +180,10 @@ def _measured(model: Path, metric: Metric) -> registry.Measured:
 
 
 def _remote() -> tuple[str, Settings]:
-    """Return the name of the remote that is set in this project, and its settings that git holds. InputError if there is
-    a secret among them."""
+    """Return the name of the remote that is set in this project, and its settings that git holds.
+
+    InputError if there is a secret among them.
+    """
     try:
         with Repo() as repo:
             name = repo.config["core"].get("remote")

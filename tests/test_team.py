@@ -16,7 +16,11 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoModelForTokenClassification
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
 
 from jokbo.runtime import tracking
 from tests.conftest import ROOT

@@ -74,8 +74,10 @@ def claim(client: MlflowClient, experiment: str, opening: Opening) -> str:
 
 
 def set_tags(client: MlflowClient, id: str, tags: Mapping[str, str]) -> None:
-    """Set tags of a run. A parent that was not known yet when the run was opened is looked up; a note is given a link to
-    the earlier run."""
+    """Set tags of a run.
+
+    A parent that was not known yet when the run was opened is looked up; a note is given a link to the earlier run.
+    """
     from mlflow.entities import RunTag
 
     if NOTE in tags and (earlier := client.get_run(id).data.tags.get(EARLIER)):

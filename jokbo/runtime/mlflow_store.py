@@ -40,7 +40,11 @@ def local_store(folder: Path) -> str:
     A file's path is made absolute, since a stage may run in another folder (`dvc exp run --temp`). Raises
     InputError for a URI that MLflow can make nothing of.
     """
-    uri = os.environ.get(VARIABLE) or shared(folder.absolute().parent) or f"sqlite:///{folder.resolve() / 'mlflow.db'}"
+    uri = (
+        os.environ.get(VARIABLE)
+        or shared(folder.absolute().parent)
+        or f"sqlite:///{folder.resolve() / 'mlflow.db'}"
+    )
     scheme = uri.partition(":")[0].partition("+")[0] if "://" in uri else ""
     if scheme == "sqlite":
         file = _SQLITE.match(uri)

@@ -76,7 +76,7 @@ class Run:
             self._outbox.put({"tags": {name: value}})
 
     def inputs(self, digests: Mapping[str, str]) -> None:
-        """Say what the run reads: the paths of files and folders, each with its hash. MLflow shows them as data sets."""
+        """Say what the run reads, paths and their hashes: MLflow shows them as data sets."""
         if self._outbox is not None and digests:
             self._outbox.put({"inputs": dict(digests)})
 

@@ -49,7 +49,9 @@ def serve(
     folder: Annotated[
         Path, typer.Option(help="What it keeps: logins; and runs and artifacts, if they are nowhere else.")
     ] = STATE / "server",
-    host: Annotated[str, typer.Option(help="Whom it listens to; by default this machine alone.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Whom it listens to; by default this machine alone.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
     name: Annotated[
         list[str] | None, typer.Option(help="By which clients call it: HOST or HOST:PORT; may be repeated.")
@@ -72,7 +74,9 @@ def login(name: Annotated[str, typer.Argument(help="Of the colleague.")]) -> Non
 
     uri = mlflow_store.local_store(STATE)
     if not uri.startswith(mlflow_store.SERVERS):
-        raise InputError(f"{hidden(uri)} has no logins: set the team's server by `jokbo team init --tracking`")
+        raise InputError(
+            f"{hidden(uri)} has no logins: set the team's server by `jokbo team init --tracking`"
+        )
     if sys.stdin.isatty():
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
     else:

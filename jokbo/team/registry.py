@@ -1,4 +1,4 @@
-"""MLflow's model registry: versions of a model with all that is known of them; `champion` is the best that was shown."""
+"""MLflow's model registry: versions of a model, with all that is known of them, and which of them is the champion."""
 
 from __future__ import annotations
 
@@ -69,7 +69,9 @@ def register(model: Path, name: str, measured: Measured, uri: str) -> list[str]:
         client, experiment = connect(uri)
         mlflow.set_tracking_uri(uri)  # a sqlite registry looks the model up where the process does
         known = _versions(client, name)
-        version = next((number for number, tags in known.items() if tags.get(WEIGHTS) == record.weights), None)
+        version = next(
+            (number for number, tags in known.items() if tags.get(WEIGHTS) == record.weights), None
+        )
         said = [f"{model} is version {version} of {name} already"] if version else []
         if version is None:
             version = _add(client, experiment, model, name, record, measured)
@@ -113,7 +115,9 @@ def _add(
         made = client.create_logged_model(experiment, name=model.resolve().name, source_run_id=id, tags=tags)
         try:
             _save(plain, whole, made.model_id, id)
-            (whole / "LICENSE.txt").write_text("\n".join(allowed) + "\n", "utf-8")  # MLflow's says that there is none
+            (whole / "LICENSE.txt").write_text(
+                "\n".join(allowed) + "\n", "utf-8"
+            )  # MLflow's says that there is none
             client.log_model_artifacts(made.model_id, str(whole))
         except BaseException:
             client.finalize_logged_model(made.model_id, "FAILED")
@@ -165,7 +169,9 @@ def _crown(client: MlflowClient, name: str, version: str, measured: Measured) ->
             return f"version {version} is the champion: {measured}"
         tags = _versions(client, name)[champion]
         try:
-            before = Measured(tags[MEASURED["metric"]], *(float(tags[MEASURED[key]]) for key in ("value", "low", "high")))
+            before = Measured(
+                tags[MEASURED["metric"]], *(float(tags[MEASURED[key]]) for key in ("value", "low", "high"))
+            )
         except (KeyError, ValueError):
             return f"version {champion} stays the champion: nothing is known of what it was judged by"
         if before.metric != measured.metric:

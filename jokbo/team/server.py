@@ -56,7 +56,9 @@ def serve(folder: Path, address: Address, artifacts: str | None = None) -> NoRet
     if not find_spec("flask_wtf"):
         raise InputError("the server needs a package for its logins: pip install 'mlflow[auth]'")
     if address.host in ("0.0.0.0", "::") and not address.names:
-        raise InputError(f"--host {address.host}: name what clients call it by --name, such as mlflow.example.org")
+        raise InputError(
+            f"--host {address.host}: name what clients call it by --name, such as mlflow.example.org"
+        )
     if artifacts and hidden(artifacts) != artifacts:
         raise InputError(
             f"--artifacts {hidden(artifacts)}: there is a secret in it, which every user of this machine could read: "
@@ -70,7 +72,10 @@ def serve(folder: Path, address: Address, artifacts: str | None = None) -> NoRet
     command += ["--artifacts-destination", artifacts or str(folder.absolute() / "artifacts")]
     command += ["--allowed-hosts", ",".join([*hosts, *address.names])]
     command += ["--cors-allowed-origins", ",".join(origins)]
-    print(f"Runs: http://{address.host}:{address.port}; what it keeps is in {folder}; Ctrl-C ends it", flush=True)
+    print(
+        f"Runs: http://{address.host}:{address.port}; what it keeps is in {folder}; Ctrl-C ends it",
+        flush=True,
+    )
     os.execve(sys.executable, command, environment)
 
 

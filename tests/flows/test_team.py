@@ -49,9 +49,15 @@ def test_a_remote_and_a_server_are_tried_then_written_shown_and_changed_only_whe
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (("--remote", "s3://key:s3cret-s3cret@bucket/x"), "--remote is s3://***@bucket/x, with a secret in it"),
+        (
+            ("--remote", "s3://key:s3cret-s3cret@bucket/x"),
+            "--remote is s3://***@bucket/x, with a secret in it",
+        ),
         (("--remote", "ssh://me:s3cret-s3cret@host/x"), "--remote is ssh://***@host/x, with a secret in it"),
-        (("--tracking", "http://me:s3cret-s3cret@127.0.0.1:5000"), "--tracking is http://***@127.0.0.1:5000, with"),
+        (
+            ("--tracking", "http://me:s3cret-s3cret@127.0.0.1:5000"),
+            "--tracking is http://***@127.0.0.1:5000, with",
+        ),
         (("--tracking", "sqlite:///x.db"), "a team's runs are at a server"),
         (("--tracking", "http://"), "which names no host and port"),
         (("--remote", "/proc/nothing"), "/proc/nothing: cannot be written ("),

@@ -47,4 +47,6 @@ def test_a_machine_that_cannot_be_looked_at_is_one_line_and_no_more(
         load.logged(run),
     ):
         pass
-    assert capfd.readouterr().err.startswith("jokbo: the load of this machine is not logged (could not convert")
+    assert capfd.readouterr().err.startswith(
+        "jokbo: the load of this machine is not logged (could not convert"
+    )

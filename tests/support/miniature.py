@@ -165,9 +165,7 @@ def run(folder: Path, *command: str, **more: str) -> subprocess.CompletedProcess
     )
 
 
-def chain(
-    folder: Path, *, without: tuple[str, ...] = (), **more: str
-) -> subprocess.CompletedProcess[str]:
+def chain(folder: Path, *, without: tuple[str, ...] = (), **more: str) -> subprocess.CompletedProcess[str]:
     """Return what came of the stages of dvc.yaml, `without` some: made as `dvc repro` makes them, and written down in
     dvc.lock, but in processes that were forked (tests/support/forked.py). `more` goes into their environment."""
     with open(folder / "dvc.yaml") as file:

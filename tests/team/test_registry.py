@@ -75,7 +75,9 @@ def test_a_version_has_all_that_is_known_and_the_champion_is_who_is_better_beyon
     assert found.input_example == registry.PROMPT
     assert found.predict("The film")[0].startswith("The film")
 
-    assert registry.register(model, "films", _good(0.5), uri)[0] == "models/llama is version 1 of films already"
+    assert (
+        registry.register(model, "films", _good(0.5), uri)[0] == "models/llama is version 1 of films already"
+    )
     _weights_of_another_seed(model)
     stays = registry.register(model, "films", _good(0.53), uri)[1]
     assert stays.startswith("version 1 stays the champion: classifier/good 0.500")

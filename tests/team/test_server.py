@@ -37,7 +37,17 @@ class Served:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """`jokbo team serve`, as a user starts it."""
     folder, port = tmp_path_factory.mktemp("served"), free_port()
-    command = [sys.executable, "-m", "jokbo.cli", "team", "serve", "--folder", str(folder), "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "jokbo.cli",
+        "team",
+        "serve",
+        "--folder",
+        str(folder),
+        "--port",
+        str(port),
+    ]
     environment = {**os.environ, "MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN, "PYTHONPATH": str(ROOT)}
     with (
         open(folder / "log", "w") as log,
@@ -109,7 +119,9 @@ def test_the_admin_gives_logins_with_which_two_people_write_and_read_runs(
         server.add_login(served.uri, "eve", "eves-long-password")
     _as(monkeypatch, "bob", "bobs-long-password")
     assert server.check(served.uri) == "answers, and takes runs of the login bob"
-    with open_run(Subject("pretrain", "k", {}, {}), tracking_uri=served.uri, state=tmp_path / "bob") as second:
+    with open_run(
+        Subject("pretrain", "k", {}, {}), tracking_uri=served.uri, state=tmp_path / "bob"
+    ) as second:
         pass
     from mlflow import MlflowClient
 
@@ -122,7 +134,9 @@ def test_the_admin_gives_logins_with_which_two_people_write_and_read_runs(
     assert found.data.tags["mlflow.user"] == "bob"
     assert (served.folder / "artifacts").is_dir()
     _as(monkeypatch, "bob", "wrong")
-    with pytest.raises(InputError, match="it wants a login, and does not know ours: set MLFLOW_TRACKING_USERNAME"):
+    with pytest.raises(
+        InputError, match="it wants a login, and does not know ours: set MLFLOW_TRACKING_USERNAME"
+    ):
         server.check(served.uri)
 
 
@@ -144,7 +158,11 @@ def test_a_server_that_is_not_there_is_one_line() -> None:
     ("address", "artifacts", "words"),
     [
         (("0.0.0.0", 5000), None, "--host 0.0.0.0: name what clients call it by --name"),
-        (("127.0.0.1", 5000), "s3://key:s3cret@bucket/x", r"--artifacts s3://\*\*\*@bucket/x: there is a secret"),
+        (
+            ("127.0.0.1", 5000),
+            "s3://key:s3cret@bucket/x",
+            r"--artifacts s3://\*\*\*@bucket/x: there is a secret",
+        ),
         (("127.0.0.1", 5000), None, "nobody has a login yet: set MLFLOW_AUTH_ADMIN_PASSWORD"),
     ],
 )
