@@ -16,7 +16,6 @@ import sys
 import time
 import uuid
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -34,12 +33,20 @@ from rich.table import Table
 from flows import graph
 from jokbo.command import in_one_line
 from jokbo.evaluation.evaluation import Evaluation
-from jokbo.runtime import tracking as tracking_
 from jokbo.runtime.errors import InputError, line_of
 from jokbo.runtime.files import write_text
-from jokbo.runtime.mlflow_store import SHARED, VARIABLE, check_shared, connect, reason, shared
+from jokbo.runtime.mlflow_store import (
+    SHARED,
+    VARIABLE,
+    check_shared,
+    connect,
+    local_store,
+    reason,
+    shared,
+)
 from jokbo.runtime.owner import HOST, PERSON
 from jokbo.runtime.secrets import hidden
+from jokbo.runtime.tracking import find_run
 from jokbo.team import registry, server
 from tasks.frame import projects
 from tasks.frame.identity import committed
@@ -48,15 +55,9 @@ from tasks.frame.paths import EVALUATION, STATE
 NAME = "team"  # of the remote, where the project has none
 # what DVC takes in its settings, and git must not hold
 SECRET = {
-    *("access_key_id", "secret_access_key", "session_token", "password", "passphrase", "token", "sas_token"),
-    *(
-        "account_key",
-        "connection_string",
-        "client_secret",
-        "oss_key_id",
-        "oss_key_secret",
-        "sse_customer_key",
-    ),
+    *("access_key_id", "secret_access_key", "session_token", "sse_customer_key"),  # S3
+    *("password", "passphrase", "token"),  # SSH, WebDAV
+    *("sas_token", "account_key", "connection_string", "client_secret", "oss_key_id", "oss_key_secret"),
 }
 HEAD = f"""# Where this team's runs are; {VARIABLE} goes before it.
 # Written by `jokbo team init`; git holds it: no secrets.
@@ -129,7 +130,7 @@ def register(
     The alias champion moves to it if its metric is better beyond the interval.
     """
     measured = _measured(model, metric)
-    uri = tracking_.local_store(STATE)
+    uri = local_store(STATE)
     for line in registry.register(model, name or f"jokbo-{model.resolve().name}", measured, uri):
         print(line)
 
@@ -138,10 +139,10 @@ def register(
 @in_one_line
 def runs() -> None:
     """Show whose run made what dvc.lock has, stage by stage, as MLflow knows it."""
-    uri = tracking_.local_store(STATE)
+    uri = local_store(STATE)
     try:
         client, _ = connect(uri)
-        found = {name: tracking_.find_run(client, one.key) for name, one in committed().items()}
+        found = {name: find_run(client, one.key) for name, one in committed().items()}
     except Exception as error:  # whatever MLflow and its stores raise
         raise InputError(f"{hidden(uri)}: {reason(error)}") from error
     table = Table("stage", "by", "on", "ended", "run", box=box.SIMPLE_HEAD)
@@ -149,12 +150,9 @@ def runs() -> None:
         if run is None:
             table.add_row(name, "", "", "", "none is known")
             continue
-        tags, ended = run.data.tags, run.info.end_time
-        when = (
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(ended / 1000))
-            if ended
-            else run.info.status.lower()
-        )
+        tags, when = run.data.tags, run.info.status.lower()
+        if ended := run.info.end_time:
+            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(ended / 1000))
         table.add_row(name, *(escape(tags.get(tag, "")) for tag in (PERSON, HOST)), when, run.info.run_id)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
@@ -274,7 +272,7 @@ def _write(folder: Path, name: str, settings: Mapping[str, Any]) -> list[str]:
     kept = secret.load_one("local").get("remote", {}).get(name)
     if folder != Path() and kept:
         edited = dvc.edit("local")
-        with edited as own, suppress(KeyError):
+        with edited as own:
             own["remote"][name] = kept
         shutil.copymode(secret.files["local"], dvc.files["local"])
     return changed

@@ -115,15 +115,14 @@ def _add(
         made = client.create_logged_model(experiment, name=model.resolve().name, source_run_id=id, tags=tags)
         try:
             _save(plain, whole, made.model_id, id)
-            (whole / "LICENSE.txt").write_text(
-                "\n".join(allowed) + "\n", "utf-8"
-            )  # MLflow's says that there is none
+            # in the place of MLflow's, which says that none was found
+            (whole / "LICENSE.txt").write_text("\n".join([*allowed, ""]), "utf-8")
             client.log_model_artifacts(made.model_id, str(whole))
         except BaseException:
             client.finalize_logged_model(made.model_id, "FAILED")
             raise
         client.finalize_logged_model(made.model_id, "READY")
-        card = (plain / CARD).read_text("utf-8").rpartition("---\n")[2].partition("\n## Ancestry")[0]
+        _, _, card = (plain / CARD).read_text("utf-8").split("---\n", 2)
     if id:
         client.log_outputs(id, [LoggedModelOutput(made.model_id, step=0)])
     try:
@@ -131,7 +130,12 @@ def _add(
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    more = {"run_id": id, "tags": tags, "description": card[:LONGEST], "model_id": made.model_id}
+    more = {
+        "run_id": id,
+        "tags": tags,
+        "description": card.partition("\n## Ancestry")[0][:LONGEST],
+        "model_id": made.model_id,
+    }
     return str(client.create_model_version(name, f"models:/{made.model_id}", **more).version)
 
 

@@ -23,7 +23,7 @@ from jokbo.runtime.mlflow_store import (
     reason,
     sqlite_file,
 )
-from jokbo.runtime.secrets import hidden
+from jokbo.runtime.secrets import hidden, hidden_of
 
 STORE = "MLFLOW_BACKEND_STORE_URI"  # in the environment alone: there may be a password in it
 LOGINS = "logins.db"
@@ -93,7 +93,7 @@ def _environment(folder: Path) -> dict[str, str]:
     if file := sqlite_file(store):
         make_ready(file)
     else:
-        check_driver(store, STORE)
+        _check_database(store)
     write_text(config, CONFIG.format(logins=logins))
     if not key.is_file():
         write_text(key, secrets.token_hex(32))
@@ -106,13 +106,28 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
+def _check_database(store: str) -> None:
+    """Raise InputError for a database that does not answer, or that another version of MLflow made."""
+    check_driver(store, STORE)
+    from mlflow.store.db import utils
+
+    utils.MAX_RETRY_COUNT = 1  # else it is asked for minutes
+    try:
+        engine = utils.create_sqlalchemy_engine(store)
+        if not utils._is_empty_database(engine):
+            utils._verify_schema(engine)
+        engine.dispose()
+    except Exception as error:  # whatever the driver and MLflow raise
+        raise InputError(f"{STORE}={hidden(store)}: {hidden_of(store, reason(error))}") from error
+
+
 def check(uri: str) -> str:
     """Return what is to be said of a server that answers, and lets us write. InputError if it does not."""
     try:
         client, experiment = connect(uri)
         client.set_experiment_tag(experiment, KIND, TRAINING)  # as it was: whoever may only read is refused
     except Exception as error:
-        raise InputError(f"{uri}: {_refused(error)}") from error
+        raise InputError(f"{hidden(uri)}: {_refused(error)}") from error
     from mlflow.utils.credentials import read_mlflow_creds
 
     login = read_mlflow_creds().username
@@ -132,7 +147,7 @@ def add_login(uri: str, name: str, password: str) -> None:
         answer = http_request(get_default_host_creds(uri), endpoint, "POST", json=made)
         verify_rest_response(answer, endpoint)
     except Exception as error:
-        raise InputError(f"{uri}: {name} has no login: {_refused(error)}") from error
+        raise InputError(f"{hidden(uri)}: {name} has no login: {_refused(error)}") from error
 
 
 def _refused(error: Exception) -> str:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
 import pytest
 from mlflow import MlflowClient
+from safetensors.torch import load_file, save_file
 
 from jokbo.runtime import ancestry
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.tracking import Subject, open_run
 from jokbo.team import registry
 from jokbo.team.registry import Measured
-from tests.exporting.conftest import models  # noqa: F401
 
 
 @pytest.fixture
@@ -32,8 +33,6 @@ def _good(value: float) -> Measured:
 
 def _weights_of_another_seed(model: Path) -> None:
     """Give a model other weights, and the record that says so."""
-    from safetensors.torch import load_file, save_file
-
     file = model / "model.safetensors"
     found = {name: tensor * 1.5 for name, tensor in load_file(file).items()}
     save_file(found, file, metadata={"format": "pt"})
@@ -43,13 +42,11 @@ def _weights_of_another_seed(model: Path) -> None:
 
 
 def test_a_version_has_all_that_is_known_and_the_champion_is_who_is_better_beyond_doubt(
-    models: Path,  # noqa: F811
+    models: Path,
     uri: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import shutil
-
     shutil.copytree(models, tmp_path / "models")
     monkeypatch.chdir(tmp_path)
     model = Path("models/llama")

@@ -13,6 +13,9 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from mlflow import MlflowClient
+from mlflow.store.db import utils
+from sqlalchemy import text
 
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.tracking import Subject, open_run
@@ -123,8 +126,6 @@ def test_the_admin_gives_logins_with_which_two_people_write_and_read_runs(
         Subject("pretrain", "k", {}, {}), tracking_uri=served.uri, state=tmp_path / "bob"
     ) as second:
         pass
-    from mlflow import MlflowClient
-
     client = MlflowClient(served.uri)
     found = client.get_run(second.id)
     assert found.data.tags["mlflow.user"] == "bob"
@@ -151,6 +152,24 @@ def test_what_is_no_mlflow_is_one_line(status: int) -> None:
 def test_a_server_that_is_not_there_is_one_line() -> None:
     with pytest.raises(InputError, match=r"refused.*: is a server there\? `jokbo team serve` starts one$"):
         server.check(f"http://127.0.0.1:{free_port()}")
+
+
+@needs_logins
+def test_a_database_that_is_down_or_of_another_mlflow_is_one_line_without_its_password(
+    postgresql: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_AUTH_ADMIN_PASSWORD", ADMIN)
+    down = f"postgresql+psycopg://me:s3cret-s3cret@127.0.0.1:{free_port()}/runs"
+    with utils.create_sqlalchemy_engine(postgresql).begin() as connection:
+        connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32))"))
+        connection.execute(text("INSERT INTO alembic_version VALUES ('0a8213491aaa')"))
+    for store, words in ((down, "refused"), (postgresql, "Detected out-of-date database schema")):
+        monkeypatch.setenv(server.STORE, store)
+        with pytest.raises(InputError, match=words) as error:
+            server.serve(tmp_path, server.Address("127.0.0.1", 5000))
+        assert str(error.value).startswith(f"{server.STORE}=postgresql")
+        assert "s3cret" not in str(error.value)
+        assert "\n" not in str(error.value)
 
 
 @needs_logins
