@@ -165,12 +165,12 @@ def run(folder: Path, *command: str, **more: str) -> subprocess.CompletedProcess
     )
 
 
-def chain(folder: Path, *, without: tuple[str, ...] = (), **more: str) -> subprocess.CompletedProcess[str]:
+def chain(folder: Path, *, without: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     """Return what came of the stages of dvc.yaml, `without` some: made as `dvc repro` makes them, and written down in
-    dvc.lock, but in processes that were forked (tests/support/forked.py). `more` goes into their environment."""
+    dvc.lock, but in processes that were forked (tests/support/forked.py)."""
     with open(folder / "dvc.yaml") as file:
         stages = [name for name in YAML(typ="safe").load(file)["stages"] if name not in without]
-    made = run(folder, "tests.support.forked", *(f"tasks.{name}" for name in stages), **more)
+    made = run(folder, "tests.support.forked", *(f"tasks.{name}" for name in stages))
     return made if made.returncode else run(folder, "dvc", "commit", "--force", *stages)
 
 

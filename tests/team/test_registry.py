@@ -66,7 +66,7 @@ def test_a_version_has_all_that_is_known_and_the_champion_is_who_is_better_beyon
     assert version.tags["licence"] == "unknown"
     assert "LlamaForCausalLM" in version.description
     (made,) = client.get_run(run.id).outputs.model_outputs
-    assert made.model_id == version.model_id
+    assert version.source == f"models:/{made.model_id}"
     found = mlflow.pyfunc.load_model("models:/films@champion")
     assert found.metadata.signature is not None
     assert found.input_example == registry.PROMPT

@@ -160,10 +160,11 @@ def test_a_database_that_is_down_or_of_another_mlflow_is_one_line_without_its_pa
 ) -> None:
     monkeypatch.setenv("MLFLOW_AUTH_ADMIN_PASSWORD", ADMIN)
     down = f"postgresql+psycopg://me:s3cret-s3cret@127.0.0.1:{free_port()}/runs"
-    with utils.create_sqlalchemy_engine(postgresql).begin() as connection:
+    own = postgresql.replace("://", "+psycopg://")
+    with utils.create_sqlalchemy_engine(own).begin() as connection:
         connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32))"))
         connection.execute(text("INSERT INTO alembic_version VALUES ('0a8213491aaa')"))
-    for store, words in ((down, "refused"), (postgresql, "Detected out-of-date database schema")):
+    for store, words in ((down, "refused"), (own, "Detected out-of-date database schema")):
         monkeypatch.setenv(server.STORE, store)
         with pytest.raises(InputError, match=words) as error:
             server.serve(tmp_path, server.Address("127.0.0.1", 5000))
