@@ -88,12 +88,13 @@ def _environment(folder: Path) -> dict[str, str]:
             f"{logins}: nobody has a login yet: set MLFLOW_AUTH_ADMIN_PASSWORD, of {SHORTEST} characters or more, for "
             "the first start: it makes the login admin"
         )
-    os.umask(0o077)  # what the server keeps is its user's alone
     store = os.environ.get(STORE) or f"sqlite:///{folder.absolute() / 'mlflow.db'}"
-    if file := sqlite_file(store):
-        make_ready(file)
-    else:
+    file = sqlite_file(store)
+    if not file:
         _check_database(store)
+    os.umask(0o077)  # what the server keeps is its user's alone
+    if file:
+        make_ready(file)
     write_text(config, CONFIG.format(logins=logins))
     if not key.is_file():
         write_text(key, secrets.token_hex(32))
