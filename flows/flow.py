@@ -238,6 +238,9 @@ def _pipeline(
             return Completed(name="Cached", message="nothing had changed"), None
         id, store = str(flow_run.id), tracking.local_store(state())
         tags = {"stage": "pipeline", "flow.run": id, **version(), "mlflow.runName": run_name()}
+        tags["mlflow.note.content"] = (
+            f"The pipeline, {run_name()}: what it ran is below it, a run a stage; parameters are those of params.yaml."
+        )
         of = tracking.Subject("pipeline", id, asked_for, tags)
         with tracking.open_run(of, tracking_uri=store) as parent:
             told = {FLOW_RUN: id, PARENT_RUN: parent.id, checks.STAGES: ",".join(found.needs)}

@@ -1,4 +1,4 @@
-"""How a command of jokbo ends: its mistakes are one line."""
+"""How a command of jokbo ends: its mistakes are one line. How it goes on as a flow."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import os
 import sys
 from collections.abc import Callable
 from functools import wraps
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from jokbo.runtime import files
-from jokbo.runtime.errors import BAD_INPUT
+from jokbo.runtime.errors import BAD_INPUT, InputError
 
 STATE = Path(".jokbo")  # of the project in which a command is typed
 
@@ -38,3 +39,14 @@ def in_one_line(command: Callable[..., None]) -> Callable[..., None]:
             sys.exit(BAD_INPUT)
 
     return guarded
+
+
+def become(module: str, *arguments: str) -> NoReturn:
+    """Go on as `python -m MODULE` of the project, in this process's place, so that whoever stops this one stops that.
+
+    InputError if this folder is no project's.
+    """
+    if not (Path("flows").is_dir() or find_spec("flows")):
+        raise InputError("flows: not there: run this in the folder of a project, a clone of jokbo")
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])

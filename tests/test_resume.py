@@ -21,6 +21,7 @@ from ruamel.yaml import YAML
 from transformers import AutoModelForCausalLM
 
 from jokbo import params
+from jokbo.exporting.opening import opened
 from jokbo.params import Params
 from jokbo.runtime import ancestry, tracking
 from tests.conftest import ROOT
@@ -89,6 +90,31 @@ def test_the_whole_pipeline_ran(project: Path) -> None:
         assert len(YAML(typ="safe").load(lock)["stages"]) == 13
     again = miniature.run(project, "dvc", "repro", "report")
     assert again.stdout.count("didn't change, skipping") == 13
+
+
+def test_in_a_clone_that_pulled_nothing_runs_every_model_opens_and_all_is_clean(
+    project: Path, tmp_path: Path
+) -> None:
+    mine, clone = tmp_path / "mine", tmp_path / "clone"
+    shutil.copytree(project, mine, symlinks=True)
+    shutil.copy(ROOT / ".gitignore", mine)
+    for arguments in (("remote", "add", "-q", "-d", "team", "../remote"), ("push", "--run-cache")):
+        done = miniature.run(mine, "dvc", *arguments)
+        assert done.returncode == 0, done.stderr
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@localhost"]
+    for command in (["add", "-A"], ["commit", "-q", "-m", "done"], ["clone", "-q", ".", str(clone)]):
+        subprocess.run([*git, *command], cwd=mine, check=True)
+    (clone / ".jokbo").mkdir()  # for what notes the keys
+    pulled = miniature.run(clone, "dvc", "pull")
+    assert pulled.returncode == 0, pulled.stderr
+    assert miniature.run(clone, "dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+    assert not miniature.run(clone, "dvc", "checkout").stdout
+    assert "Nothing to do" in miniature.run(clone, "flows.pipeline").stdout
+    found = [file.parent for file in (clone / "models").rglob("config.json")]
+    assert {opened(folder).folder.name for folder in found} == {
+        *("base", "policy", "student", "reward", "aligned", "rotten_tomatoes")
+    }
+    assert not subprocess.run(["git", "status", "--porcelain"], cwd=clone, capture_output=True).stdout
 
 
 # it has no sources with rules of quality, and no near duplicates to compare

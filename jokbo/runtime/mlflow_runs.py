@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jokbo.runtime.mlflow_store import EXPERIMENT
-from jokbo.runtime.owner import PROCESS, WHOSE, gone
+from jokbo.runtime.owner import PERSON, PROCESS, WHOSE, gone
+from jokbo.runtime.text import printable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -17,7 +18,8 @@ OPENING = "jokbo.opening"  # tag: who opened the run last; each opening has an i
 SUPERSEDED = (
     "jokbo.superseded"  # tag of a finished run whose stage was made anew: the run that took its place
 )
-PARENT = "mlflow.parentRunId"
+EARLIER = "jokbo.earlier"  # tag: the last run before this one of the same identity, whoever's that is
+PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
 
 
 def find_run(client: MlflowClient, key: str) -> Record | None:
@@ -59,6 +61,8 @@ def claim(client: MlflowClient, experiment: str, opening: Opening) -> str:
         set_tags(client, id, tags)
         client.update_run(id, status="RUNNING")  # with its new owner's tag: another process may be burying
     else:
+        if before := _live(client, experiment, {KEY: tags[KEY]}):
+            tags[EARLIER] = before[0].info.run_id
         id = client.create_run(
             experiment, start_time=opening.start, tags=tags, run_name=opening.name
         ).info.run_id
@@ -70,14 +74,27 @@ def claim(client: MlflowClient, experiment: str, opening: Opening) -> str:
 
 
 def set_tags(client: MlflowClient, id: str, tags: Mapping[str, str]) -> None:
-    """Set tags of a run; a parent that was not known yet when the run was opened is looked up."""
+    """Set tags of a run.
+
+    A parent that was not known yet when the run was opened is looked up; a note is given a link to the earlier run.
+    """
     from mlflow.entities import RunTag
 
+    if NOTE in tags and (earlier := client.get_run(id).data.tags.get(EARLIER)):
+        tags = {**tags, NOTE: f"{tags[NOTE]}\n\n{_link(client, earlier)}"}
     if PARENT in tags:
         experiment = client.get_run(id).info.experiment_id
         parents = _search(client, experiment, {OPENING: tags[PARENT]})
         tags = {**tags, PARENT: parents[0].info.run_id if parents else tags[PARENT]}
     client.log_batch(id, tags=[RunTag(name, value) for name, value in tags.items()])
+
+
+def _link(client: MlflowClient, id: str) -> str:
+    """Return a line of markdown on an earlier run of the same: whose it is, how it ended, and where MLflow shows it."""
+    earlier = client.get_run(id)
+    info, person = earlier.info, printable(earlier.data.tags.get(PERSON, "unknown"))
+    where = f"#/experiments/{info.experiment_id}/runs/{id}"
+    return f"The same was run before: [{id[:8]}]({where}), by {person}, {info.status.lower()}."
 
 
 def bury(client: MlflowClient, experiment: str) -> None:

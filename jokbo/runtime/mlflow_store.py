@@ -26,6 +26,7 @@ EXPERIMENT = "jokbo"
 # a tag of an experiment: an MLflow whose page has no switch between conversations and training opens it at its runs
 KIND, TRAINING = "mlflow.experimentKind", "custom_model_development"
 VARIABLE = "MLFLOW_TRACKING_URI"
+SHARED = "team.yaml"  # in a project's root, and in git: where its team's runs are
 SERVERS = ("http", "https")
 DATABASES = ("postgresql", "mysql", "mssql")
 _SQLITE = re.compile(r"sqlite(?:\+\w+)?:///([^?]+)")
@@ -33,12 +34,17 @@ _CHECKED_BYTES = 2**25  # a database up to this size is read through before it i
 
 
 def local_store(folder: Path) -> str:
-    """Return the tracking URI to use: the user's MLFLOW_TRACKING_URI, else a sqlite file in `folder`.
+    """Return the tracking URI to use: the user's MLFLOW_TRACKING_URI, else the team's, else a sqlite file in `folder`,
+    the project's .jokbo.
 
     A file's path is made absolute, since a stage may run in another folder (`dvc exp run --temp`). Raises
     InputError for a URI that MLflow can make nothing of.
     """
-    uri = os.environ.get(VARIABLE) or f"sqlite:///{folder.resolve() / 'mlflow.db'}"
+    uri = (
+        os.environ.get(VARIABLE)
+        or shared(folder.absolute().parent)
+        or f"sqlite:///{folder.resolve() / 'mlflow.db'}"
+    )
     scheme = uri.partition(":")[0].partition("+")[0] if "://" in uri else ""
     if scheme == "sqlite":
         file = _SQLITE.match(uri)
@@ -48,12 +54,45 @@ def local_store(folder: Path) -> str:
     if scheme in SERVERS:
         _check_address(uri)
     elif scheme in DATABASES:
-        _check_driver(uri)
+        check_driver(uri)
     elif scheme not in _others():
         raise _unusable(
             uri, "is no store that MLflow knows", "write http://host:port or sqlite:////path/mlflow.db"
         )
     return uri
+
+
+def shared(root: Path) -> str | None:
+    """Return the address of the team's server, as the project's team.yaml has it; None if there is no such file."""
+    file = root / SHARED
+    if not file.is_file():
+        return None
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        found = YAML(typ="safe").load(file.read_text("utf-8"))
+    except (YAMLError, ValueError) as error:
+        raise InputError(f"{SHARED}: no YAML ({_first_line(error)}): `jokbo team init` writes it") from error
+    if not isinstance(found, dict) or [*found] != ["tracking"]:
+        raise InputError(f"{SHARED}: it must hold `tracking: http://host:port`, and nothing else")
+    check_shared(uri := str(found["tracking"]), f"{SHARED}: tracking")
+    return uri
+
+
+def check_shared(uri: str, where: str) -> None:
+    """Raise InputError unless it is a server's address that git may hold; `where` says where it was given."""
+    if hidden(uri) != uri:
+        raise InputError(
+            f"{where} is {hidden(uri)}, with a secret in it, and git would hold it: leave it out, and set "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        )
+    if uri.partition("://")[0] not in SERVERS:
+        raise InputError(f"{where} is {uri}: a team's runs are at a server: write http://host:port")
+    try:
+        _check_address(uri)
+    except InputError:
+        raise InputError(f"{where} is {uri}, which names no host and port: write http://host:port") from None
 
 
 def connect(uri: str) -> tuple[MlflowClient, str]:
@@ -87,6 +126,20 @@ def connect(uri: str) -> tuple[MlflowClient, str]:
         client.restore_experiment(found.experiment_id)
         say(f"MLflow's experiment {EXPERIMENT} had been deleted: it and its runs are restored")
     return client, found.experiment_id
+
+
+def check_driver(uri: str, variable: str = VARIABLE) -> None:
+    """Raise InputError for an address of a database that is none, or whose driver is not installed."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        make_url(uri).get_dialect().import_dbapi()
+    except (SQLAlchemyError, ValueError):
+        remedy = "write dialect://user:password@host/name"
+        raise _unusable(uri, "is no address of a database", remedy, variable) from None
+    except ImportError as error:
+        raise _unusable(uri, "needs a driver", f"pip install {error.name}", variable) from None
 
 
 def sqlite_file(uri: str) -> Path | None:
@@ -152,8 +205,8 @@ def _first_line(error: BaseException) -> str:
     return (lines[0] if lines else type(error).__name__)[:200]
 
 
-def _unusable(uri: str, what: str, remedy: str) -> InputError:
-    return InputError(f"{VARIABLE}={hidden(uri)} {what}: {remedy}, or unset it")
+def _unusable(uri: str, what: str, remedy: str, variable: str = VARIABLE) -> InputError:
+    return InputError(f"{variable}={hidden(uri)} {what}: {remedy}, or unset it")
 
 
 def _others() -> set[str]:
@@ -170,20 +223,6 @@ def _check_address(uri: str) -> None:
             raise ValueError
     except ValueError:
         raise _unusable(uri, "names no host and port", "write http://host:port") from None
-
-
-def _check_driver(uri: str) -> None:
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        make_url(uri).get_dialect().import_dbapi()
-    except (SQLAlchemyError, ValueError):
-        raise _unusable(
-            uri, "is no address of a database", "write dialect://user:password@host/name"
-        ) from None
-    except ImportError as error:
-        raise _unusable(uri, "needs a driver", f"pip install {error.name}") from None
 
 
 def _fault(path: Path) -> str | None:

@@ -205,7 +205,7 @@ def _for_ever(error: Exception) -> bool:
 
 
 def _send(client: MlflowClient, id: str, entry: Entry, seen: set[tuple[str, int]]) -> None:
-    from mlflow.entities import Metric, Param
+    from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 
     if "metrics" in entry:
         fresh = {
@@ -221,6 +221,13 @@ def _send(client: MlflowClient, id: str, entry: Entry, seen: set[tuple[str, int]
         params = [Param(*pair) for pair in entry["params"].items() if pair[0] not in there]
         for first in range(0, len(params), PARAMS):
             client.log_batch(id, params=params[first : first + PARAMS])
+    if "inputs" in entry:
+        used = [InputTag("mlflow.data.context", "input")]
+        found = [
+            DatasetInput(Dataset(path, digest, "local", json.dumps({"uri": path})), used)
+            for path, digest in entry["inputs"].items()
+        ]
+        client.log_inputs(id, found)
     if "tags" in entry:
         set_tags(client, id, entry["tags"])
     if "artifact" in entry:

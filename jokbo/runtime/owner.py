@@ -53,6 +53,8 @@ def gone(process: str) -> bool:
 
 
 def _person() -> str:
+    if login := os.environ.get("MLFLOW_TRACKING_USERNAME"):  # who many are in containers, where all are root
+        return login
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a container may run as a number without a name

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ class Run:
     def __init__(self, outbox: Outbox | None = None) -> None:
         self._outbox = outbox
         self._buffer: list[list[Any]] = []
+        self._buffering = threading.Lock()
         self._flushed = time.monotonic()
         self._tables: list[dict[str, str]] = []
 
@@ -50,22 +52,33 @@ class Run:
         stage that resumes repeats the steps after its last checkpoint."""
         if self._outbox is None:
             return
-        now = int(time.time() * 1000)
-        self._buffer += [[name, float(value), now, step or 0] for name, value in metrics.items()]
+        self.buffer(metrics, step)
         if time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self.flush()
 
+    def buffer(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Have numbers sent with those that are logged next. Another thread may call it."""
+        now = int(time.time() * 1000)
+        with self._buffering:
+            self._buffer += [[name, float(value), now, step or 0] for name, value in metrics.items()]
+
     def flush(self) -> None:
         """Send what is buffered. Call it before a checkpoint: a resume repeats nothing from before it."""
-        if self._outbox is not None and self._buffer:
-            self._outbox.put({"metrics": self._buffer})
-            self._buffer = []
+        with self._buffering:
+            buffered, self._buffer = self._buffer, []
+        if self._outbox is not None and buffered:
+            self._outbox.put({"metrics": buffered})
         self._flushed = time.monotonic()
 
     def tag(self, name: str, value: str) -> None:
         """Set a tag of the run."""
         if self._outbox is not None:
             self._outbox.put({"tags": {name: value}})
+
+    def inputs(self, digests: Mapping[str, str]) -> None:
+        """Say what the run reads, paths and their hashes: MLflow shows them as data sets."""
+        if self._outbox is not None and digests:
+            self._outbox.put({"inputs": dict(digests)})
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Keep a copy of a file or of a folder in the run, under `folder` of its artifacts."""

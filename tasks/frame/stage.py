@@ -13,13 +13,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from jokbo.runtime import ancestry, environment, launcher, tracking
+from jokbo.runtime import ancestry, environment, launcher, load, tracking
 from jokbo.runtime.files import in_one_line, locked, read_if_there, write_text
 from jokbo.runtime.interruption import SIGNALS, Interrupted, hold_lifeline, raising
 from jokbo.runtime.tracking import flat
@@ -161,8 +161,10 @@ def _work(
         made_in=made_in,
     ) as run:
         run.text(environment.text(identity.deps), "inputs.json")
+        run.inputs({path: md5 for path, md5 in identity.deps.items() if not ancestry.is_code(path)})
         start = time.monotonic()
-        body(stage(run))
+        with load.logged(run):
+            body(stage(run))
         check_unchanged(name, identity)
         for model in map(Path, identity.models):
             record = ancestry.made(
@@ -234,11 +236,19 @@ def _tags(name: str, identity: Identity) -> dict[str, str]:
         (f" seed {value}" for key, value in flat(identity.params).items() if key.endswith("seed")), ""
     )
     tags["mlflow.runName"] = ", ".join(filter(None, [name + seed, commit(tags)]))
+    tags["mlflow.note.content"] = (
+        f"The stage `{name}`: it reads {_named(path for path in identity.deps if not ancestry.is_code(path))}, "
+        f"and makes {_named(identity.outs)}. `dvc repro {name}` runs it again."
+    )
     if PARENT_RUN in os.environ:
         tags["mlflow.parentRunId"] = os.environ[PARENT_RUN]
     if FLOW_RUN in os.environ:
         tags["flow.run"] = os.environ[FLOW_RUN]
     return tags
+
+
+def _named(paths: Iterable[str]) -> str:
+    return ", ".join(f"`{path}`" for path in paths) or "nothing"
 
 
 def version() -> dict[str, str]:

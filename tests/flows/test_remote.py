@@ -53,6 +53,21 @@ def test_what_a_remote_lacks_is_trained_and_the_rest_is_not(clone: Project, tmp_
     assert output.count("going on without the DVC remote store: ERROR: failed to transfer") == 1
 
 
+def test_what_a_colleague_tried_and_did_not_commit_is_not_trained_again(
+    clone: Project, served: Project
+) -> None:
+    change = ("params.yaml", "finetune:\n  seed: 1", "finetune:\n  seed: 2")
+    served.edit(*change)
+    for command in (("dvc", "repro", "finetune"), ("dvc", "push", "--run-cache")):
+        status, output = served.run(*command)
+        assert status == 0, output
+    clone.edit(*change)
+    status, output = clone.run(FLOW, "--until", "finetune")
+    assert status == 0, output
+    assert "starts at" not in output
+    assert (clone.folder / "models/finetune/model.safetensors").read_bytes() == b"finetune"
+
+
 def test_a_remote_that_cannot_be_read_is_one_line(clone: Project) -> None:
     clone.run("dvc", "remote", "modify", "store", "url", "ssh://127.0.0.1:9/store")
     status, output = clone.run(FLOW, "--until", "finetune")

@@ -232,3 +232,36 @@ def test_a_relative_file_is_the_projects_own(tmp_path: Path, monkeypatch: pytest
     assert mlflow_store.local_store(tmp_path / ".jokbo") == "sqlite:////elsewhere/mlflow.db"
     monkeypatch.setenv(mlflow_store.VARIABLE, "https://me:pass@tracker.example/path")
     assert mlflow_store.local_store(tmp_path) == "https://me:pass@tracker.example/path"
+
+
+def test_the_teams_server_is_used_unless_the_user_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(mlflow_store.VARIABLE, raising=False)
+    state = tmp_path / ".jokbo"
+    assert mlflow_store.local_store(state) == f"sqlite:///{state}/mlflow.db"
+    (tmp_path / "team.yaml").write_text("tracking: http://tracker.example:5000\n")
+    assert mlflow_store.local_store(state) == "http://tracker.example:5000"
+    monkeypatch.setenv(mlflow_store.VARIABLE, "http://other.example:5000")
+    assert mlflow_store.local_store(state) == "http://other.example:5000"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("tracking: http://me:s3cret@host:5000\n", "tracking is http://\\*\\*\\*@host:5000, with a secret"),
+        ("tracking: /runs\n", "a team's runs are at a server"),
+        ("tracking: http://host\nother: 1\n", "it must hold `tracking: http://host:port`, and nothing else"),
+        ("tracking: [\n", "no YAML"),
+        ("", "it must hold"),
+    ],
+)
+def test_what_is_wrong_in_the_teams_file_is_one_line(
+    text: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(mlflow_store.VARIABLE, raising=False)
+    (tmp_path / "team.yaml").write_text(text)
+    with pytest.raises(InputError, match=f"^team.yaml: .*{words}") as error:
+        mlflow_store.local_store(tmp_path / ".jokbo")
+    assert "s3cret" not in str(error.value)
+    assert "\n" not in str(error.value)

@@ -102,3 +102,14 @@ def test_a_folder_has_one_number_and_a_person_without_a_name_one_too(
     assert first[owner.FOLDER] == str(tmp_path)
     monkeypatch.setattr(os, "getuid", lambda: 12345)
     assert owner.whose(tmp_path / ".jokbo")[owner.PERSON] == "uid 12345"
+
+
+def test_a_person_is_the_login_at_the_server_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ann")
+    anns = owner.whose(tmp_path / ".jokbo")
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "bob")
+    bobs = owner.whose(tmp_path / ".jokbo")
+    assert (anns[owner.PERSON], bobs[owner.PERSON]) == ("ann", "bob")
+    assert anns[owner.WHOSE] != bobs[owner.WHOSE]

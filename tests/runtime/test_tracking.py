@@ -9,6 +9,7 @@ import socket
 import time
 from pathlib import Path
 
+import mlflow.data
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run as Record
@@ -48,6 +49,38 @@ def test_a_run_holds_what_it_was_opened_with_and_what_was_logged(store: str, tmp
     assert made_in == json.loads(json.dumps(environment.collect()))
     assert record.data.tags["environment.processor"] == made_in["processor"]
     assert artifacts.is_relative_to(Path(store.removeprefix("sqlite:///")).parent)
+
+
+def test_what_a_run_reads_is_in_mlflow_as_data_sets_with_their_hashes(store: str) -> None:
+    digests = {"data/tokens": "0123456789abcdef0123456789abcdef.dir", "models/start": "fedcba"}
+    with _open(store) as run:
+        run.inputs(digests)
+        run.inputs(digests)  # as a stage that resumes does
+    found = _record(store, run.id).inputs.dataset_inputs
+    assert {one.dataset.name: one.dataset.digest for one in found} == digests
+    assert len(found) == 2
+    source = mlflow.data.get_source(found[0])
+    assert source.uri == found[0].dataset.name
+
+
+def test_a_run_of_what_somebody_ran_before_has_a_link_to_that(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = {"mlflow.note.content": "The stage `pretrain`."}
+    ids = []
+    for person in ("ann", "bob"):
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", person)
+        state = Path(store.removeprefix("sqlite:///")).parent / person / ".jokbo"
+        with open_run(Subject("pretrain", "k1", {}, note), tracking_uri=store, state=state) as run:
+            ids.append(run.id)
+    anns, bobs = (_record(store, id) for id in ids)
+    assert mlflow_runs.EARLIER not in anns.data.tags
+    assert anns.data.tags["mlflow.note.content"] == "The stage `pretrain`."
+    assert bobs.data.tags[mlflow_runs.EARLIER] == ids[0]
+    link = f"[{ids[0][:8]}](#/experiments/{bobs.info.experiment_id}/runs/{ids[0]})"
+    said = f"The same was run before: {link}, by ann, finished."
+    assert bobs.data.tags["mlflow.note.content"] == f"The stage `pretrain`.\n\n{said}"
+    assert tracking.SUPERSEDED not in anns.data.tags  # each person's own stands
 
 
 def test_a_run_takes_more_parameters_than_one_batch_and_a_name_that_tells(store: str, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ EXEMPT = (
             "errors",
             "interruption",
             "launcher",
+            "load",
             "mlflow_runs",
             "mlflow_store",
             "outbox",

@@ -1,0 +1,1 @@
+"""What a team does with its runs: where they are shared, and which model is its best."""
