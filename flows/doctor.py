@@ -37,21 +37,27 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
-def main(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
+def main(
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    memory: Annotated[
+        bool, typer.Option("--memory", help="Also reckon what pretraining takes in all: some seconds more.")
+    ] = False,
+) -> None:
     """Say of all that a run needs whether it is right, what was found, and what to do. Exits 1 if anything is wrong."""
     with in_one_line():
-        found = list(findings.examined(checks()))
+        found = list(findings.examined(checks(memory)))
         print(findings.as_json(found)) if as_json else findings.show(found)
     sys.exit(0 if findings.is_right(found) else 1)
 
 
-def checks() -> dict[str, findings.Check]:
+def checks(reckon: bool) -> dict[str, findings.Check]:
     """Return all checks, by name, in the order in which they are shown."""
     settings, fault = _settings()
     made = settings.compute if settings else None
     of_params: dict[str, findings.Check] = {"params": lambda: [fault]}
     if settings:
-        of_params |= {"memory": partial(forecast.memory, settings), "disk": partial(forecast.disk, settings)}
+        of_params["memory"] = partial(forecast.memory, settings, reckon=reckon)
+        of_params["disk"] = partial(forecast.disk, settings)
     return {
         "python": machine.python,
         "packages": machine.packages,

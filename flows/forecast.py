@@ -20,17 +20,21 @@ CHECKPOINTS = 3  # of a training at once: two are kept while a third is written
 CHECKPOINT = 12  # bytes of a weight in a checkpoint: without its gradient
 
 
-def memory(settings: Params) -> Iterator[Finding]:
-    """Yield what is left of memory, and what networks and optimizers will take of it."""
+def memory(settings: Params, *, reckon: bool) -> Iterator[Finding]:
+    """Yield what is left of memory, and what networks and optimizers will take of it; with `reckon` also what a
+    pretraining takes in all, for which it is gone through once without numbers.
+    """
     left = room.left()
+    if reckon:
+        yield _reckoned(settings, left)
     parameters = base_parameters(settings)
     if parameters is None:
         yield ok(f"{shown_size(left)} are left; the model to start from is not there yet: no forecast")
         return
     stage, takes = max(_networks(settings, parameters), key=lambda each: each[1])
     said = (
-        f"{shown_size(left)} are left; of all stages {stage} holds most: about {shown_size(takes)} of weights, gradients and "
-        f"optimizer, reckoned for {parameters / 1e6:,.1f}M parameters; activations come on top"
+        f"{shown_size(left)} are left; of all stages {stage} holds most: about {shown_size(takes)} of weights, "
+        f"gradients and optimizer, reckoned for {parameters / 1e6:,.1f}M parameters; activations come on top"
     )
     if takes > left:
         yield wrong(
@@ -43,6 +47,22 @@ def memory(settings: Params) -> Iterator[Finding]:
         )
     else:
         yield ok(said)
+
+
+def _reckoned(settings: Params, left: int) -> Finding:
+    from jokbo.team import reckoned  # with torch, which takes seconds to import
+
+    need = reckoned.pretraining(settings)
+    if need is None:
+        return ok("no model is trained from scratch: its stage reckons what it takes")
+    takes = settings.compute.processes * need.total
+    said = f"pretrain takes about {shown_size(takes)} in all, of {shown_size(left)}"
+    most = "activations" if need.activations > need.weights + need.optimizer else "weights and optimizer"
+    return (
+        wrong(f"{said}, most of it {most}", "lower compute.micro_batch, or the model")
+        if takes > left
+        else ok(said)
+    )
 
 
 def base_parameters(settings: Params) -> int | None:

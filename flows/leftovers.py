@@ -71,10 +71,11 @@ def alone(folder: Path) -> Iterator[set[str]]:
 @contextmanager
 def _locks(folder: Path, how: int) -> Iterator[set[str]]:
     busy: set[str] = set()
+    mode = "r" if how == fcntl.LOCK_SH else "r+"  # a disk of the network wants that
     with ExitStack() as stack:
         for path in sorted((folder / STATE / LOCKS).glob("*")):
             try:
-                fcntl.flock(stack.enter_context(path.open("r")), how | fcntl.LOCK_NB)
+                fcntl.flock(stack.enter_context(path.open(mode)), how | fcntl.LOCK_NB)
             except BlockingIOError:
                 busy.add(path.name)
         yield busy
@@ -213,7 +214,7 @@ def of_profiles(*, every: bool) -> Iterator[Leftover]:
 
 
 def stages_in(folder: Path) -> list[str]:
-    """Return the stages of a folder's dvc.yaml; of one that stands for many whose names dvc.yaml does not say, NAME@."""
+    """Return the stages of a folder's dvc.yaml; NAME@ for one that stands for many whose names it does not say."""
     names: list[str] = []
     for name, stage in reading.read(folder / "dvc.yaml").get("stages", {}).items():
         many = stage.get("foreach")
