@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from flows import caches, leftovers
 from flows.leftovers import Leftover, shown_size
@@ -55,7 +53,8 @@ def main(
         if (found or old) and (yes or _agreed()):
             freed = _remove({path for each in found for path in each.paths}, profiles=profiles, cache=cache)
             superseded.remove(old, STATE)
-            print(f"Removed: {shown_size(freed)}{f', and {len(old)} runs of MLflow' if old else ''}")
+            beside = f", and {len(old)} run{'s' * (len(old) != 1)} of MLflow" if old else ""
+            print(f"Removed: {shown_size(freed)}{beside}")
 
 
 def _of_cache(busy: Collection[str]) -> list[Leftover]:
@@ -69,13 +68,11 @@ def _show(found: Sequence[Leftover], runs: Sequence[str]) -> None:
     if not found and not runs:
         print("Nothing can go.")
         return
-    table = Table(box=None, pad_edge=False, show_header=False)
     for each in found:
         more = f" and {len(each.paths) - 1:,} more" if len(each.paths) > 1 else ""
-        table.add_row(each.what, shown_size(each.bytes), f"{each.paths[0]}{more}", each.why)
+        print(f"{each.what}, {shown_size(each.bytes)}: {each.paths[0]}{more}: {each.why}")
     if runs:
-        table.add_row("runs of MLflow", "", f"{len(runs)} runs", "finished, and superseded by a later one")
-    Console().print(table, highlight=False)
+        print(f"runs of MLflow: {len(runs)}: finished, and superseded by later ones")
     print(f"In all: {shown_size(sum(each.bytes for each in found))}")
 
 

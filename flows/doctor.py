@@ -127,7 +127,7 @@ def remote() -> Iterator[Finding]:
         return
     url = config["remote"][name]["url"]
     try:
-        there = _within(REMOTE_SECONDS, lambda: kind(**options).exists(path))
+        there = within(REMOTE_SECONDS, lambda: kind(**options).exists(path))
     except Exception as error:  # whatever drivers raise
         why = hidden_of(url, line_of(error))
         yield wrong(
@@ -145,7 +145,7 @@ def remote() -> Iterator[Finding]:
         yield ok(f"{name} ({hidden(url)}) answers")
 
 
-def _within(seconds: float, ask: Callable[[], Answer]) -> Answer:
+def within(seconds: float, ask: Callable[[], Answer]) -> Answer:
     """Return what `ask` returns, or raise what it raises; TimeoutError if it takes longer, for nothing ends a driver
     that waits for the network.
     """

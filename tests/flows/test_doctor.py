@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from flows import doctor
 from jokbo.runtime.owner import PROCESS
 from jokbo.runtime.tracking import EXPERIMENT
+from jokbo.team import findings, tracker
 from tests.conftest import Project
 
 OF_PROJECT = ("params", "git", "dvc", "dvc remote", "mlflow", "unsent", "prefect", "runs")
@@ -73,7 +76,7 @@ def _plant(project: Project, stranger: subprocess.Popen) -> None:
     with (project.folder / ".dvc/config").open("a") as file:
         file.write(f"    remote = far\n['remote \"far\"']\n    url = {url}\n")
     _leave_a_dead_run(project)
-    (project.folder / ".jokbo/runs").mkdir()
+    (project.folder / ".jokbo/runs").mkdir(exist_ok=True)
     (project.folder / ".jokbo/runs/1-a.jsonl").write_text("{}\n")
     writer = {"pid": stranger.pid, "cmd": "dvc repro"}
     (project.folder / ".dvc/tmp").mkdir(exist_ok=True)
@@ -88,25 +91,45 @@ def _leave_a_dead_run(project: Project) -> None:
     project.client.create_run(experiment, tags={PROCESS: dead.stdout.strip()})
 
 
+def looked_at(check: findings.Check) -> list[tuple[str, str]]:
+    """Return level and words of what one check finds in the current folder."""
+    return [(finding.level, finding.found) for _, finding in findings.examined({"it": check})]
+
+
 @pytest.mark.parametrize(
     ("store", "said"),
-    [("http://me:s3cret@127.0.0.1:9", "does not answer"), ("htp://x", "is no store that MLflow knows")],
+    [
+        (f"http://me:{SECRET}@127.0.0.1:9", "http://***@127.0.0.1:9 does not answer ("),
+        ("htp://x", "MLFLOW_TRACKING_URI=htp://x is no store that MLflow knows"),
+    ],
 )
-def test_a_tracking_server_that_is_not_there_is_wrong(project: Project, store: str, said: str) -> None:
-    status, found, output = examined(project, MLFLOW_TRACKING_URI=store)
-    (finding,) = found["mlflow"]
-    assert (status, finding["level"], said in finding["found"]) == (1, "wrong", True)
-    assert SECRET not in output
+def test_a_tracking_server_that_is_not_there_is_wrong(
+    project: Project, monkeypatch: pytest.MonkeyPatch, store: str, said: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    ((level, found),) = looked_at(lambda: tracker.mlflow(Path(".jokbo")))
+    assert level == "wrong"
+    assert found.startswith(said)
+    assert SECRET not in found
 
 
 def test_a_remote_in_a_folder_is_held_against_what_is_there(project: Project, tmp_path: Path) -> None:
     project.run("dvc", "remote", "add", "-d", "store", str(tmp_path / "store"))
-    assert [finding["level"] for finding in examined(project)[1]["dvc remote"]] == ["warning"]
+    assert [level for level, _ in looked_at(doctor.remote)] == ["warning"]
     (tmp_path / "store").mkdir()
-    assert [finding["level"] for finding in examined(project)[1]["dvc remote"]] == ["ok"]
+    assert looked_at(doctor.remote) == [("ok", f"store ({tmp_path / 'store'}) answers")]
 
 
-def test_outside_of_a_project_it_is_one_line(tmp_path: Path) -> None:
-    status, found, _ = examined(Project(tmp_path))
-    assert status == 1
-    assert found["dvc"][0]["found"] == "this is no project of DVC"
+def test_a_driver_that_waits_for_the_network_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    never = threading.Event()
+    with pytest.raises(TimeoutError, match=r"no answer within 0\.1 seconds"):
+        doctor.within(0.1, never.wait)
+    never.set()
+    assert doctor.within(60, lambda: "there") == "there"
+
+
+def test_outside_of_a_project_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert looked_at(doctor.dvc) == [("wrong", "this is no project of DVC")]
+    assert looked_at(doctor.runs)[0] == ("ok", "nothing runs in this folder")
+    assert findings.is_right([("remote", one) for one in doctor.remote()])
