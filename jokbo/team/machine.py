@@ -37,6 +37,10 @@ print(json.dumps({
     "nccl": ".".join(map(str, cuda.nccl.version())) if there and torch.distributed.is_nccl_available() else None,
 }))
 """
+SPEEDS = {  # by a vector extension
+    "amx": "AMX: bf16 at full speed",
+    "avx512_bf16": "avx512_bf16 without AMX: bf16 is faster than fp32, and slower than with AMX",
+}
 # what torch.compile puts before the code that it writes for a CPU
 COMPILED = "#include <Python.h>\n#include <omp.h>\n#include <vector>\n"
 
@@ -104,7 +108,7 @@ def torch() -> Iterator[Finding]:
     if not wanted.contains(build["version"].partition("+")[0]):
         yield wrong(f"{said}; jokbo needs {pinned}", f"pip install {pinned}")
     elif cards() and kind == "CPUs alone":
-        install = f"pip install --force-reinstall {pinned} --index-url https://download.pytorch.org/whl/cu130"
+        install = f"install {pinned} built for CUDA (pytorch.org/get-started/locally)"
         yield warning(f"{said}, so {cards()[0]} is not used", install)
     else:
         beside = ", and there is no GPU: the smaller build for CPUs would do"
@@ -127,13 +131,11 @@ def processor() -> Iterator[Finding]:
     """Yield the cores, and what their vector extensions mean for speed."""
     found = environment.collect()
     cores, threads = found["cores"], found["threads"]
-    speeds = {
-        "amx": "AMX: bf16 at full speed",
-        "avx512_bf16": "avx512_bf16 without AMX: bf16 is faster than fp32, and slower than with AMX",
-        "": "neither AMX nor avx512_bf16: two to three times slower than with AMX; try `precision: fp32` too",
-    }
+    there = (
+        said for start, said in SPEEDS.items() if any(name.startswith(start) for name in found["vector"])
+    )
     speed = next(
-        said for start, said in speeds.items() if any(name.startswith(start) for name in found["vector"])
+        there, "neither AMX nor avx512_bf16: several times slower than with AMX; try `precision: fp32` too"
     )
     yield ok(f"{found['processor']}, {cores} core{'s' * (cores != 1)}; {speed}")
     if threads < cores:
