@@ -4,59 +4,62 @@ branch, tag or experiment of theirs, as `dvc gc` has it."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.leftovers import Leftover
 from jokbo.runtime.errors import InputError, line_of
 from tasks.frame import projects
+from tasks.frame.identity import project
 from tasks.frame.paths import STATE
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc_data.hashfile.hash_info import HashInfo
 
-GIT = {"all_branches": True, "all_tags": True, "all_experiments": True}
 
+@contextmanager
+def unused() -> Iterator[list[Leftover]]:
+    """Yield what of this project's cache can go, while no DVC of those that share it can put anything there.
 
-def unused(repo: Repo) -> list[Leftover]:
-    """Return what of the cache of a project, whose DVC is locked, can go. InputError if others may use the cache too,
-    or if what is used cannot be told.
+    InputError if others may use the cache too, or if what is used cannot be told.
     """
     from dvc.exceptions import DvcException
 
-    cache = Path(repo.cache.local_cache_dir).resolve()
-    if not cache.is_relative_to(Path().resolve()):
-        raise InputError(
-            f"--cache: {cache} lies outside of this folder, so others may use it too: leave it out"
-        )
-    try:
-        used = {(each.name, each.value) for one in _sharing(repo) for each in _used_by(one)}
-    except DvcException as error:
-        raise InputError(
-            f"--cache: what is in use cannot be told ({line_of(error)}): leave it out"
-        ) from error
-    paths = [
-        Path(odb.oid_to_path(oid))
-        for _, odb in repo.cache.by_scheme()
-        if odb and odb.fs.protocol == "local" and Path(odb.path).is_dir()
-        for oid in odb.all()
-        if (odb.hash_name, oid) not in used
-    ]
-    why = "no lock, branch, tag or experiment uses it"
-    return [Leftover(tuple(sorted(paths)), "DVC's cache", why)] if paths else []
+    with ExitStack() as stack:
+        own, *others = (stack.enter_context(project(folder)) for folder in _sharing())
+        cache = Path(own.cache.local_cache_dir).resolve()
+        if not cache.is_relative_to(Path().resolve()):
+            raise InputError(
+                f"--cache: {cache} is outside of this folder, so others may use it too: leave it out"
+            )
+        try:
+            used = {(each.name, each.value) for one in (own, *others) for each in _used_by(one)}
+        except DvcException as error:
+            raise InputError(
+                f"--cache: what is in use can't be told ({line_of(error)}): leave it out"
+            ) from error
+        paths = tuple(sorted(path for name, path in _objects(own) if name not in used))
+        why = "no lock, branch, tag or experiment uses it"
+        yield [Leftover(paths, "DVC's cache", why)] if paths else []
 
 
-def _sharing(repo: Repo) -> Iterator[Repo]:
-    """Yield the projects that share the cache."""
-    from dvc.repo import Repo
-
-    yield repo
-    others = [Path(name) for name in projects.OPTIONAL] + sorted((STATE / "profiles").glob("*/"))
-    for folder in others:
+def _sharing() -> Iterator[Path]:
+    """Yield the folders of the projects that share the cache, this one first."""
+    yield Path()
+    for folder in (*map(Path, projects.OPTIONAL), *sorted((STATE / "profiles").glob("*/"))):
         if (folder / ".dvc").is_dir():
-            with Repo(str(folder)) as other:
-                yield other
+            yield folder
+
+
+def _objects(repo: Repo) -> Iterator[tuple[tuple[str, str], Path]]:
+    """Yield every object of the cache by kind of hash and hash, and its file."""
+    for _, objects in repo.cache.by_scheme():
+        if objects and objects.fs.protocol == "local" and Path(objects.path).is_dir():
+            yield from (
+                ((objects.hash_name, each), Path(objects.oid_to_path(each))) for each in objects.all()
+            )
 
 
 def _used_by(repo: Repo) -> Iterator[HashInfo]:
@@ -64,5 +67,6 @@ def _used_by(repo: Repo) -> Iterator[HashInfo]:
 
     yield from (each for objects in repo.used_objs().values() for each in objects)
     if not isinstance(repo.scm, NoSCM):
-        # of what an old branch lists and is not here, nothing can be checked out anyway
-        yield from (each for objects in repo.used_objs(**GIT, force=True).values() for each in objects)
+        # `force`: of what an old branch lists and is not here, nothing can be checked out anyway
+        of_git = repo.used_objs(all_branches=True, all_tags=True, all_experiments=True, force=True)
+        yield from (each for objects in of_git.values() for each in objects)

@@ -20,7 +20,6 @@ from flows.leftovers import Leftover, shown_size
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import in_one_line
 from jokbo.team import superseded
-from tasks.frame.identity import project
 from tasks.frame.paths import STATE
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -60,8 +59,8 @@ def main(
 def _of_cache(busy: Collection[str]) -> list[Leftover]:
     if busy:
         raise InputError(f"--cache: {', '.join(sorted(busy))} is at work here: wait for it, or leave it out")
-    with project() as repo:
-        return caches.unused(repo)
+    with caches.unused() as found:
+        return found
 
 
 def _show(found: Sequence[Leftover], runs: Sequence[str]) -> None:
@@ -91,8 +90,8 @@ def _remove(shown: Collection[Path], *, profiles: bool, cache: bool) -> int:
         for each in leftovers.found(busy, profiles=profiles):
             freed += _take_away(each, shown)
         if cache and not busy:
-            with project() as repo:
-                freed += sum(_take_away(each, shown) for each in caches.unused(repo))
+            with caches.unused() as found:
+                freed += sum(_take_away(each, shown) for each in found)
     subprocess.run(["git", "worktree", "prune"], capture_output=True)
     return freed
 

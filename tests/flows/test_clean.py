@@ -140,7 +140,7 @@ def test_a_cache_that_others_may_use_is_left_alone(project: Project, tmp_path: P
     project.run("dvc", "cache", "dir", str(tmp_path / "shared"))
     status, output = project.run("jokbo.cli", "clean", "--cache", "--yes")
     assert (status, output.count("\n")) == (2, 1)
-    assert "lies outside of this folder, so others may use it too" in output
+    assert "is outside of this folder, so others may use it too" in output
 
 
 def test_superseded_runs_go_if_asked_for_and_no_other_finished_one(project: Project) -> None:
