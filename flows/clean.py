@@ -68,8 +68,9 @@ def _show(found: Sequence[Leftover], runs: Sequence[str]) -> None:
         print("Nothing can go.")
         return
     for each in found:
-        more = f" and {len(each.paths) - 1:,} more" if len(each.paths) > 1 else ""
-        print(f"{each.what}, {shown_size(each.bytes)}: {each.paths[0]}{more}: {each.why}")
+        first, *others = each.paths
+        more = f" and {len(others):,} more" if others else ""
+        print(f"{each.what}, {shown_size(each.bytes)}: {first}{more}: {each.why}")
     if runs:
         print(f"runs of MLflow: {len(runs)}: finished, and superseded by later ones")
     print(f"In all: {shown_size(sum(each.bytes for each in found))}")

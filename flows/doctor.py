@@ -121,7 +121,8 @@ def remote() -> Iterator[Finding]:
         if (name := config["core"].get("remote")) is None:
             yield ok("none is set: `dvc remote add -d NAME URL` shares data and models")
             return
-        kind, options, path = get_cloud_fs(config, name=name)
+        found: Any = get_cloud_fs(config, name=name)
+        kind, options, path = found
     except (ConfigError, NoRemoteError, OSError) as error:
         yield wrong(f".dvc/config: {line_of(error)}", "correct it")
         return

@@ -187,12 +187,13 @@ def copies() -> Iterator[Leftover]:
 def _worktrees() -> list[Path]:
     """Return git's worktrees below .jokbo that nobody has locked."""
     listed = subprocess.run(["git", "worktree", "list", "--porcelain"], capture_output=True, text=True)
-    state = STATE.resolve()
-    trees = [
-        dict(line.partition(" ")[::2] for line in tree.splitlines()) for tree in listed.stdout.split("\n\n")
-    ]
-    paths = [Path(tree["worktree"]) for tree in trees if "worktree" in tree and "locked" not in tree]
-    return [path for path in paths if path.is_relative_to(state) and path.is_dir()]
+    found = []
+    for tree in listed.stdout.split("\n\n"):
+        said = {line.partition(" ")[0]: line.partition(" ")[2] for line in tree.splitlines()}
+        path = Path(said.get("worktree", ""))
+        if path.is_relative_to(STATE.resolve()) and path.is_dir() and "locked" not in said:
+            found.append(path)
+    return found
 
 
 def _folders_at_work() -> set[Path]:
