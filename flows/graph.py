@@ -17,6 +17,7 @@ from dvc.exceptions import DvcException
 from dvc.lock import LockError
 from dvc.repo import Repo
 
+from jokbo.params import reading
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.regular import check_all_regular
 from jokbo.runtime.secrets import hidden
@@ -78,6 +79,7 @@ def remote(folder: Path = Path()) -> str | None:
 
 def _project(folder: Path) -> _Project:
     """Return what DVC says of the folder's project, once no other DVC works on it. InputError if it is not right."""
+    reading.read(folder / "dvc.yaml")  # DVC would work on aliases that multiply without end
     told: set[str] = set()
     while True:
         try:

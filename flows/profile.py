@@ -86,6 +86,8 @@ def project(name: str) -> Path:
 
     Raises InputError for parameters that are not right.
     """
+    if name != Path(name).name:
+        raise InputError(f"{name}: a profile is named without its folder")
     own = merged(Path("params.yaml"), PROFILES / f"{name}.yaml")
     params.checked(own, f"params.yaml with {PROFILES / name}.yaml")
     folder = STATE / "profiles" / name

@@ -40,6 +40,11 @@ START_SECONDS = 120.0
 STARTS = 4  # how often it is started in all: one that keeps ending has a reason
 LOOK_SECONDS = 0.5
 ANSWER_SECONDS = 10.0  # within which the user's own server has to answer
+LOOPBACK = ["127.0.0.1", "localhost"]
+OWN = {  # settings of a temporary server: no page, and no page of the web may read what it answers
+    "PREFECT_UI_ENABLED": "false",
+    "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": "http://127.0.0.1",
+}
 RETURN_SECONDS = 60.0  # for a server that is being started again
 
 
@@ -97,7 +102,7 @@ def _keep(port: int, log: Path, started: threading.Event, done: threading.Event)
         with log.open("a" if attempt else "w") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "flows.server", str(port)],
-                env={**os.environ, "PREFECT_UI_ENABLED": "false", LIFELINE: ""},
+                env={**os.environ, **OWN, LIFELINE: ""},
                 stdin=subprocess.PIPE,  # never closed here: what is logged last is sent when this process exits
                 stdout=output,
                 stderr=output,
@@ -216,8 +221,11 @@ def serve(port: int) -> None:
     hold_lifeline()
     import uvicorn
     from prefect.server.api.server import create_app
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     app = create_app(final=True, webserver_only=True)
+    # a page of the web that has its own name lead here would else have all that this server knows and does
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK)
     uvicorn.run(app, host="127.0.0.1", port=port, timeout_graceful_shutdown=5)
 
 

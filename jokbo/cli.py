@@ -16,13 +16,14 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from jokbo.command import STATE, become, in_one_line
+from jokbo.command import PASSED_ON, STATE, become, in_one_line
 from jokbo.exporting import Kind, Precision
 from jokbo.labelling.commands import label
 from jokbo.runtime import ancestry, files, tracking
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.mlflow_store import SHARED, reason, say
 from jokbo.team.commands import team
+from jokbo.team.upkeep import clean, doctor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -44,10 +45,12 @@ preferences = typer.Typer(help="What people and others prefer.", no_args_is_help
 app.add_typer(preferences, name="preferences")
 app.add_typer(label, name="label")
 app.add_typer(team, name="team")
+app.command(context_settings=PASSED_ON)(doctor)
+app.command(context_settings=PASSED_ON)(clean)
 Model = Annotated[Path, typer.Argument(help="The folder of a model, such as models/aligned.")]
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(context_settings=PASSED_ON)
 @in_one_line
 def run(context: typer.Context) -> None:
     """Bring every stage up to date (python -m flows.pipeline; options go to it)."""
@@ -296,32 +299,20 @@ def export_preferences(
 
 
 def _opened(model: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
-    """Return the tokenizer and the language model in a folder. InputError if it holds none that can be opened."""
-    if not (model / "config.json").is_file():
-        raise InputError(f"{model}: no config.json there: name the folder of a model, such as models/aligned")
-    kind = (files.read_if_there(model / "config.json") or {}).get("architectures") or [""]
-    if "Classification" in kind[0]:
-        raise InputError(
-            f"{model}: it scores texts and writes none ({kind[0]}): name one that writes, such as models/aligned"
-        )
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
+    """Return the tokenizer and the language model in a folder.
 
-    logging.disable_progress_bar()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(model)
-        pair: Any = AutoModelForCausalLM.from_pretrained(model, output_loading_info=True)
-        network, found = pair
-    except Exception as error:  # whatever transformers, tokenizers and safetensors make of a broken file
-        why = str(error).strip().partition("\n")[0] or type(error).__name__
+    InputError if it holds none that can be opened, or other weights than its ancestry says.
+    """
+    from jokbo.exporting import opening
+
+    if Path(f"{ancestry.recorded(model)}{ancestry.SUFFIX}").is_file():
+        ancestry.Record.load(model)
+    found = opening.opened(model)
+    if not found.writes:
         raise InputError(
-            f"{model}: no language model that can be opened ({why[:200]}): make it again"
-        ) from error
-    if found["missing_keys"]:
-        raise InputError(
-            f"{model}: not a language model: it has no {min(found['missing_keys'])}: name another"
+            f"{model}: it scores texts and writes none ({found.kind}): name one that writes, such as models/aligned"
         )
-    return tokenizer, network.eval()
+    return found.tokenizer, found.network
 
 
 def _add_first_words(sequences: list[dict[str, Any]]) -> None:

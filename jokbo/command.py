@@ -14,6 +14,8 @@ from jokbo.runtime import files
 from jokbo.runtime.errors import BAD_INPUT, InputError
 
 STATE = Path(".jokbo")  # of the project in which a command is typed
+# settings of a command whose words all go to another one, --help too
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
 def in_one_line(command: Callable[..., None]) -> Callable[..., None]:

@@ -12,6 +12,12 @@ from jokbo.runtime.secrets import hidden
 
 PORT = 5000
 ADDRESS = f"http://127.0.0.1:{PORT}"
+QUIET_AND_SAFE = {  # of MLflow's server; what the user has set stays
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes that a page does not need
+    # no other name leads here: by one, a page of the web could read along. MLflow itself takes all private addresses
+    "MLFLOW_SERVER_ALLOWED_HOSTS": f"127.0.0.1:{PORT},localhost:{PORT}",
+    "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ADDRESS,
+}
 
 
 def main() -> None:
@@ -26,9 +32,8 @@ def main() -> None:
         _, experiment = connect(uri)
     print(f"The runs: {ADDRESS}/#/experiments/{experiment}/runs?workflowType=machine_learning", flush=True)
     command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(PORT)]
-    os.environ.setdefault(
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false"
-    )  # seven processes that a page does not need
+    for name, value in QUIET_AND_SAFE.items():
+        os.environ.setdefault(name, value)
     # not as an argument: any user of this machine can read those, and the password in them
     os.execve(sys.executable, command, {**os.environ, "MLFLOW_BACKEND_STORE_URI": uri})
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import termios
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from jokbo.data.corpus.packing import lay_out
 from jokbo.data.corpus.tokenizer import save_tokenizer
 from jokbo.data.prepare.documents import DOCUMENT_SCHEMA
 from jokbo.data.tables import write_shards
+from jokbo.runtime import ancestry
 from tests.conftest import ROOT, Project
 from tests.support.corpora import document, encoded, trained
 
@@ -193,6 +195,39 @@ def test_a_model_that_scores_is_no_partner_of_a_chat(speaker: Path, tmp_path: Pa
     GPT2ForSequenceClassification(GPT2Config.from_pretrained(speaker)).save_pretrained(other)
     said = _one_line(_jokbo("chat", "reward", folder=tmp_path, typed="a\n"))
     assert said.startswith("jokbo: reward: it scores texts and writes none")
+
+
+def _with_code(model: Path) -> None:
+    (model / "own.py").write_text("from pathlib import Path\nPath('evil').touch()\n")
+    for name, kind in (("config.json", "AutoConfig"), ("tokenizer_config.json", "AutoTokenizer")):
+        settings = json.loads((model / name).read_text()) | {"auto_map": {kind: "own.Own"}}
+        (model / name).write_text(json.dumps(settings))
+
+
+def _with_a_pickle(model: Path) -> None:
+    (model / "model.safetensors").rename(model / "pytorch_model.bin")
+
+
+def _with_other_weights(model: Path) -> None:
+    ancestry.Record("pretrain", "key", "0" * 64, {}, {}, {}, {}, []).save(model)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_with_code, "tampered/config.json: `auto_map` asks for code of the model's own, which is never run"),
+        (_with_a_pickle, "tampered: no *.safetensors there"),
+        (_with_other_weights, "tampered.ancestry.json: of other weights than those in tampered"),
+    ],
+)
+def test_a_model_that_was_tampered_with_is_not_opened(
+    speaker: Path, tmp_path: Path, change: Callable[[Path], None], said: str
+) -> None:
+    """Nobody is asked whether its code may run either: who types `y` says it to the model."""
+    change(Path(shutil.copytree(speaker, tmp_path / "tampered")))
+    answer = _one_line(_jokbo("chat", "tampered", folder=tmp_path, typed="y\n"))
+    assert answer.startswith(f"jokbo: {said}")
+    assert not (tmp_path / "evil").exists()
 
 
 def test_bytes_that_are_no_text_do_not_end_a_chat(speaker: Path) -> None:
@@ -378,5 +413,6 @@ def test_the_ui_serves_the_projects_store_without_its_address_among_the_argument
         "http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning" in capsys.readouterr().out
     )
     assert project.client.get_experiment("1").tags["mlflow.experimentKind"] == "custom_model_development"
+    assert environment["MLFLOW_SERVER_ALLOWED_HOSTS"] == "127.0.0.1:5000,localhost:5000"
     assert environment["MLFLOW_BACKEND_STORE_URI"] == f"sqlite:///{store}"
     assert store.stat().st_size

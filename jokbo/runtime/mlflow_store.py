@@ -153,16 +153,16 @@ def make_ready(path: Path) -> None:
 
     A store is made beside its path and moved there when it is whole: MLflow takes seconds for it.
     """
-    if _fault(path) is None:
+    if fault(path) is None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with _making(path):
-        fault = _fault(path)  # another stage may have made it meanwhile
-        if fault is None:
+        found = fault(path)  # another stage may have made it meanwhile
+        if found is None:
             return
         partial = path.with_name(f".{path.name}.partial")
         _remove(partial)
-        earlier = _version(path) if fault == "old" else None
+        earlier = _version(path) if found == "old" else None
         if earlier:
             with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(partial)) as copy:
                 source.backup(copy)
@@ -171,15 +171,15 @@ def make_ready(path: Path) -> None:
         except Exception as error:
             if not earlier:
                 raise
-            fault = f"cannot be brought to this version of MLflow ({_first_line(error)})"
+            found = f"cannot be brought to this version of MLflow ({_first_line(error)})"
             _remove(partial)
             _migrate(partial)
         if path.exists():
             aside = _move_aside(path)
-            what = "was made by an earlier MLflow: brought to this one's" if fault == "old" else fault
+            what = "was made by an earlier MLflow: brought to this one's" if found == "old" else found
             say(
                 f"{path}: {what}; it is kept as {aside.name}"
-                + ("" if fault == "old" else ", a new one is made")
+                + ("" if found == "old" else ", a new one is made")
             )
         os.replace(partial, path)
 
@@ -225,7 +225,7 @@ def _check_address(uri: str) -> None:
         raise _unusable(uri, "names no host and port", "write http://host:port") from None
 
 
-def _fault(path: Path) -> str | None:
+def fault(path: Path) -> str | None:
     """Return what is wrong with the store at `path`: None for nothing, "old" for one to bring to this MLflow's version.
 
     Raises InputError for a store of a later MLflow.

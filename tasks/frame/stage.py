@@ -119,7 +119,7 @@ def _begin(name: str, body: Callable[[Stage[Any]], None], own: Any, compute: Com
         identity = identify(name)
         check_loaded(identity)
         # a copy that `dvc exp run --temp` works in shares checkpoints with the project
-        stack.enter_context(_alone(name, _checkpoints_lock(name, identity.key)))
+        stack.enter_context(_alone(name, checkpoints_lock(name, identity.key)))
         _sweep(name, identity)
         if parallel and compute.processes > 1 and not launcher.meeting():
             _launch(compute.processes)
@@ -202,13 +202,13 @@ def checkpoint_folder(name: str, key: str) -> Path:
     return state() / "checkpoints" / name / key
 
 
-def _checkpoints_lock(name: str, key: str) -> Path:
+def checkpoints_lock(name: str, key: str) -> Path:
     return state() / "locks" / f"{name}-{key[:16]}"
 
 
 def _remove_checkpoints(name: str, key: str) -> None:
     """Remove those of an identity, unless somebody trains it now, as in a copy of `dvc exp run --temp`."""
-    folder, lock = checkpoint_folder(name, key), _checkpoints_lock(name, key)
+    folder, lock = checkpoint_folder(name, key), checkpoints_lock(name, key)
     if not folder.exists():
         return
     lock.parent.mkdir(parents=True, exist_ok=True)

