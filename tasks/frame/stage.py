@@ -88,6 +88,11 @@ def run_stage(
             else:
                 checks.check_before(name, settings)
                 _begin(name, body, own, settings.compute, parallel)
+    except Exception as error:
+        if (line := launcher.lost(error)) is None:
+            raise
+        print(f"jokbo: {name}: {line}", file=sys.stderr, flush=True)
+        os._exit(launcher.LOST)  # for torch's threads would wait for the one that is gone
     except Interrupted as error:
         for number in SIGNALS:
             signal.signal(
@@ -138,6 +143,11 @@ def _work(
         identity = identify(name)
         check_loaded(identity)
     checkpoints = checkpoint_folder(name, identity.key)
+
+    if launcher.meeting() == launcher.OUTSIDE:
+        from tasks.frame import hosts  # imports torch
+
+        hosts.check(identity, compute, checkpoints)
 
     def stage(run: tracking.Run) -> Stage[Any]:
         return Stage(name, own, compute, identity.key, run, checkpoints)

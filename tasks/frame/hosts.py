@@ -1,0 +1,83 @@
+"""Ranks on several hosts: that they are about to do the same work, and see each other's checkpoints.
+
+A checkpoint is in parts that every rank writes and rank 0 seals. So all hosts must see the folder that it is in.
+"""
+
+from __future__ import annotations
+
+import platform
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch.distributed as dist
+
+from jokbo.runtime import environment
+from jokbo.runtime.errors import InputError
+from jokbo.runtime.files import writing
+from jokbo.runtime.tracking import flat
+from jokbo.training import processes
+from tasks.frame.identity import Identity
+
+if TYPE_CHECKING:
+    from jokbo.params import Compute
+
+OWN = ("workers", "launcher")  # of compute, in which hosts may differ
+
+
+@dataclass(frozen=True)
+class _View:
+    """What one rank sees from its host."""
+
+    host: str
+    work: Mapping[str, str]  # what the work depends on, by its name
+    sees: bool  # a file that rank 0 has made beside the checkpoints
+
+
+def check(identity: Identity, compute: Compute, checkpoints: Path) -> None:
+    """Raise InputError, on every rank, if one of them would do other work, or has other checkpoints.
+
+    Every rank calls this.
+    """
+    processes.join()
+    name = [f".seen-{uuid.uuid4().hex}"]
+    dist.broadcast_object_list(name)
+    mark = checkpoints.parent / name[0]
+    if processes.rank() == 0:
+        with writing(mark):
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+    processes.meet()
+    views: list[_View | None] = [None] * processes.world()
+    dist.all_gather_object(views, _View(platform.node(), _work(identity, compute), mark.exists()))
+    if processes.rank() == 0:
+        mark.unlink()
+    first, *others = filter(None, views)
+    for number, view in enumerate(others, 1):
+        _compare(first, view, number, checkpoints.parent)
+
+
+def _work(identity: Identity, compute: Compute) -> dict[str, str]:
+    settings = flat(
+        {"params.yaml: compute": compute.model_dump(exclude=set(OWN)), "params.yaml:": identity.params}
+    )
+    packages = environment.collect()["packages"]
+    installed = {f"the package {name}": packages[name] for name in environment.SHOWN if name in packages}
+    return {name: str(value) for name, value in {**settings, **identity.deps, **installed}.items()}
+
+
+def _compare(first: _View, other: _View, rank: int, folder: Path) -> None:
+    where = f"rank {rank}, on host {other.host}"
+    for name in {**first.work, **other.work}:
+        if first.work.get(name) != other.work.get(name):
+            raise InputError(
+                f"{name} is another for {where} than for rank 0, on host {first.host}: bring both to the same commit "
+                "(`git pull`), data (`dvc pull`) and packages (`make`)"
+            )
+    if not other.sees:
+        raise InputError(
+            f"{folder.resolve()}: {where}, does not see what rank 0, on host {first.host}, writes there: put the "
+            "project, or its .jokbo, on a file system that all hosts share"
+        )
