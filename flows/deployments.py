@@ -12,7 +12,7 @@ import shlex
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from prefect import get_client
@@ -24,7 +24,7 @@ from prefect.events import AutomationCore, DeploymentEventTrigger, Event, EventT
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import Posture
 from prefect.exceptions import ObjectNotFound
-from prefect.schedules import Cron
+from prefect.schedules import Cron, Schedule
 from prefect.workers.process import ProcessWorker
 
 from flows.changed import chain
@@ -32,7 +32,6 @@ from flows.command import one_line
 from flows.family import family
 from flows.schedule import local_timezone, next_time
 from flows.server import check_own_server
-from jokbo.runtime.errors import InputError
 
 NEW_DATA = "jokbo.new-data"  # the event
 CRASHED = "jokbo: a flow whose machine is gone has crashed"  # the automation
@@ -57,13 +56,19 @@ def register(
             next_time(cron, zone)
         check_own_server("a deployment")
         with get_client(sync_client=True) as client:
-            _make_pool(client, pool)
+            kind = _kind(client, pool)
             if not client.read_automations_by_name(CRASHED):
                 client.create_automation(_crashes())
-        for each in deployments(pool, Cron(nightly, timezone=zone), Cron(weekly, timezone=zone)):
+        variables = (
+            _variables() if kind == "process" else {}
+        )  # any other kind's pool says where the project is
+        for each in deployments(pool, variables, Cron(nightly, timezone=zone), Cron(weekly, timezone=zone)):
             each.apply()
             print(each.full_name)
-    print(f"a machine that runs them: `python -m flows.deployments work --pool {pool}` in this folder there")
+    if kind == "process":
+        print(
+            f"a machine that runs them: `python -m flows.deployments work --pool {pool}`, in this folder there"
+        )
 
 
 @app.command()
@@ -88,22 +93,19 @@ def new_data() -> None:
         asyncio.run(_tell())
 
 
-def deployments(pool: str, nightly: Cron, weekly: Cron) -> list[RunnerDeployment]:
+def deployments(
+    pool: str, variables: dict[str, Any], nightly: Schedule, weekly: Schedule
+) -> list[RunnerDeployment]:
     """Return the deployments of the project in this folder. They are named after it, as a server has many projects."""
     here = Path.cwd()
-    shared = {
+    shared: dict[str, Any] = {
         "work_pool_name": pool,
         # a run that is due while the last one lasts waits for it, and is then found to be overtaken
         "concurrency_limit": ConcurrencyLimitConfig(
             limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE
         ),
         "entrypoint_type": EntrypointType.MODULE_PATH,  # of a path Prefect would make copies
-        "job_variables": {
-            "working_dir": str(here),
-            # without it Prefect would install what pyproject.toml names where there is uv
-            "command": shlex.join([sys.executable, "-m", "prefect.engine"]),
-            "env": {"PYTHONPATH": str(here), "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(BEAT_SECONDS)},
-        },
+        "job_variables": variables,
     }
     trigger = DeploymentEventTrigger(
         name=f"{here.name}: new data", expect={NEW_DATA}, match={"prefect.resource.id": _resource()}
@@ -115,17 +117,24 @@ def deployments(pool: str, nightly: Cron, weekly: Cron) -> list[RunnerDeployment
     ]
 
 
-def _make_pool(client: SyncPrefectClient, name: str) -> None:
+def _kind(client: SyncPrefectClient, pool: str) -> str:
+    """Return the type of a work pool. One that is not there is made, of processes."""
     try:
-        kind = client.read_work_pool(name).type
+        return client.read_work_pool(pool).type
     except ObjectNotFound:
         template = ProcessWorker.get_default_base_job_template()
-        client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template))
-        return
-    if kind != "process":
-        raise InputError(
-            f"--pool {name}: it is of the type {kind}: name one of the type process, or a new one"
-        )
+        client.create_work_pool(WorkPoolCreate(name=pool, type="process", base_job_template=template))
+        return "process"
+
+
+def _variables() -> dict[str, Any]:
+    """Return by what a worker's process runs a flow of the project in this folder."""
+    return {
+        "working_dir": str(Path.cwd()),
+        # without it Prefect would install what pyproject.toml names, where there is uv
+        "command": shlex.join([sys.executable, "-m", "prefect.engine"]),
+        "env": {"PYTHONPATH": str(Path.cwd()), "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(BEAT_SECONDS)},
+    }
 
 
 def _crashes() -> AutomationCore:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from tests.support.hosts import Host
 
 TRAINER = """
 import os, time
+from contextlib import ExitStack
 from pathlib import Path
 import torch
 from safetensors.torch import save_file
@@ -50,12 +52,17 @@ def body(stage):
 if __name__ == "__main__":
     run_stage("pretrain", body, parallel=True)
 """
+ADDRESS = "10.77.0.1"  # of the first host
 ENVIRONMENT = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
 
 
 @pytest.fixture
 def both() -> Iterator[tuple[Host, Host]]:
-    with hosts.two() as made:
+    with ExitStack() as stack:
+        try:
+            made = stack.enter_context(hosts.two())
+        except hosts.NoHosts as why:
+            pytest.skip(f"no two hosts here: {why}")
         yield made
 
 
@@ -80,7 +87,7 @@ def rank(
     place = {
         "RANK": str(number),
         "WORLD_SIZE": "2",
-        "MASTER_ADDR": hosts.ADDRESSES[0],
+        "MASTER_ADDR": ADDRESS,
         "MASTER_PORT": "29511",
     }
     process = subprocess.Popen(
@@ -112,7 +119,7 @@ def test_a_host_that_is_lost_ends_the_other_and_both_go_on_to_the_weights_of_one
     shutil.rmtree(".jokbo/checkpoints")
     trainer.edit("params.yaml", "launcher: own", "launcher: external")
 
-    ranks = [rank(trainer, number, *host.here([]), HOLD="") for number, host in enumerate(both)]
+    ranks = [rank(trainer, number, *host.here(), HOLD="") for number, host in enumerate(both)]
     until(lambda: all(Path(f"there-{n}").exists() for n in (0, 1)) or any(each.poll() for each in ranks))
     both[1].lose()
     Path("go").touch()
@@ -122,20 +129,20 @@ def test_a_host_that_is_lost_ends_the_other_and_both_go_on_to_the_weights_of_one
     assert line.startswith("jokbo: pretrain: rank 0 of 2 lost another one (")
     assert line.endswith("run the same command on every host, and it goes on from the last checkpoint")
 
-    ranks = [rank(trainer, number, *host.here([])) for number, host in enumerate(both)]
+    ranks = [rank(trainer, number, *host.here()) for number, host in enumerate(both)]
     output, said = ranks[0].communicate()
     assert ranks[0].returncode == 0, said
     assert "pretrain: 5 steps, from step 2 on" in output
     assert weights() == alone
-    (run,) = trainer.runs("pretrain")
-    assert run.info.status == "FINISHED"
+    # of this host's name and of the other one's: a run that goes on where rank 0 is another host is one of its own
+    assert [run.info.status for run in trainer.runs("pretrain")] == ["FINISHED", "FINISHED"]
 
 
 @pytest.mark.parametrize(
     ("edited", "said"),
     [
         (False, "/.jokbo/checkpoints/pretrain: rank 1, on host "),
-        (True, "standin.py is another for rank 1, on host "),
+        pytest.param(True, "standin.py is another for rank 1, on host ", marks=pytest.mark.slow),
     ],
 )
 def test_hosts_with_folders_of_their_own_are_refused(
@@ -195,7 +202,7 @@ def test_torchrun_on_two_hosts_makes_the_weights_of_one(
     shutil.rmtree(model.parent)
     fresh("external")
     ours = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
-    ours += ["--master-addr", hosts.ADDRESSES[0], "--master-port", "29512"]
+    ours += ["--master-addr", ADDRESS, "--master-port", "29512"]
     started = [
         subprocess.Popen(
             host.here([*ours, "--node-rank", str(number), "-m", "tasks.pretrain"]),
