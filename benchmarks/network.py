@@ -33,7 +33,8 @@ def main() -> None:
             subprocess.Popen(host.here(command), env={**os.environ, **place, "RANK": str(number)})
             for number, host in enumerate(both)
         ]
-        if any([rank.wait() for rank in ranks]):
+        statuses = [rank.wait() for rank in ranks]
+        if any(statuses):
             sys.exit(1)
         found = json.loads(Path(folder, "found.json").read_text())
     columns = [
@@ -95,3 +96,7 @@ def _measured(folder: Path, precision: str, stage: int) -> tuple[float, float]:
     size = sum(path.stat().st_size for path in saved.rglob("*") if path.is_file())
     own.destroy()
     return sent / parameters, size / parameters
+
+
+if __name__ == "__main__":
+    main()

@@ -60,12 +60,11 @@ def check(identity: Identity, compute: Compute, checkpoints: Path) -> None:
 
 
 def _work(identity: Identity, compute: Compute) -> dict[str, str]:
-    settings = flat(
-        {"params.yaml: compute": compute.model_dump(exclude=set(OWN)), "params.yaml:": identity.params}
-    )
+    settings = flat({"compute": compute.model_dump(exclude=set(OWN)), **identity.params})
+    params = {f"params.yaml: {name}": value for name, value in settings.items()}
     packages = environment.collect()["packages"]
     installed = {f"the package {name}": packages[name] for name in environment.SHOWN if name in packages}
-    return {name: str(value) for name, value in {**settings, **identity.deps, **installed}.items()}
+    return {name: str(value) for name, value in {**params, **identity.deps, **installed}.items()}
 
 
 def _compare(first: _View, other: _View, rank: int, folder: Path) -> None:

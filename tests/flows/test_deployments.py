@@ -55,9 +55,9 @@ def ended(client: SyncPrefectClient, run: UUID) -> tuple[str, str]:
 
 
 def test_a_worker_runs_what_is_triggered_and_a_run_that_is_killed_is_crashed(
-    served: Project, api: str
+    whole: Project, api: str
 ) -> None:
-    status, output = served.run(DEPLOYMENTS, "register", *POOL, "--timezone", "Asia/Seoul")
+    status, output = whole.run(DEPLOYMENTS, "register", *POOL, "--timezone", "Asia/Seoul")
     assert status == 0, output
     nightly = f"chain/{whole.folder.name}-nightly"
     assert [nightly, f"chain/{whole.folder.name}-new-data", f"family/{whole.folder.name}-weekly"] == [
