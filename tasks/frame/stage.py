@@ -145,9 +145,9 @@ def _work(
     checkpoints = checkpoint_folder(name, identity.key)
 
     if launcher.meeting() == launcher.OUTSIDE:
-        from tasks.frame import hosts  # imports torch
+        from jokbo.runtime import hosts  # imports torch
 
-        hosts.check(identity, compute, checkpoints)
+        hosts.check(_depends_on(identity, compute), checkpoints.parent)
 
     def stage(run: tracking.Run) -> Stage[Any]:
         return Stage(name, own, compute, identity.key, run, checkpoints)
@@ -184,6 +184,17 @@ def _work(
         run.log({"seconds": seconds})
     record = {"key": identity.key, "run": run.id, "seconds": round(seconds, 3)}
     write_text(timing(name), json.dumps(record) + "\n")
+
+
+def _depends_on(identity: Identity, compute: Compute) -> dict[str, str]:
+    """Return by name what ranks on several hosts must have alike: parameters, code, data and packages."""
+    alike = compute.model_dump(exclude={"workers", "launcher"})
+    params = {
+        f"params.yaml: {name}": each for name, each in flat({"compute": alike, **identity.params}).items()
+    }
+    packages = environment.collect()["packages"]
+    installed = {f"the package {name}": packages[name] for name in environment.SHOWN if name in packages}
+    return {name: str(value) for name, value in {**params, **identity.deps, **installed}.items()}
 
 
 def _launch(processes: int) -> None:

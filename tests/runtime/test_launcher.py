@@ -103,8 +103,8 @@ def test_a_rank_that_lost_another_is_not_the_cause(tmp_path: Path) -> None:
         (
             "[/pytorch/gloo/transport/tcp/pair.cc:537] Read error [10.0.0.2]:8408: Connection reset by peer. This is "
             "typically caused by",
-            "rank 1 of 2 lost another one (Read error [10.0.0.2]:8408: Connection reset by peer): that one, its host or "
-            "the network ended: run the same command on every host, and it goes on from the last checkpoint",
+            "rank 1 of 2 lost another one (Read error [10.0.0.2]:8408: Connection reset by peer): that one, its host "
+            "or the network ended: run the same command on every host, and it goes on from the last checkpoint",
         ),
         ("mat1 and mat2 shapes cannot be multiplied", None),
     ],

@@ -10,21 +10,12 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch.distributed as dist
 
-from jokbo.runtime import environment
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import writing
-from jokbo.runtime.tracking import flat
 from jokbo.training import processes
-from tasks.frame.identity import Identity
-
-if TYPE_CHECKING:
-    from jokbo.params import Compute
-
-OWN = ("workers", "launcher")  # of compute, in which hosts may differ
 
 
 @dataclass(frozen=True)
@@ -32,39 +23,31 @@ class _View:
     """What one rank sees from its host."""
 
     host: str
-    work: Mapping[str, str]  # what the work depends on, by its name
-    sees: bool  # a file that rank 0 has made beside the checkpoints
+    work: Mapping[str, str]
+    sees: bool  # a file that rank 0 has made
 
 
-def check(identity: Identity, compute: Compute, checkpoints: Path) -> None:
-    """Raise InputError, on every rank, if one of them would do other work, or has other checkpoints.
+def check(work: Mapping[str, str], folder: Path) -> None:
+    """Raise InputError, on every rank, if one of them would do other work, or does not see the same folder.
 
-    Every rank calls this.
+    `work` are all things that the work depends on, by name. Every rank calls this.
     """
     processes.join()
     name = [f".seen-{uuid.uuid4().hex}"]
     dist.broadcast_object_list(name)
-    mark = checkpoints.parent / name[0]
+    mark = folder / name[0]
     if processes.rank() == 0:
         with writing(mark):
-            mark.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             mark.touch()
     processes.meet()
     views: list[_View | None] = [None] * processes.world()
-    dist.all_gather_object(views, _View(platform.node(), _work(identity, compute), mark.exists()))
+    dist.all_gather_object(views, _View(platform.node(), work, mark.exists()))
     if processes.rank() == 0:
         mark.unlink()
     first, *others = filter(None, views)
     for number, view in enumerate(others, 1):
-        _compare(first, view, number, checkpoints.parent)
-
-
-def _work(identity: Identity, compute: Compute) -> dict[str, str]:
-    settings = flat({"compute": compute.model_dump(exclude=set(OWN)), **identity.params})
-    params = {f"params.yaml: {name}": value for name, value in settings.items()}
-    packages = environment.collect()["packages"]
-    installed = {f"the package {name}": packages[name] for name in environment.SHOWN if name in packages}
-    return {name: str(value) for name, value in {**params, **identity.deps, **installed}.items()}
+        _compare(first, view, number, folder)
 
 
 def _compare(first: _View, other: _View, rank: int, folder: Path) -> None:
