@@ -1,7 +1,7 @@
 """`python -m benchmarks.network`: what a training on two hosts sends in a step, and how large its checkpoints are.
 
 Two hosts are made on this machine, each with a network of its own, so root is needed. Both train the same network, by a
-rank each, under ZeRO 0 to 3. Counted is what their network cards have sent, and the files of a checkpoint, a parameter.
+rank each, under ZeRO 0 to 3. Counted are the bytes that the network card of the first has sent, and a checkpoint's.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -43,11 +44,8 @@ def main() -> None:
         "sent by a rank, bytes a parameter and step",
         "checkpoint, bytes a parameter",
     ]
-    print(
-        markdown.table(
-            columns, [[row[0], str(row[1]), *(f"{each:.2f}" for each in row[2:])] for row in found]
-        )
-    )
+    rows = [[precision, str(stage), f"{sent:.2f}", f"{size:.2f}"] for precision, stage, sent, size in found]
+    print(markdown.table(columns, rows))
 
 
 def measure(folder: Path) -> None:
@@ -55,6 +53,7 @@ def measure(folder: Path) -> None:
     from jokbo.runtime import launcher
     from jokbo.training import processes
 
+    warnings.simplefilter("ignore", FutureWarning)  # of torch, at DeepSpeed
     launcher.take_rank("external", 2, trains=True)
     processes.join()
     found = [
