@@ -201,13 +201,12 @@ def test_torchrun_on_two_hosts_makes_the_weights_of_one(
     alone = hashlib.sha256(model.read_bytes()).hexdigest()
     shutil.rmtree(model.parent)
     fresh("external")
-    ours = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
-    ours += ["--master-addr", ADDRESS, "--master-port", "29512"]
+    script = ["sh", str(ROOT / "deploy/torchrun.sh"), "pretrain", "2"]
     started = [
         subprocess.Popen(
-            host.here([*ours, "--node-rank", str(number), "-m", "tasks.pretrain"]),
+            host.here([*script, str(number), ADDRESS]),
             cwd=tokenized,
-            env=miniature.environment(),
+            env={**miniature.environment(), "PYTHON": sys.executable},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -218,3 +217,4 @@ def test_torchrun_on_two_hosts_makes_the_weights_of_one(
         output, _ = process.communicate()
         assert process.returncode == 0, output
     assert hashlib.sha256(model.read_bytes()).hexdigest() == alone
+    assert "pretrain" not in miniature.run(tokenized, "dvc", "status", "pretrain").stdout  # DVC has been told
