@@ -14,6 +14,7 @@ import tempfile
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from jokbo.reporting import markdown
 from tests.support import hosts
@@ -72,12 +73,12 @@ def _measured(folder: Path, precision: str, stage: int) -> tuple[float, float]:
     from jokbo.models import causal
     from jokbo.training import checkpoints, engine, processes
 
-    shape = SimpleNamespace(
+    shape: Any = SimpleNamespace(
         architecture="llama", layers=4, hidden_size=256, heads=4, context=CONTEXT, dropout=0.0
     )
     network = causal.build(causal.configuration(shape, vocabulary=1024, end_of_text=0, padding=1), seed=0)
     parameters = network.num_parameters()
-    compute = SimpleNamespace(zero_stage=stage, micro_batch=0, compile=False, offload="none")
+    compute: Any = SimpleNamespace(zero_stage=stage, micro_batch=0, compile=False, offload="none")
     adamw = torch.optim.AdamW(network.parameters(), fused=True)
     own = engine.start(causal.NextToken(network), engine.StepSettings(ROWS, precision, 1.0), adamw, compute)
     batch = {

@@ -19,12 +19,20 @@ from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, StateType
-from prefect.deployments.runner import EntrypointType, RunnerDeployment
-from prefect.events import AutomationCore, DeploymentEventTrigger, Event, EventTrigger, get_events_client
-from prefect.events.actions import ChangeFlowRunState
+from prefect.deployments.runner import RunnerDeployment
+from prefect.events import (
+    AutomationCore,
+    DeploymentEventTrigger,
+    Event,
+    EventTrigger,
+    Resource,
+    get_events_client,
+)
+from prefect.events.actions import ActionTypes, ChangeFlowRunState
 from prefect.events.schemas.automations import Posture
 from prefect.exceptions import ObjectNotFound
 from prefect.schedules import Cron, Schedule
+from prefect.types.entrypoint import EntrypointType
 from prefect.workers.process import ProcessWorker
 
 from flows.changed import chain
@@ -107,13 +115,11 @@ def deployments(
         "entrypoint_type": EntrypointType.MODULE_PATH,  # of a path Prefect would make copies
         "job_variables": variables,
     }
-    trigger = DeploymentEventTrigger(
-        name=f"{here.name}: new data", expect={NEW_DATA}, match={"prefect.resource.id": _resource()}
-    )
+    trigger = DeploymentEventTrigger(name=f"{here.name}: new data", expect={NEW_DATA}, match=_resource())
     return [
-        chain.to_deployment(f"{here.name}-nightly", schedule=nightly, **shared),
-        chain.to_deployment(f"{here.name}-new-data", triggers=[trigger], **shared),
-        family.to_deployment(f"{here.name}-weekly", schedule=weekly, **shared),
+        RunnerDeployment.from_flow(chain, f"{here.name}-nightly", schedule=nightly, **shared),
+        RunnerDeployment.from_flow(chain, f"{here.name}-new-data", triggers=[trigger], **shared),
+        RunnerDeployment.from_flow(family, f"{here.name}-weekly", schedule=weekly, **shared),
     ]
 
 
@@ -143,6 +149,11 @@ def _crashes() -> AutomationCore:
     A worker sees that its flow's process has died. That a worker's machine is gone nobody sees but by this.
     """
     beat = "prefect.flow-run.heartbeat"
+    crashed: list[ActionTypes] = [
+        ChangeFlowRunState(
+            name=None, state=StateType.CRASHED, message="it has shown no sign of life", force=False
+        )
+    ]
     return AutomationCore(
         name=CRASHED,
         trigger=EventTrigger(
@@ -157,17 +168,18 @@ def _crashes() -> AutomationCore:
             posture=Posture.Proactive,
             within=timedelta(seconds=3 * BEAT_SECONDS),
         ),
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message="it has shown no sign of life")],
+        actions=crashed,
     )
 
 
-def _resource() -> str:
-    return f"jokbo.project.{Path.cwd()}"
+def _resource() -> dict[str, str]:
+    """Return what an event is about, as Prefect's triggers match it: the project in this folder."""
+    return {"prefect.resource.id": f"jokbo.project.{Path.cwd()}"}
 
 
 async def _tell() -> None:
     async with get_events_client() as client:
-        await client.emit(Event(event=NEW_DATA, resource={"prefect.resource.id": _resource()}))
+        await client.emit(Event(event=NEW_DATA, resource=Resource.model_validate(_resource())))
 
 
 if __name__ == "__main__":
