@@ -31,7 +31,10 @@ LOOK_SECONDS = 0.1
 GRACE_SECONDS = 30.0  # for the other ranks to end too, once one has
 LOST = 74  # exit status of a rank that lost another: that one knows why
 # what gloo, NCCL and torch's store say of a rank that no longer answers
-SILENCE = ("gloo/transport", "Connection closed", "ncclRemoteError", "ncclSystemError", "clients joined")
+SILENCE = (
+    *("gloo/transport", "ncclRemoteError", "ncclSystemError"),
+    *("likely closed", "recvValue failed", "sendBytes failed", "clients joined"),
+)
 
 
 def meeting() -> str | None:

@@ -24,9 +24,7 @@ from rich.progress import Progress as RichProgress
 from jokbo.runtime import launcher
 
 LINE_SECONDS = 10.0
-STEPS = (
-    "JOKBO_STEPS"  # set by a flow: the file in which a training writes its last step, so that a hang is seen
-)
+STEPS = "JOKBO_STEPS"  # set by a flow: the file in which a training writes its last step
 STEP_SECONDS = 1.0  # more often it is not written
 WINDOW = 20  # steps whose speed tells how long the others will take
 
