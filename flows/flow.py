@@ -30,12 +30,13 @@ from flows import graph, terminal
 from flows.schedule import SKIPPED, overtaken
 from flows.server import leave_if_gone
 from flows.supervise import follow, sweep
+from flows.watchdog import Watch
 from jokbo.evaluation.evaluation import Evaluation
 from jokbo.reporting import headlines, markdown
 from jokbo.runtime import tracking
 from jokbo.runtime.errors import BAD_INPUT, WAITING, InputError
 from jokbo.runtime.files import locked, read_if_there, read_json
-from jokbo.runtime.progress import duration
+from jokbo.runtime.progress import STEPS, duration
 from jokbo.runtime.secrets import hidden
 from tasks.frame import checks, projects
 from tasks.frame.paths import EVALUATION, RESULT, STATE, search_path
@@ -66,7 +67,7 @@ class StageFailed(Exception):
 
 
 class StageTooLong(Exception):
-    """A stage was stopped at its time limit."""
+    """A stage was stopped at its time limit, or as it did no step any more."""
 
 
 class Busy(InputError):
@@ -115,13 +116,21 @@ def run(
         time.monotonic() + timeout_hours * 3600
     )  # Prefect's own timeout warns at every task in a thread
 
-    def over() -> bool:
-        return stopping.is_set() or time.monotonic() > deadline
+    steps = (state() / "steps" / f"{name}.json").resolve()
+    watch, hung = Watch(steps), ""
 
-    environment = {**os.environ, **settings, "PATH": search_path(), "PYTHONUNBUFFERED": "1"}
+    def over() -> bool:
+        nonlocal hung
+        hung = hung or watch.hung() or ""
+        return stopping.is_set() or time.monotonic() > deadline or bool(hung)
+
+    given = {"PATH": search_path(), "PYTHONUNBUFFERED": "1", STEPS: str(steps)}
+    environment = {**os.environ, **settings, **given}
     dvc = [sys.executable, "-m", "flows.dvc", "--cd", str(folder)]
     command = [*dvc, "--wait-for-lock", "repro", "--single-item", name]
     status, statuses = _reproduce(command, environment, remote, over)
+    if hung:
+        raise StageTooLong(f"{name} was stopped: {hung}")
     if time.monotonic() > deadline:
         raise StageTooLong(f"{name} was stopped: it took longer than {timeout_hours:g} hours")
     if status:

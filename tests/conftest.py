@@ -78,6 +78,8 @@ LONGEST = (
     "tests/tasks/frame/test_edits.py",
     "tests/tasks/test_family.py",
     "tests/tasks/frame/test_ranks.py",
+    "tests/tasks/frame/test_hosts.py",
+    "tests/flows/test_deployments.py",
 )
 PLACES = {name: place for place, name in enumerate(LONGEST)}
 

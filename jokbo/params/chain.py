@@ -32,7 +32,7 @@ class Compute(Section):
 
     With external, each rank must have RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT in its environment.
     Close MASTER_PORT to other machines: torchrun listens to all of them and asks for no password. With own, RANK is
-    ignored.
+    ignored. Ranks may be on several hosts: docs/scale.md says what those need.
     """
     workers: NonNegative
     """Number of processes that share the shards of prepare and tokenize; 0: one a core."""

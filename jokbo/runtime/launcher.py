@@ -7,13 +7,16 @@ what it is sent. These meet in a file that only their user can open, and talk ov
 from __future__ import annotations
 
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -26,6 +29,12 @@ OUTSIDE = "env://"  # whoever started the ranks says in torch's variables where 
 VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 LOOK_SECONDS = 0.1
 GRACE_SECONDS = 30.0  # for the other ranks to end too, once one has
+LOST = 74  # exit status of a rank that lost another: that one knows why
+# what gloo, NCCL and torch's store say of a rank that no longer answers
+SILENCE = (
+    *("gloo/transport", "ncclRemoteError", "ncclSystemError"),
+    *("likely closed", "recvValue failed", "sendBytes failed", "clients joined"),
+)
 
 
 def meeting() -> str | None:
@@ -75,7 +84,7 @@ def _check_outside(processes: int) -> None:
             f"compute.launcher is external, but {' and '.join(missing)} are not in the environment: start every rank "
             "with them (torchrun does), or set compute.launcher to own"
         )
-    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT"):
         if not os.environ[name].isdecimal():
             raise InputError(f"{name} in the environment is {os.environ[name]!r}: it must be a whole number")
     if int(os.environ["WORLD_SIZE"]) != processes:
@@ -116,6 +125,9 @@ def launch(command: Sequence[str], ranks: int) -> int:
                     told = True
                     _terminate(started)
                 time.sleep(LOOK_SECONDS)
+            if set(statuses) <= {None, 0, LOST}:  # whom it lost is about to end
+                _wait(started)
+                statuses = _statuses(started)
             first = min(filter(None, statuses), key=_weight)
             culprit = statuses.index(first)
             _wait(started)
@@ -154,8 +166,8 @@ def _statuses(started: list[subprocess.Popen[bytes]]) -> list[int | None]:
 
 
 def _weight(status: int) -> int:
-    """Return the order of causes among those that ended at once: bad input, a kill, what it led to."""
-    return 0 if status == 2 else 1 if status < 0 else 2
+    """Return the order of causes among those that ended at once: bad input, a kill, an error, what it led to."""
+    return 0 if status == 2 else 1 if status < 0 else 3 if status == LOST else 2
 
 
 def _terminate(started: list[subprocess.Popen[bytes]]) -> None:
@@ -170,19 +182,58 @@ def _wait(started: list[subprocess.Popen[bytes]]) -> None:
         time.sleep(LOOK_SECONDS)
 
 
-def stay_on_this_machine() -> None:
-    """Have the ranks of one machine talk over its loopback interface, whatever the environment asks for, and a process
-    alone forget what a launcher of something else left there. Ranks from outside know their network themselves.
-    """
-    if meeting() == OUTSIDE:
-        return
-    loopback = next(
-        name
-        for name, addresses in psutil.net_if_addrs().items()
-        if any(each.address == "127.0.0.1" for each in addresses)
+def lost(error: BaseException) -> str | None:
+    """Return one line of an error that says that another rank no longer answers; None if it says something else."""
+    text = " ".join(str(error).split())
+    if meeting() is None or not any(words in text for words in SILENCE):
+        return None
+    reason = re.sub(r"^\[\S+\] ", "", text).partition(". ")[0][:200]  # gloo names its source first
+    again = "run the same command on every host" if meeting() == OUTSIDE else "run the same command"
+    return (
+        f"rank {rank()} of {world()} lost another one ({reason}): that one, its host or the network ended: "
+        f"{again}, and it goes on from the last checkpoint"
     )
+
+
+def choose_network() -> None:
+    """Have the ranks of one machine talk over its loopback interface, whatever the environment asks for, and a process
+    alone forget what a launcher of something else left there.
+
+    Ranks from outside talk over the interface that leads to MASTER_ADDR, unless the environment names another: gloo
+    takes that of the host's own name, which is often loopback. InputError if MASTER_ADDR is this host to itself alone.
+    """
+    loopback = _interface_with("127.0.0.1")
+    if meeting() == OUTSIDE:
+        found = _interface_to(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
+        several = int(os.environ.get("LOCAL_WORLD_SIZE") or world()) < world()
+        if several and found == loopback and "GLOO_SOCKET_IFNAME" not in os.environ:
+            raise InputError(
+                f"MASTER_ADDR in the environment is {os.environ['MASTER_ADDR']}, which here is this host alone: give "
+                "the address by which the other hosts reach it"
+            )
+        if found:
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", found)
+        return
+    assert loopback is not None
     os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = loopback
     if not meeting():
         for name in (*VARIABLES, "OMPI_COMM_WORLD_LOCAL_RANK"):
             os.environ.pop(name, None)
         os.environ["LOCAL_RANK"] = "0"  # DeepSpeed reads it
+
+
+def _interface_to(host: str, port: int) -> str | None:
+    """Return the name of the interface by which this host reaches another; None if that can't be known."""
+    with suppress(OSError):
+        family, kind, _, _, there = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.connect(there)  # sends nothing
+            return _interface_with(probe.getsockname()[0])
+    return None
+
+
+def _interface_with(address: str) -> str | None:
+    """Return the name of this host's interface that has the address. All of 127/8 is loopback's."""
+    found = "127.0.0.1" if address.startswith("127.") else address
+    interfaces = psutil.net_if_addrs().items()
+    return next((name for name, each in interfaces if any(one.address == found for one in each)), None)

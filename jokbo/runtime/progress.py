@@ -5,10 +5,16 @@ No line is wider than 80 columns, the time of day before it included.
 
 from __future__ import annotations
 
+import json
+import os
+import statistics
 import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sized
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
 from typing import TypeVar
 
 from rich.console import Console
@@ -18,6 +24,8 @@ from rich.progress import Progress as RichProgress
 from jokbo.runtime import launcher
 
 LINE_SECONDS = 10.0
+STEPS = "JOKBO_STEPS"  # set by a flow: the file in which a training writes its last step
+STEP_SECONDS = 1.0  # more often it is not written
 WINDOW = 20  # steps whose speed tells how long the others will take
 
 Item = TypeVar("Item")
@@ -34,6 +42,8 @@ class Progress:
         self.ends: deque[float] = deque(
             maxlen=WINDOW + 1
         )  # of steps; not the beginning, for the first one compiles
+        self.file = Path(os.environ[STEPS]) if self.shown and STEPS in os.environ else None
+        self.written = 0.0
         self.bar: RichProgress | None = None
         if self.shown and sys.stdout.isatty():
             self.bar = RichProgress(
@@ -66,6 +76,18 @@ class Progress:
         elif self.shown and (now - self.last_line >= LINE_SECONDS or self.done == self.steps):
             self.last_line = now
             print(f"{self.name} {self.done}/{self.steps}  {text}", flush=True)
+        if self.file and len(self.ends) > 1 and now - self.written >= STEP_SECONDS:
+            self.written = now
+            seconds = statistics.median(after - before for before, after in pairwise(self.ends))
+            self._write({"step": self.done, "seconds": seconds})
+
+    def _write(self, step: dict[str, float]) -> None:
+        assert self.file is not None
+        partial = self.file.with_suffix(".partial")
+        with suppress(OSError):  # no training ends of it
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_text(json.dumps(step))
+            partial.replace(self.file)
 
     def seconds_left(self) -> float | None:
         """Return how long the steps that are left take at the speed of the last ones; None before there are two."""
@@ -74,6 +96,8 @@ class Progress:
         return (self.steps - self.done) * (self.ends[-1] - self.ends[0]) / (len(self.ends) - 1)
 
     def __exit__(self, *_: object) -> None:
+        if self.file:
+            self.file.unlink(missing_ok=True)
         if self.bar:
             self.bar.stop()
         if self.shown and self.began_at < self.done == self.steps:

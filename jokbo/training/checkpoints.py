@@ -33,6 +33,7 @@ from deepspeed.utils.tensor_fragment import fragment_address
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from jokbo.runtime import launcher
 from jokbo.runtime.errors import InputError, line_of
 from jokbo.training import processes
 
@@ -152,29 +153,38 @@ def restore(folder: Path, engines: Mapping[str, deepspeed.DeepSpeedEngine]) -> t
 
     Raises InputError of one that these ranks and this ZeRO stage cannot go on with; says what of it is dropped.
     """
+    # rank 0 reads it all to see that it is whole; on a shared disk that many ranks would take as many times as long
+    found = int(processes.largest(_newest(folder) if processes.rank() == 0 else 0))
+    if not found:
+        return 0, {}
+    source = folder / _name(found)
+    state = json.loads((source / "state.json").read_text())
+    written = state.pop("written_by", None) or _guessed_writer(source, engines)
+    _check(source, written, _writer(engines))
+    for name, engine in engines.items():
+        try:
+            engine.load_checkpoint(str(source), tag=name, load_module_strict=not _frozen(engine))
+        except Exception as error:  # DeepSpeed has no kind of its own for what it cannot read
+            if launcher.lost(error):
+                raise
+            fault = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise InputError(
+                f"{source}: cannot be gone on with ({fault}); it was written by {_shown(written)}, this is "
+                f"{_shown(_writer(engines))}: delete {folder} to train anew"
+            ) from error
+    random_state = source / f"random-{processes.rank()}.pt"
+    if random_state.exists():
+        _set_random_state(torch.load(random_state, weights_only=True))
+    return state.pop("step"), state
+
+
+def _newest(folder: Path) -> int:
+    """Return the step of the newest checkpoint that is whole, 0 where there is none; say of one that is not."""
     for step in reversed(_steps(folder)):
-        source = folder / _name(step)
-        damage = _damage(source)
-        if damage:
-            _say(f"{source} is damaged ({damage}): using the one before it")
-            continue
-        state = json.loads((source / "state.json").read_text())
-        written = state.pop("written_by", None) or _guessed_writer(source, engines)
-        _check(source, written, _writer(engines))
-        for name, engine in engines.items():
-            try:
-                engine.load_checkpoint(str(source), tag=name, load_module_strict=not _frozen(engine))
-            except Exception as error:  # DeepSpeed has no kind of its own for what it cannot read
-                fault = f"{type(error).__name__}: {' '.join(str(error).split())}"
-                raise InputError(
-                    f"{source}: cannot be gone on with ({fault}); it was written by {_shown(written)}, this is "
-                    f"{_shown(_writer(engines))}: delete {folder} to train anew"
-                ) from error
-        random_state = source / f"random-{processes.rank()}.pt"
-        if random_state.exists():
-            _set_random_state(torch.load(random_state, weights_only=True))
-        return state.pop("step"), state
-    return 0, {}
+        if not (damage := _damage(folder / _name(step))):
+            return step
+        _say(f"{folder / _name(step)} is damaged ({damage}): using the one before it")
+    return 0
 
 
 def kept(folder: Path, step: int) -> dict[str, Tensor]:

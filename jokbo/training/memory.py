@@ -247,7 +247,7 @@ def tell(job: Job, need: Need, loaded: Iterable[nn.Module], method: Method) -> N
     processes.meet()  # all have loaded theirs
     space = -processes.largest(-available()) + sharing * there
     takes = sharing * (need.total if on_cpu else need.total - need.offloaded)
-    if takes > space:
+    if processes.largest(takes) > space:  # hosts may have unlike numbers of ranks
         raise InputError(
             f"{job.name}: it would take about {takes / 1e9:,.1f} GB of memory, and there are {space / 1e9:,.1f} GB: "
             f"{_advice(need, method, job.compute)}"

@@ -17,7 +17,10 @@ from jokbo.runtime import launcher
 
 
 def join() -> None:
-    """Join the other ranks of this training; alone, make a group of one. No port is open but on loopback."""
+    """Join the other ranks of this training; alone, make a group of one.
+
+    No port is open but on loopback, unless the ranks are from outside.
+    """
     if dist.is_initialized():
         return
     _keep_memory()
@@ -31,7 +34,7 @@ def join() -> None:
     backend = "gloo" if on_cpu else own.communication_backend_name()
     # an all-reduce through shared memory that DeepSpeed would compile for half a minute: gloo has its own
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    launcher.stay_on_this_machine()
+    launcher.choose_network()
     mine, ranks = launcher.rank(), launcher.world()
     if (meeting := launcher.meeting()) == launcher.OUTSIDE:
         dist.init_process_group(backend, init_method=meeting, rank=mine, world_size=ranks)

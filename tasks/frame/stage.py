@@ -88,6 +88,11 @@ def run_stage(
             else:
                 checks.check_before(name, settings)
                 _begin(name, body, own, settings.compute, parallel)
+    except Exception as error:
+        if (line := launcher.lost(error)) is None:
+            raise
+        print(f"jokbo: {name}: {line}", file=sys.stderr, flush=True)
+        os._exit(launcher.LOST)  # for torch's threads would wait for the one that is gone
     except Interrupted as error:
         for number in SIGNALS:
             signal.signal(
@@ -139,6 +144,11 @@ def _work(
         check_loaded(identity)
     checkpoints = checkpoint_folder(name, identity.key)
 
+    if launcher.meeting() == launcher.OUTSIDE:
+        from jokbo.runtime import hosts  # imports torch
+
+        hosts.check(_depends_on(identity, compute), checkpoints.parent)
+
     def stage(run: tracking.Run) -> Stage[Any]:
         return Stage(name, own, compute, identity.key, run, checkpoints)
 
@@ -176,6 +186,17 @@ def _work(
         run.log({"seconds": seconds})
     record = {"key": identity.key, "run": run.id, "seconds": round(seconds, 3)}
     write_text(timing(name), json.dumps(record) + "\n")
+
+
+def _depends_on(identity: Identity, compute: Compute) -> dict[str, str]:
+    """Return by name what ranks on several hosts must have alike: parameters, code, data and packages."""
+    alike = compute.model_dump(exclude={"workers", "launcher"})
+    params = {
+        f"params.yaml: {name}": each for name, each in flat({"compute": alike, **identity.params}).items()
+    }
+    packages = environment.collect()["packages"]
+    installed = {f"the package {name}": packages[name] for name in environment.SHOWN if name in packages}
+    return {name: str(value) for name, value in {**params, **identity.deps, **installed}.items()}
 
 
 def _launch(processes: int) -> None:

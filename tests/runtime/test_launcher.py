@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from jokbo.runtime import launcher
 from tests.conftest import until
 
 ROOT = Path(__file__).parents[2]
@@ -89,6 +90,31 @@ def test_a_rank_that_was_killed_is_named(tmp_path: Path) -> None:
     status, _, errors = ended(process)
     assert status == 128 + signal.SIGKILL
     assert errors == "jokbo: rank 1 was killed by SIGKILL: is there memory enough?\n"
+
+
+def test_a_rank_that_lost_another_is_not_the_cause(tmp_path: Path) -> None:
+    script = "if rank == 0: fault(launcher.LOST)\ntime.sleep(0.5)\nfault(3)"
+    assert ended(started(tmp_path, script)) == (3, "", "fault of 0\nfault of 1\n")
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (
+            "[/pytorch/gloo/transport/tcp/pair.cc:537] Read error [10.0.0.2]:8408: Connection reset by peer. This is "
+            "typically caused by",
+            "rank 1 of 2 lost another one (Read error [10.0.0.2]:8408: Connection reset by peer): that one, its host "
+            "or the network ended: run the same command on every host, and it goes on from the last checkpoint",
+        ),
+        ("mat1 and mat2 shapes cannot be multiplied", None),
+    ],
+)
+def test_an_error_of_a_lost_rank_is_told_from_others(
+    monkeypatch: pytest.MonkeyPatch, said: str, shown: str | None
+) -> None:
+    for name, value in {launcher.MEETING: launcher.OUTSIDE, "RANK": "1", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    assert launcher.lost(RuntimeError(said)) == shown
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -35,6 +35,7 @@ EXEMPT = (
             "ancestry",
             "environment",
             "errors",
+            "hosts",
             "interruption",
             "launcher",
             "load",

@@ -2,7 +2,7 @@
 
 import os
 
-OUTSIDE = ""
+OUTSIDE, LOST = "", 74
 
 
 def cores():
@@ -29,5 +29,9 @@ def take_rank(*given, **more):
     return True
 
 
-def stay_on_this_machine():
+def lost(error):
+    return None
+
+
+def choose_network():
     os.environ["LOCAL_RANK"] = "0"  # DeepSpeed reads it

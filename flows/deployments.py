@@ -1,0 +1,186 @@
+"""The flows that run by themselves in this folder, as deployments of a Prefect server, and the worker that runs them.
+
+`python -m flows.deployments register` tells the server of them: the chain each night, the comparison each week, and the
+chain when there are new data. `... new-data` says that there are. `... work` runs on this machine what is due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from prefect import get_client
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, StateType
+from prefect.deployments.runner import RunnerDeployment
+from prefect.events import (
+    AutomationCore,
+    DeploymentEventTrigger,
+    Event,
+    EventTrigger,
+    Resource,
+    get_events_client,
+)
+from prefect.events.actions import ActionTypes, ChangeFlowRunState
+from prefect.events.schemas.automations import Posture
+from prefect.exceptions import ObjectNotFound
+from prefect.schedules import Cron, Schedule
+from prefect.types.entrypoint import EntrypointType
+from prefect.workers.process import ProcessWorker
+
+from flows.changed import chain
+from flows.command import one_line
+from flows.family import family
+from flows.schedule import local_timezone, next_time
+from flows.server import check_own_server
+
+NEW_DATA = "jokbo.new-data"  # the event
+CRASHED = "jokbo: a flow whose machine is gone has crashed"  # the automation
+BEAT_SECONDS = 30  # between two signs of life of a flow
+ENDS = {f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "Cancelled", "Crashed")}
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+Pool = Annotated[str, typer.Option(help="The work pool: of machines that run these flows.")]
+
+
+@app.command()
+def register(
+    pool: Pool = "jokbo",
+    nightly: Annotated[str, typer.Option(help="When the chain runs, as in crontab.")] = "0 3 * * *",
+    weekly: Annotated[str, typer.Option(help="When the comparison runs, as in crontab.")] = "0 5 * * 6",
+    timezone: Annotated[str | None, typer.Option(help="By whose clock; by default this machine's.")] = None,
+) -> None:
+    """Tell the Prefect server of this folder's flows, and when they run. Again: what has changed."""
+    with one_line():
+        zone = timezone or local_timezone()
+        for cron in (nightly, weekly):
+            next_time(cron, zone)
+        check_own_server("a deployment")
+        with get_client(sync_client=True) as client:
+            kind = _kind(client, pool)
+            if not client.read_automations_by_name(CRASHED):
+                client.create_automation(_crashes())
+        variables = (
+            _variables() if kind == "process" else {}
+        )  # any other kind's pool says where the project is
+        for each in deployments(pool, variables, Cron(nightly, timezone=zone), Cron(weekly, timezone=zone)):
+            each.apply()
+            print(each.full_name)
+    if kind == "process":
+        print(
+            f"a machine that runs them: `python -m flows.deployments work --pool {pool}`, in this folder there"
+        )
+
+
+@app.command()
+def work(
+    pool: Pool = "jokbo",
+    at_once: Annotated[int, typer.Option(min=1, help="How many flows may run on this machine at once.")] = 1,
+) -> None:
+    """Run on this machine, in their folders, the flows that are due, for as long as this command runs."""
+    with one_line():
+        check_own_server("a worker")
+    os.environ["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] = str(BEAT_SECONDS)
+    options = ["--pool", pool, "--type", "process", "--limit", str(at_once)]
+    # in this process's place, so that whoever stops this one stops the worker
+    os.execv(sys.executable, [sys.executable, "-m", "prefect", "worker", "start", *options])
+
+
+@app.command("new-data")
+def new_data() -> None:
+    """Say that there are new data in this folder: the deployment of that name runs."""
+    with one_line():
+        check_own_server("an event")
+        asyncio.run(_tell())
+
+
+def deployments(
+    pool: str, variables: dict[str, Any], nightly: Schedule, weekly: Schedule
+) -> list[RunnerDeployment]:
+    """Return the deployments of the project in this folder. They are named after it, as a server has many projects."""
+    here = Path.cwd()
+    shared: dict[str, Any] = {
+        "work_pool_name": pool,
+        # a run that is due while the last one lasts waits for it, and is then found to be overtaken
+        "concurrency_limit": ConcurrencyLimitConfig(
+            limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE
+        ),
+        "entrypoint_type": EntrypointType.MODULE_PATH,  # of a path Prefect would make copies
+        "job_variables": variables,
+    }
+    trigger = DeploymentEventTrigger(name=f"{here.name}: new data", expect={NEW_DATA}, match=_resource())
+    return [
+        RunnerDeployment.from_flow(chain, f"{here.name}-nightly", schedule=nightly, **shared),
+        RunnerDeployment.from_flow(chain, f"{here.name}-new-data", triggers=[trigger], **shared),
+        RunnerDeployment.from_flow(family, f"{here.name}-weekly", schedule=weekly, **shared),
+    ]
+
+
+def _kind(client: SyncPrefectClient, pool: str) -> str:
+    """Return the type of a work pool. One that is not there is made, of processes."""
+    try:
+        return client.read_work_pool(pool).type
+    except ObjectNotFound:
+        template = ProcessWorker.get_default_base_job_template()
+        client.create_work_pool(WorkPoolCreate(name=pool, type="process", base_job_template=template))
+        return "process"
+
+
+def _variables() -> dict[str, Any]:
+    """Return by what a worker's process runs a flow of the project in this folder."""
+    return {
+        "working_dir": str(Path.cwd()),
+        # without it Prefect would install what pyproject.toml names, where there is uv
+        "command": shlex.join([sys.executable, "-m", "prefect.engine"]),
+        "env": {"PYTHONPATH": str(Path.cwd()), "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(BEAT_SECONDS)},
+    }
+
+
+def _crashes() -> AutomationCore:
+    """Return what makes a flow Crashed that has shown life, and then shows none, and no end, for three beats.
+
+    A worker sees that its flow's process has died. That a worker's machine is gone nobody sees but by this.
+    """
+    beat = "prefect.flow-run.heartbeat"
+    crashed: list[ActionTypes] = [
+        ChangeFlowRunState(
+            name=None, state=StateType.CRASHED, message="it has shown no sign of life", force=False
+        )
+    ]
+    return AutomationCore(
+        name=CRASHED,
+        trigger=EventTrigger(
+            after={beat},
+            expect={beat, *ENDS},
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            match_related={
+                "prefect.resource.role": "flow",
+                "prefect.resource.name": [chain.name, family.name],
+            },
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            within=timedelta(seconds=3 * BEAT_SECONDS),
+        ),
+        actions=crashed,
+    )
+
+
+def _resource() -> dict[str, str]:
+    """Return what an event is about, as Prefect's triggers match it: the project in this folder."""
+    return {"prefect.resource.id": f"jokbo.project.{Path.cwd()}"}
+
+
+async def _tell() -> None:
+    async with get_events_client() as client:
+        await client.emit(Event(event=NEW_DATA, resource=Resource.model_validate(_resource())))
+
+
+if __name__ == "__main__":
+    app()
