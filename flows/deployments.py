@@ -38,13 +38,13 @@ from prefect.workers.process import ProcessWorker
 from flows.changed import chain
 from flows.command import one_line
 from flows.family import family
+from flows.flow import pipeline
 from flows.schedule import local_timezone, next_time
 from flows.server import check_own_server
 
 NEW_DATA = "jokbo.new-data"  # the event
 CRASHED = "jokbo: a flow whose machine is gone has crashed"  # the automation
 BEAT_SECONDS = 30  # between two signs of life of a flow
-ENDS = {f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "Cancelled", "Crashed")}
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 Pool = Annotated[str, typer.Option(help="The work pool: of machines that run these flows.")]
@@ -65,7 +65,9 @@ def register(
         check_own_server("a deployment")
         with get_client(sync_client=True) as client:
             kind = _kind(client, pool)
-            if not client.read_automations_by_name(CRASHED):
+            if known := client.read_automations_by_name(CRASHED):
+                client.update_automation(known[0].id, _crashes())
+            else:
                 client.create_automation(_crashes())
         variables = (
             _variables() if kind == "process" else {}
@@ -144,11 +146,11 @@ def _variables() -> dict[str, Any]:
 
 
 def _crashes() -> AutomationCore:
-    """Return what makes a flow Crashed that has shown life, and then shows none, and no end, for three beats.
+    """Return what makes a flow Crashed that has shown life, and then neither shows any nor ends for three beats.
 
     A worker sees that its flow's process has died. That a worker's machine is gone nobody sees but by this.
     """
-    beat = "prefect.flow-run.heartbeat"
+    names = [chain.name, family.name, pipeline.name]
     crashed: list[ActionTypes] = [
         ChangeFlowRunState(
             name=None, state=StateType.CRASHED, message="it has shown no sign of life", force=False
@@ -157,13 +159,11 @@ def _crashes() -> AutomationCore:
     return AutomationCore(
         name=CRASHED,
         trigger=EventTrigger(
-            after={beat},
-            expect={beat, *ENDS},
+            after={"prefect.flow-run.heartbeat"},
+            # the next one, or a state; the names of states are ours, too, such as BadInput
+            expect={"prefect.flow-run.*"},
             match={"prefect.resource.id": "prefect.flow-run.*"},
-            match_related={
-                "prefect.resource.role": "flow",
-                "prefect.resource.name": [chain.name, family.name],
-            },
+            match_related={"prefect.resource.role": "flow", "prefect.resource.name": names},
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             within=timedelta(seconds=3 * BEAT_SECONDS),

@@ -28,13 +28,12 @@ class Watch:
         self._least = float(os.environ.get(LEAST) or LEAST_SECONDS)
 
     def hung(self) -> str | None:
-        """Return for how long no step was done, and how long one takes, if that is a hang; else None."""
-        step = read_if_there(self._file)
-        if not step:
+        """Return how long no step was done, and how long one takes, if that is a hang; else None."""
+        if not (step := read_if_there(self._file)):
             return None
         if (changed := self._file.stat().st_mtime_ns) != self._seen:
             self._seen, self._since = changed, time.monotonic()
         still = time.monotonic() - self._since
         if still <= max(self._least, TIMES * step["seconds"]):
             return None
-        return f"no step after step {step['step']} for {duration(still)}, where one takes {step['seconds']:.2g} s"
+        return f"it did no step for {duration(still)}, where one takes {step['seconds']:.2g} s"

@@ -24,7 +24,7 @@ from rich.progress import Progress as RichProgress
 from jokbo.runtime import launcher
 
 LINE_SECONDS = 10.0
-STEPS = "JOKBO_STEPS"  # set by a flow: the file in which a training writes its last step
+STEPS = "JOKBO_STEPS"  # set by a flow: the file in which a training says that it did a step, and how long one takes
 STEP_SECONDS = 1.0  # more often it is not written
 WINDOW = 20  # steps whose speed tells how long the others will take
 
@@ -79,7 +79,7 @@ class Progress:
         if self.file and len(self.ends) > 1 and now - self.written >= STEP_SECONDS:
             self.written = now
             seconds = statistics.median(after - before for before, after in pairwise(self.ends))
-            self._write({"step": self.done, "seconds": seconds})
+            self._write({"seconds": seconds})
 
     def _write(self, step: dict[str, float]) -> None:
         assert self.file is not None

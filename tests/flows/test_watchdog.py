@@ -36,17 +36,17 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_no_step_for_many_times_the_median_is_a_hang_and_a_step_ends_it(file: Path) -> None:
     watch = watchdog.Watch(file)
     assert watch.hung() is None
-    file.write_text(json.dumps({"step": 12, "seconds": 0.001}))
+    file.write_text(json.dumps({"seconds": 0.001}))
     assert watch.hung() is None
     time.sleep(0.3)
-    assert watch.hung() == "no step after step 12 for 0 s, where one takes 0.001 s"
+    assert watch.hung() == "it did no step for 0 s, where one takes 0.001 s"
     os.utime(file)
     assert watch.hung() is None
 
 
 def test_a_training_whose_steps_take_long_is_given_time(file: Path) -> None:
     watch = watchdog.Watch(file)
-    file.write_text(json.dumps({"step": 12, "seconds": 60.0}))
+    file.write_text(json.dumps({"seconds": 60.0}))
     assert watch.hung() is None
     time.sleep(0.3)
     assert watch.hung() is None
@@ -62,15 +62,15 @@ def test_a_training_tells_its_steps_until_it_ends(
         shown.advance()
         assert not file.exists()  # one step has no length: what was before it may be a compilation
         shown.advance()
-        assert json.loads(file.read_text())["step"] == 6
+        assert json.loads(file.read_text())["seconds"] >= 0
     assert not file.exists()
 
 
 def test_a_stage_that_hangs_is_stopped_and_goes_on_from_its_checkpoint(served: Project) -> None:
     served.edit("standin.py", "    for step in range(start", HANGS + "    for step in range(40")
-    status, output = served.run("flows.pipeline", "--until", "pretrain", **{watchdog.LEAST: "3"})
+    status, output = served.run("flows.pipeline", "--until", "pretrain", **{watchdog.LEAST: "10"})
     assert status == 0, output
-    assert "pretrain was stopped: no step after step 31 for " in output
+    assert "pretrain was stopped: it did no step for " in output
     assert outcomes(output) == {"pretrain": "ran"}
     assert output.count("pretrain starts at") == 2
     assert "pretrain starts at 31" in output
