@@ -25,8 +25,6 @@ def unused() -> Iterator[list[Leftover]]:
 
     InputError if others may use the cache too, or if what is used cannot be told.
     """
-    from dvc.exceptions import DvcException
-
     with ExitStack() as stack:
         own, *others = (stack.enter_context(project(folder)) for folder in _sharing())
         cache = Path(own.cache.local_cache_dir).resolve()
@@ -36,7 +34,7 @@ def unused() -> Iterator[list[Leftover]]:
             )
         try:
             used = {(each.name, each.value) for one in (own, *others) for each in _used_by(one)}
-        except DvcException as error:
+        except Exception as error:  # DVC raises what it happens on in the lock of an old branch
             raise InputError(
                 f"--cache: what is in use can't be told ({line_of(error)}): leave it out"
             ) from error
