@@ -38,7 +38,7 @@ def unused() -> Iterator[list[Leftover]]:
             raise InputError(
                 f"--cache: what is in use can't be told ({line_of(error)}): leave it out"
             ) from error
-        paths = tuple(sorted(path for name, path in _objects(own) if name not in used))
+        paths = tuple(sorted({path for name, path in _objects(own) if name not in used}))
         why = "no lock, branch, tag or experiment uses it"
         yield [Leftover(paths, "DVC's cache", why)] if paths else []
 
@@ -52,7 +52,7 @@ def _sharing() -> Iterator[Path]:
 
 
 def _objects(repo: Repo) -> Iterator[tuple[tuple[str, str], Path]]:
-    """Yield every object of the cache by kind of hash and hash, and its file."""
+    """Yield every object of the cache by kind of hash and hash, and its file; some come twice."""
     for _, objects in repo.cache.by_scheme():
         if objects and objects.fs.protocol == "local" and Path(objects.path).is_dir():
             yield from (
