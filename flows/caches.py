@@ -25,8 +25,6 @@ def unused() -> Iterator[list[Leftover]]:
 
     InputError if others may use the cache too, or if what is used cannot be told.
     """
-    from dvc.exceptions import DvcException
-
     with ExitStack() as stack:
         own, *others = (stack.enter_context(project(folder)) for folder in _sharing())
         cache = Path(own.cache.local_cache_dir).resolve()
@@ -36,11 +34,11 @@ def unused() -> Iterator[list[Leftover]]:
             )
         try:
             used = {(each.name, each.value) for one in (own, *others) for each in _used_by(one)}
-        except DvcException as error:
+        except Exception as error:  # DVC raises what it happens on in the lock of an old branch
             raise InputError(
                 f"--cache: what is in use can't be told ({line_of(error)}): leave it out"
             ) from error
-        paths = tuple(sorted(path for name, path in _objects(own) if name not in used))
+        paths = tuple(sorted({path for name, path in _objects(own) if name not in used}))
         why = "no lock, branch, tag or experiment uses it"
         yield [Leftover(paths, "DVC's cache", why)] if paths else []
 
@@ -54,7 +52,7 @@ def _sharing() -> Iterator[Path]:
 
 
 def _objects(repo: Repo) -> Iterator[tuple[tuple[str, str], Path]]:
-    """Yield every object of the cache by kind of hash and hash, and its file."""
+    """Yield every object of the cache by kind of hash and hash, and its file; some come twice."""
     for _, objects in repo.cache.by_scheme():
         if objects and objects.fs.protocol == "local" and Path(objects.path).is_dir():
             yield from (

@@ -128,7 +128,7 @@ def remote() -> Iterator[Finding]:
         return
     url = config["remote"][name]["url"]
     try:
-        there = within(REMOTE_SECONDS, lambda: kind(**options).exists(path))
+        there = within(REMOTE_SECONDS, lambda: _is_there(kind(**options), path))
     except Exception as error:  # whatever drivers raise
         why = hidden_of(url, line_of(error))
         yield wrong(
@@ -144,6 +144,17 @@ def remote() -> Iterator[Finding]:
         yield warning(f"{name} ({url}) can be read, and not written to", "ask its owner, if you are to push")
     else:
         yield ok(f"{name} ({hidden(url)}) answers")
+
+
+def _is_there(remote: Any, path: str) -> bool:
+    """Return whether a remote has the path. Raises what keeps it from answering, which drivers tell as not found."""
+    try:
+        remote.info(path)
+    except FileNotFoundError as error:
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from None
+        return False
+    return True
 
 
 def within(seconds: float, ask: Callable[[], Answer]) -> Answer:

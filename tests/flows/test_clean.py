@@ -114,7 +114,7 @@ def _files(folder: Path) -> set[str]:
 
 def test_the_cache_keeps_what_a_lock_a_branch_or_a_tag_uses(done: Project) -> None:
     objects = done.folder / ".dvc/cache/files/md5"
-    nobodys, old = objects / "00" / ("1" * 30), objects / "00" / ("2" * 30)
+    nobodys, old = objects / "00" / ("a" * 30), objects / "00" / ("b" * 30)
     for path, content in ((nobodys, "nobody's"), (old, "an old branch's")):
         path.parent.mkdir(exist_ok=True)
         path.write_text(content)
@@ -123,7 +123,7 @@ def test_the_cache_keeps_what_a_lock_a_branch_or_a_tag_uses(done: Project) -> No
     now = lock.read_text()
     outs = YAML(typ="safe").load(now)["stages"]["pretrain"]["outs"]
     (record,) = (out["md5"] for out in outs if out["path"].endswith(".ancestry.json"))
-    lock.write_text(now.replace(record, "00" + "2" * 30))
+    lock.write_text(now.replace(record, "00" + "b" * 30))
     for command in (["add", "-A"], ["commit", "-qm", "old"], ["branch", "old"]):
         subprocess.run([*git, *command], cwd=done.folder, check=True)
     lock.write_text(now)
