@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import webbrowser
-from collections.abc import Callable, Iterator
-from functools import cache
-from importlib.util import find_spec
+from collections.abc import Iterator
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,12 +14,13 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from jokbo.command import STATE, in_one_line
+from jokbo.command import PASSED_ON, STATE, become, in_one_line
 from jokbo.exporting import Kind, Precision
 from jokbo.labelling.commands import label
-from jokbo.runtime import ancestry, files, tracking
+from jokbo.runtime import files
 from jokbo.runtime.errors import InputError
-from jokbo.runtime.mlflow_store import reason, say
+from jokbo.team import runs
+from jokbo.team.commands import diff, tree
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -43,30 +41,16 @@ app.add_typer(data, name="data")
 preferences = typer.Typer(help="What people and others prefer.", no_args_is_help=True)
 app.add_typer(preferences, name="preferences")
 app.add_typer(label, name="label")
+app.command()(tree)
+app.command(context_settings=PASSED_ON)(diff)
 Model = Annotated[Path, typer.Argument(help="The folder of a model, such as models/aligned.")]
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(context_settings=PASSED_ON)
 @in_one_line
 def run(context: typer.Context) -> None:
     """Bring every stage up to date (python -m flows.pipeline; options go to it)."""
-    if not (Path("flows").is_dir() or find_spec("flows")):
-        raise InputError("flows: not there: run this in the folder of a project, a clone of jokbo")
-    # in this process's place, so that whoever stops this one stops the flow
-    os.execv(sys.executable, [sys.executable, "-m", "flows.pipeline", *context.args])
-
-
-@app.command()
-@in_one_line
-def tree(
-    model: Model,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Also the code, data, parameters and machine of each.")
-    ] = False,
-) -> None:
-    """Show who a model descends from, down to the data."""
-    record, known = ancestry.Record.load(model), ancestry.records_beside(model)
-    Console().print(ancestry.tree(str(model), record, known, _commits(), everything=everything))
+    become("flows.pipeline", context.args)
 
 
 @app.command()
@@ -137,7 +121,7 @@ def export(
     from jokbo.exporting import export as exporting
 
     folder = out or Path("exports") / f"{model.resolve().name}-{to}"
-    exporting.export(model, exporting.Target(folder, to, precision or "fp32", force), _commits())
+    exporting.export(model, exporting.Target(folder, to, precision or "fp32", force), runs.commits())
     print(folder)
 
 
@@ -350,30 +334,6 @@ def _typed(invitation: str) -> Iterator[str]:
             yield typed
     except EOFError:
         print()
-
-
-def _commits() -> Callable[[str], str | None]:
-    """Map the key of a stage to the commit that its MLflow run was made at, if MLflow is there and knows."""
-    if "MLFLOW_TRACKING_URI" not in os.environ and not (STATE / "mlflow.db").is_file():
-        return lambda key: None
-    from mlflow import MlflowClient
-
-    uri = tracking.local_store(STATE)
-
-    @cache
-    def client() -> MlflowClient | None:
-        try:
-            MlflowClient(uri).search_experiments(max_results=1)
-        except Exception as error:
-            say(f"MLflow at {uri} does not answer ({reason(error)}): the commits are unknown")
-            return None
-        return MlflowClient(uri)
-
-    def commit(key: str) -> str | None:
-        record = tracking.find_run(asked, key) if (asked := client()) else None
-        return record.data.tags.get("git.commit") if record else None
-
-    return commit
 
 
 if __name__ == "__main__":

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from jokbo.runtime import files
-from jokbo.runtime.errors import BAD_INPUT
+from jokbo.runtime.errors import BAD_INPUT, InputError
 
 STATE = Path(".jokbo")  # of the project in which a command is typed
+# settings of a command whose words all go to another one
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
 def in_one_line(command: Callable[..., None]) -> Callable[..., None]:
@@ -38,3 +41,12 @@ def in_one_line(command: Callable[..., None]) -> Callable[..., None]:
             sys.exit(BAD_INPUT)
 
     return guarded
+
+
+def become(module: str, arguments: Iterable[str]) -> NoReturn:
+    """Have `python -m MODULE ARGUMENTS`, a command of flows/, take this process's place: whoever stops this one stops
+    that. InputError outside a project.
+    """
+    if not (Path("flows").is_dir() or find_spec("flows")):
+        raise InputError("flows: not there: run this in the folder of a project, a clone of jokbo")
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
