@@ -17,8 +17,8 @@ from jokbo.team.lineage import Node, every
 
 SUFFIXES = (".svg", ".png")
 COLUMN, ROW = 2.3, 0.9  # inches from one box to the next
-WIDTH, HEIGHT = 0.78, 0.5  # of a box, as a share of that
-KINDS = {"weights": "#e7f5ec", "md5": "#e8f1fb", "key": "#f4eafa"}  # by what the hash is of
+WIDTH, HEIGHT = 0.78, 0.6  # of a box, as a share of that
+MODEL, DATA, RUN = "#e7f5ec", "#e8f1fb", "#f4eafa"  # colours
 FIXED: Any = {"svg.hashsalt": "jokbo"}  # so that the same lineage gives the same file
 
 
@@ -73,16 +73,23 @@ def _places(node: Node, nodes: dict[tuple[str, str], Node]) -> dict[tuple[str, s
 
 
 def _box(axes: Axes, place: tuple[float, float], node: Node) -> None:
-    by = f"by {node.stage}, {node.of} {node.hash[:8]}" if node.stage else f"{node.of} {node.hash[:8]}"
+    lines = [node.name, *([f"by {node.stage}"] if node.stage else []), f"{node.of} {node.hash[:8]}"]
+    colour = RUN if node.of == "key" else MODEL if node.name.partition("/")[0] == "models" else DATA
     x, y = place
     corner = (x - WIDTH / 2, y - HEIGHT / 2)
-    axes.add_patch(Rectangle(corner, WIDTH, HEIGHT, facecolor=KINDS[node.of], edgecolor="#999999", zorder=2))
-    axes.text(x, y, f"{node.name}\n{by}", ha="center", va="center", fontsize=8, zorder=3)
+    axes.add_patch(Rectangle(corner, WIDTH, HEIGHT, facecolor=colour, edgecolor="#999999", zorder=2))
+    axes.text(x, y, "\n".join(lines), ha="center", va="center", fontsize=8, zorder=3)
 
 
 def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
     """Draw an arrow from box to box; one that passes others goes over them in a bow."""
     (x1, y1), (x2, y2) = start, end
-    bow = f"arc3,rad={-0.12 if x2 - x1 > 1 else 0}"
+    beside = x2 - x1 == 1
+    ends = (
+        [(x1 + WIDTH / 2, y1), (x2 - WIDTH / 2, y2)]
+        if beside
+        else [(x, y - HEIGHT / 2) for x, y in (start, end)]
+    )
+    bow = f"arc3,rad={0 if beside else -0.2}"
     style = {"arrowstyle": "-|>", "color": "#555555", "connectionstyle": bow, "shrinkA": 0, "shrinkB": 0}
-    axes.annotate("", xy=(x2 - WIDTH / 2, y2), xytext=(x1 + WIDTH / 2, y1), arrowprops=style, zorder=1)
+    axes.annotate("", xy=ends[1], xytext=ends[0], arrowprops=style, zorder=1)
