@@ -98,6 +98,17 @@ def describe(run: Record) -> Made:
     return Made(f"{stage} {id[:8]}", {stage: Facts(**found)}, logged=True)
 
 
+def finished(store: MlflowClient, stage: str, most: int = 50) -> list[Record]:
+    """Return the last runs of a stage that came to their end, the newest first."""
+    experiment = store.get_experiment_by_name(EXPERIMENT)
+    wanted = f"tags.stage = '{stage}' and attributes.status = 'FINISHED'"
+    order = ["attributes.start_time DESC"]
+    found = experiment and store.search_runs(
+        [experiment.experiment_id], wanted, max_results=most, order_by=order
+    )
+    return list(found or [])
+
+
 def inputs(run: Record) -> dict[str, str]:
     """Return what a run read, path -> DVC's md5; nothing if MLflow has it not."""
     return _artifact(run, "inputs.json") or {}
