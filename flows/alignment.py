@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typer
 
-from flows.command import TimeoutHours, bring, one_line
+from flows.command import Plan, TimeoutHours, bring, one_line, show_plan
 from flows.flow import pipeline
 from jokbo.runtime import kept
 from jokbo.runtime.files import read_json
@@ -18,8 +18,11 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
-def main(timeout_hours: TimeoutHours = 24.0) -> None:
+def main(timeout_hours: TimeoutHours = 24.0, plan: Plan = False) -> None:
     """Train PPO and its baselines on as many responses each, compare them in one table, and keep its numbers."""
+    if plan:
+        show_plan(folder=ALIGNMENT)
+        return
     bring(lambda: pipeline(timeout_hours, folder=str(ALIGNMENT), return_state=True), folder=ALIGNMENT)
     with one_line():
         numbers = read_json(ALIGNMENT / METRICS / "alignment_table.json", "run `make alignment`")

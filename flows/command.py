@@ -14,7 +14,7 @@ import typer
 from prefect import tags
 from prefect.client.schemas.objects import State
 
-from flows import graph, terminal
+from flows import graph, planned, terminal
 from flows.flow import BAD_INPUT_STATE, WAITING_STATE, alone, seconds_of
 from flows.schedule import SKIPPED
 from flows.server import NoServer, own_server, server
@@ -68,6 +68,17 @@ TimeoutHours = Annotated[
     float, typer.Option(callback=above_zero, help="After how long a stage is stopped, and tried again once.")
 ]
 Until = Annotated[str | None, typer.Option(help="A stage: bring it up to date, and what it needs, no more.")]
+
+Plan = Annotated[
+    bool, typer.Option("--plan", help="Say what would run, why, and what it would take; start nothing.")
+]
+
+
+def show_plan(until: str | None = None, folder: Path = Path()) -> None:
+    """Print what `bring` would do. Exits 2 for bad input."""
+    with one_line():
+        projects.load(folder)
+        planned.show(params.load(), until, folder)
 
 
 def end(outcome: State) -> None:

@@ -13,7 +13,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed
 
-from flows.command import TimeoutHours, bring, one_line
+from flows.command import Plan, TimeoutHours, bring, one_line, show_plan
 from flows.flow import pipeline, threads
 from flows.schedule import SKIPPED, on_schedule, overtaken
 from jokbo.runtime import kept
@@ -64,9 +64,13 @@ def main(
     context: typer.Context,
     workers: Workers = None,
     timeout_hours: TimeoutHours = 24.0,
+    plan: Plan = False,
 ) -> None:
     """Train every system of the family for the same budget, and compare them in one table."""
     if context.invoked_subcommand:
+        return
+    if plan:
+        show_plan(folder=FAMILY)
         return
     bring(lambda: family(workers, timeout_hours, return_state=True), folder=FAMILY)
     with one_line():

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import Any
 
 from dvc.config import ConfigError
 from dvc.exceptions import DvcException
@@ -29,36 +30,38 @@ BLOCKER = re.compile(r"\(PID \d+\): .*")  # in what DVC says of a file that anot
 
 @dataclass(frozen=True)
 class Graph:
-    """Stages with the stages that each needs, needed ones first; those that may have to run; and the folder in which
-    each stands."""
+    """Stages with the stages that each needs, needed ones first; those that may have to run; the folder in which each
+    stands; and of those that DVC finds changed, its status."""
 
     needs: dict[str, set[str]]
     stale: set[str]
     folders: dict[str, Path]
+    changed: dict[str, list[Any]]
 
 
 @dataclass(frozen=True)
 class _Project:
-    """What DVC says of the stages in one folder: which each needs, those that changed, and the paths that they read
+    """What DVC says of the stages in one folder: which each needs, what of them changed, and the paths that they read
     and write."""
 
     needs: dict[str, set[str]]
-    changed: set[str]
+    changed: dict[str, list[Any]]
     reads: dict[str, list[Path]]
     writes: dict[str, list[Path]]
 
 
-def read(until: str | None = None, folder: Path = Path()) -> Graph:
+def read(until: str | None = None, folder: Path = Path(), *, wait: bool = True) -> Graph:
     """Return the stages of the folder's dvc.yaml, and those of the chain that they need; of `until`, that one and what
     it needs.
 
-    A stage may have to run if DVC finds it changed, or if one that it needs may have to.
+    A stage may have to run if DVC finds it changed, or if one that it needs may have to. Without `wait`, InputError
+    while a stage runs.
     """
-    own = _project(folder)
+    own = _project(folder, wait)
     needs, changed, folders = own.needs, own.changed, dict.fromkeys(own.needs, folder)
     above = projects.root(folder)
     if above != folder:
-        chain = _project(above)
+        chain = _project(above, wait)
         needs, changed = _joined(own, chain), changed | chain.changed
         folders |= dict.fromkeys(chain.needs, above)
     if until is not None:
@@ -68,7 +71,8 @@ def read(until: str | None = None, folder: Path = Path()) -> Graph:
     for name, upstream in ordered.items():
         if name in changed or upstream & stale:
             stale.add(name)
-    return Graph(ordered, stale, {name: folders[name] for name in ordered})
+    changed = {name: status for name, status in changed.items() if name in ordered}
+    return Graph(ordered, stale, {name: folders[name] for name in ordered}, changed)
 
 
 def remote(folder: Path = Path()) -> str | None:
@@ -77,7 +81,7 @@ def remote(folder: Path = Path()) -> str | None:
         return repo.config["core"].get("remote")
 
 
-def _project(folder: Path) -> _Project:
+def _project(folder: Path, wait: bool) -> _Project:
     """Return what DVC says of the folder's project, once no other DVC works on it. InputError if it is not right."""
     reading.read(folder / "dvc.yaml")  # DVC would work on aliases that multiply without end
     told: set[str] = set()
@@ -86,6 +90,8 @@ def _project(folder: Path) -> _Project:
             return _read(folder)
         except LockError as error:
             holder = found[0] if (found := BLOCKER.search(str(error))) else "another DVC"
+            if not wait:
+                raise InputError(f"{holder} works in this folder: ask again when it has ended") from error
             if holder not in told:
                 told.add(holder)
                 print(f"jokbo: waiting for {holder}, which works in this folder", file=sys.stderr, flush=True)
@@ -105,7 +111,7 @@ def _read(folder: Path) -> _Project:
         changed = repo.status()
         return _Project(
             {name: {names[other] for other in graph[stage]} for stage, name in names.items()},
-            {name for stage, name in names.items() if stage.addressing in changed},
+            {name: changed[stage.addressing] for stage, name in names.items() if stage.addressing in changed},
             {name: [Path(dep.fs_path) for dep in stage.deps] for stage, name in names.items()},
             {name: [Path(out.fs_path) for out in stage.outs] for stage, name in names.items()},
         )

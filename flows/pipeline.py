@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from flows.command import TimeoutHours, Until, bring, one_line
+from flows.command import Plan, TimeoutHours, Until, bring, one_line, show_plan
 from flows.flow import pipeline, threads
 from flows.schedule import on_schedule
 
@@ -22,9 +22,13 @@ def main(
     workers: Annotated[int, typer.Option(min=1, help="How many stages may run at once.")] = 1,
     timeout_hours: TimeoutHours = 24.0,
     until: Until = None,
+    plan: Plan = False,
 ) -> None:
     """Bring the pipeline of dvc.yaml up to date."""
     if context.invoked_subcommand:
+        return
+    if plan:
+        show_plan(until)
         return
     parallel = pipeline.with_options(task_runner=threads(workers))
     bring(lambda: parallel(timeout_hours, until, return_state=True), until)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import webbrowser
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Iterator
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,10 +17,11 @@ from rich.text import Text
 from jokbo.command import PASSED_ON, STATE, become, in_one_line
 from jokbo.exporting import Kind, Precision
 from jokbo.labelling.commands import label
-from jokbo.runtime import ancestry, files, tracking
+from jokbo.runtime import ancestry, files
 from jokbo.runtime.errors import InputError
-from jokbo.runtime.mlflow_store import SHARED, reason, say
+from jokbo.team import runs
 from jokbo.team.commands import team
+from jokbo.team.comparing import diff, tree
 from jokbo.team.upkeep import clean, doctor
 
 if TYPE_CHECKING:
@@ -47,6 +46,8 @@ app.add_typer(label, name="label")
 app.add_typer(team, name="team")
 app.command(context_settings=PASSED_ON)(doctor)
 app.command(context_settings=PASSED_ON)(clean)
+app.command()(tree)
+app.command(context_settings=PASSED_ON)(diff)
 Model = Annotated[Path, typer.Argument(help="The folder of a model, such as models/aligned.")]
 
 
@@ -55,19 +56,6 @@ Model = Annotated[Path, typer.Argument(help="The folder of a model, such as mode
 def run(context: typer.Context) -> None:
     """Bring every stage up to date (python -m flows.pipeline; options go to it)."""
     become("flows.pipeline", *context.args)
-
-
-@app.command()
-@in_one_line
-def tree(
-    model: Model,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Also the code, data, parameters and machine of each.")
-    ] = False,
-) -> None:
-    """Show who a model descends from, down to the data."""
-    record, known = ancestry.Record.load(model), ancestry.records_beside(model)
-    Console().print(ancestry.tree(str(model), record, known, _commits(), everything=everything))
 
 
 @app.command()
@@ -138,7 +126,7 @@ def export(
     from jokbo.exporting import export as exporting
 
     folder = out or Path("exports") / f"{model.resolve().name}-{to}"
-    exporting.export(model, exporting.Target(folder, to, precision or "fp32", force), _commits())
+    exporting.export(model, exporting.Target(folder, to, precision or "fp32", force), runs.commits())
     print(folder)
 
 
@@ -305,7 +293,7 @@ def _opened(model: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
     """
     from jokbo.exporting import opening
 
-    if Path(f"{ancestry.recorded(model)}{ancestry.SUFFIX}").is_file():
+    if ancestry.has_record(model):
         ancestry.Record.load(model)
     found = opening.opened(model)
     if not found.writes:
@@ -339,31 +327,6 @@ def _typed(invitation: str) -> Iterator[str]:
             yield typed
     except EOFError:
         print()
-
-
-def _commits() -> Callable[[str], str | None]:
-    """Map the key of a stage to the commit that its MLflow run was made at, if MLflow is there and knows."""
-    told = "MLFLOW_TRACKING_URI" in os.environ or Path(SHARED).is_file()
-    if not told and not (STATE / "mlflow.db").is_file():
-        return lambda key: None
-    from mlflow import MlflowClient
-
-    uri = tracking.local_store(STATE)
-
-    @cache
-    def client() -> MlflowClient | None:
-        try:
-            MlflowClient(uri).search_experiments(max_results=1)
-        except Exception as error:
-            say(f"MLflow at {uri} does not answer ({reason(error)}): the commits are unknown")
-            return None
-        return MlflowClient(uri)
-
-    def commit(key: str) -> str | None:
-        record = tracking.find_run(asked, key) if (asked := client()) else None
-        return record.data.tags.get("git.commit") if record else None
-
-    return commit
 
 
 if __name__ == "__main__":

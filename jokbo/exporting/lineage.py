@@ -13,6 +13,7 @@ from rich.console import Console
 
 from jokbo.runtime import ancestry
 from jokbo.runtime.ancestry import Record
+from jokbo.team.lineage import of_model, tree
 
 WIDTH = 1000  # characters of a line of the tree, so that none is broken
 
@@ -37,8 +38,8 @@ def lineage(model: Path, commit_of: Callable[[str], str | None]) -> Lineage:
 
     Raises InputError if the record beside the model is damaged, or is of other weights.
     """
-    own, weights = ancestry.recorded(model), ancestry.weights_of(model)
-    if not Path(f"{own}{ancestry.SUFFIX}").is_file():
+    weights = ancestry.weights_of(model)
+    if not ancestry.has_record(model):
         return Lineage(weights, {}, "")
     record = replace(Record.load(model), weights=weights)  # of one of several models, its own
     known = {
@@ -56,7 +57,7 @@ def lineage(model: Path, commit_of: Callable[[str], str | None]) -> Lineage:
     add(_short(model), record)
     page = Console(file=io.StringIO(), width=WIDTH, color_system=None)
     with page.capture() as drawn:
-        page.print(ancestry.tree(_short(model), record, known, commit_of))
+        page.print(tree(of_model(_short(model), record, known, commit_of)))
     return Lineage(record.weights, found, "\n".join(map(str.rstrip, drawn.get().splitlines())))
 
 

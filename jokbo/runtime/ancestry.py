@@ -1,26 +1,22 @@
 """The ancestry of models: beside every model's folder stands the record of what that model was made from, and in.
 
 models/NAME.ancestry.json is an output of its own, which the report alone reads: it holds hashes of code, which a model
-that comes out the same does not change with. It names parents by the hash of their weights; `tree` joins the records.
+that comes out the same does not change with. It names parents by the hash of their weights; `jokbo tree` joins the
+records.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-from rich.tree import Tree
-
-from jokbo.runtime import environment
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import write_text
 from jokbo.runtime.secrets import hidden_in
-from jokbo.runtime.tracking import flat
 
 SUFFIX = ".ancestry.json"  # of the file beside a model's folder
 
@@ -52,7 +48,7 @@ class Record:
         """
         model = recorded(model)
         file = _file(model)
-        record = cls._read(file)
+        record = cls.read(file)
         if model.is_dir() and weights_of(model) != record.weights:
             raise InputError(
                 f"{file}: of other weights than those in {model}: `dvc checkout`, or make it again"
@@ -60,7 +56,8 @@ class Record:
         return record
 
     @classmethod
-    def _read(cls, file: Path) -> Record:
+    def read(cls, file: Path) -> Record:
+        """Return the record that a file holds. InputError if it is none."""
         try:
             found = json.loads(file.read_text("utf-8"))
             if missing := {field.name for field in fields(cls)} - set(found):
@@ -70,6 +67,11 @@ class Record:
             raise InputError(f"{file}: not there: name the folder of a model that a stage wrote") from None
         except (ValueError, TypeError) as error:
             raise InputError(f"{file}: not a record of ancestry ({error}): make the model again") from error
+
+
+def has_record(model: Path) -> bool:
+    """Return whether a record stands beside a model's folder, or beside the folder of models that it is one of."""
+    return _file(recorded(model)).is_file()
 
 
 def recorded(model: Path) -> Path:
@@ -103,58 +105,9 @@ def records_in(folder: Path) -> dict[str, tuple[str, Record]]:
     """Return every record in a folder of models, by the hash of the weights, with the model's path."""
     found = {}
     for file in sorted(folder.glob(f"*{SUFFIX}")):
-        record = Record._read(file)
+        record = Record.read(file)
         found[record.weights] = (str(file).removesuffix(SUFFIX), record)
     return found
-
-
-def tree(
-    name: str,
-    record: Record,
-    known: Mapping[str, tuple[str, Record]],
-    commit_of: Callable[[str], str | None],
-    *,
-    everything: bool = False,
-) -> Tree:
-    """Return who a model descends from as a tree to print: a line a model, and the data of those without parents;
-    with `everything` also code, data, parameters and environments. A model that is met again is only named.
-
-    `known` are the records that there are, by the hash of the weights; `commit_of` maps a stage's key to a git commit.
-    """
-    met: set[str] = set()
-
-    def branch_of(name: str, record: Record) -> Tree:
-        met.add(record.weights)
-        commit = commit_of(record.key) or "commit unknown"
-        if not everything:
-            commit = "commit unknown" if commit.startswith("unknown") else commit[:14]
-        made = f"by [cyan]{record.stage}[/]  {escape(commit)}"
-        branch = Tree(f"[bold]{name}[/]  {made}  weights {record.weights[:12]}")
-        if everything:
-            _add_all(branch, record)
-        elif not record.parents and record.data:
-            branch.add(", ".join(record.data))
-        for path, weights in record.parents.items():
-            if weights in met:
-                branch.add(f"[bold]{path}[/]  as above")
-            elif weights in known:
-                branch.add(branch_of(*known[weights]))
-            else:
-                branch.add(f"[bold]{path}[/]  weights {weights[:12]}, of which no record is there")
-        return branch
-
-    return branch_of(name, record)
-
-
-def _add_all(branch: Tree, record: Record) -> None:
-    branch.add(f"code: {len(record.code)} files and folders")
-    for found in record.environments:
-        branch.add(escape(f"made on {environment.summary(found)}"))
-    for title, found in (("data", record.data), ("params", flat(record.params))):
-        if found:
-            twig = branch.add(title)
-            for key, value in found.items():
-                twig.add(escape(f"{key}: {value}"))
 
 
 def weights_of(model: Path) -> str:

@@ -13,6 +13,7 @@ from rich.console import Console
 from jokbo.runtime import ancestry, environment
 from jokbo.runtime.ancestry import Record
 from jokbo.runtime.errors import InputError
+from jokbo.team import lineage
 
 
 def _model(folder: Path, weights: bytes = b"w") -> Path:
@@ -80,7 +81,8 @@ def test_the_tree_joins_the_records(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def shown(everything: bool = True, commit: str = "c0ffee") -> str:
         console = Console(file=io.StringIO(), width=100)
         known = ancestry.records_in(Path("models"))
-        console.print(ancestry.tree("policy", policy, known, {"base-key": commit}.get, everything=everything))
+        node = lineage.of_model("policy", policy, known, {"base-key": commit}.get)
+        console.print(lineage.tree(node, everything=everything))
         return console.file.getvalue()
 
     text = shown()
