@@ -39,6 +39,7 @@ class Run:
         self._buffer: list[list[Any]] = []
         self._flushed = time.monotonic()
         self._tables: list[dict[str, str]] = []
+        self.trails: dict[str, list[Any]] = {}  # of each training, the marks of jokbo/training/trail.py
 
     @property
     def id(self) -> str | None:
@@ -78,7 +79,7 @@ class Run:
 
     def text(self, text: str, name: str) -> None:
         """Keep a text as the artifact `name` (samples.txt)."""
-        self._made(name, lambda path: path.write_text(text, "utf-8"))
+        self._made(name, lambda path: path.write_text(text, "utf-8", "surrogateescape"))
 
     def table(self, rows: list[dict[str, Any]], name: str) -> None:
         """Keep rows as the artifact `name` (a .json that `mlflow ui` shows as a table)."""
