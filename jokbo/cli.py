@@ -8,7 +8,6 @@ import sys
 import webbrowser
 from collections.abc import Callable, Iterator
 from functools import cache
-from importlib.util import find_spec
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,12 +16,13 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from jokbo.command import STATE, in_one_line
+from jokbo.command import STATE, become, in_one_line
 from jokbo.exporting import Kind, Precision
 from jokbo.labelling.commands import label
 from jokbo.runtime import ancestry, files, tracking
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.mlflow_store import reason, say
+from jokbo.team.reproducing import reproduce
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -43,6 +43,7 @@ app.add_typer(data, name="data")
 preferences = typer.Typer(help="What people and others prefer.", no_args_is_help=True)
 app.add_typer(preferences, name="preferences")
 app.add_typer(label, name="label")
+app.command()(reproduce)
 Model = Annotated[Path, typer.Argument(help="The folder of a model, such as models/aligned.")]
 
 
@@ -50,10 +51,7 @@ Model = Annotated[Path, typer.Argument(help="The folder of a model, such as mode
 @in_one_line
 def run(context: typer.Context) -> None:
     """Bring every stage up to date (python -m flows.pipeline; options go to it)."""
-    if not (Path("flows").is_dir() or find_spec("flows")):
-        raise InputError("flows: not there: run this in the folder of a project, a clone of jokbo")
-    # in this process's place, so that whoever stops this one stops the flow
-    os.execv(sys.executable, [sys.executable, "-m", "flows.pipeline", *context.args])
+    become("flows.pipeline", context.args)
 
 
 @app.command()

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from jokbo.runtime import files
-from jokbo.runtime.errors import BAD_INPUT
+from jokbo.runtime.errors import BAD_INPUT, InputError
 
 STATE = Path(".jokbo")  # of the project in which a command is typed
+
+
+def become(module: str, arguments: Sequence[str]) -> NoReturn:
+    """Run a module of the floor above in this process's place: whoever stops this process stops that."""
+    if not (Path("flows").is_dir() or find_spec("flows")):
+        raise InputError("flows: not there: run this in the folder of a project, a clone of jokbo")
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
 
 
 def in_one_line(command: Callable[..., None]) -> Callable[..., None]:

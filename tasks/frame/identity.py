@@ -59,7 +59,7 @@ def identify(name: str) -> Identity:
             for dep in stage.deps:
                 check_all_regular(Path(dep.def_path))
             stage.save_deps()
-            return _identity(to_single_stage_lockfile(stage))
+            return of_entry(to_single_stage_lockfile(stage))
     except DvcException as error:
         raise InputError(f"dvc.yaml, stage {name}: {error}") from error
 
@@ -113,7 +113,7 @@ def committed() -> dict[str, Identity]:
     with project():
         entries = lockfile.parsed(lockfile.LOCK.read_text("utf-8")) if lockfile.LOCK.exists() else {}
     assert entries is not None  # what was half written is mended
-    return {name: _identity(entry) for name, entry in entries.items()}
+    return {name: of_entry(entry) for name, entry in entries.items()}
 
 
 @contextmanager
@@ -133,7 +133,8 @@ def project(folder: Path = Path(), *, wait: bool = True) -> Iterator[Repo]:
         yield repo
 
 
-def _identity(entry: Mapping[str, Any]) -> Identity:
+def of_entry(entry: Mapping[str, Any]) -> Identity:
+    """Return the identity of a run of which dvc.lock has this entry."""
     from dvc.stage.cache import _get_cache_hash
 
     return Identity(

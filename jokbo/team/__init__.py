@@ -1,0 +1,1 @@
+"""What a team does with its runs: reproduce them."""
