@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +45,9 @@ def find(name: str, stage: str | None) -> Origin:
     if record.commit.startswith(origins.UNKNOWN):
         raise InputError(f"{name}: its commit is {record.commit}: nothing tells the code that it ran with")
     if _commit(record.commit) is None:
-        raise InputError(f"{name}: its commit {record.commit[:12]} is not in this clone: `git fetch` it first")
+        raise InputError(
+            f"{name}: its commit {record.commit[:12]} is not in this clone: `git fetch` it first"
+        )
     return Origin(account, record.commit, account.diff)
 
 
@@ -105,11 +106,11 @@ def _account(stage: str, entry: Mapping[str, Any], commit: str) -> Account:
 def _locked(commit: str | None) -> dict[str, Any]:
     """Return the stages in the dvc.lock of a commit, or in this folder's."""
     if commit is None:
-        text = LOCK.read_text("utf-8") if LOCK.exists() else ""
-    else:
-        shown = subprocess.run(["git", "show", f"{commit}:./{LOCK}"], capture_output=True, text=True)
-        text = shown.stdout
-    return lockfile.parsed(text) or {}
+        return lockfile.parsed(LOCK.read_text("utf-8")) or {} if LOCK.exists() else {}
+    try:
+        return lockfile.parsed(git("show", f"{commit}:./{LOCK}") + "\n") or {}
+    except LookupError:  # it has none
+        return {}
 
 
 def _commit(revision: str) -> str | None:

@@ -21,13 +21,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows import lineage, worktree
-from flows.command import one_line
 from flows.lineage import Origin
 from flows.worktree import Worktree
 from jokbo.runtime import changes, tracking
-from jokbo.runtime.changes import git
 from jokbo.runtime.errors import InputError
-from jokbo.runtime.files import read_if_there
+from jokbo.runtime.files import in_one_line, read_if_there
 from jokbo.runtime.interruption import Interrupted, raising
 from jokbo.runtime.mlflow_runs import REPRODUCED_BY, REPRODUCES
 from jokbo.runtime.mlflow_store import connect, reason, say
@@ -64,7 +62,7 @@ def main(
 ) -> None:
     """Run again what a run ran, and exit with the verdict. `jokbo reproduce --help` says what the options are."""
     try:
-        with one_line(), raising():
+        with in_one_line(), raising():
             origin = lineage.find(run, stage)
             code = _here(origin) if here else origin
             uri = tracking.local_store(STATE)
@@ -80,9 +78,10 @@ def main(
 def _here(origin: Origin) -> Origin:
     """Return the run with the code and parameters of this folder as they stand."""
     try:
-        return replace(origin, commit=git("rev-parse", "HEAD"), diff=changes.collect(WRITTEN).diff)
+        now = changes.collect(WRITTEN)
     except LookupError as error:
         raise InputError(f"--here: {error}") from error
+    return replace(origin, commit=now.commit, diff=now.diff)
 
 
 def _rerun(laid: Worktree, origin: Origin, *, everything: bool) -> list[Rerun]:
@@ -92,10 +91,14 @@ def _rerun(laid: Worktree, origin: Origin, *, everything: bool) -> list[Rerun]:
     if everything:
         if origin.account.record.folder != ".":
             raise InputError("--all: only a stage of the chain has its ancestry run again: leave it out")
+        if origin.account.record.stage not in needs:
+            raise InputError(
+                f"dvc.yaml has no stage {origin.account.record.stage}: it has {', '.join(needs)}"
+            )
         accounts = lineage.ancestors(origin, needs, outs)
-    made_here = {path for account in accounts for path in outs.get(account.record.stage, [])}
+    made_here = {path for account in accounts for path in outs[account.record.stage]} if everything else set()
     for account in accounts:
-        laid.bring(account.record, made_here if everything else set())
+        laid.bring(account.record, made_here)
     _tell_environment(laid, origin)
     reruns = []
     for number, before in enumerate(accounts, 1):
@@ -106,6 +109,7 @@ def _rerun(laid: Worktree, origin: Origin, *, everything: bool) -> list[Rerun]:
             sys.exit(status if status in (2, 75) else 1)
         now = laid.account(before.record)
         reruns.append(Rerun(before, now, _judged(laid, before, now)))
+        print(f"jokbo: {name}: {reruns[-1].verdict.outcome}", file=sys.stderr, flush=True)
     table = _table([each.verdict for each in reruns])
     Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
     _keep(reruns, table, laid.uri)
@@ -140,17 +144,22 @@ def _tell_environment(laid: Worktree, origin: Origin) -> None:
 
 def _table(found: Sequence[Verdict]) -> Table:
     """Return a row a stage: the verdict, where the rerun left the run, and the cause."""
-    table = Table("stage", "verdict", "where", "cause", box=box.ROUNDED)
+    table = Table("stage", "verdict", box=box.ROUNDED)
+    for name in ("where", "cause"):
+        table.add_column(name, overflow="fold")
     for each in found:
-        where = [str(each.where)] if each.where else []
-        if not where and each.outs:
-            where = [f"in {', '.join(each.outs)}"]
+        where = [str(each.where)] if each.where else [f"in {', '.join(each.outs)}"] if each.outs else []
         if each.outcome == Outcome.DIFFERS:
-            where += each.metrics[:METRICS_SHOWN]
-        cells = (each.outcome, "\n".join(where), "\n".join(each.cause[:CAUSES_SHOWN]))
-        more = len(each.cause) - CAUSES_SHOWN
-        table.add_row(each.stage, *map(escape, cells[:2]), escape(cells[2]) + (f"\nand {more} more" if more > 0 else ""))
+            where += _some(each.metrics, METRICS_SHOWN)
+        cells = ("\n".join(lines) for lines in (where, _some(each.cause, CAUSES_SHOWN)))
+        table.add_row(each.stage, each.outcome, *map(escape, cells))
     return table
+
+
+def _some(lines: list[str], most: int) -> list[str]:
+    """Return the first lines, and how many more there are."""
+    more = len(lines) - most
+    return [*lines[:most], *([f"and {more} more"] if more > 0 else [])]
 
 
 def _keep(reruns: Sequence[Rerun], table: Table, uri: str) -> None:

@@ -1,4 +1,4 @@
-"""A copy of the project at a commit, in a git worktree of its own: stages run there, and nothing of this folder changes.
+"""The project at a commit, in a git worktree of its own: stages run there, and nothing of this folder changes.
 
 It is in .jokbo/reproduced. It shares this project's DVC cache, of which it only reads, and has a .jokbo of its own.
 """
@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dvc.config import Config
+from dvc.config import Config, NoRemoteError
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.stage.serialize import to_single_stage_lockfile
 from dvc_data.hashfile import load
-from dvc_data.hashfile.checkout import checkout
+from dvc_data.hashfile.build import build
+from dvc_data.hashfile.checkout import CheckoutError, checkout
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_objects.errors import ObjectFormatError
 
@@ -34,13 +35,14 @@ from jokbo.runtime.changes import git
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import read_if_there
 from jokbo.runtime.launcher import cores
+from jokbo.runtime.mlflow_store import reason
 from jokbo.runtime.run_record import Account, RunRecord
 from tasks.frame import checks, projects
 from tasks.frame.identity import of_entry
 from tasks.frame.paths import STATE, search_path
 
 FOLDER = STATE / "reproduced"
-NOT_THERE = (FileNotFoundError, ObjectFormatError, DvcException)  # what DVC says of what its cache has not
+NOT_THERE = (FileNotFoundError, ObjectFormatError, CheckoutError)  # what DVC says of what its cache has not
 
 
 @dataclass(frozen=True)
@@ -59,15 +61,17 @@ class Worktree:
             return needs, {name: [out.def_path for out in stage.outs] for stage, name in names.items()}
 
     def bring(self, record: RunRecord, made_here: set[str]) -> None:
-        """Put there what the run read, but for `made_here`: by hash, from DVC's cache or remote, or as it is in this
-        folder. InputError, in one line, if it is nowhere.
+        """Put there what the run read, but for the outputs `made_here`: by hash, from DVC's cache or remote, or as it
+        is in this folder. InputError, in one line, if it is nowhere.
         """
         with _repo(self.root / record.folder) as repo:
             stage = _stage(repo, record.stage)
             for dep in stage.deps:
                 md5 = record.deps.get(dep.def_path)
-                if md5 and not ancestry.is_code(dep.def_path) and dep.def_path not in made_here:
-                    _place(repo, dep, HashInfo("md5", md5), Path(record.folder, dep.def_path))
+                path = Path(dep.def_path)
+                made = any(path == Path(out) or path in Path(out).parents for out in made_here)
+                if md5 and not made and not ancestry.is_code(dep.def_path):
+                    _place(repo, dep, HashInfo("md5", md5), record.folder / path)
 
     def cached(self, md5: str | None) -> Path | None:
         """Return the file with this hash, in DVC's cache or brought from its remote; None if it is nowhere."""
@@ -76,8 +80,7 @@ class Worktree:
         with _repo(self.root) as repo:
             file = Path(repo.cache.local.oid_to_path(md5))
             if not file.is_file():
-                with suppress(*NOT_THERE):
-                    repo.cloud.pull([HashInfo("md5", md5)])
+                _pull(repo, HashInfo("md5", md5))
             return file if file.is_file() else None
 
     def surroundings(self, record: RunRecord) -> dict[str, Any]:
@@ -87,7 +90,9 @@ class Worktree:
             import torch  # it tells the threads and what of the processor is used  # noqa: F401
         compute = reading.read(self.root / "params.yaml").get("compute", {})
         ranks = compute.get("processes", 1) if before.get("ranks", 1) > 1 else 1
-        own = environment.collect(ranks=ranks, zero_stage=compute.get("zero_stage"), compiled=compute.get("compile"))
+        own = environment.collect(
+            ranks=ranks, zero_stage=compute.get("zero_stage"), compiled=compute.get("compile")
+        )
         if ranks > 1 and "OMP_NUM_THREADS" not in os.environ:  # which the launcher sets then
             own["threads"] = max(1, cores() // ranks)
             own["variables"] = {**own["variables"], "OMP_NUM_THREADS": str(own["threads"])}
@@ -204,8 +209,10 @@ def _stage(repo: Repo, name: str) -> Any:
 
 
 def _place(repo: Repo, dep: Any, md5: HashInfo, here: Path) -> None:
-    """Put what has this hash at the path of a dependency."""
+    """Put what has this hash at the path of a dependency, unless git has done so."""
     cache = repo.cache.local
+    if dep.exists and dep.get_hash() == md5:
+        return
 
     def from_cache() -> None:
         checkout(dep.fs_path, dep.fs, load(cache, md5), cache, force=True, state=repo.state)
@@ -216,14 +223,26 @@ def _place(repo: Repo, dep: Any, md5: HashInfo, here: Path) -> None:
         shutil.rmtree(dep.fs_path, ignore_errors=True)
         if _copied(here, md5, Path(dep.fs_path)):
             return
+        why = _pull(repo, md5)
         try:
-            repo.cloud.pull([md5])
             from_cache()
         except NOT_THERE:
             raise InputError(
-                f"{here} as it was then ({md5.value[:8]}): neither in DVC's cache nor in its remote nor in this folder: "
-                "`dvc pull` it, or take it from whoever ran this"
+                f"{here} as it was then ({md5.value[:8]}): neither in DVC's cache nor in its remote{why} nor in this "
+                "folder: take it from whoever ran this"
             ) from None
+
+
+def _pull(repo: Repo, md5: HashInfo) -> str:
+    """Bring what has this hash from the remote to the cache, if it has it; return why it cannot be asked, in words that
+    follow "its remote"."""
+    try:
+        repo.cloud.pull([md5])
+    except NoRemoteError:
+        return ", of which there is none,"
+    except Exception as error:  # whatever the remote's own library raises
+        return f" ({reason(error)})"
+    return ""
 
 
 def _copied(here: Path, md5: HashInfo, target: Path) -> bool:
@@ -231,8 +250,6 @@ def _copied(here: Path, md5: HashInfo, target: Path) -> bool:
     if not here.exists():
         return False
     with Repo(str(projects.root())) as repo:
-        from dvc_data.hashfile.build import build
-
         odb = repo.cache.local
         _, _, found = build(odb, str(here.resolve()), odb.fs, "md5", ignore=repo.dvcignore, dry_run=True)
         if found.hash_info.value != md5.value:

@@ -27,9 +27,12 @@ _WITHOUT = ":(top,exclude,glob)**/.dvc/**"
 class Changes:
     """What differs from a commit."""
 
+    commit: str  # or "unknown (WHY)"
     diff: str = ""  # for `git apply`
     untracked: list[str] = field(default_factory=list)  # all that git neither tracks nor ignores
-    left_out: dict[str, int] = field(default_factory=dict)  # of the diff, as it would be too long: path -> bytes
+    left_out: dict[str, int] = field(
+        default_factory=dict
+    )  # of the diff, as it would be too long: path -> bytes
     hides: bool = False  # a secret in a URL, so that the diff gives other files than those that ran
 
     def notes(self) -> list[str]:
@@ -42,7 +45,7 @@ def collect(without: Sequence[str] = ()) -> Changes:
     """Return what differs from the last commit in the repository of the current folder, but for what the pathspecs
     `without` name. LookupError, with the first line of why, if git can't say.
     """
-    top, here = git("rev-parse", "--show-toplevel"), git("rev-parse", "--show-prefix")
+    commit, top, here = (git("rev-parse", what) for what in ("HEAD", "--show-toplevel", "--show-prefix"))
     specs = ["--", ":/", _WITHOUT, *without]
     untracked = _listed(git("ls-files", "-z", "--others", "--exclude-standard", *specs, folder=top))
     with tempfile.TemporaryDirectory() as folder:
@@ -56,7 +59,7 @@ def collect(without: Sequence[str] = ()) -> Changes:
         options = ["--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames"]
         whole = git("diff", "HEAD", *options, *specs, folder=top, **known)
     diff, left_out = _within(hidden(whole))
-    return Changes(diff, untracked, left_out, hides=hidden(whole) != whole)
+    return Changes(commit, diff, untracked, left_out, hides=hidden(whole) != whole)
 
 
 def git(*arguments: str, folder: str | Path = ".", **environment: str) -> str:

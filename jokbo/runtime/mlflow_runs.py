@@ -17,7 +17,10 @@ OPENING = "jokbo.opening"  # tag: who opened the run last; each opening has an i
 SUPERSEDED = (
     "jokbo.superseded"  # tag of a finished run whose stage was made anew: the run that took its place
 )
-REPRODUCES, REPRODUCED_BY = "jokbo.reproduces", "jokbo.reproduced_by"  # tags of a rerun, and of what it repeats
+REPRODUCES, REPRODUCED_BY = (
+    "jokbo.reproduces",
+    "jokbo.reproduced_by",
+)  # tags of a rerun, and of what it repeats
 PARENT = "mlflow.parentRunId"
 
 

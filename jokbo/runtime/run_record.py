@@ -40,7 +40,7 @@ class Account:
 
     record: RunRecord
     diff: str
-    trails: Mapping[str, list[list[Any]]]  # of each training, the marks of jokbo/training/trail.py
+    trails: Mapping[str, list[list[Any]]]  # by training, the marks of jokbo/training/trail.py
 
     def save(self, folder: Path) -> None:
         """Write it as a folder, in place of an earlier one."""

@@ -39,7 +39,8 @@ class Run:
         self._buffer: list[list[Any]] = []
         self._flushed = time.monotonic()
         self._tables: list[dict[str, str]] = []
-        self.trails: dict[str, list[Any]] = {}  # of each training, the marks of jokbo/training/trail.py
+        # the marks of each training (jokbo/training/trail.py), by the folder of its checkpoints
+        self.trails: dict[Path, list[Any]] = {}
 
     @property
     def id(self) -> str | None:

@@ -6,6 +6,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from jokbo.runtime import ancestry, run_record, tracking
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.mlflow_runs import KEY
 from jokbo.runtime.mlflow_store import EXPERIMENT, connect, reason
-from jokbo.runtime.run_record import Account, RunRecord
+from jokbo.runtime.run_record import Account
 from jokbo.runtime.secrets import hidden
 
 if TYPE_CHECKING:
@@ -106,9 +107,13 @@ def _run(client: MlflowClient, id: str) -> Record:
     experiment = client.get_experiment(run.info.experiment_id).name
     stage = run.data.tags.get("stage")
     if experiment != EXPERIMENT or KEY not in run.data.tags or stage is None:
-        raise InputError(f"{id}: a run of another project (experiment {experiment}): name one of a stage of jokbo")
+        raise InputError(
+            f"{id}: a run of another project (experiment {experiment}): name one of a stage of jokbo"
+        )
     if stage == "pipeline":
-        raise InputError(f"{id}: the run of a whole pipeline: name that of one of its stages, with --all for all")
+        raise InputError(
+            f"{id}: the run of a whole pipeline: name that of one of its stages, with --all for all"
+        )
     return run
 
 
@@ -121,8 +126,7 @@ def _account(client: MlflowClient, run: Record) -> Account | None:
             account = Account.load(place)
         except (MlflowException, InputError, OSError):
             return None
-    record = RunRecord(**{**vars(account.record), "run": run.info.run_id})
-    return Account(record, account.diff, account.trails)
+    return replace(account, record=replace(account.record, run=run.info.run_id))
 
 
 def _without_account(name: str, key: str) -> Account:

@@ -1,4 +1,4 @@
-"""What a rerun of a stage gave, against the run that it repeats: the same, nearly the same, or where it left it and why.
+"""What a rerun of a stage gave, against the run that it repeats: the same, nearly so, or where it left it and why.
 
 A cause is named only where the records of both runs differ in something that can have done it.
 """
@@ -23,7 +23,10 @@ VARYING = (ancestry.SUFFIX, "reports/report.html")
 BOUNDS = (("_low", "_high"), ("/low", "/high"))
 BESIDE = ("_low", "_high", "/low", "/high", "/standard_error", "/units")  # a value, by which it is judged
 KINDS = ("batch", "loss", "parameters")  # in a mark, in the order in which a step makes them
-OF_OPTIMIZER = ("learning_rate", "gradient_norm")  # columns of a training's curves that say nothing of its loss
+OF_OPTIMIZER = (
+    "learning_rate",
+    "gradient_norm",
+)  # columns of a training's curves that say nothing of its loss
 UNKNOWN = "unknown"
 
 
@@ -128,16 +131,13 @@ def of_environments(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[s
 
 
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    old, new = flat(before), flat(now)
-    absent = object()
-
-    def said(value: Any) -> str:
-        return "none" if value in (absent, {}, []) else str(value)
-
+    old, new = (
+        {name: value for name, value in flat(tree).items() if value not in ({}, [])} for tree in (before, now)
+    )
     return [
-        f"{name}: {said(old.get(name, absent))} -> {said(new.get(name, absent))}"
+        f"{name}: {old.get(name, 'none')} -> {new.get(name, 'none')}"
         for name in {**old, **new}
-        if old.get(name, absent) != new.get(name, absent) and {said(old.get(name, absent)), said(new.get(name, absent))} != {"none"}
+        if old.get(name) != new.get(name)
     ]
 
 
@@ -151,7 +151,8 @@ def differing_metrics(before: Mapping[str, Any], now: Mapping[str, Any]) -> list
     lines = [f"{name} is not there" for name in {**old, **new} if (name in old) != (name in new)]
     for name, value in old.items():
         if name in new and not name.endswith(BESIDE) and not _alike(name, old, new):
-            lines.append(f"{name}: {value} -> {new[name]}")
+            one, other = (f"{each:.6g}" if isinstance(each, float) else each for each in (value, new[name]))
+            lines.append(f"{name}: {one} -> {other}")
     return lines
 
 
@@ -164,7 +165,10 @@ def _alike(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     base = name.removesuffix("/value")
     for low, high in BOUNDS:
         if all(f"{base}{end}" in tree for tree in (old, new) for end in (low, high)):
-            ranges = (tree[f"{base}{low}"] <= value <= tree[f"{base}{high}"] for tree, value in ((old, other), (new, one)))
+            ranges = (
+                tree[f"{base}{low}"] <= value <= tree[f"{base}{high}"]
+                for tree, value in ((old, other), (new, one))
+            )
             return all(ranges)
     return abs(one - other) <= TOLERANCE * max(abs(one), abs(other))
 
@@ -176,7 +180,9 @@ def departure(before: Found, now: Found) -> Where | None:
         same = 0
         for step, *mark in marks:
             if step in other and mark != other[step]:
-                what = next(kind for kind, *two in zip(KINDS, mark, other[step], strict=True) if two[0] != two[1])
+                what = next(
+                    kind for kind, *two in zip(KINDS, mark, other[step], strict=True) if two[0] != two[1]
+                )
                 return _narrowed(Where(training, same + 1, step, what), before.curves, now.curves)
             same = step if step in other else same
     return None
@@ -202,7 +208,10 @@ def _narrowed(where: Where, before: Path | None, now: Path | None) -> Where:
 def _rows(curves: Path, where: Where) -> Iterator[Mapping[str, str]]:
     with curves.open(newline="") as file:
         for row in csv.DictReader(file):
-            if row["part"] == where.training and where.first <= int(row["step"]) <= where.last:
+            if (
+                row["part"] == where.training.rpartition("/")[2]
+                and where.first <= int(row["step"]) <= where.last
+            ):
                 yield row
 
 

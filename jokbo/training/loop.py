@@ -72,7 +72,7 @@ def loop(
     """
     saver, trail = _Saver(job, engines), state.trail
     if job.checkpoints is not None:
-        job.run.trails[job.name] = trail.marks  # to which marks are added
+        job.run.trails[job.checkpoints] = trail.marks  # to which marks are added
     compiles = any(engine.is_compiled for engine in engines.values())
     with polled() as stop, Progress(job.name, steps, done=state.done, compiles=compiles) as progress:
         while state.done < steps:

@@ -182,8 +182,8 @@ def keep_changes(run: tracking.Run) -> Changes:
     """Keep in a run what differs from its commit; return it. Says what of it is too long to be kept."""
     try:
         found = changes.collect(WRITTEN)
-    except LookupError:  # the run has a tag that says so
-        return Changes()
+    except LookupError as error:
+        return Changes(f"unknown ({error})")
     for line in found.notes():
         print(f"jokbo: {line}", file=sys.stderr, flush=True)
     if found.diff:
@@ -204,15 +204,19 @@ def _keep_account(
         key=identity.key,
         folder=str(Path.cwd().relative_to(projects.root().resolve())),
         run=run.id,
-        commit=version()["git.commit"],
+        commit=changed.commit,
         changes=run_record.said(changed),
         params=identity.params,
         deps=identity.deps,
         outs=outputs(name),
         environments=made_in,
     )
+    own = checkpoint_folder(name, identity.key)
+    trails = {
+        name if path == own else str(path.relative_to(own)): marks for path, marks in run.trails.items()
+    }
     folder = run_record.place(state(), name, identity.key)
-    run_record.Account(record, changed.diff, run.trails).save(folder)
+    run_record.Account(record, changed.diff, trails).save(folder)
     run.artifact(folder, run_record.FOLDER)
 
 

@@ -2,7 +2,7 @@
 
 
 class Changes:
-    diff = ""
+    commit = diff = ""
 
     def notes(self):
         return []
