@@ -71,7 +71,7 @@ class Worktree:
                 path = Path(dep.def_path)
                 made = any(path == Path(out) or path in Path(out).parents for out in made_here)
                 if md5 and not made and not ancestry.is_code(dep.def_path):
-                    _place(repo, dep, HashInfo("md5", md5), record.folder / path)
+                    _place(repo, dep, md5, record.folder / path)
 
     def cached(self, md5: str | None) -> Path | None:
         """Return the file with this hash, in DVC's cache or brought from its remote; None if it is nowhere."""
@@ -208,14 +208,14 @@ def _stage(repo: Repo, name: str) -> Any:
     return stage
 
 
-def _place(repo: Repo, dep: Any, md5: HashInfo, here: Path) -> None:
+def _place(repo: Repo, dep: Any, md5: str, here: Path) -> None:
     """Put what has this hash at the path of a dependency, unless git has done so."""
-    cache = repo.cache.local
-    if dep.exists and dep.get_hash() == md5:
+    cache, hash = repo.cache.local, HashInfo("md5", md5)
+    if dep.exists and dep.get_hash() == hash:
         return
 
     def from_cache() -> None:
-        checkout(dep.fs_path, dep.fs, load(cache, md5), cache, force=True, state=repo.state)
+        checkout(dep.fs_path, dep.fs, load(cache, hash), cache, force=True, state=repo.state)
 
     try:
         from_cache()
@@ -223,12 +223,12 @@ def _place(repo: Repo, dep: Any, md5: HashInfo, here: Path) -> None:
         shutil.rmtree(dep.fs_path, ignore_errors=True)
         if _copied(here, md5, Path(dep.fs_path)):
             return
-        why = _pull(repo, md5)
+        why = _pull(repo, hash)
         try:
             from_cache()
         except NOT_THERE:
             raise InputError(
-                f"{here} as it was then ({md5.value[:8]}): neither in DVC's cache nor in its remote{why} nor in this "
+                f"{here} as it was then ({md5[:8]}): neither in DVC's cache nor in its remote{why} nor in this "
                 "folder: take it from whoever ran this"
             ) from None
 
@@ -245,14 +245,15 @@ def _pull(repo: Repo, md5: HashInfo) -> str:
     return ""
 
 
-def _copied(here: Path, md5: HashInfo, target: Path) -> bool:
+def _copied(here: Path, md5: str, target: Path) -> bool:
     """Copy a path of this folder, such as the user's own files, if it has this hash."""
     if not here.exists():
         return False
     with Repo(str(projects.root())) as repo:
         odb = repo.cache.local
-        _, _, found = build(odb, str(here.resolve()), odb.fs, "md5", ignore=repo.dvcignore, dry_run=True)
-        if found.hash_info.value != md5.value:
+        ignored: Any = repo.dvcignore  # which build's own type for it does not fit
+        _, _, found = build(odb, str(here.resolve()), odb.fs, "md5", ignore=ignored, dry_run=True)
+        if found.hash_info.value != md5:
             return False
     target.parent.mkdir(parents=True, exist_ok=True)
     (shutil.copytree if here.is_dir() else shutil.copy2)(here, target)

@@ -54,7 +54,8 @@ def of_weights(engines: Mapping[str, DeepSpeedEngine]) -> str:
     """Return the hash of all weights that learn. Every rank calls it, and gets the same."""
     digest, parts = xxhash.xxh3_64(), False
     for engine in engines.values():
-        for parameter in engine.module.parameters():
+        module: Any = engine.module
+        for parameter in module.parameters():
             if parameter.requires_grad:
                 parts |= hasattr(parameter, "ds_tensor")
                 held = _held(parameter).detach()

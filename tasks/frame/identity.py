@@ -105,7 +105,8 @@ def outputs(name: str) -> dict[str, str]:
     """Return DVC's md5 of each output of stage `name` that is there. DVC remembers it, and hashes no file twice."""
     with project() as repo:
         (stage,) = repo.stage.collect(name)
-        return {out.def_path: out.get_hash().value for out in stage.outs if out.exists}
+        there = {out.def_path: out.get_hash().value for out in stage.outs if out.exists}
+    return {path: md5 for path, md5 in there.items() if md5}
 
 
 def committed() -> dict[str, Identity]:

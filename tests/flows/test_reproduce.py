@@ -23,12 +23,10 @@ IGNORED = ".jokbo/\n__pycache__/\n/data/*\n!/data/local/\n/models/\n/metrics/\n/
 # every run of Python in a folder that PYTHONPATH names begins with this: nothing of it is recorded
 UNRECORDED = """
 import sys
-if any("tasks.pretrain" in word for word in sys.orig_argv):
-    import torch
-    plain = torch.optim.AdamW.__init__
-    def louder(self, params, lr=1e-3, **more):
-        plain(self, params, lr=lr * 1.01, **more)
-    torch.optim.AdamW.__init__ = louder
+if "tasks.pretrain" in sys.orig_argv:
+    from torch.nn import functional
+    plain = functional.cross_entropy
+    functional.cross_entropy = lambda *given, **more: plain(*given, **more) * 1.01
 """
 
 
@@ -192,7 +190,7 @@ def test_a_change_that_is_recorded_nowhere_has_an_unknown_cause(project: Path, t
     (tmp_path / "sitecustomize.py").write_text(UNRECORDED)
     status, verdict, said = reproduced(project, account(project).record.run, PYTHONPATH=str(tmp_path))
     assert status in (3, 4), said
-    assert verdict["where"]["what"] == "parameters"
+    assert (verdict["where"]["last"], verdict["where"]["what"]) == (1, "loss")
     assert verdict["cause"] == ["unknown"]
 
 
