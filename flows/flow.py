@@ -40,7 +40,7 @@ from jokbo.runtime.progress import STEPS, duration
 from jokbo.runtime.secrets import hidden
 from tasks.frame import checks, projects
 from tasks.frame.paths import EVALUATION, RESULT, STATE, search_path
-from tasks.frame.stage import FLOW_RUN, PARENT_RUN, commit, state, timing, version
+from tasks.frame.stage import FLOW_RUN, PARENT_RUN, commit, keep_changes, state, timing, version
 
 BAD_INPUT_STATE = "BadInput"
 WAITING_STATE = "Waiting"
@@ -252,6 +252,7 @@ def _pipeline(
         )
         of = tracking.Subject("pipeline", id, asked_for, tags)
         with tracking.open_run(of, tracking_uri=store) as parent:
+            keep_changes(parent)
             told = {FLOW_RUN: id, PARENT_RUN: parent.id, checks.STAGES: ",".join(found.needs)}
             states = _run_all(found, timeout_hours, {**settings, **told})
             outcomes = {name: state.name or state.type.name for name, state in states.items()}

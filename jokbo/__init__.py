@@ -16,6 +16,7 @@ for _variable, _value in {
     "TRANSFORMERS_VERBOSITY": "error",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # with the password in it
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # what a server does not take is kept and sent later: no use in waiting
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds
     "GIT_PYTHON_REFRESH": "quiet",

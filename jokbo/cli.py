@@ -22,6 +22,7 @@ from jokbo.runtime.errors import InputError
 from jokbo.team import runs
 from jokbo.team.commands import team
 from jokbo.team.comparing import diff, tree
+from jokbo.team.reproducing import reproduce
 from jokbo.team.upkeep import clean, doctor
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ app.command(context_settings=PASSED_ON)(doctor)
 app.command(context_settings=PASSED_ON)(clean)
 app.command()(tree)
 app.command(context_settings=PASSED_ON)(diff)
+app.command()(reproduce)
 Model = Annotated[Path, typer.Argument(help="The folder of a model, such as models/aligned.")]
 
 

@@ -24,6 +24,7 @@ from jokbo import params
 from jokbo.exporting.opening import opened
 from jokbo.params import Params
 from jokbo.runtime import ancestry, tracking
+from jokbo.runtime.run_record import Account
 from tests.conftest import ROOT
 from tests.support import closure, miniature
 
@@ -82,6 +83,12 @@ def weights(folder: Path, models: list[str]) -> dict[str, str]:
         model: hashlib.sha256((folder / "models" / model / "model.safetensors").read_bytes()).hexdigest()
         for model in models
     }
+
+
+def trails(folder: Path, stage: str) -> dict[str, list[list[Any]]]:
+    """The marks of each training of a stage, by its last run."""
+    (kept,) = (folder / ".jokbo/records" / stage).iterdir()
+    return dict(Account.load(kept).trails)
 
 
 def test_the_whole_pipeline_ran(project: Path) -> None:
@@ -171,7 +178,7 @@ def killed_and_resumed(
 ) -> None:
     """`of`: the stage's models and trainings, as in STAGES."""
     models, trainings = of
-    expected = weights(project, models)
+    expected, left = weights(project, models), trails(project, stage)
     draw = random.Random(seed)
     moments = sorted(
         (list(trainings).index(part), draw.randint(1, trainings[part][0]))
@@ -193,6 +200,8 @@ def killed_and_resumed(
     part, step = list(trainings)[moments[-1][0]], moments[-1][1]
     assert "from step" in result.stdout
     assert weights(project, models) == expected
+    assert trails(project, stage) == left
+    assert set(left) == {part or stage for part in trainings}
     client = MlflowClient(tracking.local_store(project / ".jokbo"))
     experiment = client.get_experiment_by_name("jokbo").experiment_id
     runs = [run for run in client.search_runs([experiment]) if run.data.tags.get("stage") == stage]
@@ -235,10 +244,13 @@ def in_two_processes(project: Path, stage: str, **changes: str) -> subprocess.Co
 def test_a_stage_in_two_processes_under_zero_3(project: Path) -> None:
     """`compute` is no part of its identity: the same run, made anew, ends where one process ended."""
     alone = json.loads((project / "metrics/pretrain.json").read_text())["validation"]
+    (before,) = trails(project, "pretrain").values()
     in_two_processes(project, "pretrain", zero_stage="3")
     together = json.loads((project / "metrics/pretrain.json").read_text())["validation"]
     assert together["nats_per_token"] == pytest.approx(alone["nats_per_token"], rel=0.01)
     AutoModelForCausalLM.from_pretrained(project / "models/base")
+    (after,) = trails(project, "pretrain").values()
+    assert [mark[:2] for mark in after] == [mark[:2] for mark in before]  # steps and batches
 
 
 def test_ppo_in_two_processes(project: Path) -> None:

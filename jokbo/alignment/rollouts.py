@@ -51,6 +51,11 @@ class Experience:
     entropy_BR: Tensor  # of what the tokens were drawn from, nats
     values_BR: Tensor
 
+    def forward(self) -> dict[str, Tensor]:
+        """Return what the networks gave, by name: what a rerun is compared by."""
+        given = {"scores": self.scores_B, "log_probs": self.old_BR, "values": self.values_BR}
+        return {"tokens": self.rollout.tokens_BS, **given}
+
 
 def records(iteration: int, seen: Experience, tokenizer: PreTrainedTokenizerBase) -> Iterator[dict[str, Any]]:
     """Yield a row of SCHEMA for each response."""

@@ -19,15 +19,18 @@ SUPERSEDED = (
     "jokbo.superseded"  # tag of a finished run whose stage was made anew: the run that took its place
 )
 EARLIER = "jokbo.earlier"  # tag: the last run before this one of the same identity, whoever's that is
+# tags of a rerun, and of what it repeats
+REPRODUCES, REPRODUCED_BY = "jokbo.reproduces", "jokbo.reproduced_by"
 PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
 
 
 def find_run(client: MlflowClient, key: str) -> Record | None:
-    """Return a live run of identity `key`, whoever's it is; a finished one if there is one."""
+    """Return a live run of identity `key`, whoever's it is; a finished one if there is one, and no rerun of another."""
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         return None
-    found = _live(client, experiment.experiment_id, {KEY: key})
+    live = _live(client, experiment.experiment_id, {KEY: key})
+    found = [run for run in live if REPRODUCES not in run.data.tags]
     return next((run for run in found if run.info.status == "FINISHED"), found[0] if found else None)
 
 

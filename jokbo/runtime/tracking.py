@@ -41,6 +41,8 @@ class Run:
         self._buffering = threading.Lock()
         self._flushed = time.monotonic()
         self._tables: list[dict[str, str]] = []
+        # the marks of each training (jokbo/training/trail.py), by the folder of its checkpoints
+        self.trails: dict[Path, list[Any]] = {}
 
     @property
     def id(self) -> str | None:
@@ -91,7 +93,7 @@ class Run:
 
     def text(self, text: str, name: str) -> None:
         """Keep a text as the artifact `name` (samples.txt)."""
-        self._made(name, lambda path: path.write_text(text, "utf-8"))
+        self._made(name, lambda path: path.write_text(text, "utf-8", "surrogateescape"))
 
     def table(self, rows: list[dict[str, Any]], name: str) -> None:
         """Keep rows as the artifact `name` (a .json that `mlflow ui` shows as a table)."""

@@ -99,8 +99,10 @@ def _train(
 
         def one(step: int) -> Row:
             batch = next(batches)
+            state.trail.batch(batch)
             _fit_to(engine, len(next(iter(batch.values()))), job.compute.micro_batch)
             row = update(engine, batch)
+            state.trail.loss({"loss": row["loss"]})
             row |= best.after(step, state) if best else {}
             if after_step:
                 after_step(step)

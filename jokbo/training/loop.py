@@ -20,6 +20,7 @@ from jokbo.runtime.interruption import Interrupted, Stop, polled
 from jokbo.runtime.progress import Progress
 from jokbo.training import checkpoints, processes
 from jokbo.training.job import Job
+from jokbo.training.trail import Trail
 
 Row = dict[str, float]
 Engines = Mapping[str, DeepSpeedEngine]
@@ -38,6 +39,10 @@ class State:
     @property
     def history(self) -> list[Row]:
         return self.values.setdefault("history", [])
+
+    @property
+    def trail(self) -> Trail:
+        return Trail(self.values)
 
 
 def restored(job: Job, engines: Engines) -> State:
@@ -58,13 +63,16 @@ def loop(
 ) -> list[Row]:
     """Do the steps that are left, `one(step)` each, counted from 1; return the row of metrics of every step.
 
-    `one` trains the engines, may change `state.values`, and returns its metrics, which are logged as NAME/metric.
+    `one` trains the engines, may change `state.values`, and returns its metrics, which are logged as NAME/metric. It
+    tells `state.trail` of its batch and its loss.
     `shown` names those on the terminal: {"length": "response_length"}.
 
     Raises Interrupted after SIGTERM, with a checkpoint of the last whole step on disk; InputError at the first loss,
     gradient or weight that is not a finite number, and saves nothing then.
     """
-    saver = _Saver(job, engines)
+    saver, trail = _Saver(job, engines), state.trail
+    if job.checkpoints is not None:
+        job.run.trails[job.checkpoints] = trail.marks  # to which marks are added
     compiles = any(engine.is_compiled for engine in engines.values())
     with polled() as stop, Progress(job.name, steps, done=state.done, compiles=compiles) as progress:
         while state.done < steps:
@@ -72,6 +80,7 @@ def loop(
             state.done += 1
             check_finite(job.name, state.done, row)
             state.history.append({"step": state.done, **row})
+            trail.done(state.done, steps, engines)
             job.run.log({f"{job.name}/{key}": value for key, value in row.items()}, step=state.done)
             progress.advance(**{label: row[key] for label, key in shown.items()})
             saver.step_done(state, last=state.done == steps, stopping=stop.requested)

@@ -59,7 +59,7 @@ def identify(name: str) -> Identity:
             for dep in stage.deps:
                 check_all_regular(Path(dep.def_path))
             stage.save_deps()
-            return _identity(to_single_stage_lockfile(stage))
+            return of_entry(to_single_stage_lockfile(stage))
     except DvcException as error:
         raise InputError(f"dvc.yaml, stage {name}: {error}") from error
 
@@ -101,12 +101,20 @@ def check_unchanged(name: str, identity: Identity) -> None:
     )
 
 
+def outputs(name: str) -> dict[str, str]:
+    """Return DVC's md5 of each output of stage `name` that is there. DVC remembers it, and hashes no file twice."""
+    with project() as repo:
+        (stage,) = repo.stage.collect(name)
+        there = {out.def_path: out.get_hash().value for out in stage.outs if out.exists}
+    return {path: md5 for path, md5 in there.items() if md5}
+
+
 def committed() -> dict[str, Identity]:
     """Return what dvc.lock says of each stage: the identity with which it last ran to its end."""
     with project():
         entries = lockfile.parsed(lockfile.LOCK.read_text("utf-8")) if lockfile.LOCK.exists() else {}
     assert entries is not None  # what was half written is mended
-    return {name: _identity(entry) for name, entry in entries.items()}
+    return {name: of_entry(entry) for name, entry in entries.items()}
 
 
 @contextmanager
@@ -126,7 +134,8 @@ def project(folder: Path = Path(), *, wait: bool = True) -> Iterator[Repo]:
         yield repo
 
 
-def _identity(entry: Mapping[str, Any]) -> Identity:
+def of_entry(entry: Mapping[str, Any]) -> Identity:
+    """Return the identity of a run of which dvc.lock has this entry."""
     from dvc.stage.cache import _get_cache_hash
 
     return Identity(

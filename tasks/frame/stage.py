@@ -10,22 +10,22 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from jokbo.runtime import ancestry, environment, launcher, load, tracking
+from jokbo.runtime import ancestry, changes, environment, launcher, load, run_record, tracking
+from jokbo.runtime.changes import Changes, git
 from jokbo.runtime.files import in_one_line, locked, read_if_there, write_text
 from jokbo.runtime.interruption import SIGNALS, Interrupted, hold_lifeline, raising
 from jokbo.runtime.tracking import flat
 from jokbo.training.job import Job
 from tasks.frame import checks, projects
-from tasks.frame.identity import Identity, check_loaded, check_unchanged, committed, identify
+from tasks.frame.identity import Identity, check_loaded, check_unchanged, committed, identify, outputs
 from tasks.frame.lockfile import LOCK
 from tasks.frame.paths import KEPT_TABLE, PROFILES, STATE
 
@@ -172,6 +172,7 @@ def _work(
     ) as run:
         run.text(environment.text(identity.deps), "inputs.json")
         run.inputs({path: md5 for path, md5 in identity.deps.items() if not ancestry.is_code(path)})
+        changed = keep_changes(run)
         start = time.monotonic()
         with load.logged(run):
             body(stage(run))
@@ -184,6 +185,7 @@ def _work(
             run.tag(f"out.{model}", record.weights)
         seconds = time.monotonic() - start
         run.log({"seconds": seconds})
+        _keep_account(name, identity, run, changed, made_in)
     record = {"key": identity.key, "run": run.id, "seconds": round(seconds, 3)}
     write_text(timing(name), json.dumps(record) + "\n")
 
@@ -197,6 +199,48 @@ def _depends_on(identity: Identity, compute: Compute) -> dict[str, str]:
     packages = environment.collect()["packages"]
     installed = {f"the package {name}": packages[name] for name in environment.SHOWN if name in packages}
     return {name: str(value) for name, value in {**params, **identity.deps, **installed}.items()}
+
+
+def keep_changes(run: tracking.Run) -> Changes:
+    """Keep in a run what differs from its commit; return it. Says what of it is too long to be kept."""
+    try:
+        found = changes.collect(WRITTEN)
+    except LookupError as error:
+        return Changes(f"unknown ({error})")
+    for line in found.notes():
+        print(f"jokbo: {line}", file=sys.stderr, flush=True)
+    if found.diff:
+        run.text(found.diff, f"{run_record.FOLDER}/{run_record.DIFF}")
+    return found
+
+
+def _keep_account(
+    name: str,
+    identity: Identity,
+    run: tracking.Run,
+    changed: Changes,
+    made_in: Sequence[Mapping[str, Any]],
+) -> None:
+    """Keep in the run, and in .jokbo, what the stage was made from, what it made, and its trails."""
+    record = run_record.RunRecord(
+        stage=name,
+        key=identity.key,
+        folder=str(Path.cwd().relative_to(projects.root().resolve())),
+        run=run.id,
+        commit=changed.commit,
+        changes=run_record.said(changed),
+        params=identity.params,
+        deps=identity.deps,
+        outs=outputs(name),
+        environments=made_in,
+    )
+    own = checkpoint_folder(name, identity.key)
+    trails = {
+        name if path == own else str(path.relative_to(own)): marks for path, marks in run.trails.items()
+    }
+    folder = run_record.place(state(), name, identity.key)
+    run_record.Account(record, changed.diff, trails).save(folder)
+    run.artifact(folder, run_record.FOLDER)
 
 
 def _launch(processes: int) -> None:
@@ -275,11 +319,11 @@ def _named(paths: Iterable[str]) -> str:
 def version() -> dict[str, str]:
     """Return the commit, and whether anything differs from it; or that they are unknown, and why."""
     try:
-        if not _git("ls-files", "--", "dvc.yaml"):
+        if not git("ls-files", "--", "dvc.yaml"):
             raise LookupError("this project is in no commit")
         return {
-            "git.commit": _git("rev-parse", "HEAD"),
-            "git.dirty": str(bool(_git("status", "-s", "--", ":/", *WRITTEN))),
+            "git.commit": git("rev-parse", "HEAD"),
+            "git.dirty": str(bool(git("status", "-s", "--", ":/", *WRITTEN))),
         }
     except LookupError as error:
         return {"git.commit": f"unknown ({error})", "git.dirty": "unknown"}
@@ -290,14 +334,3 @@ def commit(found: dict[str, str]) -> str:
     ends = {"True": " with changes", "False": ""}
     dirty = found["git.dirty"]
     return f"{found['git.commit'][:7]}{ends[dirty]}" if dirty in ends else ""
-
-
-def _git(*arguments: str) -> str:
-    """Return what git says. LookupError, with the first line of why, if it can't say."""
-    try:
-        result = subprocess.run(["git", *arguments], capture_output=True, text=True, errors="replace")
-    except OSError as error:
-        raise LookupError(f"no git program: {error.strerror}") from error
-    if result.returncode:
-        raise LookupError(f"git: {result.stderr.strip().partition(chr(10))[0].removeprefix('fatal: ')}")
-    return result.stdout.strip()

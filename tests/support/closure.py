@@ -33,6 +33,7 @@ EXEMPT = (
         f"jokbo.runtime.{name}"
         for name in (
             "ancestry",
+            "changes",
             "environment",
             "errors",
             "hosts",
@@ -46,6 +47,7 @@ EXEMPT = (
             "progress",
             "regular",
             "room",
+            "run_record",
             "tracking",
         )
     ),

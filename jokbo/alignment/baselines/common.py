@@ -165,6 +165,8 @@ def iterated(
     def one(iteration: int) -> Row:
         check_weights(job.name, iteration - 1, engines)
         seen, seed = rolled(given, plan, iteration)
+        state.trail.batch({"prompts": seen.rollout.tokens_BS[:, : seen.rollout.prompt_tokens], "seed": seed})
+        state.trail.loss(seen.forward())
         kept.setdefault("length", seen.rollout.lengths_B.double().mean().item())
         controllers = Controllers.of(settings, kept.get("beta", settings.kl_coefficient), kept["length"])
         rewards_BR, weight = controllers.rewards(seen)

@@ -8,6 +8,9 @@ EXPERIMENT = KEY = SUPERSEDED = ""
 class Run:
     id = None
 
+    def __init__(self):
+        self.trails = {}
+
     def _nothing(self, *given, **more):
         return None
 
