@@ -40,7 +40,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def main(
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
     memory: Annotated[
-        bool, typer.Option("--memory", help="Also reckon what pretraining takes in all: some seconds more.")
+        bool,
+        typer.Option(
+            "--memory", help="Also reckon what the largest training takes in all: some seconds more."
+        ),
     ] = False,
 ) -> None:
     """Say of all that a run needs whether it is right, what was found, and what to do. Exits 1 if anything is wrong."""

@@ -11,7 +11,7 @@ from flows.leftovers import shown_size
 from jokbo.params import Params, Ppo, checks, reading
 from jokbo.runtime import room
 from jokbo.team.findings import Finding, ok, warning, wrong
-from tasks.frame import lockfile
+from tasks.frame import lockfile, projects
 from tasks.frame.paths import START
 
 # bytes of a weight in fp32: alone; with its gradient and AdamW's two numbers
@@ -21,8 +21,8 @@ CHECKPOINT = 12  # bytes of a weight in a checkpoint: without its gradient
 
 
 def memory(settings: Params, *, reckon: bool) -> Iterator[Finding]:
-    """Yield what is left of memory, and what networks and optimizers will take of it; with `reckon` also what a
-    pretraining takes in all, for which it is gone through once without numbers.
+    """Yield what is left of memory, and what networks and optimizers will take of it; with `reckon` also what the
+    largest training takes in all, for which each is gone through once without numbers.
     """
     left = room.left()
     if reckon:
@@ -50,17 +50,19 @@ def memory(settings: Params, *, reckon: bool) -> Iterator[Finding]:
 
 
 def _reckoned(settings: Params, left: int) -> Finding:
-    from jokbo.team import reckoned  # with torch, which takes seconds to import
+    from jokbo.team import forecast  # with torch, which takes seconds to import
 
-    need = reckoned.pretraining(settings)
-    if need is None:
-        return ok("no model is trained from scratch: its stage reckons what it takes")
-    takes = settings.compute.processes * need.total
-    said = f"pretrain takes about {shown_size(takes)} in all, of {shown_size(left)}"
+    found = forecast.needs(settings, projects.stages(), START if START.is_dir() else None)
+    if not found:
+        return ok("no training can be reckoned yet: each says what it takes before it begins")
+    stage, need = max(found.items(), key=lambda each: each[1].total)
     most = "activations" if need.activations > need.weights + need.optimizer else "weights and optimizer"
+    said = (
+        f"of all trainings {stage} takes most: about {shown_size(need.total)} in all, of {shown_size(left)}"
+    )
     return (
-        wrong(f"{said}, most of it {most}", "lower compute.micro_batch, or the model")
-        if takes > left
+        wrong(f"{said}; most of it are {most}", "lower compute.micro_batch, or the model")
+        if need.total > left
         else ok(said)
     )
 

@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows import lineage, worktree
-from flows.lineage import Origin
+from flows import origins, worktree
+from flows.origins import Origin
 from flows.worktree import Worktree
 from jokbo.runtime import changes, tracking
 from jokbo.runtime.errors import InputError
@@ -63,7 +63,7 @@ def main(
     """Run again what a run ran, and exit with the verdict. `jokbo reproduce --help` says what the options are."""
     try:
         with in_one_line(), raising():
-            origin = lineage.find(run, stage)
+            origin = origins.find(run, stage)
             code = _here(origin) if here else origin
             uri = tracking.local_store(STATE)
             with worktree.laid_out(code.commit, code.diff, uri, keep=keep) as laid:
@@ -95,7 +95,7 @@ def _rerun(laid: Worktree, origin: Origin, *, everything: bool) -> list[Rerun]:
             raise InputError(
                 f"dvc.yaml has no stage {origin.account.record.stage}: it has {', '.join(needs)}"
             )
-        accounts = lineage.ancestors(origin, needs, outs)
+        accounts = origins.ancestors(origin, needs, outs)
     made_here = {path for account in accounts for path in outs[account.record.stage]} if everything else set()
     for account in accounts:
         laid.bring(account.record, made_here)

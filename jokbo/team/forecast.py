@@ -64,11 +64,13 @@ def needs(settings: Params, stages: Iterable[str], start: Path | None) -> dict[s
     that train nothing or by several processes, PPO by adapters, and what begins with a model that is not there.
     """
     chosen = {name: _NEEDS[name] for name in stages if name in _NEEDS}
-    network = _network(settings, start) if chosen and settings.compute.processes == 1 else None
-    if network is None:
-        return {}
-    found = {name: need(settings, copy.deepcopy(network)) for name, need in chosen.items()}
-    return {name: need for name, need in found.items() if need is not None}
+    found: dict[str, Need] = {}
+    for name, need_of in chosen.items() if settings.compute.processes == 1 else ():
+        network = _network(settings, start)  # each trains one of its own
+        need = network and need_of(settings, network)
+        if need is not None:
+            found[name] = need
+    return found
 
 
 def checkpoints(need: Need) -> int:
@@ -96,7 +98,7 @@ def _network(settings: Params, start: Path | None) -> PreTrainedModel | None:
         config.pad_token_id = config.eos_token_id
     with torch.device("meta"):
         network = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    network.to_empty(device="cpu").tie_weights()
+    network.to_empty(device="cpu").tie_weights()  # nobody writes to it, so it takes no memory
     access.keep_to(network, own.context)
     return network
 

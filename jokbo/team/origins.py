@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as Record
 
-RUN_ID = re.compile(r"[0-9a-f]{32}")
-VERSION = re.compile(r"(?P<scheme>models:/)?(?P<model>[^/@:]+)(?:/(?P<version>\d+)|@(?P<alias>[\w.-]+))")
 UNKNOWN = "unknown"  # how a commit begins that git could not tell
 
 
@@ -42,29 +39,17 @@ def of_key(stage: str, key: str, state: Path) -> Account | None:
         return _account(client, found) if found else None
 
 
-def of_run(id: str, state: Path) -> Account:
-    """Return the account of a run of MLflow. InputError if it is not there, deleted, or no run of a stage of ours."""
+def of_run(run: Record, state: Path) -> Account:
+    """Return the account of a run of MLflow. InputError if it is of no stage of ours, or nothing tells it."""
+    id, stage = run.info.run_id, run.data.tags.get("stage")
+    if stage is None or KEY not in run.data.tags:
+        raise InputError(f"{id}: a run of another project: name one of a stage of jokbo")
+    if stage == "pipeline":
+        raise InputError(
+            f"{id}: the run of a whole pipeline: name that of one of its stages, with --all for all"
+        )
     with _store(state) as client:
-        return _account(client, _run(client, id)) or _without_account(f"run {id}", "its key")
-
-
-def of_registered(name: str, state: Path) -> Account | None:
-    """Return the account of the run that made a registered model, NAME/VERSION or NAME@ALIAS; None if there is none."""
-    from mlflow.exceptions import MlflowException
-
-    if not (named := VERSION.fullmatch(name)):
-        return None
-    with _store(state) as client:
-        try:
-            if named["version"]:
-                found = client.get_model_version(named["model"], named["version"])
-            else:
-                found = client.get_model_version_by_alias(named["model"], named["alias"])
-        except MlflowException:
-            return None
-        if not found.run_id:
-            raise InputError(f"{name}: the registry names no run that made it")
-        return _account(client, _run(client, found.run_id)) or _without_account(name, found.run_id)
+        return _account(client, run) or _without_account(f"run {id}", run.data.tags[KEY])
 
 
 def made_by(stage: str, path: str, md5: str, state: Path) -> Account | None:
@@ -93,28 +78,6 @@ def _store(state: Path) -> Iterator[MlflowClient]:
             raise
         raise InputError(f"MLflow at {hidden(uri)} does not answer ({reason(error)})") from error
     yield client
-
-
-def _run(client: MlflowClient, id: str) -> Record:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        run = client.get_run(id)
-    except MlflowException:
-        raise InputError(f"{id}: MLflow has no such run: `mlflow ui` shows those that there are") from None
-    if run.info.lifecycle_stage == "deleted":
-        raise InputError(f"{id}: that run was deleted: `mlflow runs restore --run-id {id}` brings it back")
-    experiment = client.get_experiment(run.info.experiment_id).name
-    stage = run.data.tags.get("stage")
-    if experiment != EXPERIMENT or KEY not in run.data.tags or stage is None:
-        raise InputError(
-            f"{id}: a run of another project (experiment {experiment}): name one of a stage of jokbo"
-        )
-    if stage == "pipeline":
-        raise InputError(
-            f"{id}: the run of a whole pipeline: name that of one of its stages, with --all for all"
-        )
-    return run
 
 
 def _account(client: MlflowClient, run: Record) -> Account | None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as Record
 
 RUN = re.compile(r"[0-9a-f]{4,32}")
+WHOLE_ID = re.compile(r"[0-9a-f]{32}")
 REGISTERED = re.compile(r"([^@]+)@([^@/]+)|(.+)/(\d+)")  # name@alias, name/version
 # of this moment and this machine's load, not of what was made
 MOMENT = re.compile(r"system/|tokens_per_second/|(?:.*/)?seconds$")
@@ -133,7 +134,7 @@ def _by_id(store: MlflowClient, name: str) -> Record | None:
     from mlflow.entities import ViewType
     from mlflow.exceptions import MlflowException
 
-    if len(name) == 32:
+    if WHOLE_ID.fullmatch(name):
         try:
             found = [store.get_run(name)]
         except MlflowException:

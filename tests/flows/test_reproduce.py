@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from flows import lineage, worktree
+from flows import origins, worktree
 from jokbo.runtime import tracking
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.run_record import Account
@@ -201,7 +201,7 @@ def test_what_cannot_be_reproduced_is_refused_in_one_line(inside: Path) -> None:
     client.delete_run(deleted)
     other = client.create_run(client.create_experiment("other")).info.run_id
     for name, words in {
-        "0" * 32: "MLflow has no such run",
+        "0" * 32: "no run of MLflow, registered model",
         deleted: "was deleted",
         other: "another project",
         "nonsense": "no run of MLflow, registered model",
@@ -210,10 +210,10 @@ def test_what_cannot_be_reproduced_is_refused_in_one_line(inside: Path) -> None:
         "HEAD": "its dvc.lock says nothing of the stage report",
     }.items():
         with pytest.raises(InputError, match=words) as refused:
-            lineage.find(name, None)
+            origins.find(name, None)
         assert "\n" not in str(refused.value)
     with pytest.raises(InputError, match="leave it out"):
-        lineage.find(record.run, "align")
+        origins.find(record.run, "align")
 
 
 def test_a_commit_or_data_that_are_nowhere_are_refused_in_one_line(inside: Path, tmp_path: Path) -> None:

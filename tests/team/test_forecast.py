@@ -38,6 +38,13 @@ def test_every_training_of_the_chain_is_foreseen(settings: params.Params) -> Non
     assert all(need.activations > 0 and need.optimizer > 0 for need in found.values())
 
 
+def test_it_needs_no_memory_however_large_the_model_is() -> None:
+    tree = miniature.params()
+    tree["pretrain"]["start"] |= {"hidden_size": 8192, "layers": 80, "heads": 64}
+    found = forecast.needs(params.checked(tree, "params.yaml"), ["pretrain"], None)
+    assert found["pretrain"].weights > 200e9
+
+
 def test_several_ranks_and_what_is_not_there_are_not_foreseen(settings: params.Params) -> None:
     compute = settings.compute.model_copy(update={"processes": 2})
     assert forecast.needs(settings.model_copy(update={"compute": compute}), ["pretrain"], None) == {}

@@ -10,7 +10,7 @@ from typing import Any
 from jokbo.runtime.changes import git
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.run_record import Account, RunRecord
-from jokbo.team import origins
+from jokbo.team import origins, runs
 from tasks.frame import lockfile
 from tasks.frame.identity import of_entry
 from tasks.frame.lockfile import LOCK
@@ -30,13 +30,13 @@ def find(name: str, stage: str | None) -> Origin:
     """Return what is meant by an MLflow run, a registered model, a model's folder or a git revision; of a revision the
     `stage`. InputError if there is none.
     """
-    if not origins.RUN_ID.fullmatch(name) and (revision := _commit(name)):
+    if not runs.WHOLE_ID.fullmatch(name) and (revision := _commit(name)):
         return Origin(_of_revision(revision, stage or "report"), revision, "")
-    if origins.RUN_ID.fullmatch(name):
-        account = origins.of_run(name, STATE)
-    elif Path(name).is_dir():
+    if Path(name).is_dir():
         account = origins.of_model(Path(name), STATE)
-    elif (account := origins.of_registered(name, STATE)) is None:
+    elif run := runs.find(name):
+        account = origins.of_run(run, STATE)
+    else:
         kinds = "no run of MLflow, registered model (NAME/VERSION), folder of a model or git revision"
         raise InputError(f"{name}: {kinds} is called that")
     if stage not in (None, account.record.stage):
