@@ -130,6 +130,7 @@ def run(
     command = [*dvc, "--wait-for-lock", "repro", "--single-item", name]
     status, statuses = _reproduce(command, environment, remote, over)
     if hung:
+        get_run_logger().warning(f"{name} was stopped: {hung}")  # also where the next attempt goes well
         raise StageTooLong(f"{name} was stopped: {hung}")
     if time.monotonic() > deadline:
         raise StageTooLong(f"{name} was stopped: it took longer than {timeout_hours:g} hours")

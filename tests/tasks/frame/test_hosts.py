@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -84,12 +85,7 @@ def rank(
     project: Project, number: int, *before: str, folder: Path | None = None, **more: str
 ) -> subprocess.Popen[str]:
     """Start a rank of the training as Slurm's srun would, with `before` its command."""
-    place = {
-        "RANK": str(number),
-        "WORLD_SIZE": "2",
-        "MASTER_ADDR": ADDRESS,
-        "MASTER_PORT": "29511",
-    }
+    place = {"RANK": str(number), "WORLD_SIZE": "2", "MASTER_ADDR": ADDRESS, "MASTER_PORT": "29511"}
     process = subprocess.Popen(
         [*before, sys.executable, "-m", "trainer"],
         cwd=folder or project.folder,
@@ -153,7 +149,10 @@ def test_hosts_with_folders_of_their_own_are_refused(
     other = shutil.copytree(trainer.folder, tmp_path / "other", symlinks=True)
     if edited:
         (other / "standin.py").write_text("# another commit\n")
-    more = {"MASTER_ADDR": "127.0.0.1", "LOCAL_WORLD_SIZE": "2"}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    more = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_WORLD_SIZE": "2"}
     ranks = [rank(trainer, 0, **more), rank(trainer, 1, folder=other, **more)]
     for process in ranks:
         (line,) = lines(process)
