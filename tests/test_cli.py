@@ -140,7 +140,7 @@ def test_chat_with_a_prompt_longer_than_the_context_goes_on_with_the_next(speake
     ("arguments", "named"),
     [
         (["chat", "models/none"], "models/none: no config.json there"),
-        (["tree", "models/none"], "models/none.ancestry.json: not there"),
+        (["tree", "models/none"], "models/none: no model, run or output of a stage"),
         (["report"], "reports/report.html: not there yet"),
     ],
 )

@@ -66,7 +66,7 @@ def test_two_runs_two_models_a_run_and_a_model_a_revision_and_all_else_differ_in
     client = MlflowClient(f"sqlite:///{two_seeds.folder}/.jokbo/mlflow.db")
     client.create_registered_model("policy")
     for id in (one, two):
-        client.create_model_version("policy", "models:/unused", run_id=id)
+        client.create_model_version("policy", str(two_seeds.folder / "models/finetune"), run_id=id)
     client.set_registered_model_alias("policy", "champion", "2")
     for left, right in (
         (one, two),
@@ -90,13 +90,13 @@ def test_a_revision_is_compared_by_its_parameters_also_where_nothing_ran_with_th
     first = subprocess.run(["git", "rev-parse", "HEAD~1"], capture_output=True, text=True).stdout.strip()
     with pytest.raises(InputError, match=r"has no dvc\.lock: name a revision at which the chain had run"):
         diff.find(first)
-    two_seeds.edit("params.yaml", "distill:\n  seed: 1", "distill:\n  seed: 7")
+    two_seeds.edit("params.yaml", "  processes: 1 ", "  processes: 2 ")
     try:
         comparison = compare(diff.find("HEAD"), diff.find("."))
     finally:
-        two_seeds.edit("params.yaml", "distill:\n  seed: 7", "distill:\n  seed: 1")
+        two_seeds.edit("params.yaml", "  processes: 2 ", "  processes: 1 ")
     assert {each.name: each.stages for each in comparison.found} == {
-        "distill.seed": (WHOLE,),
+        "compute.processes": (WHOLE,),
         "finetune.seed": (WHOLE, "finetune"),
     }
 
