@@ -52,7 +52,7 @@ def main(
         if (found or old) and (yes or _agreed()):
             freed = _remove({path for each in found for path in each.paths}, profiles=profiles, cache=cache)
             superseded.remove(old, STATE)
-            beside = f", and {len(old)} run{'s' * (len(old) != 1)} of MLflow" if old else ""
+            beside = f"; runs of MLflow: {len(old)}, which `mlflow gc` removes for good" if old else ""
             print(f"Removed: {shown_size(freed)}{beside}")
 
 

@@ -9,11 +9,11 @@ from jokbo.command import become, in_one_line
 
 @in_one_line
 def doctor(context: typer.Context) -> None:
-    """Say what of this machine and project is wrong, and what to do (python -m flows.doctor; options go to it)."""
+    """Say what of this machine and project is wrong, and what to do (--json: for machines; --memory: reckon it)."""
     become("flows.doctor", *context.args)
 
 
 @in_one_line
 def clean(context: typer.Context) -> None:
-    """Remove what runs have left and nobody needs, once shown (python -m flows.clean; options go to it)."""
+    """Show what runs have left and nobody needs, and remove it (--yes: unasked; also --cache, --profiles, --runs)."""
     become("flows.clean", *context.args)
