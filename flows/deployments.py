@@ -117,7 +117,8 @@ def deployments(
         "entrypoint_type": EntrypointType.MODULE_PATH,  # of a path Prefect would make copies
         "job_variables": variables,
     }
-    trigger = DeploymentEventTrigger(name=f"{here.name}: new data", expect={NEW_DATA}, match=_resource())
+    match: Any = _resource()  # Prefect makes its own type of it
+    trigger = DeploymentEventTrigger(name=f"{here.name}: new data", expect={NEW_DATA}, match=match)
     return [
         RunnerDeployment.from_flow(chain, f"{here.name}-nightly", schedule=nightly, **shared),
         RunnerDeployment.from_flow(chain, f"{here.name}-new-data", triggers=[trigger], **shared),

@@ -185,7 +185,7 @@ def _remote() -> tuple[str, Settings]:
     try:
         with Repo() as repo:
             name = repo.config["core"].get("remote")
-            found = Config(".dvc", validate=False).load_one("repo").get("remote", {}).get(name, {})
+            found = _of(Config(".dvc", validate=False), "repo", name) or {}
     except (ConfigError, DvcException) as error:
         raise InputError(f".dvc/config: {hidden(line_of(error))}") from error
     if held := sorted(SECRET & set(found)):
@@ -212,9 +212,15 @@ def _asked(remote: str | None, endpoint: str | None, before: Settings, replace: 
         if key == "url" and not rest:
             asked[key] = value = os.path.abspath(value)  # DVC's own would be relative to its file
         _may_change(f".dvc/config: {key} of the remote", before.get(key), value, replace)
-    if endpoint and not asked.get("url", before.get("url", "")).startswith("s3://"):
+    if endpoint and not str(asked.get("url") or before.get("url", "")).startswith("s3://"):
         raise InputError(f"--endpoint {endpoint}: only a remote at s3:// has one: leave it out")
     return {**before, **asked}
+
+
+def _of(config: Config, level: str, name: str | None) -> Settings | None:
+    """Return the settings of a remote at one level of DVC's: repo, which git holds, or local; None if it has none."""
+    own: Any = config.load_one(level)
+    return own.get("remote", {}).get(name)
 
 
 def _may_change(what: str, before: str | None, now: str, replace: bool) -> None:
@@ -262,14 +268,14 @@ def _write(folder: Path, name: str, settings: Mapping[str, Any]) -> list[str]:
     changed for git."""
     changed = []
     dvc = Config(str(folder / ".dvc"), validate=False)
-    if dvc.load_one("repo").get("remote", {}).get(name) != settings or dvc["core"].get("remote") != name:
+    if _of(dvc, "repo", name) != settings or dvc["core"].get("remote") != name:
         edited: Any = dvc.edit("repo")
         with edited as own:
             own["core"]["remote"] = name
             own["remote"][name] = dict(settings)
         changed.append(str(folder / ".dvc/config"))
     secret = Config(".dvc", validate=False)
-    kept = secret.load_one("local").get("remote", {}).get(name)
+    kept = _of(secret, "local", name)
     if folder != Path() and kept:
         edited = dvc.edit("local")
         with edited as own:

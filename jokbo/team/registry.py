@@ -143,7 +143,7 @@ def _save(plain: Path, whole: Path, model_id: str, run_id: str | None) -> None:
     """Write a model as mlflow.transformers and mlflow.pyfunc open it, its card and ancestry beside."""
     from importlib.metadata import version
 
-    import mlflow.transformers
+    from mlflow import transformers as flavour  # pyright: ignore[reportPrivateImportUsage]
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
@@ -151,9 +151,9 @@ def _save(plain: Path, whole: Path, model_id: str, run_id: str | None) -> None:
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     found = opened(plain)
     about: dict[str, Any] = {"model_id": model_id, "run_id": run_id}
-    mlflow.transformers.save_model(
+    flavour.save_model(
         {"model": found.network, "tokenizer": found.tokenizer},
-        whole,
+        str(whole),
         task="text-generation",
         mlflow_model=Model(**about),
         signature=ModelSignature(inputs=text, outputs=text),
