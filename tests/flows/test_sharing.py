@@ -97,6 +97,7 @@ def s3(folder: Path) -> Iterator[tuple[list[str], dict[str, str]]]:
     ports = {f"{kind}.port{end}": free_port() for kind in kinds for end in ("", ".grpc")}
     command = [str(WEED), "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
     command += [f"-s3.config={folder}/s3.json", "-volume.max=20", "-master.volumeSizeLimitMB=64"]
+    command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
     command += [f"-{name}={port}" for name, port in ports.items()]
     endpoint = f"http://127.0.0.1:{ports['s3.port']}"
     with open(folder / "log", "w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
