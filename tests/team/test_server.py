@@ -73,6 +73,10 @@ def _answers(uri: str) -> bool:
         return False
 
 
+def _never(*arguments: object) -> None:
+    raise AssertionError("it was started, in the place of the tests")
+
+
 @pytest.fixture
 def as_admin(monkeypatch: pytest.MonkeyPatch) -> None:
     _as(monkeypatch, "admin", ADMIN)
@@ -159,9 +163,11 @@ def test_a_database_that_is_down_or_of_another_mlflow_is_one_line_without_its_pa
     postgresql: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_AUTH_ADMIN_PASSWORD", ADMIN)
+    monkeypatch.setattr(os, "execve", _never)
     down = f"postgresql+psycopg://me:s3cret-s3cret@127.0.0.1:{free_port()}/runs"
     own = postgresql.replace("://", "+psycopg://")
     with utils.create_sqlalchemy_engine(own).begin() as connection:
+        connection.execute(text("CREATE TABLE runs (run_uuid VARCHAR(32))"))
         connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32))"))
         connection.execute(text("INSERT INTO alembic_version VALUES ('0a8213491aaa')"))
     for store, words in ((down, "refused"), (own, "Detected out-of-date database schema")):
@@ -190,6 +196,7 @@ def test_what_a_server_cannot_be_started_with_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: tuple, artifacts: str | None, words: str
 ) -> None:
     monkeypatch.delenv("MLFLOW_AUTH_ADMIN_PASSWORD", raising=False)
+    monkeypatch.setattr(os, "execve", _never)
     with pytest.raises(InputError, match=words):
         server.serve(tmp_path / "new", server.Address(*address), artifacts)
     assert not (tmp_path / "new").exists()
