@@ -1,3 +1,1 @@
 """What a team does with its runs: share, reproduce and compare them, and keep their places in order."""
-
-"""What a team does with its runs: reproduce them."""
