@@ -53,7 +53,11 @@ def client() -> MlflowClient | None:
 
 
 def commits() -> Callable[[str], str | None]:
-    """Map the key of a stage to the commit that its MLflow run was made at, if MLflow is there and knows."""
+    """Map the key of a stage to the commit that its MLflow run was made at, if MLflow is there and knows.
+
+    InputError for a tracking URI that MLflow can make nothing of.
+    """
+    tracking.local_store(STATE)
 
     @cache
     def asked() -> MlflowClient | None:
