@@ -84,7 +84,7 @@ def folded(tensor: Tensor) -> Tensor:
     nothing.
     """
     kinds = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-    words = tensor.reshape(-1).view(kinds[tensor.element_size()])
+    words = _flat(tensor).view(kinds[tensor.element_size()])
     factors = _factors(tensor.device)
     sums = [(part.to(torch.int64) * factors[: len(part)]).sum() for part in words.split(WORDS)]
     return torch.stack(sums).cpu()
@@ -110,4 +110,10 @@ def _digest(before: str, parts: Mapping[str, Any]) -> str:
 
 
 def _bytes(tensor: Tensor) -> Any:
-    return tensor.reshape(-1).view(torch.uint8).numpy()
+    return _flat(tensor).view(torch.uint8).numpy()
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    """Return the elements in a row, next to each other in memory; a copy where they are not."""
+    flat = tensor.reshape(-1)
+    return flat if flat.stride(0) == 1 else flat.clone(memory_format=torch.contiguous_format)

@@ -64,6 +64,9 @@ def test_names_shapes_and_types_of_a_batch_count() -> None:
     whole = torch.zeros(2, 3)
     same_bytes = [{"a": whole}, {"b": whole}, {"a": whole.view(3, 2)}, {"a": whole.view(torch.int32)}]
     assert len({of(parts) for parts in same_bytes}) == 4
+    strided = torch.arange(12.0).view(3, 4)[:, :1]
+    assert of({"a": strided}) == of({"a": strided.clone()})
+    assert of({"a": strided[:1]}) == of({"a": torch.zeros(1, 1)})
     assert of({"a": torch.zeros(0), "b": torch.ones(2, dtype=torch.bool), "c": 1, "d": torch.tensor(1.0)})
 
 
