@@ -22,21 +22,21 @@ team = typer.Typer(
 @in_one_line
 def init(context: typer.Context) -> None:
     """Set the DVC remote and the tracking server of this project, or check those that are set."""
-    become("flows.team", "init", *context.args)
+    become("flows.project.team", "init", *context.args)
 
 
 @team.command(context_settings=PASSED_ON)
 @in_one_line
 def register(context: typer.Context) -> None:
     """Register a model in MLflow; the alias champion moves only if it is better beyond doubt."""
-    become("flows.team", "register", *context.args)
+    become("flows.project.team", "register", *context.args)
 
 
 @team.command(context_settings=PASSED_ON)
 @in_one_line
 def runs(context: typer.Context) -> None:
     """Show whose run made what stands in this project, stage by stage."""
-    become("flows.team", "runs", *context.args)
+    become("flows.project.team", "runs", *context.args)
 
 
 @team.command()

@@ -31,7 +31,7 @@ def tree(name: Named, everything: All = False, as_json: AsJson = False, picture:
     model = Path(name)
     if not ancestry.has_record(model):
         options = ["--all"] * everything + ["--json"] * as_json
-        become("flows.tree", name, *options, *(["--picture", str(picture)] if picture else []))
+        become("flows.project.tree", name, *options, *(["--picture", str(picture)] if picture else []))
     record, known = ancestry.Record.load(model), ancestry.records_beside(model)
     found = lineage.of_model(name, record, known, runs.commits())
     show(found, everything=everything, as_json=as_json, file=picture)
@@ -45,7 +45,7 @@ def diff(context: typer.Context) -> None:
     folder of a model, a file of ancestry, a git revision, or the folder of a project. It ends with 0 if nothing
     differs, with 1 if something does.
     """
-    become("flows.diff", *context.args)
+    become("flows.project.diff", *context.args)
 
 
 def show(node: lineage.Node, *, everything: bool, as_json: bool, file: Path | None) -> None:

@@ -34,4 +34,4 @@ def reproduce(
     Exit status: 0 identical, 3 the same within tolerance, 4 it differs; 1 the rerun failed, 2 bad input.
     """
     options = {"--all": everything, "--here": here, "--keep": keep, f"--stage={stage}": stage is not None}
-    become("flows.reproduce", *(name for name, given in options.items() if given), "--", run)
+    become("flows.project.reproduce", *(name for name, given in options.items() if given), "--", run)

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.leftovers import Leftover
+from flows.project.leftovers import Leftover
 from jokbo.runtime.errors import InputError, line_of
 from tasks.frame import projects
 from tasks.frame.identity import project

@@ -1,4 +1,4 @@
-"""`python -m flows.reproduce RUN` runs again what an MLflow run ran, and says whether it came out the same.
+"""`python -m flows.project.reproduce RUN` runs again what an MLflow run ran, and says whether it came out the same.
 
 `jokbo reproduce` calls it. The exit status is the verdict: 0 identical, 3 the same within tolerance, 4 it differs; 1 if
 the rerun failed, 2 for bad input.
@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows import origins, worktree
-from flows.origins import Origin
-from flows.worktree import Worktree
+from flows.project import origins, worktree
+from flows.project.origins import Origin
+from flows.project.worktree import Worktree
 from jokbo.runtime import changes, tracking
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import in_one_line, read_if_there

@@ -17,7 +17,7 @@ OLD = time.time() - 7200
 
 
 def clean(project: Project, *options: str) -> str:
-    status, output = project.run("flows.clean", *options)
+    status, output = project.run("flows.project.clean", *options)
     assert status == 0, output
     return " ".join(output.split())
 
@@ -138,7 +138,7 @@ def test_the_cache_keeps_what_a_lock_a_branch_or_a_tag_uses(done: Project) -> No
 
 def test_a_cache_that_others_may_use_is_left_alone(project: Project, tmp_path: Path) -> None:
     project.run("dvc", "cache", "dir", str(tmp_path / "shared"))
-    status, output = project.run("flows.clean", "--cache", "--yes")
+    status, output = project.run("flows.project.clean", "--cache", "--yes")
     assert (status, output.count("\n")) == (2, 1)
     assert "is outside of this folder, so others may use it too" in output
 

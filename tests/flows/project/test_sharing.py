@@ -21,7 +21,7 @@ from jokbo.runtime import tracking
 from tests.conftest import Project
 from tests.support.tracker import free_port, serving
 
-INIT = ("flows.team", "init")
+INIT = ("flows.project.team", "init")
 CLEAN = "Data and pipelines are up to date."
 SLOW = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "600"}  # no verdict hangs on how busy the machine is
 WEED = Path(sys.executable).with_name("weed")
@@ -58,7 +58,7 @@ def test_a_colleague_has_what_was_made_sees_whose_it_is_and_a_later_run_links_to
         _said(project, "dvc", "push", "--run-cache")
         bobs, _ = _pulled(project, tmp_path / "bob")
         assert CLEAN in _said(bobs, "dvc", "status")
-        rows = [line.split() for line in _said(bobs, "flows.team", "runs").splitlines()]
+        rows = [line.split() for line in _said(bobs, "flows.project.team", "runs").splitlines()]
         by = {row[0]: row for row in rows if len(row) > 2 and row[0] != "stage"}
         assert [row[1] for row in by.values()] == ["ann"] * 3
         again = ("dvc", "repro", "--force", "--single-item", "finetune")

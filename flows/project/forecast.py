@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from flows.leftovers import shown_size
+from flows.project.leftovers import shown_size
 from jokbo.params import Params, Ppo, checks, reading
 from jokbo.runtime import room
 from jokbo.team.findings import Finding, ok, warning, wrong

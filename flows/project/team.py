@@ -1,4 +1,4 @@
-"""`python -m flows.team` has the commands of `jokbo team` that look at the project's graph.
+"""`python -m flows.project.team` has the commands of `jokbo team` that look at the project's graph.
 
 `init` sets where a team shares what this project makes, `runs` says whose it is, and `register` puts a model into
 MLflow's registry.

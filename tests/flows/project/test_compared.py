@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from flows import diff, tree
+from flows.project import diff, tree
 from jokbo.runtime.errors import InputError
 from jokbo.team import lineage
 from jokbo.team.differences import compare
@@ -105,9 +105,9 @@ def test_it_ends_as_diff_does(two_seeds: Project) -> None:
     status, output = two_seeds.run("jokbo.cli", "diff", "kept/finetune", "models/finetune", "--json")
     assert status == 1
     assert json.loads(output)["found"][0]["name"] == "finetune.seed"
-    status, output = two_seeds.run("flows.diff", "kept/finetune", "kept/finetune")
+    status, output = two_seeds.run("flows.project.diff", "kept/finetune", "kept/finetune")
     assert (status, output) == (0, "kept/finetune and kept/finetune: nothing differs\n")
-    status, output = two_seeds.run("flows.diff", "kept/finetune", "nosuch")
+    status, output = two_seeds.run("flows.project.diff", "kept/finetune", "nosuch")
     assert (status, output.count("\n")) == (2, 1)
     assert output.startswith(
         "jokbo: nosuch: no run of MLflow, registered model, folder of a model or git revision"

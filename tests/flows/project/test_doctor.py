@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import doctor
+from flows.project import doctor
 from jokbo.runtime.owner import PROCESS
 from jokbo.runtime.tracking import EXPERIMENT
 from jokbo.team import findings, tracker

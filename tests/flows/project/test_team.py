@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import team
+from flows.project import team
 from tests.support.tracker import free_port, serving
 
 CONFIG = "[core]\n    analytics = false\n"

@@ -1,4 +1,4 @@
-"""`python -m flows.tree NAME` (`jokbo tree`) shows what a run of MLflow, or a file that a stage wrote, was made from.
+"""`python -m flows.project.tree NAME` (`jokbo tree`) shows what a run of MLflow, or a file that a stage wrote, was made from.
 
 DVC remembers it. A model with a record of its ancestry beside it needs no DVC (jokbo/team/comparing.py).
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from flows.remembered import Memory
+from flows.project.remembered import Memory
 from jokbo.command import in_one_line
 from jokbo.runtime import ancestry
 from jokbo.runtime.errors import InputError

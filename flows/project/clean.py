@@ -1,4 +1,4 @@
-"""`python -m flows.clean` removes what runs have left and nobody needs any more; `jokbo clean` calls it.
+"""`python -m flows.project.clean` removes what runs have left and nobody needs any more; `jokbo clean` calls it.
 
 What a run that lives or a resume needs stays, and so do data and models of the current dvc.lock, and finished runs of
 MLflow. What would go is shown first, with its size and why.
@@ -15,8 +15,8 @@ from typing import Annotated
 
 import typer
 
-from flows import caches, leftovers
-from flows.leftovers import Leftover, shown_size
+from flows.project import caches, leftovers
+from flows.project.leftovers import Leftover, shown_size
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import in_one_line
 from jokbo.team import superseded

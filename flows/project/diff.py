@@ -1,4 +1,4 @@
-"""`python -m flows.diff A B` (`jokbo diff`) says what differs between two runs, models or revisions.
+"""`python -m flows.project.diff A B` (`jokbo diff`) says what differs between two runs, models or revisions.
 
 It ends as diff(1) does: 0 if nothing differs, 1 if something does, 2 for what it can't compare.
 """
@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from flows import revisions
+from flows.project import revisions
 from jokbo.command import in_one_line
 from jokbo.runtime import ancestry
 from jokbo.runtime.errors import InputError

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from flows import origins, worktree
+from flows.project import origins, worktree
 from jokbo.runtime import tracking
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.run_record import Account

@@ -1,4 +1,4 @@
-"""`python -m flows.doctor` looks at all that a run needs, and says what is wrong and what to do; `jokbo doctor` calls
+"""`python -m flows.project.doctor` looks at all that a run needs, and says what is wrong and what to do; `jokbo doctor` calls
 it.
 
 It changes nothing, and asks no other machine than those that the project names: its DVC remote, MLflow's and Prefect's
@@ -19,7 +19,7 @@ from typing import Annotated, Any, TypeVar
 import psutil
 import typer
 
-from flows import forecast, leftovers
+from flows.project import forecast, leftovers
 from jokbo import params
 from jokbo.params import Params
 from jokbo.runtime.errors import InputError, line_of
