@@ -1,4 +1,4 @@
-"""`python -m flows.project.doctor` (`jokbo doctor`) looks at all that a run needs, and says what is wrong and what to do.
+"""`python -m flows.project.doctor` (`jokbo doctor`) looks at what a run needs, and says what is wrong and what to do.
 
 It changes nothing, and asks no other machine than those that the project names: its DVC remote, MLflow's and Prefect's
 servers.

@@ -1,4 +1,4 @@
-"""`python -m flows.project.tree NAME` (`jokbo tree`) shows what an MLflow run, or a file that a stage wrote, was made from.
+"""`python -m flows.project.tree NAME` (`jokbo tree`) shows what a run, or a file that a stage wrote, was made from.
 
 DVC remembers it. A model with a record of its ancestry beside it needs no DVC (jokbo/team/comparing.py).
 """
