@@ -104,7 +104,6 @@ def test_in_a_clone_that_pulled_nothing_runs_every_model_opens_and_all_is_clean(
 ) -> None:
     mine, clone = tmp_path / "mine", tmp_path / "clone"
     shutil.copytree(project, mine, symlinks=True)
-    shutil.copy(ROOT / ".gitignore", mine)
     for arguments in (("remote", "add", "-q", "-d", "team", "../remote"), ("push", "--run-cache")):
         done = miniature.run(mine, "dvc", *arguments)
         assert done.returncode == 0, done.stderr

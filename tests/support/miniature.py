@@ -28,7 +28,8 @@ def build(folder: Path) -> Path:
     shutil.copytree(ROOT / "flows", folder / "flows", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "profiles", folder / "profiles")
     shutil.copy(ROOT / "dvc.yaml", folder)
-    shutil.copy(ROOT / ".dvcignore", folder)
+    for name in (".dvcignore", ".gitignore"):  # DVC writes what git is to ignore where nobody else has
+        shutil.copy(ROOT / name, folder)
     (folder / ".dvc").mkdir()
     shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc")
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
@@ -133,7 +134,7 @@ def params() -> dict[str, Any]:
     labellers["people"] |= {"sources": ["icwsm2014-movies"], "pairs": 30, "test_pairs": 12}
     tree["reward"]["context"] = 64
     tree["align"] |= {"iterations": 6, "rollout_batch": 8, "minibatch": 4, "epochs": 2, "rollouts_every": 2}
-    tree["align"] |= {"value_rollouts": 1, "value_warmup": 1, "gae_lambda": 0.95, "gae_alpha": None}
+    tree["align"] |= {"value_rollouts": 1, "value_warmup": 1}
     tree["evaluate"] |= {"prompts": 12, "bootstrap": 50}
     small = {"steps": 8, "batch_size": 8, "warmup_steps": 1}
     for section in (
