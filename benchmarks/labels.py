@@ -14,8 +14,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.seeds import bring_up
 from flows.command import one_line
+from flows.profile import bring_up, lay_out
 from jokbo import params
 from jokbo.finetuning.tasks.results import Tasks
 from jokbo.reporting import tasks
@@ -34,7 +34,8 @@ def run(labels: list[int | str], seeds: int) -> None:
         if not own["finetune"]["tasks"]:
             raise InputError("params.yaml: finetune.tasks is empty: name a task there (docs/own-labels.md)")
         params.checked(own, "params.yaml with --labels and --seeds")
-    bring_up(FOLDER, own, until="tasks")
+        lay_out(FOLDER, own)
+    bring_up(FOLDER, until="tasks")
 
 
 def show() -> None:

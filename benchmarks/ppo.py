@@ -20,9 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.alignment import judged
-from benchmarks.seeds import bring_up
 from flows.command import one_line
-from flows.profile import lay_out
+from flows.profile import bring_up, lay_out
 from jokbo import params
 from jokbo.data.fetch.sources import LOCAL
 from jokbo.runtime.errors import InputError
@@ -81,7 +80,8 @@ def main() -> None:
             raise InputError("params.yaml: align.kind: this benchmark is of ppo")
         for switch in options.switches if not options.last else ():
             for seed in options.seeds:
-                bring_up(folder_of(switch, seed), switched(own, switch, seed), "evaluate")
+                lay_out(folder_of(switch, seed), switched(own, switch, seed))
+                bring_up(folder_of(switch, seed), "evaluate")
         show(options.seeds)
 
 

@@ -1,6 +1,6 @@
 """`python -m benchmarks.results` (`make results`) writes docs/results.md and README's headline from what was run.
 
-It reads what `python -m benchmarks.seeds N ...` left of the chain, family/table.json, alignment/table.json and
+It reads what `python -m flows.seeds N ...` left of the chain, family/table.json, alignment/table.json and
 profiles/*.json, and runs nothing. Where no seed is there, what was written of the chain stays as it is, and the rest is
 written anew.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import large, picture
-from benchmarks.seeds import DATA, FOLDER, SHOWN
+from flows.seeds import DATA, FOLDER, SHOWN
 from jokbo.alignment import compared as alignment
 from jokbo.comparison import table as comparison
 from jokbo.comparison.verdicts import RULE
@@ -253,7 +253,7 @@ def as_it_stands() -> str:
     _, begin, rest = (PAGE.read_text("utf-8") if PAGE.is_file() else "").partition(CHAIN)
     part, end, _ = rest.partition(OTHER_TEXT)
     if not (begin and end):
-        sys.exit(f"jokbo: {FOLDER}: no run is there: `python -m benchmarks.seeds 1 2 3` makes them")
+        sys.exit(f"jokbo: {FOLDER}: no run is there: `python -m flows.seeds 1 2 3` makes them")
     print(f"{FOLDER}: no run is there: the chain's part and {README} stay as they are")
     return (begin + part).strip()
 

@@ -251,6 +251,8 @@ def _pipeline(
         tags["mlflow.note.content"] = (
             f"The pipeline, {run_name()}: what it ran is below it, a run a stage; parameters are those of params.yaml."
         )
+        if PARENT_RUN in os.environ:  # several seeds are below one run
+            tags["mlflow.parentRunId"] = os.environ[PARENT_RUN]
         of = tracking.Subject("pipeline", id, asked_for, tags)
         with tracking.open_run(of, tracking_uri=store) as parent:
             keep_changes(parent)

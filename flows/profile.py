@@ -12,6 +12,7 @@ import os
 import runpy
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,13 +51,7 @@ def main(
         folder = project(name)
         check_until(until)
         make_files(name, folder / LOCAL)
-        store = {"MLFLOW_TRACKING_URI": tracking.local_store(state().resolve())}
-    command = [sys.executable, "-m", "flows.pipeline", *(["--until", until] if until else [])]
-    status = follow(
-        command, {**os.environ, **store}, lambda line: print(line, flush=True), lambda: False, folder
-    )
-    if status:
-        sys.exit(status)
+        bring_up(folder, until)
     found = {stage: json.loads((folder / METRICS / f"{stage}.json").read_text()) for stage in SHOWN}
     if (folder / RESULT).is_file() and until is None:
         found["result"] = json.loads((folder / RESULT).read_text())
@@ -65,6 +60,19 @@ def main(
     print(f"{results}: {found['pretrain']['validation']['bits_per_byte']:.3f} bits a byte on held-out text")
     if until is None:
         print(f"report: {folder / REPORT}")
+
+
+def bring_up(folder: Path, until: str | None = None, settings: Mapping[str, str] | None = None) -> None:
+    """Run the chain of the project in `folder`, up to a stage or all of it, with this project's MLflow.
+
+    `settings` go into its environment. Exits as it does if it fails.
+    """
+    store = {"MLFLOW_TRACKING_URI": tracking.local_store(state().resolve())}
+    command = [sys.executable, "-m", "flows.pipeline", *(["--until", until] if until else [])]
+    environment = {**os.environ, **store, **(settings or {})}
+    status = follow(command, environment, lambda line: print(line, flush=True), lambda: False, folder)
+    if status:
+        sys.exit(status)
 
 
 def make_files(name: str, local: Path) -> None:
