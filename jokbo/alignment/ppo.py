@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import deepspeed
 import numpy as np
@@ -131,7 +131,7 @@ def align(
         if state.history and is_far(state.history[-1], settings):
             raise Far
         inputs = inputs_at(iteration - 1, prompts_NP, settings, texts_at)
-        state.trail.batch(inputs.parts())
+        state.trail.batch({"prompts": inputs.prompts_BP, "seed": inputs.seed})
         seen, row = iterate(networks, engines, controllers, inputs, settings)
         state.trail.loss(seen.forward())
         kept.update(beta=controllers.kl.beta)
@@ -178,11 +178,6 @@ class Inputs:
     seed: int  # of what is sampled and of the order of minibatches
     warming_up: bool = False  # whether the value alone learns
     texts_at: Callable[[int], mix.Texts] | None = None  # the pretraining text of each step in it
-
-    def parts(self) -> dict[str, Any]:
-        """Return what is read, by name; of the pretraining text that of the first step."""
-        texts = self.texts_at(0) if self.texts_at else {}
-        return {"prompts": self.prompts_BP, "seed": self.seed, **texts}
 
 
 def inputs_at(

@@ -53,7 +53,7 @@ def fitted(
             raise Killed
 
     model = reward.on_policy(network(), seed=0)
-    run: Any = SimpleNamespace(log=log, flush=lambda: None)
+    run: Any = SimpleNamespace(log=log, flush=lambda: None, trails={})
     job = Job("reward", 1, compute(checkpoint_seconds=0.0), run, folder)
     return model, fitting.fit(model, fitting.read(tokenizer(), ROWS, own), own, job)
 
@@ -101,7 +101,7 @@ def test_pairs_for_validation_are_not_learned() -> None:
     )
     alone = reward.on_policy(network(), seed=0)
     learned = fitting.read(tokenizer(), [ROWS[number] for number in parts.train], last)
-    run: Any = SimpleNamespace(log=lambda *_, **more: None, flush=lambda: None)
+    run: Any = SimpleNamespace(log=lambda *_, **more: None, flush=lambda: None, trails={})
     fitting.fit(alone, learned, last, Job("reward", 1, compute(), run, None))
     for name, weights in model.state_dict().items():
         assert torch.equal(weights, alone.state_dict()[name]), name

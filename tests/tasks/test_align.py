@@ -60,7 +60,7 @@ def ran(folder: Path, patch: pytest.MonkeyPatch, killed_in: int = 0) -> dict[str
         tokenizer().save_pretrained(POLICY)
         pairs.save({"train": LEARNED, "test": rows(range(54, 58))}, PREFERENCES)
     compute = settings(compute__checkpoint_seconds=0.0).compute
-    run: Any = SimpleNamespace(log=log, flush=lambda: None)
+    run: Any = SimpleNamespace(log=log, flush=lambda: None, trails={})
     align(Stage("align", own(), compute, "key", run, Path("checkpoints")))
     return left_out
 

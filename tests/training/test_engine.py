@@ -350,7 +350,7 @@ def test_it_stops_at_the_first_step_that_is_not_finite(
     tmp_path: Path, kind: str, name: str, zero_stage: int
 ) -> None:
     logged: list[int] = []
-    run = SimpleNamespace(log=lambda values, step: logged.append(step), flush=lambda: None)
+    run = SimpleNamespace(log=lambda values, step: logged.append(step), flush=lambda: None, trails={})
     with pytest.raises(InputError, match=rf"^test: {kind} is (nan|inf) at step 4: lower the learning rate"):
         engine.train(
             Broken(network(seed=3), kind, 4),
