@@ -159,22 +159,26 @@ def _one_line(result: subprocess.CompletedProcess[str]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("file", "content"),
+    ("file", "content", "what"),
     [
-        ("config.json", b"{"),
-        ("config.json", b'{"model_type": "nosuch"}'),
-        ("tokenizer.json", b"{}"),
-        ("model.safetensors", b"cut"),
-        ("model.safetensors", None),
+        ("config.json", b"{", "damaged/config.json: not whole ("),
+        (
+            "config.json",
+            b'{"model_type": "nosuch"}',
+            "damaged/config.json: a network without `architectures`: only",
+        ),
+        ("tokenizer.json", b"{}", "damaged: no model that can be opened ("),
+        ("model.safetensors", b"cut", "damaged: no model that can be opened ("),
+        ("model.safetensors", None, "damaged: no *.safetensors there: "),
     ],
 )
 def test_a_model_that_is_damaged_is_one_line(
-    speaker: Path, tmp_path: Path, file: str, content: bytes | None
+    speaker: Path, tmp_path: Path, file: str, content: bytes | None, what: str
 ) -> None:
     damaged = Path(shutil.copytree(speaker, tmp_path / "damaged"))
     (damaged / file).unlink() if content is None else (damaged / file).write_bytes(content)
     said = _one_line(_jokbo("chat", "damaged", folder=tmp_path, typed="a\n"))
-    assert said.startswith("jokbo: damaged: no language model that can be opened (")
+    assert said.startswith(f"jokbo: {what}")
 
 
 def test_a_model_of_another_kind_and_a_temperature_of_nothing_are_one_line(
@@ -182,7 +186,7 @@ def test_a_model_of_another_kind_and_a_temperature_of_nothing_are_one_line(
 ) -> None:
     other = Path(shutil.copytree(speaker, tmp_path / "other"))
     GPT2Config.from_pretrained(speaker, n_layer=2).save_pretrained(other)  # its weights have one layer
-    assert "not a language model: it has no transformer.h.1" in _one_line(
+    assert "not a whole GPT2LMHeadModel: it has no transformer.h.1" in _one_line(
         _jokbo("chat", "other", folder=tmp_path, typed="a\n")
     )
     assert "--temperature is 1e-40: give 0, or from 0.001" in _one_line(

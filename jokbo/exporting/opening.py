@@ -57,9 +57,7 @@ def opened(model: Path) -> Opened:
     (name, *_) = config.get("architectures") or ["a network without `architectures`"]
     kind = next((kind for ending, kind in KINDS.items() if name.endswith(ending)), None)
     if kind is None:
-        raise InputError(
-            f"{model}/config.json: {name}: only models that write, classify or score are exported"
-        )
+        raise InputError(f"{model}/config.json: {name}: only models that write, classify or score are opened")
     logging.disable_progress_bar()
     only = {"local_files_only": True, "trust_remote_code": False}
     try:

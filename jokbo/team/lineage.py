@@ -35,10 +35,15 @@ class Node:
 
 def of_model(name: str, record: Record, known: Mapping[str, tuple[str, Record]], commit_of: Commits) -> Node:
     """Return the lineage of a model by its record; `known` are those that there are, by the hash of the weights."""
-    parents = [
-        of_model(*known[weights], known, commit_of) if weights in known else Node(path, weights, "weights")
-        for path, weights in record.parents.items()
-    ]
+
+    def parent(path: str, weights: str) -> Node:
+        found = known.get(weights)
+        # a model that was adopted as it is has its parent's weights
+        if found is None or found[1].key == record.key:
+            return Node(path, weights, "weights")
+        return of_model(*found, known, commit_of)
+
+    parents = [parent(path, weights) for path, weights in record.parents.items()]
     commit = commit_of(record.key)
     made = (record.stage, record.key, commit, record.params, record.data, record.code, record.environments)
     return Node(name, record.weights, "weights", *made, parents)

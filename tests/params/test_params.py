@@ -195,7 +195,7 @@ def test_the_shipped_file_is_valid() -> None:
         ),
         ("steps: 1900", "steps: .inf", "pretrain.training.steps is inf: input should be a valid integer"),
         ("discount: 1.0", "discount: .nan", "align.discount is nan: input should be a finite number"),
-        ("kl_target: 7.0", "kl_target: 1e400", "align.kl_target is inf: input should be a finite number"),
+        ("kl_target: 10.0", "kl_target: 1e400", "align.kl_target is inf: input should be a finite number"),
         (
             "value_warmup: 2",
             "value_warmup: 30",
