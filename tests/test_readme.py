@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
-from typer.testing import CliRunner
+from typer.main import get_command
 
 from flows import profile
 from jokbo import params
@@ -108,7 +108,9 @@ def test_modules_exist(module: str) -> None:
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"\bjokbo ([a-z]+(?: at-step)?)\b", CODE))))
 def test_commands_exist(command: str) -> None:
-    assert CliRunner().invoke(app, [*command.split(), "--help"]).exit_code == 0
+    found: Any = get_command(app)
+    for name in command.split():
+        found = found.commands[name]
 
 
 @pytest.mark.parametrize("stage", sorted(set(re.findall(r"\bdvc (?:repro|status) ([a-z][\w@]*)", CODE))))
