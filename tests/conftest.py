@@ -73,6 +73,7 @@ LONGEST = (
     "tests/test_own_method.py",
     "tests/test_own_preferences.py",
     "tests/tasks/frame/test_stage.py",
+    "tests/flows/project/test_reproduce.py",
     "tests/flows/test_remote.py",
     "tests/flows/test_server.py",
     "tests/tasks/frame/test_edits.py",
@@ -104,6 +105,14 @@ def _signals_are_heard() -> Iterator[None]:
     _hear()
     yield
     _hear()
+
+
+@pytest.fixture(autouse=True)
+def _no_network_is_named() -> Iterator[None]:
+    """Have what a test starts choose its network itself: a training in this process has named the loopback's."""
+    yield
+    for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+        os.environ.pop(name, None)
 
 
 def _hear() -> None:
