@@ -39,7 +39,7 @@ def of_model(name: str, record: Record, known: Mapping[str, tuple[str, Record]],
     def parent(path: str, weights: str) -> Node:
         found = known.get(weights)
         # a model that was adopted as it is has its parent's weights
-        if found is None or found[1].key == record.key:
+        if found is None or found[1] == record:
             return Node(path, weights, "weights")
         return of_model(*found, known, commit_of)
 
