@@ -125,8 +125,9 @@ def estimates(found: Mapping[int, Mapping[str, float]]) -> dict[str, Estimate]:
 
 def show(found: Mapping[int, Mapping[str, float]]) -> None:
     """Print each figure of every seed, the mean, and how far from it the 95% interval reaches."""
-    table = Table(*_rows(found)[0])
-    for row in _rows(found):
+    rows = _rows(found)
+    table = Table(*rows[0])
+    for row in rows:
         table.add_row(*(value if isinstance(value, str) else f"{value:.4g}" for value in row.values()))
     Console(width=130).print(table)
 

@@ -49,7 +49,7 @@ app.command(context_settings=PASSED_ON)(doctor)
 app.command(context_settings=PASSED_ON)(clean)
 app.command()(tree)
 app.command(context_settings=PASSED_ON)(diff)
-app.command()(reproduce)
+app.command(context_settings=PASSED_ON)(reproduce)
 Model = Annotated[Path, typer.Argument(help="The folder of a model, such as models/aligned.")]
 
 

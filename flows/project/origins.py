@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jokbo.runtime.changes import git
+from jokbo.runtime.changes import commit_of, text_at
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.run_record import Account, RunRecord
 from jokbo.team import origins, runs
@@ -30,7 +30,7 @@ def find(name: str, stage: str | None) -> Origin:
     """Return what is meant by an MLflow run, a registered model, a model's folder or a git revision; of a revision the
     `stage`. InputError if there is none.
     """
-    if not runs.WHOLE_ID.fullmatch(name) and (revision := _commit(name)):
+    if not runs.WHOLE_ID.fullmatch(name) and (revision := commit_of(name)):
         return Origin(_of_revision(revision, stage or "report"), revision, "")
     if Path(name).is_dir():
         account = origins.of_model(Path(name), STATE)
@@ -44,7 +44,7 @@ def find(name: str, stage: str | None) -> Origin:
     record = account.record
     if record.commit.startswith(origins.UNKNOWN):
         raise InputError(f"{name}: its commit is {record.commit}: nothing tells the code that it ran with")
-    if _commit(record.commit) is None:
+    if commit_of(record.commit) is None:
         raise InputError(
             f"{name}: its commit {record.commit[:12]} is not in this clone: `git fetch` it first"
         )
@@ -107,14 +107,4 @@ def _locked(commit: str | None) -> dict[str, Any]:
     """Return the stages in the dvc.lock of a commit, or in this folder's."""
     if commit is None:
         return lockfile.parsed(LOCK.read_text("utf-8")) or {} if LOCK.exists() else {}
-    try:
-        return lockfile.parsed(git("show", f"{commit}:./{LOCK}") + "\n") or {}
-    except LookupError:  # it has none
-        return {}
-
-
-def _commit(revision: str) -> str | None:
-    try:
-        return git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-    except LookupError:
-        return None
+    return lockfile.parsed(text_at(commit, LOCK) or "") or {}

@@ -54,13 +54,28 @@ class Rerun:
 
 @app.command()
 def main(
-    run: Annotated[str, typer.Argument()],
-    everything: Annotated[bool, typer.Option("--all")] = False,
-    here: Annotated[bool, typer.Option("--here")] = False,
-    stage: Annotated[str | None, typer.Option()] = None,
-    keep: Annotated[bool, typer.Option("--keep")] = False,
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="A run of MLflow, a registered model (NAME/VERSION), a model's folder, or a git revision."
+        ),
+    ],
+    everything: Annotated[bool, typer.Option("--all", help="Also every stage that led to it.")] = False,
+    here: Annotated[
+        bool,
+        typer.Option(
+            "--here", help="With the code and parameters of this folder as they stand, not that run's."
+        ),
+    ] = False,
+    stage: Annotated[
+        str | None, typer.Option(help="Of a git revision: which one; report by default.")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the worktree in .jokbo/reproduced.")] = False,
 ) -> None:
-    """Run again what a run ran, and exit with the verdict. `jokbo reproduce --help` says what the options are."""
+    """Run again what a run ran, in a worktree at its commit; say whether it came out the same, else where not and why.
+
+    Exit status: 0 identical, 3 the same within tolerance, 4 it differs; 1 the rerun failed, 2 bad input.
+    """
     try:
         with in_one_line(), raising():
             origin = origins.find(run, stage)

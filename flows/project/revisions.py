@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from dvc.utils.serialize import parse_yaml
 
 from jokbo.runtime import ancestry
 from jokbo.runtime.ancestry import Record
+from jokbo.runtime.changes import commit_of, git, text_at
 from jokbo.runtime.errors import InputError
 from jokbo.team import facts
 from jokbo.team.facts import WHOLE, Facts, Made
@@ -25,12 +25,10 @@ Reads = Callable[[str], str | None]  # a file of the revision by its path -> its
 
 def of_revision(name: str) -> Made | None:
     """Return what a git revision tells; None if git knows none of this name."""
-    commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-    if commit is None:
+    if (commit := commit_of(name)) is None:
         return None
-    commit = commit.strip()
-    kept = (_git("ls-tree", "--name-only", commit, f"./{PROFILES}/") or "").split()
-    return _made(name, lambda path: _git("show", f"{commit}:./{path}"), kept)
+    kept = git("ls-tree", "--name-only", commit, f"./{PROFILES}/").split()
+    return _made(name, lambda path: text_at(commit, path), kept)
 
 
 def of_project(folder: Path) -> Made | None:
@@ -80,12 +78,3 @@ def _stage(name: str, entry: Mapping[str, Any], cached: Callable[[str], str]) ->
         metrics=facts.numbers(json.loads(measured.read_text())) if measured and measured.is_file() else None,
         **facts.of_inputs(inputs, weights),
     )
-
-
-def _git(*arguments: str) -> str | None:
-    """Return what git says; None if it can't say."""
-    try:
-        result = subprocess.run(["git", *arguments], capture_output=True, text=True, errors="replace")
-    except OSError:
-        return None
-    return None if result.returncode else result.stdout

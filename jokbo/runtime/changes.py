@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,7 +64,11 @@ def collect(without: Sequence[str] = ()) -> Changes:
 
 
 def git(*arguments: str, folder: str | Path = ".", **environment: str) -> str:
-    """Return what git says. LookupError, with the first line of why, if it can't say."""
+    """Return what git says, without the end of its last line. LookupError, with the first line of why, if it can't."""
+    return _said(*arguments, folder=folder, **environment).strip("\n")
+
+
+def _said(*arguments: str, folder: str | Path = ".", **environment: str) -> str:
     try:
         result = subprocess.run(
             ["git", *arguments],
@@ -76,7 +81,21 @@ def git(*arguments: str, folder: str | Path = ".", **environment: str) -> str:
     if result.returncode:
         said = result.stderr.decode(errors="replace").strip().partition("\n")[0]
         raise LookupError(f"git: {said.removeprefix('fatal: ')}")
-    return result.stdout.decode("utf-8", "surrogateescape").strip("\n")
+    return result.stdout.decode("utf-8", "surrogateescape")
+
+
+def commit_of(revision: str) -> str | None:
+    """Return the commit that a git revision is; None if git knows none of this name."""
+    with suppress(LookupError):
+        return git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    return None
+
+
+def text_at(commit: str, path: str | Path) -> str | None:
+    """Return a file as it was at a commit, its path from the current folder; None if it was not there."""
+    with suppress(LookupError):
+        return _said("show", f"{commit}:./{path}")
+    return None
 
 
 def _matters(path: str) -> bool:
