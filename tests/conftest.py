@@ -108,10 +108,11 @@ def _signals_are_heard() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _no_network_is_named() -> Iterator[None]:
-    """Have what a test starts choose its network itself: a training in this process has named the loopback's."""
+def _no_training_is_remembered() -> Iterator[None]:
+    """Have what a test starts set its environment itself: a training in this process has named the loopback's network
+    and a setting of cuBLAS, which runs would record."""
     yield
-    for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+    for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "CUBLAS_WORKSPACE_CONFIG"):
         os.environ.pop(name, None)
 
 
