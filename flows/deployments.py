@@ -10,9 +10,11 @@ import asyncio
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
+from uuid import UUID
 
 import typer
 from prefect import get_client
@@ -28,7 +30,7 @@ from prefect.events import (
     Resource,
     get_events_client,
 )
-from prefect.events.actions import ActionTypes, ChangeFlowRunState
+from prefect.events.actions import ActionTypes, ChangeFlowRunState, SendNotification
 from prefect.events.schemas.automations import Posture
 from prefect.exceptions import ObjectNotFound
 from prefect.schedules import Cron, Schedule
@@ -38,12 +40,15 @@ from prefect.workers.process import ProcessWorker
 from flows.changed import chain
 from flows.command import one_line
 from flows.family import family
-from flows.flow import pipeline
+from flows.flow import BAD_INPUT_STATE, WAITING_STATE, pipeline
 from flows.schedule import local_timezone, next_time
 from flows.server import check_own_server
+from jokbo.runtime.errors import InputError
 
 NEW_DATA = "jokbo.new-data"  # the event
 CRASHED = "jokbo: a flow whose machine is gone has crashed"  # the automation
+TELLS = "somebody is told of a run that did not end well"  # the automation of a project
+TOLD = ("Failed", "Crashed", "TimedOut", BAD_INPUT_STATE, WAITING_STATE)  # names of states
 BEAT_SECONDS = 30  # between two signs of life of a flow
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -56,6 +61,9 @@ def register(
     nightly: Annotated[str, typer.Option(help="When the chain runs, as in crontab.")] = "0 3 * * *",
     weekly: Annotated[str, typer.Option(help="When the comparison runs, as in crontab.")] = "0 5 * * 6",
     timezone: Annotated[str | None, typer.Option(help="By whose clock; by default this machine's.")] = None,
+    notify: Annotated[
+        str | None, typer.Option(help="TYPE/NAME of a block of Prefect's: told of each run that ends badly.")
+    ] = None,
 ) -> None:
     """Tell the Prefect server of this folder's flows, and when they run. Again: what has changed."""
     with one_line():
@@ -65,16 +73,18 @@ def register(
         check_own_server("a deployment")
         with get_client(sync_client=True) as client:
             kind = _kind(client, pool)
-            if known := client.read_automations_by_name(CRASHED):
-                client.update_automation(known[0].id, _crashes())
-            else:
-                client.create_automation(_crashes())
+            block = _block(client, notify) if notify else None
+            _set(client, _crashes())
         variables = (
             _variables() if kind == "process" else {}
         )  # any other kind's pool says where the project is
+        made = []
         for each in deployments(pool, variables, Cron(nightly, timezone=zone), Cron(weekly, timezone=zone)):
-            each.apply()
+            made.append(cast(UUID, each.apply()))
             print(each.full_name)
+        if block:
+            with get_client(sync_client=True) as client:
+                _set(client, _tells(block, made))
     if kind == "process":
         print(
             f"a machine that runs them: `python -m flows.deployments work --pool {pool}`, in this folder there"
@@ -136,6 +146,29 @@ def _kind(client: SyncPrefectClient, pool: str) -> str:
         return "process"
 
 
+def _block(client: SyncPrefectClient, notify: str) -> UUID:
+    """Return the id of a notification block. InputError if the server has no such block, or it tells nobody."""
+    kind, _, name = notify.partition("/")
+    try:
+        found = client.read_block_document_by_name(name, kind)
+    except ObjectNotFound:
+        raise InputError(
+            f"--notify {notify}: the server has no such block: make it on Prefect's page under Blocks, and give its "
+            "type and name, such as slack-webhook/team"
+        ) from None
+    if "notify" not in (found.block_schema.capabilities if found.block_schema else []):
+        raise InputError(f"--notify {notify}: such a block tells nobody anything: give one that notifies")
+    return found.id
+
+
+def _set(client: SyncPrefectClient, automation: AutomationCore) -> None:
+    """Have the server do this, in place of what it knows by the same name."""
+    if known := client.read_automations_by_name(automation.name):
+        client.update_automation(known[0].id, automation)
+    else:
+        client.create_automation(automation)
+
+
 def _variables() -> dict[str, Any]:
     """Return by what a worker's process runs a flow of the project in this folder."""
     return {
@@ -170,6 +203,32 @@ def _crashes() -> AutomationCore:
             within=timedelta(seconds=3 * BEAT_SECONDS),
         ),
         actions=crashed,
+    )
+
+
+def _tells(block: UUID, of: Sequence[UUID]) -> AutomationCore:
+    """Return what tells, by a block, of each run of these deployments that ends badly or waits for people."""
+    return AutomationCore(
+        name=f"{Path.cwd().name}: {TELLS}",
+        trigger=EventTrigger(
+            expect={f"prefect.flow-run.{state}" for state in TOLD},
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            match_related={
+                "prefect.resource.role": "deployment",
+                "prefect.resource.id": [f"prefect.deployment.{id}" for id in of],
+            },
+            for_each={"prefect.resource.id"},
+            posture=Posture.Reactive,
+            threshold=1,
+            within=timedelta(0),
+        ),
+        actions=[
+            SendNotification(
+                block_document_id=block,
+                subject="{{ flow_run.name }}: {{ flow_run.state.name }}",
+                body="{{ flow_run.state.message }}\n{{ flow_run|ui_url }}",
+            )
+        ],
     )
 
 

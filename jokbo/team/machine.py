@@ -40,6 +40,8 @@ print(json.dumps({
 SPEEDS = {  # by a vector extension
     "amx": "AMX: bf16 at full speed",
     "avx512_bf16": "avx512_bf16 without AMX: bf16 is faster than fp32, and slower than with AMX",
+    "bf16": "bf16 of ARM",
+    "avx512": "AVX512 without bf16 of its own: several times slower than with AMX; try `precision: fp32` too",
 }
 # what torch.compile puts before the code that it writes for a CPU
 COMPILED = "#include <Python.h>\n#include <omp.h>\n#include <vector>\n"
@@ -134,9 +136,7 @@ def processor() -> Iterator[Finding]:
     there = (
         said for start, said in SPEEDS.items() if any(name.startswith(start) for name in found["vector"])
     )
-    speed = next(
-        there, "neither AMX nor avx512_bf16: several times slower than with AMX; try `precision: fp32` too"
-    )
+    speed = next(there, "no AMX or AVX512: where `precision` is bf16, trainings compute in fp32")
     yield ok(f"{found['processor']}, {cores} core{'s' * (cores != 1)}; {speed}")
     if threads < cores:
         yield warning(f"OMP_NUM_THREADS has {threads} of {cores} cores used", "unset OMP_NUM_THREADS")

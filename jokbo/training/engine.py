@@ -200,7 +200,10 @@ def start(
             },
             "zero_allow_untested_optimizer": True,
             "zero_force_ds_cpu_optimizer": False,  # torch's own run on a CPU as well, with nothing to compile
-            "torch_autocast": {"enabled": settings.precision == "bf16", "dtype": "bfloat16"},
+            "torch_autocast": {
+                "enabled": processes.computed(settings.precision) == "bf16",
+                "dtype": "bfloat16",
+            },
             "steps_per_print": 10**9,
         },
     )

@@ -195,7 +195,7 @@ class Passes:
         weights = (each for module in self.modules for each in (*module.parameters(), *module.buffers()))
         count = Count([*weights, *there])
         with count:
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
+            with torch.autocast("cpu", torch.bfloat16, enabled=processes.computed(self.precision) == "bf16"):
                 loss = forward()
             if loss is not None:
                 loss.backward()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from functools import cache
 from typing import Protocol, cast
 
 import deepspeed
@@ -46,7 +47,10 @@ def join() -> None:
         )
         dist.init_process_group(backend, store=store, rank=mine, world_size=ranks)
     deepspeed.init_distributed(dist_backend=backend, verbose=False)
-    if not on_cpu:
+    if on_cpu:
+        has = multiplies_bf16()
+        own.is_bf16_supported = lambda: has  # DeepSpeed's Muon asks it, and it says yes of every CPU
+    else:
         own.set_device(int(os.environ["LOCAL_RANK"]))
 
 
@@ -69,6 +73,7 @@ class Accelerator(Protocol):
     def set_device(self, device_index: int) -> None: ...
     def get_rng_state(self) -> Tensor: ...
     def set_rng_state(self, new_state: Tensor) -> None: ...
+    def is_bf16_supported(self) -> bool: ...
 
 
 def accelerator() -> Accelerator:
@@ -80,9 +85,36 @@ def device() -> torch.device:
     return torch.device(accelerator().current_device_name())
 
 
+@cache
+def multiplies_bf16() -> bool:
+    """Return whether this machine has a product of bf16 matrices.
+
+    On a CPU that neither has AVX512 nor is an ARM with bf16, torch multiplies them one number after the other, many
+    times slower than in fp32.
+    """
+    own = accelerator()
+    if own.device_name() != "cpu":
+        return own.is_bf16_supported()
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+@cache
+def computed(precision: str) -> str:
+    """Return the precision to compute in: what is asked for, or, as is said, fp32 on a machine without bf16."""
+    if precision != "bf16" or multiplies_bf16():
+        return precision
+    if launcher.rank() == 0:
+        print(
+            "jokbo: this machine multiplies no matrices in bf16: it computes in fp32",
+            file=sys.stderr,
+            flush=True,
+        )
+    return "fp32"
+
+
 def autocast(precision: str) -> torch.autocast:
     """Return the context in which what is computed outside of an engine has the engine's precision."""
-    return torch.autocast(device().type, torch.bfloat16, enabled=precision == "bf16")
+    return torch.autocast(device().type, torch.bfloat16, enabled=computed(precision) == "bf16")
 
 
 def rank() -> int:

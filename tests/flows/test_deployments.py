@@ -9,18 +9,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
 from prefect import get_client
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows import deployments, server
+from jokbo.runtime.errors import BAD_INPUT
 from tests.conftest import ROOT, Project, until
 from tests.flows.conftest import alive
 
@@ -66,6 +70,13 @@ def test_a_worker_runs_what_is_triggered_and_a_run_that_is_killed_is_crashed(
     before = Path("params.yaml").read_bytes()
     worker = whole.start(DEPLOYMENTS, "work", *POOL)
     with temporary_settings({PREFECT_API_URL: api}), get_client(sync_client=True) as client:
+        refused = (
+            BAD_INPUT,
+            "jokbo: --notify custom-webhook/team: the server has no such block: make it on Prefect's",
+        )
+        status, output = whole.run(DEPLOYMENTS, "register", *POOL, "--notify", "custom-webhook/team")
+        assert (status, output[: len(refused[1])], output.count("\n")) == (*refused, 1)
+
         deployment = client.read_deployment_by_name(nightly)
         assert deployment.schedules[0].schedule.cron == "0 3 * * *"
         assert deployment.global_concurrency_limit.limit == 1
@@ -122,13 +133,38 @@ def _answers(url: str) -> bool:
         return False
 
 
+@pytest.fixture
+def inbox() -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """The address of a web hook on loopback, and what it was sent."""
+    messages: list[dict[str, str]] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hook) as hook:
+        Thread(target=hook.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{hook.server_port}", messages
+        hook.shutdown()
+
+
 @pytest.mark.slow
-def test_new_data_start_a_run_and_one_whose_machine_is_gone_is_crashed(
-    whole: Project, whole_server: str
+def test_new_data_start_a_run_and_one_whose_machine_is_gone_is_crashed_and_somebody_is_told(
+    whole: Project, whole_server: str, inbox: tuple[str, list[dict[str, str]]]
 ) -> None:
     whole.environment["PREFECT_API_URL"] = whole_server
-    status, output = whole.run(DEPLOYMENTS, "register", *POOL, "--timezone", "Asia/Seoul")
-    assert status == 0, output
+    address, messages = inbox
+    with temporary_settings({PREFECT_API_URL: whole_server}):
+        told = {"subject": "{{subject}}", "body": "{{body}}"}
+        CustomWebhookNotificationBlock(name="team", url=address, json_data=told).save("team")
+    notify = ("--notify", "custom-webhook/team")
+    for _ in range(2):  # told once, however often it is registered
+        status, output = whole.run(DEPLOYMENTS, "register", *POOL, "--timezone", "Asia/Seoul", *notify)
+        assert status == 0, output
     whole.environment["STEPS"] = "100000"
     worker = whole.start(DEPLOYMENTS, "work", *POOL)
     with temporary_settings({PREFECT_API_URL: whole_server}), get_client(sync_client=True) as client:
@@ -145,3 +181,8 @@ def test_new_data_start_a_run_and_one_whose_machine_is_gone_is_crashed(
         for process in alive(whole.folder):
             process.kill()
         assert ended(client, run.id) == ("Crashed", "it has shown no sign of life")
+        name = client.read_flow_run(run.id).name
+    until(lambda: messages)
+    (message,) = messages
+    assert message["subject"] == f"{name}: Crashed"
+    assert message["body"].startswith("it has shown no sign of life\nhttp")

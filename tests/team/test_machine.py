@@ -97,8 +97,10 @@ def test_the_build_of_torch_is_held_against_the_machine(
     [
         (["amx_bf16", "avx512_bf16"], "AMX: bf16 at full speed"),
         (["avx512_bf16"], "without AMX"),
-        (["avx2"], "neither AMX nor avx512_bf16"),
-        ([], "neither AMX nor avx512_bf16"),
+        (["avx2", "avx512f"], "AVX512 without bf16"),
+        (["asimd", "bf16"], "bf16 of ARM"),
+        (["avx2"], "trainings compute in fp32"),
+        ([], "trainings compute in fp32"),
     ],
 )
 def test_vector_extensions_say_what_they_mean_for_speed(
