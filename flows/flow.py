@@ -31,15 +31,13 @@ from flows.schedule import SKIPPED, overtaken
 from flows.server import leave_if_gone
 from flows.supervise import follow, sweep
 from flows.watchdog import Watch
-from jokbo.evaluation.evaluation import Evaluation
-from jokbo.reporting import headlines, markdown
 from jokbo.runtime import tracking
 from jokbo.runtime.errors import BAD_INPUT, WAITING, InputError
-from jokbo.runtime.files import locked, read_if_there, read_json
+from jokbo.runtime.files import locked, read_if_there
 from jokbo.runtime.progress import STEPS, duration
 from jokbo.runtime.secrets import hidden
 from tasks.frame import checks, projects
-from tasks.frame.paths import EVALUATION, RESULT, STATE, search_path
+from tasks.frame.paths import STATE, search_path
 from tasks.frame.stage import FLOW_RUN, PARENT_RUN, commit, keep_changes, state, timing, version
 
 BAD_INPUT_STATE = "BadInput"
@@ -261,7 +259,8 @@ def _pipeline(
             outcomes = {name: state.name or state.type.name for name, state in states.items()}
             terminal.summary(outcomes, seconds_of(states))
             _all_completed(states)
-            return Completed(), _told(parent, found)
+            story = told(parent, store, found.needs, found.stale, seconds_of(found.needs))
+            return Completed(), story
 
 
 def run_name() -> str:
@@ -270,24 +269,6 @@ def run_name() -> str:
     folder, until = given.get("folder", "."), given.get("until")
     what = ("chain" if folder == "." else folder) + (f" until {until}" if until else "")
     return ", ".join(filter(None, [what, commit(version())]))
-
-
-def _told(parent: tracking.Run, found: graph.Graph) -> str:
-    """Put the result and what each stage took into the run as a whole; return them as markdown."""
-    seconds = seconds_of(found.needs)
-    parent.log({"seconds": sum(seconds.values())})
-    rows = [
-        [name, "ran" if name in found.stale else "cached", duration(seconds.get(name, 0))]
-        for name in found.needs
-    ]
-    told = markdown.table(["Stage", "State", "Time"], rows)
-    if RESULT.is_file() and "report" in found.needs:
-        parent.log(read_json(RESULT))
-        evaluation = Evaluation.load(EVALUATION / "evaluation.json")
-        shown = headlines.models(evaluation)
-        parent.table(shown.records(), "models.json")
-        told = f"{headlines.verdict(evaluation)}.\n\n{shown.markdown()}\n{told}"
-    return told
 
 
 def _all_completed(states: dict[str, State]) -> None:

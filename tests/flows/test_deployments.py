@@ -20,7 +20,12 @@ import pytest
 from prefect import get_client
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterKey,
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+)
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows import deployments, server
@@ -85,6 +90,10 @@ def test_a_worker_runs_what_is_triggered_and_a_run_that_is_killed_is_crashed(
         run = started(client, nightly, set={"pretrain.seed": 7}, until="pretrain")
         assert ended(client, run) == ("Completed", "")
         assert client.read_flow_run(run).name.startswith("pretrain.seed 7, chain until pretrain")
+        of_run = ArtifactFilter(key=ArtifactFilterKey(any_=["result"]))
+        (artifact,) = client.read_artifacts(artifact_filter=of_run)
+        assert "| pretrain | ran | " in artifact.data
+        assert "[MLflow](http://127.0.0.1:5000/#/experiments/" in artifact.data
         (copy,) = Path(".jokbo/sets").iterdir()
         assert json.loads((copy / "set.json").read_text()) == {"pretrain.seed": 7}
         assert (copy / "models/pretrain/model.safetensors").exists()
