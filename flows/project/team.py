@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows import graph
+from flows import graph, seeds
 from jokbo.command import in_one_line
 from jokbo.evaluation.evaluation import Evaluation
 from jokbo.runtime.errors import InputError, line_of
@@ -48,6 +48,7 @@ from jokbo.runtime.owner import HOST, PERSON
 from jokbo.runtime.secrets import hidden
 from jokbo.runtime.tracking import find_run
 from jokbo.team import registry, server
+from jokbo.team.estimates import over_seeds
 from tasks.frame import projects
 from tasks.frame.identity import committed
 from tasks.frame.paths import EVALUATION, STATE
@@ -127,7 +128,8 @@ def register(
 ) -> None:
     """Register a model in MLflow with signature, card, licence and ancestry.
 
-    The alias champion moves to it if its metric is better beyond the interval.
+    The alias champion moves to it if its metric is better beyond the interval. Where .jokbo/seeds has runs like this
+    project's with several seeds, that is the mean over them and its interval.
     """
     measured = _measured(model, metric)
     uri = local_store(STATE)
@@ -170,11 +172,15 @@ def _measured(model: Path, metric: Metric) -> registry.Measured:
     found = Evaluation.load(EVALUATION / "evaluation.json")
     if found.main is None or names[own] not in found.main.models:
         raise InputError(f"{model}: no judge has measured it: name one in evaluate.judges")
-    of = asdict(found.main.models[names[own]])
+    of, name = asdict(found.main.models[names[own]]), f"{found.headline}/{metric.value}"
     values = [of[f"{metric.value}{end}"] for end in ("", "_low", "_high")]
     if None in values:
         raise InputError(f"{model}: {found.headline} does not say {metric.value}: give another --metric")
-    return registry.Measured(f"{found.headline}/{metric.value}", *values)
+    figure = f"evaluate/judges/{found.headline}/models/{names[own]}/{metric.value}"
+    over = over_seeds([seeds.figures(seed)[figure] for seed in seeds.alike("evaluate")] or [values[0]])
+    if over.reach is None:
+        return registry.Measured(name, *values)
+    return registry.Measured(name, over.value, over.value - over.reach, over.value + over.reach, over.seeds)
 
 
 def _remote() -> tuple[str, Settings]:

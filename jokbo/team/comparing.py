@@ -42,8 +42,8 @@ def diff(context: typer.Context) -> None:
     """Say what differs between A and B: data, code, parameters, environment, parents, metrics (--json: for machines).
 
     Each is a run of MLflow (its id or the beginning of it), NAME@alias or NAME/version of a registered model, the
-    folder of a model, a file of ancestry, a git revision, or the folder of a project. It ends with 0 if nothing
-    differs, with 1 if something does.
+    folder of a model, a file of ancestry, a git revision, or the folder of a project; or several seeds of one: the run
+    of `python -m flows.seeds`, .jokbo/seeds, or A1,A2,A3. It ends with 0 if nothing differs, with 1 if something does.
     """
     become("flows.project.diff", *context.args)
 
