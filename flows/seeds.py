@@ -24,8 +24,9 @@ from jokbo import params
 from jokbo.runtime import tracking
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.tracking import flat
-from jokbo.team import facts, runs
-from jokbo.team.estimates import Figure, over_seeds
+from jokbo.team import runs
+from jokbo.team.comparing import facts
+from jokbo.team.comparing.estimates import Figure, over_seeds
 from tasks.frame import lockfile
 from tasks.frame.identity import of_entry
 from tasks.frame.lockfile import LOCK
@@ -130,9 +131,15 @@ def _recipe(lock: Path, stages: Iterable[str]) -> dict[str, Any] | None:
         if any(made.get(path, md5) != md5 for path, md5 in identity.deps.items()):
             return None
         given = {path: md5 for path, md5 in identity.deps.items() if path not in made}
-        params = {name: value for name, value in flat(identity.params).items() if not name.endswith(".seed")}
+        params = {name: value for name, value in flat(identity.params).items() if not _seeds(name)}
         found[stage] = (entries[stage]["cmd"], params, given)
     return found
+
+
+def _seeds(name: str) -> bool:
+    """Return whether a parameter of this dotted name is the seed of a section from `prompts` on."""
+    section, _, rest = name.partition(".")
+    return rest == "seed" and section not in DATA
 
 
 def show(found: Mapping[int, Mapping[str, float]]) -> None:

@@ -17,9 +17,10 @@ from flows.project import revisions
 from jokbo.command import in_one_line
 from jokbo.runtime import ancestry
 from jokbo.runtime.errors import InputError
-from jokbo.team import facts, runs, shown
-from jokbo.team.differences import compare
-from jokbo.team.facts import Made
+from jokbo.team import runs
+from jokbo.team.comparing import facts, shown
+from jokbo.team.comparing.differences import compare
+from jokbo.team.comparing.facts import Made
 
 DIFFERS = 1
 Named = Annotated[

@@ -15,8 +15,8 @@ from jokbo.runtime import ancestry
 from jokbo.runtime.ancestry import Record
 from jokbo.runtime.changes import commit_of, git, text_at
 from jokbo.runtime.errors import InputError
-from jokbo.team import facts
-from jokbo.team.facts import WHOLE, Facts, Made
+from jokbo.team.comparing import facts
+from jokbo.team.comparing.facts import WHOLE, Facts, Made
 from tasks.frame import lockfile, projects
 from tasks.frame.paths import KEPT_TABLE, METRICS, PROFILES
 

@@ -47,8 +47,8 @@ from jokbo.runtime.mlflow_store import (
 from jokbo.runtime.owner import HOST, PERSON
 from jokbo.runtime.secrets import hidden
 from jokbo.runtime.tracking import find_run
-from jokbo.team import registry, server
-from jokbo.team.estimates import over_seeds
+from jokbo.team.comparing.estimates import over_seeds
+from jokbo.team.sharing import registry, server
 from tasks.frame import projects
 from tasks.frame.identity import committed
 from tasks.frame.paths import EVALUATION, STATE

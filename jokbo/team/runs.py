@@ -17,8 +17,8 @@ from jokbo.runtime.errors import InputError
 from jokbo.runtime.mlflow_store import EXPERIMENT, SHARED, VARIABLE, reason, say
 from jokbo.runtime.secrets import hidden
 from jokbo.runtime.tracking import KEY
-from jokbo.team import facts
-from jokbo.team.facts import WHOLE, Facts, Made
+from jokbo.team.comparing import facts
+from jokbo.team.comparing.facts import WHOLE, Facts, Made
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -15,9 +15,9 @@ from flows import seeds
 from flows.project import diff, tree
 from jokbo.runtime import tracking
 from jokbo.runtime.errors import InputError
-from jokbo.team import lineage
-from jokbo.team.differences import compare
-from jokbo.team.facts import WHOLE
+from jokbo.team.comparing import lineage
+from jokbo.team.comparing.differences import compare
+from jokbo.team.comparing.facts import WHOLE
 from tests.conftest import Project, as_a_user
 
 GIT = ("git", "-c", "user.name=t", "-c", "user.email=t@localhost")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jokbo.runtime.run_record import RunRecord
-from jokbo.team.verdicts import (
+from jokbo.team.reproducing.verdicts import (
     Found,
     Outcome,
     Where,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_1samp, ttest_ind
 
-from jokbo.team.estimates import Figure, bounded, figures_of_seeds, over_seeds, reach_of_difference
+from jokbo.team.comparing.estimates import Figure, bounded, figures_of_seeds, over_seeds, reach_of_difference
 
 SEEDS = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=9).filter(
     lambda values: max(values) - min(values) > 1e-3

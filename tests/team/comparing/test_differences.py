@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from jokbo.runtime.errors import InputError
-from jokbo.team import shown
-from jokbo.team.differences import Comparison, compare
-from jokbo.team.facts import WHOLE, Facts, Made, of_inputs, together
+from jokbo.team.comparing import shown
+from jokbo.team.comparing.differences import Comparison, compare
+from jokbo.team.comparing.facts import WHOLE, Facts, Made, of_inputs, together
 
 
 def _measured(name: str, **metrics: float) -> Made:

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from jokbo.runtime import ancestry
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.tracking import Subject, open_run
-from jokbo.team import registry
-from jokbo.team.registry import Measured
+from jokbo.team.sharing import registry
+from jokbo.team.sharing.registry import Measured
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from jokbo.runtime.errors import InputError
 from jokbo.runtime.mlflow_store import connect, reason
 from jokbo.runtime.secrets import hidden
 from jokbo.runtime.tracking import find_run
-from jokbo.team.estimates import bounded, reach_of_difference
+from jokbo.team.comparing.estimates import bounded, reach_of_difference
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

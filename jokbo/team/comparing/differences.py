@@ -1,6 +1,6 @@
 """What differs between two things that were made, and whether a difference of figures is more than chance.
 
-What lies beyond the interval of the difference is one (jokbo/team/estimates.py); without one there is no verdict.
+What lies beyond the interval of the difference (estimates.py) is one; without an interval there is no verdict.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from jokbo.runtime.errors import InputError
-from jokbo.team.estimates import figures_of_seeds, reach_of_difference
-from jokbo.team.facts import ASPECTS, HASHED, Facts, Hashes, Made
+from jokbo.team.comparing.estimates import figures_of_seeds, reach_of_difference
+from jokbo.team.comparing.facts import ASPECTS, HASHED, Facts, Hashes, Made
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from typing import Any
 from jokbo.runtime import ancestry
 from jokbo.runtime.run_record import RunRecord
 from jokbo.runtime.tracking import flat
-from jokbo.team.estimates import Figure, figures, reach_of_difference
-from jokbo.team.facts import numbers
+from jokbo.team.comparing.estimates import Figure, figures, reach_of_difference
+from jokbo.team.comparing.facts import numbers
 
 TOLERANCE = 0.01  # of a metric that has no interval, as a share of it
 # what holds the environment or the time, and so may differ though nothing else does

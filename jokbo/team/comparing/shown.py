@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jokbo.team.differences import HASHED, Comparison, Difference
-from jokbo.team.facts import ASPECTS, SEVERAL, WHOLE
+from jokbo.team.comparing.differences import HASHED, Comparison, Difference
+from jokbo.team.comparing.facts import ASPECTS, SEVERAL, WHOLE
 
 NOTHING = "nothing differs"
 SHORT = 10  # characters of a hash that are shown
