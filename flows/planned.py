@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
@@ -78,7 +79,7 @@ def _lines(planned: list[Planned], took: dict[str, Took]) -> list[str]:
     if known:
         more = f", and {unknown} of unknown time" if unknown else ""
         lines.append(f"All together: {duration(sum(known))} at most{more}.")
-    free = f"{_size(room.left())} of memory, {_size(shutil.disk_usage(Path()).free)} of disk"
+    free = f"{decimal(room.left())} of memory, {decimal(shutil.disk_usage(Path()).free)} of disk"
     lines.append(f"Up to date: {len(kinds[STAYS])} of {len(planned)}. Free here: {free}.")
     return lines
 
@@ -105,9 +106,4 @@ def _start(planned: list[Planned]) -> Path | None:
 
 
 def _size(size: int | None) -> str:
-    if size is None:
-        return UNKNOWN
-    for unit, each in (("GB", 1e9), ("MB", 1e6)):
-        if size >= each:
-            return f"{size / each:,.1f} {unit}"
-    return f"{size / 1e3:,.0f} kB"
+    return UNKNOWN if size is None else decimal(size)

@@ -9,42 +9,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from math import sqrt
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from statistics import mean, stdev
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import t
 
+from flows import graph
 from flows.command import one_line
 from flows.profile import bring_up, check_until, lay_out
 from jokbo import params
 from jokbo.runtime import tracking
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.tracking import flat
+from jokbo.team import runs
+from jokbo.team.comparing import facts
+from jokbo.team.comparing.estimates import Figure, over_seeds
+from tasks.frame import lockfile
+from tasks.frame.identity import of_entry
+from tasks.frame.lockfile import LOCK
 from tasks.frame.paths import METRICS, STATE
 from tasks.frame.stage import PARENT_RUN, state, version
 
 DATA = ("fetch", "prepare", "tokenize")  # the same for every seed
 FOLDER = STATE / "seeds"  # a project a seed
 SHOWN = ("pretrain", "tasks", "finetune", "distill", "reward", "align", "evaluate")
-LEVEL = 0.95
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-
-class Estimate(NamedTuple):
-    """The mean of a figure over seeds, and half the width of its 95% interval; None where one seed tells none."""
-
-    mean: float
-    half: float | None
-
-    def __str__(self) -> str:
-        return f"{self.mean:.4g}" + ("" if self.half is None else f" ± {self.half:.2g}")
 
 
 @app.command()
@@ -71,9 +64,9 @@ def _run(seeds: Sequence[int], until: str | None) -> None:
     own = params.read(Path("params.yaml"))
     name = f"seeds {', '.join(map(str, seeds))}"
     note = f"The chain with the {name}, a run each below this one. seeds.json has every figure, mean and interval."
-    tags = {"stage": "seeds", **version(), "mlflow.runName": name, "mlflow.note.content": note}
+    tags = {"stage": runs.SEEDS, **version(), "mlflow.runName": name, "mlflow.note.content": note}
     key = hashlib.sha256(json.dumps([own, seeds, until], sort_keys=True).encode()).hexdigest()
-    of = tracking.Subject("seeds", key, own, tags)
+    of = tracking.Subject(runs.SEEDS, key, seeded(own, ", ".join(map(str, seeds))), tags)
     with tracking.open_run(
         of, tracking_uri=tracking.local_store(state()), resumed=True, state=state()
     ) as parent:
@@ -82,13 +75,13 @@ def _run(seeds: Sequence[int], until: str | None) -> None:
             bring_up(folder_of(seed), until, {PARENT_RUN: parent.id} if parent.id else {})
         found = {seed: figures(seed) for seed in seeds}
         means = estimates(found)
-        parent.log({f"mean/{figure}": estimate.mean for figure, estimate in means.items()})
-        parent.log({f"half/{figure}": each.half for figure, each in means.items() if each.half is not None})
-        parent.table(_rows(found), "seeds.json")
+        parent.log({f"mean/{figure}": each.value for figure, each in means.items()})
+        parent.log({f"half/{figure}": each.reach for figure, each in means.items() if each.reach is not None})
+        parent.table(rows(found), runs.TABLE)
 
 
-def seeded(own: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """Return parameters with this seed in every section from `prompts` on."""
+def seeded(own: Mapping[str, Any], seed: int | str) -> dict[str, Any]:
+    """Return parameters with this seed, or the seeds of several runs, in every section from `prompts` on."""
     return {
         name: {**section, "seed": seed}
         if name not in DATA and isinstance(section, dict) and "seed" in section
@@ -98,46 +91,73 @@ def seeded(own: Mapping[str, Any], seed: int) -> dict[str, Any]:
 
 
 def figures(seed: int) -> dict[str, float]:
-    """Return each number that stages of this seed's run wrote: stage.name -> value. InputError if none is there."""
+    """Return each number that stages of this seed's run wrote: stage/name -> value. InputError if none is there."""
     files = {stage: folder_of(seed) / METRICS / f"{stage}.json" for stage in SHOWN}
     read = {stage: json.loads(file.read_text("utf-8")) for stage, file in files.items() if file.is_file()}
     if not read:
         raise InputError(f"{folder_of(seed)}: nothing has run there: leave --last out")
-    return {name: float(value) for name, value in flat(read).items() if isinstance(value, int | float)}
+    return facts.numbers(read)
 
 
-def estimate(values: Sequence[float]) -> Estimate:
-    """Return the mean of a figure over seeds and half of its interval, by Student's t."""
-    count = len(values)
-    half = float(t.ppf((1 + LEVEL) / 2, count - 1)) * stdev(values) / sqrt(count) if count > 1 else None
-    return Estimate(mean(values), half)
-
-
-def estimates(found: Mapping[int, Mapping[str, float]]) -> dict[str, Estimate]:
+def estimates(found: Mapping[int, Mapping[str, float]]) -> dict[str, Figure]:
     """Return the estimate of each figure that every seed has."""
     first, *others = found.values()
     return {
-        name: estimate([own[name] for own in found.values()])
+        name: over_seeds([own[name] for own in found.values()])
         for name in first
         if all(name in other for other in others)
     }
 
 
+def alike(stage: str) -> list[int]:
+    """Return the seeds whose runs, up to `stage`, differ by the seed alone from what this project's dvc.lock has."""
+    needed = graph.read(stage).needs
+    own = _recipe(LOCK, needed)
+    folders = [path for path in FOLDER.glob("*") if path.name.isdigit()]
+    return sorted(int(path.name) for path in folders if own and _recipe(path / LOCK, needed) == own)
+
+
+def _recipe(lock: Path, stages: Iterable[str]) -> dict[str, Any] | None:
+    """Return what a dvc.lock says of how these stages ran, but for seeds and what stages made; None if it does not have
+    them all, or one read what another has made anew since.
+    """
+    entries = lockfile.parsed(lock.read_text("utf-8") if lock.is_file() else "") or {}
+    if not all(stage in entries for stage in stages):
+        return None
+    made = {out["path"]: out["md5"] for entry in entries.values() for out in entry.get("outs", [])}
+    found = {}
+    for stage in stages:
+        identity = of_entry(entries[stage])
+        if any(made.get(path, md5) != md5 for path, md5 in identity.deps.items()):
+            return None
+        given = {path: md5 for path, md5 in identity.deps.items() if path not in made}
+        params = {name: value for name, value in flat(identity.params).items() if not _seeds(name)}
+        found[stage] = (entries[stage]["cmd"], params, given)
+    return found
+
+
+def _seeds(name: str) -> bool:
+    """Return whether a parameter of this dotted name is the seed of a section from `prompts` on."""
+    section, _, rest = name.partition(".")
+    return rest == "seed" and section not in DATA
+
+
 def show(found: Mapping[int, Mapping[str, float]]) -> None:
     """Print each figure of every seed, the mean, and how far from it the 95% interval reaches."""
-    rows = _rows(found)
-    table = Table(*rows[0])
-    for row in rows:
+    shown = rows(found)
+    table = Table(*shown[0])
+    for row in shown:
         table.add_row(*(value if isinstance(value, str) else f"{value:.4g}" for value in row.values()))
     Console(width=130).print(table)
 
 
-def _rows(found: Mapping[int, Mapping[str, float]]) -> list[dict[str, Any]]:
+def rows(found: Mapping[int, Mapping[str, float]]) -> list[dict[str, Any]]:
+    """Return the table of figures: of each, every seed's value, the mean and its interval."""
     return [
         {
-            "figure": name,
-            **{f"seed {seed}": own[name] for seed, own in found.items()},
-            f"mean, {LEVEL:.0%} interval": str(each),
+            runs.FIGURE: name,
+            **{f"{runs.SEED}{seed}": own[name] for seed, own in found.items()},
+            "mean, 95% interval": str(each),
         }
         for name, each in estimates(found).items()
     ]

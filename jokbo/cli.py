@@ -14,16 +14,14 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from jokbo.command import PASSED_ON, STATE, become, in_one_line
+from jokbo.command import STATE, hand_over, in_one_line
 from jokbo.exporting import Kind, Precision
 from jokbo.labelling.commands import label
 from jokbo.runtime import ancestry, files
 from jokbo.runtime.errors import InputError
 from jokbo.team import runs
-from jokbo.team.commands import team
-from jokbo.team.comparing import diff, tree
-from jokbo.team.reproducing import reproduce
-from jokbo.team.upkeep import clean, doctor
+from jokbo.team.comparing.commands import tree
+from jokbo.team.sharing.commands import team
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -45,19 +43,30 @@ preferences = typer.Typer(help="What people and others prefer.", no_args_is_help
 app.add_typer(preferences, name="preferences")
 app.add_typer(label, name="label")
 app.add_typer(team, name="team")
-app.command(context_settings=PASSED_ON)(doctor)
-app.command(context_settings=PASSED_ON)(clean)
 app.command()(tree)
-app.command(context_settings=PASSED_ON)(diff)
-app.command(context_settings=PASSED_ON)(reproduce)
+# what knows the whole project goes on as its flow
+OF_PROJECT = {
+    "run": ("flows.pipeline", "Bring every stage up to date (python -m flows.pipeline; options go to it)."),
+    "diff": (
+        "flows.project.diff",
+        "Say what differs between two runs, models or revisions (--help: how they are named).",
+    ),
+    "reproduce": (
+        "flows.project.reproduce",
+        "Run again what a run ran; say whether it came out the same, else where not and why (--help: how).",
+    ),
+    "doctor": (
+        "flows.project.doctor",
+        "Say what of this machine and project is wrong, and what to do (--json: for machines; --memory: reckon it).",
+    ),
+    "clean": (
+        "flows.project.clean",
+        "Show what runs have left and nobody needs, and remove it (--yes: unasked; also --cache, --profiles, --runs).",
+    ),
+}
+for _name, (_module, _says) in OF_PROJECT.items():
+    hand_over(app, _name, _module, says=_says)
 Model = Annotated[Path, typer.Argument(help="The folder of a model, such as models/aligned.")]
-
-
-@app.command(context_settings=PASSED_ON)
-@in_one_line
-def run(context: typer.Context) -> None:
-    """Bring every stage up to date (python -m flows.pipeline; options go to it)."""
-    become("flows.pipeline", *context.args)
 
 
 @app.command()

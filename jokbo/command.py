@@ -10,6 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
+import typer
+
 from jokbo.runtime import files
 from jokbo.runtime.errors import BAD_INPUT, InputError
 
@@ -41,6 +43,15 @@ def in_one_line(command: Callable[..., None]) -> Callable[..., None]:
             sys.exit(BAD_INPUT)
 
     return guarded
+
+
+def hand_over(app: typer.Typer, name: str, module: str, *words: str, says: str) -> None:
+    """Add a command to the app that goes on as `python -m MODULE WORDS`, with whatever follows its name."""
+
+    def command(context: typer.Context) -> None:
+        become(module, *words, *context.args)
+
+    app.command(name, help=says, context_settings=PASSED_ON)(in_one_line(command))
 
 
 def become(module: str, *arguments: str) -> NoReturn:

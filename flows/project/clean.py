@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.filesize import decimal
 
 from flows.project import caches, leftovers
-from flows.project.leftovers import Leftover, shown_size
+from flows.project.leftovers import Leftover
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.files import in_one_line
-from jokbo.team import superseded
+from jokbo.team.upkeep import superseded
 from tasks.frame.paths import STATE
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -53,7 +54,7 @@ def main(
             freed = _remove({path for each in found for path in each.paths}, profiles=profiles, cache=cache)
             superseded.remove(old, STATE)
             beside = f"; runs of MLflow: {len(old)}, which `mlflow gc` removes for good" if old else ""
-            print(f"Removed: {shown_size(freed)}{beside}")
+            print(f"Removed: {decimal(freed)}{beside}")
 
 
 def _of_cache(busy: Collection[str]) -> list[Leftover]:
@@ -70,10 +71,10 @@ def _show(found: Sequence[Leftover], runs: Sequence[str]) -> None:
     for each in found:
         first, *others = each.paths
         more = f" and {len(others):,} more" if others else ""
-        print(f"{each.what}, {shown_size(each.bytes)}: {first}{more}: {each.why}")
+        print(f"{each.what}, {decimal(each.bytes)}: {first}{more}: {each.why}")
     if runs:
         print(f"runs of MLflow: {len(runs)}: finished, and superseded by later ones")
-    print(f"In all: {shown_size(sum(each.bytes for each in found))}")
+    print(f"In all: {decimal(sum(each.bytes for each in found))}")
 
 
 def _agreed() -> bool:

@@ -17,16 +17,18 @@ from flows.project import revisions
 from jokbo.command import in_one_line
 from jokbo.runtime import ancestry
 from jokbo.runtime.errors import InputError
-from jokbo.team import facts, runs, shown
-from jokbo.team.differences import compare
-from jokbo.team.facts import Made
+from jokbo.team import runs
+from jokbo.team.comparing import facts, shown
+from jokbo.team.comparing.differences import compare
+from jokbo.team.comparing.facts import Made
 
 DIFFERS = 1
 Named = Annotated[
     str,
     typer.Argument(
         help="A run of MLflow (its id or the beginning of it), NAME@alias or NAME/version of a registered model, the "
-        "folder of a model, a file of ancestry, a git revision, or the folder of a project."
+        "folder of a model, a file of ancestry, a git revision, or the folder of a project. Of several seeds: the run "
+        "of `python -m flows.seeds`, the folder .jokbo/seeds, or what has a seed each, with commas between them."
     ),
 ]
 
@@ -56,7 +58,9 @@ def find(name: str) -> Made:
     if name.endswith(ancestry.SUFFIX):
         return facts.of_file(path)
     if path.is_dir():
-        return revisions.of_project(path) or facts.of_model(path)
+        return revisions.of_project(path) or revisions.of_seeds(path) or facts.of_model(path)
+    if "," in name:
+        return facts.together(name, [find(each) for each in name.split(",")])
     run, revision = runs.find(name), revisions.of_revision(name)
     if run and revision:
         raise InputError(

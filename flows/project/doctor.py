@@ -24,8 +24,8 @@ from jokbo.params import Params
 from jokbo.runtime.errors import InputError, line_of
 from jokbo.runtime.files import in_one_line
 from jokbo.runtime.secrets import hidden, hidden_of
-from jokbo.team import findings, machine, tracker
-from jokbo.team.findings import Finding, ok, refused, warning, wrong
+from jokbo.team.upkeep import findings, machine, tracker
+from jokbo.team.upkeep.findings import Finding, ok, refused, warning, wrong
 from tasks.frame import lockfile
 from tasks.frame.paths import STATE
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from flows.project.leftovers import shown_size
+from rich.filesize import decimal
+
 from jokbo.params import Params, Ppo, checks, reading
 from jokbo.runtime import room
-from jokbo.team.findings import Finding, ok, warning, wrong
+from jokbo.team.upkeep.findings import Finding, ok, warning, wrong
 from tasks.frame import lockfile, projects
 from tasks.frame.paths import START
 
@@ -29,11 +30,11 @@ def memory(settings: Params, *, reckon: bool) -> Iterator[Finding]:
         yield _reckoned(settings, left)
     parameters = base_parameters(settings)
     if parameters is None:
-        yield ok(f"{shown_size(left)} are left; the model to start from is not there yet: no forecast")
+        yield ok(f"{decimal(left)} are left; the model to start from is not there yet: no forecast")
         return
     stage, takes = max(_networks(settings, parameters), key=lambda each: each[1])
     said = (
-        f"{shown_size(left)} are left; of all stages {stage} holds most: about {shown_size(takes)} of weights, "
+        f"{decimal(left)} are left; of all stages {stage} holds most: about {decimal(takes)} of weights, "
         f"gradients and optimizer, reckoned for {parameters / 1e6:,.1f}M parameters; activations come on top"
     )
     if takes > left:
@@ -57,9 +58,7 @@ def _reckoned(settings: Params, left: int) -> Finding:
         return ok("no training can be reckoned yet: each says what it takes before it begins")
     stage, need = max(found.items(), key=lambda each: each[1].total)
     most = "activations" if need.activations > need.weights + need.optimizer else "weights and optimizer"
-    said = (
-        f"of all trainings {stage} takes most: about {shown_size(need.total)} in all, of {shown_size(left)}"
-    )
+    said = f"of all trainings {stage} takes most: about {decimal(need.total)} in all, of {decimal(left)}"
     return (
         wrong(f"{said}; most of it are {most}", "lower compute.micro_batch, or the model")
         if need.total > left
@@ -93,14 +92,14 @@ def disk(settings: Params) -> Iterator[Finding]:
     locked = _locked()
     sizes = {name: sum(out.get("size", 0) for out in stage.get("outs", [])) for name, stage in locked.items()}
     if not any(sizes.values()):
-        yield ok(f"{shown_size(free)} are free; no stage has run here yet: no forecast")
+        yield ok(f"{decimal(free)} are free; no stage has run here yet: no forecast")
         return
     parameters = base_parameters(settings) or 0
     takes = 2 * sum(sizes.values()) + CHECKPOINTS * CHECKPOINT * parameters
     rests = "by what the stages in dvc.lock made, once in the folder and once in DVC's cache, and checkpoints"
     if changed := _changed(locked, reading.read(Path("params.yaml"))):
         rests += f"; {', '.join(changed)} in params.yaml differ from that, so it may be more"
-    said = f"{shown_size(free)} are free; if all stages run anew they take about {shown_size(takes)} more, {rests}"
+    said = f"{decimal(free)} are free; if all stages run anew they take about {decimal(takes)} more, {rests}"
     if takes > free:
         yield wrong(said, "free some space: `jokbo clean` shows what can go")
     elif 2 * takes > free:

@@ -27,7 +27,7 @@ from jokbo.runtime.files import PARTIAL
 from jokbo.runtime.mlflow_store import local_store
 from jokbo.runtime.progress import duration
 from jokbo.runtime.secrets import hidden
-from jokbo.team import tracker
+from jokbo.team.upkeep import tracker
 from tasks.frame import identity, projects
 from tasks.frame.paths import PROFILES, STATE
 from tasks.frame.stage import checkpoints_lock
@@ -237,11 +237,6 @@ def _projects() -> list[Path]:
 def size(path: Path) -> int:
     """Return the bytes of a file, or of all files below a folder."""
     return sum(each.lstat().st_size for each in _files(path))
-
-
-def shown_size(bytes: float) -> str:
-    """Return bytes as people say them."""
-    return f"{bytes / 1e9:,.1f} GB" if bytes >= 1e8 else f"{bytes / 1e6:,.1f} MB"
 
 
 def _written(path: Path) -> float:

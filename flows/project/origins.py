@@ -10,7 +10,8 @@ from typing import Any
 from jokbo.runtime.changes import commit_of, text_at
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.run_record import Account, RunRecord
-from jokbo.team import origins, runs
+from jokbo.team import runs
+from jokbo.team.reproducing import origins
 from tasks.frame import lockfile
 from tasks.frame.identity import of_entry
 from tasks.frame.lockfile import LOCK

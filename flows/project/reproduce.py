@@ -30,8 +30,8 @@ from jokbo.runtime.interruption import Interrupted, raising
 from jokbo.runtime.mlflow_runs import REPRODUCED_BY, REPRODUCES
 from jokbo.runtime.mlflow_store import connect, reason, say
 from jokbo.runtime.run_record import Account
-from jokbo.team import verdicts
-from jokbo.team.verdicts import Found, Outcome, Verdict
+from jokbo.team.reproducing import verdicts
+from jokbo.team.reproducing.verdicts import Found, Outcome, Verdict
 from tasks.frame.paths import METRICS, PLOTS, STATE
 from tasks.frame.stage import INTERRUPTED, WRITTEN
 

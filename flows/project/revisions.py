@@ -15,8 +15,8 @@ from jokbo.runtime import ancestry
 from jokbo.runtime.ancestry import Record
 from jokbo.runtime.changes import commit_of, git, text_at
 from jokbo.runtime.errors import InputError
-from jokbo.team import facts
-from jokbo.team.facts import WHOLE, Facts, Made
+from jokbo.team.comparing import facts
+from jokbo.team.comparing.facts import WHOLE, Facts, Made
 from tasks.frame import lockfile, projects
 from tasks.frame.paths import KEPT_TABLE, METRICS, PROFILES
 
@@ -45,6 +45,15 @@ def of_project(folder: Path) -> Made | None:
     return _made(str(folder), read, kept)
 
 
+def of_seeds(folder: Path) -> Made | None:
+    """Return what the projects of several seeds tell, as `python -m flows.seeds` leaves them; None if none."""
+    numbered = sorted(
+        (path for path in folder.iterdir() if path.name.isdigit()), key=lambda path: int(path.name)
+    )
+    made = [found for path in numbered if (found := of_project(path))]
+    return facts.together(str(folder), made) if made else None
+
+
 def _made(name: str, read: Reads, kept: list[str]) -> Made:
     text = read(str(lockfile.LOCK))
     if text is None:
@@ -55,7 +64,7 @@ def _made(name: str, read: Reads, kept: list[str]) -> Made:
     params = parse_yaml(read("params.yaml") or "{}", "params.yaml")
     tables = [*(f"{folder}/{KEPT_TABLE}" for folder in projects.OPTIONAL), *kept]
     measured = {path: json.loads(read(path) or "{}") for path in tables if path.endswith(".json")}
-    own = Facts(parameters=facts.parameters(params), metrics=facts.numbers(measured))
+    own = Facts(parameters=facts.parameters(params), metrics=[facts.numbers(measured)])
     with Repo() as repo:
         cached = repo.cache.local.oid_to_path
         stages = {stage: _stage(stage, entry, cached) for stage, entry in entries.items()}
@@ -75,6 +84,8 @@ def _stage(name: str, entry: Mapping[str, Any], cached: Callable[[str], str]) ->
     return Facts(
         parameters=facts.parameters(params),
         environment=facts.environment(records[0].environments) if records else None,
-        metrics=facts.numbers(json.loads(measured.read_text())) if measured and measured.is_file() else None,
+        metrics=[facts.numbers(json.loads(measured.read_text()))]
+        if measured and measured.is_file()
+        else None,
         **facts.of_inputs(inputs, weights),
     )

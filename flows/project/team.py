@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows import graph
+from flows import graph, seeds
 from jokbo.command import in_one_line
 from jokbo.evaluation.evaluation import Evaluation
 from jokbo.runtime.errors import InputError, line_of
@@ -47,7 +47,8 @@ from jokbo.runtime.mlflow_store import (
 from jokbo.runtime.owner import HOST, PERSON
 from jokbo.runtime.secrets import hidden
 from jokbo.runtime.tracking import find_run
-from jokbo.team import registry, server
+from jokbo.team.comparing.estimates import over_seeds
+from jokbo.team.sharing import registry, server
 from tasks.frame import projects
 from tasks.frame.identity import committed
 from tasks.frame.paths import EVALUATION, STATE
@@ -127,9 +128,10 @@ def register(
 ) -> None:
     """Register a model in MLflow with signature, card, licence and ancestry.
 
-    The alias champion moves to it if its metric is better beyond the interval.
+    The alias champion moves to it if its metric is better beyond the interval. Where .jokbo/seeds has runs like this
+    project's with several seeds, that is the mean over them and its interval.
     """
-    measured = _measured(model, metric)
+    measured = judged(model, metric)
     uri = local_store(STATE)
     for line in registry.register(model, name or f"jokbo-{model.resolve().name}", measured, uri):
         print(line)
@@ -157,8 +159,11 @@ def runs() -> None:
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
-def _measured(model: Path, metric: Metric) -> registry.Measured:
-    """Return what `evaluate` found of a model. InputError if it did not measure this model as it is."""
+def judged(model: Path, metric: Metric) -> registry.Measured:
+    """Return what `evaluate` found of a model; over seeds, where .jokbo/seeds has several runs like this project's.
+
+    InputError if it did not measure this model as it is.
+    """
     from tasks.evaluate import MODELS
 
     names = {path: name for name, path in MODELS.items()}
@@ -170,11 +175,15 @@ def _measured(model: Path, metric: Metric) -> registry.Measured:
     found = Evaluation.load(EVALUATION / "evaluation.json")
     if found.main is None or names[own] not in found.main.models:
         raise InputError(f"{model}: no judge has measured it: name one in evaluate.judges")
-    of = asdict(found.main.models[names[own]])
+    of, name = asdict(found.main.models[names[own]]), f"{found.headline}/{metric.value}"
     values = [of[f"{metric.value}{end}"] for end in ("", "_low", "_high")]
     if None in values:
         raise InputError(f"{model}: {found.headline} does not say {metric.value}: give another --metric")
-    return registry.Measured(f"{found.headline}/{metric.value}", *values)
+    figure = f"evaluate/judges/{found.headline}/models/{names[own]}/{metric.value}"
+    over = over_seeds([seeds.figures(seed)[figure] for seed in seeds.alike("evaluate")] or [values[0]])
+    if over.reach is None:
+        return registry.Measured(name, *values)
+    return registry.Measured(name, over.value, over.value - over.reach, over.value + over.reach, over.seeds)
 
 
 def _remote() -> tuple[str, Settings]:

@@ -1,6 +1,6 @@
 """`python -m flows.project.tree NAME` (`jokbo tree`) shows what a run, or a file that a stage wrote, was made from.
 
-DVC remembers it. A model with a record of its ancestry beside it needs no DVC (jokbo/team/comparing.py).
+DVC remembers it. A model with a record of its ancestry beside it needs no DVC (jokbo/team/comparing/commands.py).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from jokbo.runtime import ancestry
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.tracking import KEY
 from jokbo.team import runs
-from jokbo.team.comparing import All, AsJson, Named, Picture, show
-from jokbo.team.lineage import Node
+from jokbo.team.comparing.commands import All, AsJson, Named, Picture, show
+from jokbo.team.comparing.lineage import Node
 from tasks.frame.identity import project
 from tasks.frame.lockfile import LOCK
 
@@ -43,8 +43,9 @@ def find(name: str) -> Node:
         return _Builder().node((made.name, tags[KEY], "key"), inputs, {**own, **more})
     if not LOCK.is_file():
         raise InputError(f"{name}: no model, run or output of a stage: name one, such as models/aligned")
-    out = _output_of(name)
-    return _Builder().of_output(out, _md5(out, name))
+    builder = _Builder()
+    out = _output_of(name, builder.memory)
+    return builder.of_output(out, _md5(out, name))
 
 
 class _Builder:
@@ -75,10 +76,10 @@ class _Builder:
         return Node(*named, **own, code=code, data=data, parents=[self.of_output(*out) for out in parents])
 
 
-def _output_of(name: str) -> str:
+def _output_of(name: str, memory: Memory) -> str:
     """Return the output of a stage that a path is, or lies in."""
     wanted = Path(os.path.relpath(name))
-    outs = {Path(out): out for ran in Memory().last.values() for out in ran.outs}
+    outs = {Path(out): out for ran in memory.last.values() for out in ran.outs}
     for path in (wanted, *wanted.parents):
         if path in outs:
             return outs[path]

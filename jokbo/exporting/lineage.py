@@ -13,7 +13,7 @@ from rich.console import Console
 
 from jokbo.runtime import ancestry
 from jokbo.runtime.ancestry import Record
-from jokbo.team.lineage import of_model, tree
+from jokbo.team.comparing.lineage import of_model, tree
 
 WIDTH = 1000  # characters of a line of the tree, so that none is broken
 

@@ -17,8 +17,8 @@ from jokbo.runtime.errors import InputError
 from jokbo.runtime.mlflow_store import EXPERIMENT, SHARED, VARIABLE, reason, say
 from jokbo.runtime.secrets import hidden
 from jokbo.runtime.tracking import KEY
-from jokbo.team import facts
-from jokbo.team.facts import Facts, Made
+from jokbo.team.comparing import facts
+from jokbo.team.comparing.facts import WHOLE, Facts, Made
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 RUN = re.compile(r"[0-9a-f]{4,32}")
 WHOLE_ID = re.compile(r"[0-9a-f]{32}")
 REGISTERED = re.compile(r"([^@]+)@([^@/]+)|(.+)/(\d+)")  # name@alias, name/version
+SEEDS = "seeds"  # the stage of a run of several seeds
+TABLE, FIGURE, SEED = (
+    "seeds.json",
+    "figure",
+    "seed ",
+)  # its table, the first column, and how those of seeds begin
 # of this moment and this machine's load, not of what was made
 MOMENT = re.compile(r"system/|tokens_per_second/|(?:.*/)?seconds$")
 
@@ -96,13 +102,27 @@ def describe(run: Record) -> Made:
         )
     read = inputs(run)
     logged = {name: value for name, value in run.data.metrics.items() if not MOMENT.match(name)}
-    found: dict[str, Any] = {"metrics": logged, "parameters": dict(run.data.params)}
+    found: dict[str, Any] = {"metrics": [logged], "parameters": dict(run.data.params)}
     if read:
         found |= facts.of_inputs(read, _weights_of_parents(tags.get(KEY, "")))
     else:
         found["code"] = {"the commit": {"git": tags.get("git.commit", "unknown")}}
     found["environment"] = facts.environment(environments(run))
+    if stage == SEEDS and (table := _artifact(run, TABLE)):
+        return _of_seeds(f"{stage} {id[:8]}", table, Facts(**{**found, "metrics": None}))
     return Made(f"{stage} {id[:8]}", {stage: Facts(**found)}, logged=True)
+
+
+def _of_seeds(name: str, table: Mapping[str, Any], own: Facts) -> Made:
+    """Return what the table of a run of seeds tells: of each stage, the figures of every seed."""
+    seeds = [column for column in table["columns"] if column.startswith(SEED)]
+    measured: dict[str, list[dict[str, float]]] = {}
+    for row in (dict(zip(table["columns"], cells, strict=True)) for cells in table["data"]):
+        stage, _, figure = row[FIGURE].partition("/")
+        for seed, metrics in zip(seeds, measured.setdefault(stage, [{} for _ in seeds]), strict=True):
+            metrics[figure] = row[seed]
+    stages = {stage: Facts(metrics=metrics) for stage, metrics in measured.items()}
+    return Made(f"{name} ({len(seeds)} seeds)", {WHOLE: own, **stages})
 
 
 def finished(store: MlflowClient, stage: str, most: int = 50) -> list[Record]:

@@ -7,34 +7,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from mlflow import MlflowClient
-from scipy.stats import ttest_1samp
 
 from flows import seeds
 from jokbo import params
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.tracking import EXPERIMENT
 from tests.support import miniature
-
-
-@given(
-    st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=9).filter(
-        lambda values: max(values) - min(values) > 1e-3
-    )
-)
-def test_the_interval_is_students(values: list[float]) -> None:
-    low, high = ttest_1samp(values, 0.0).confidence_interval(seeds.LEVEL)
-    found = seeds.estimate(values)
-    assert found.half is not None
-    assert found.mean - found.half == pytest.approx(low, abs=1e-6)
-    assert found.mean + found.half == pytest.approx(high, abs=1e-6)
-
-
-def test_one_seed_tells_no_interval() -> None:
-    assert seeds.estimate([3.0]) == (3.0, None)
-    assert str(seeds.estimate([3.0])) == "3"
 
 
 def test_the_data_are_the_same_for_every_seed() -> None:
@@ -71,7 +50,7 @@ def test_each_seed_is_a_run_below_one_that_has_the_table(tmp_path: Path) -> None
     for _ in range(2):  # the second time nothing is left to do, and the run is the same
         done = miniature.run(folder, "flows.seeds", "1", "2", "--until", "pretrain")
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        assert "pretrain.validation.loss" in done.stdout
+        assert "pretrain/validation/loss" in done.stdout
     client = MlflowClient(f"sqlite:///{folder / '.jokbo/mlflow.db'}")
     experiment = client.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
@@ -84,6 +63,8 @@ def test_each_seed_is_a_run_below_one_that_has_the_table(tmp_path: Path) -> None
         Path(client.download_artifacts(parent.info.run_id, "seeds.json", str(tmp_path))).read_text()
     )
     rows = {row[0]: row[1:] for row in table["data"]}
-    one, two, _ = rows["pretrain.validation.loss"]
-    assert parent.data.metrics["mean/pretrain.validation.loss"] == pytest.approx((one + two) / 2)
+    one, two, _ = rows["pretrain/validation/loss"]
+    assert parent.data.metrics["mean/pretrain/validation/loss"] == pytest.approx((one + two) / 2)
     assert one != two
+    compared = miniature.run(folder, "flows.project.diff", parent.info.run_id[:8], ".jokbo/seeds", "--json")
+    assert compared.returncode == 0, compared.stdout + compared.stderr

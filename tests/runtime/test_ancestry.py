@@ -13,7 +13,7 @@ from rich.console import Console
 from jokbo.runtime import ancestry, environment
 from jokbo.runtime.ancestry import Record
 from jokbo.runtime.errors import InputError
-from jokbo.team import lineage
+from jokbo.team.comparing import lineage
 
 
 def _model(folder: Path, weights: bytes = b"w") -> Path:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.filesize import decimal
 from ruamel.yaml import YAML
 
 from tests.conftest import Project, until
@@ -40,7 +41,10 @@ def test_checkpoints_stay_for_as_long_as_a_run_would_go_on_from_them(killed: Pro
     killed.edit("params.yaml", "pretrain:\n  seed: 1", "pretrain:\n  seed: 2")
     said = clean(killed)
     path = step.parent.relative_to(killed.folder)
-    assert f"checkpoints, 0.0 MB: {path}: pretrain has another identity now; last written " in said
+    assert (
+        f"checkpoints, {decimal(step.stat().st_size)}: {path}: pretrain has another identity now; last written "
+        in said
+    )
     assert said.endswith("Nothing is removed: --yes does it.")
     assert step.is_file()
     assert "Removed: " in clean(killed, "--yes")

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from flows import seeds
 from flows.project import diff, tree
+from jokbo.runtime import tracking
 from jokbo.runtime.errors import InputError
-from jokbo.team import lineage
-from jokbo.team.differences import compare
-from jokbo.team.facts import WHOLE
+from jokbo.team.comparing import lineage
+from jokbo.team.comparing.differences import compare
+from jokbo.team.comparing.facts import WHOLE
 from tests.conftest import Project, as_a_user
 
 GIT = ("git", "-c", "user.name=t", "-c", "user.email=t@localhost")
@@ -99,6 +101,55 @@ def test_a_revision_is_compared_by_its_parameters_also_where_nothing_ran_with_th
         "compute.processes": (WHOLE,),
         "finetune.seed": (WHOLE, "finetune"),
     }
+
+
+@pytest.fixture
+def seeded(two_seeds: Project) -> Iterator[Path]:
+    """Projects of seeds beside that one: of both its seeds, and one whose `pretrain` had other parameters."""
+    folder = two_seeds.folder / seeds.FOLDER
+    before = subprocess.run(
+        ["git", "show", "HEAD:dvc.lock"], capture_output=True, text=True, check=True
+    ).stdout
+    now = Path("dvc.lock").read_text()
+    for seed, lock in {
+        "1": before,
+        "2": now,
+        "10": now.replace("seed: 1", "seed: 10").replace("md5: ", "md5: 0", 1),
+    }.items():
+        (folder / seed).mkdir(parents=True)
+        (folder / seed / "dvc.lock").write_text(lock)
+        shutil.copytree("metrics", folder / seed / "metrics")
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_runs_are_of_the_same_but_for_their_seed(seeded: Path) -> None:
+    assert seeds.alike("finetune") == [1, 2]
+    shutil.rmtree(seeded / "10")
+    assert _found(".jokbo/seeds", ".jokbo/seeds") == {}
+    found = compare(diff.find(".jokbo/seeds"), diff.find("."))
+    assert found.left == ".jokbo/seeds (2 seeds)"
+    assert {
+        each.name: (each.left, each.right, each.stages)
+        for each in found.found
+        if each.name == "finetune.seed"
+    } == {"finetune.seed": ("1, 2", 2, ("finetune",))}
+
+
+def test_a_run_of_several_seeds_has_the_figures_of_each(two_seeds: Project, tmp_path: Path) -> None:
+    of = tracking.Subject("seeds", "s", {"finetune": {"seed": "1, 2"}}, {"stage": "seeds"})
+    uri = f"sqlite:///{two_seeds.folder}/.jokbo/mlflow.db"
+    with tracking.open_run(of, tracking_uri=uri, state=tmp_path) as run:
+        run.table(seeds.rows({1: {"finetune/steps": 4}, 2: {"finetune/steps": 5}}), "seeds.json")
+    assert run.id is not None
+    comparison = compare(diff.find(run.id), diff.find("."))
+    assert comparison.left == f"seeds {run.id[:8]} (2 seeds)"
+    ((figure, verdict),) = [
+        ((each.left, each.right), (each.beyond, each.seeds))
+        for each in comparison.found
+        if each.name == "steps"
+    ]
+    assert (figure, verdict) == ((4.5, 3), (None, (2, 1)))
 
 
 def test_it_ends_as_diff_does(two_seeds: Project) -> None:

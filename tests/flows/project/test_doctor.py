@@ -13,7 +13,7 @@ import pytest
 from flows.project import doctor
 from jokbo.runtime.owner import PROCESS
 from jokbo.runtime.tracking import EXPERIMENT
-from jokbo.team import findings, tracker
+from jokbo.team.upkeep import findings, tracker
 from tests.conftest import Project
 
 OF_PROJECT = ("params", "git", "dvc", "dvc remote", "mlflow", "unsent", "prefect", "runs")

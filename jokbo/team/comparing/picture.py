@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from jokbo.runtime.errors import InputError
-from jokbo.team.lineage import Node, every
+from jokbo.team.comparing.lineage import Node, every
 
 SUFFIXES = (".svg", ".png")
 COLUMN, ROW = 2.3, 0.9  # inches from one box to the next

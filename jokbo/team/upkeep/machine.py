@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 
 from jokbo.runtime import environment
 from jokbo.runtime.errors import line_of
-from jokbo.team.findings import Finding, ok, warning, wrong
+from jokbo.team.upkeep.findings import Finding, ok, warning, wrong
 
 LOCK = Path("requirements.lock")
 PINNED = re.compile(r"^([\w.-]+)==(\S+)", re.M)

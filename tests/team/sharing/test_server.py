@@ -19,7 +19,7 @@ from sqlalchemy import text
 
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.tracking import Subject, open_run
-from jokbo.team import server
+from jokbo.team.sharing import server
 from tests.conftest import ROOT
 from tests.support.tracker import answering, free_port
 

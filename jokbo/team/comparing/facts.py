@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jokbo.runtime import ancestry, files
 from jokbo.runtime.ancestry import Record
+from jokbo.runtime.errors import InputError
 from jokbo.runtime.secrets import hidden_in
 from jokbo.runtime.tracking import flat
 
 Hashes = Mapping[str, str]  # by what they are hashes of: `md5`, DVC's; `weights`, a sha256
+HASHED = ("data", "code", "parents")  # aspects that are hashes
+SEVERAL = ", "  # between what each of several seeds has
 ASPECTS = ("data", "code", "parameters", "environment", "parents", "metrics")
 
 
@@ -25,7 +28,7 @@ class Facts:
     parameters: Mapping[str, Any] | None = None  # a.b.c
     environment: Mapping[str, Any] | None = None
     parents: Mapping[str, Hashes] | None = None
-    metrics: Mapping[str, float] | None = None  # a/b/c
+    metrics: Sequence[Mapping[str, float]] | None = None  # a/b/c; of several seeds, those of each
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,49 @@ def of_record(record: Record, metrics: Any = None) -> Facts:
         parameters=parameters(record.params),
         environment=environment(record.environments),
         parents=_hashes("weights", record.parents),
-        metrics=None if metrics is None else numbers(metrics),
+        metrics=None if metrics is None else [numbers(metrics)],
     )
+
+
+def together(name: str, made: Sequence[Made]) -> Made:
+    """Return runs that differ by their seed as one: of what they don't have in common, what each has.
+
+    InputError if no stage is in all of them.
+    """
+    shared = [stage for stage in made[0].stages if all(stage in each.stages for each in made)]
+    if not shared:
+        of = "; ".join(f"{each.name} is of {', '.join(each.stages)}" for each in made)
+        raise InputError(f"{name}: they are not of one stage ({of}): name runs of the same")
+    stages = {stage: _together([each.stages[stage] for each in made]) for stage in shared}
+    shown = f"{name} ({len(made)} seeds)"
+    return Made(shown, stages, all(each.whole for each in made), any(each.logged for each in made))
+
+
+def _together(found: Sequence[Facts]) -> Facts:
+    aspects: dict[str, Any] = {}
+    for aspect in ASPECTS:
+        known = [getattr(each, aspect) for each in found]
+        if None in known:
+            aspects[aspect] = None
+        elif aspect == "metrics":
+            aspects[aspect] = [metrics for own in known for metrics in own]
+        else:
+            names = dict.fromkeys(name for own in known for name in own)
+            join = _one_hashes if aspect in HASHED else _one
+            aspects[aspect] = {name: join([own.get(name) for own in known]) for name in names}
+    return Facts(**aspects)
+
+
+def _one(values: Sequence[Any]) -> Any:
+    """Return what all values are, or all of them as one text."""
+    found = [str(value) for value in values]
+    return values[0] if len({*found}) == 1 else SEVERAL.join(found)
+
+
+def _one_hashes(values: Sequence[Hashes | None]) -> Hashes:
+    there = [each for each in values if each]
+    kinds = [kind for kind in there[0] if all(kind in each for each in there)]
+    return {kind: _one([each and each[kind] for each in values]) for kind in kinds}
 
 
 def of_inputs(inputs: Mapping[str, str], parents: Mapping[str, str]) -> dict[str, dict[str, Hashes]]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jokbo.runtime.run_record import RunRecord
-from jokbo.team.verdicts import (
+from jokbo.team.reproducing.verdicts import (
     Found,
     Outcome,
     Where,
@@ -115,7 +115,8 @@ def test_threads_make_no_other_batch() -> None:
         ({"loss": 1.0}, {"loss": 1.02}, True),
         ({"accuracy": INTERVAL}, {"accuracy": {**INTERVAL, "value": 0.85}}, False),
         ({"accuracy": INTERVAL}, {"accuracy": {**INTERVAL, "value": 0.95, "high": 0.99}}, True),
-        ({"accuracy": INTERVAL}, {"accuracy": {**INTERVAL, "value": 0.75, "high": 0.76}}, True),
+        ({"accuracy": INTERVAL}, {"accuracy": {**INTERVAL, "value": 0.66, "low": 0.6}}, False),
+        ({"accuracy": INTERVAL}, {"accuracy": {**INTERVAL, "value": 0.64, "low": 0.6}}, True),
         (
             {"good": 0.8, "good_low": 0.7, "good_high": 0.9},
             {"good": 0.72, "good_low": 0.6, "good_high": 0.8},

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from jokbo.command import PASSED_ON, STATE, become, in_one_line
+from jokbo.command import STATE, hand_over, in_one_line
 from jokbo.runtime import mlflow_store
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.secrets import hidden
@@ -16,27 +16,14 @@ from jokbo.runtime.secrets import hidden
 team = typer.Typer(
     help="Share data and models by a DVC remote, and runs by an MLflow server.", no_args_is_help=True
 )
-
-
-@team.command(context_settings=PASSED_ON)
-@in_one_line
-def init(context: typer.Context) -> None:
-    """Set the DVC remote and the tracking server of this project, or check those that are set."""
-    become("flows.project.team", "init", *context.args)
-
-
-@team.command(context_settings=PASSED_ON)
-@in_one_line
-def register(context: typer.Context) -> None:
-    """Register a model in MLflow; the alias champion moves only if it is better beyond doubt."""
-    become("flows.project.team", "register", *context.args)
-
-
-@team.command(context_settings=PASSED_ON)
-@in_one_line
-def runs(context: typer.Context) -> None:
-    """Show whose run made what stands in this project, stage by stage."""
-    become("flows.project.team", "runs", *context.args)
+# what the project's graph is needed for
+OF_PROJECT = {
+    "init": "Set the DVC remote and the tracking server of this project, or check those that are set.",
+    "register": "Register a model in MLflow; the alias champion moves only if it is better beyond doubt.",
+    "runs": "Show whose run made what stands in this project, stage by stage.",
+}
+for _name, _says in OF_PROJECT.items():
+    hand_over(team, _name, "flows.project.team", _name, says=_says)
 
 
 @team.command()
@@ -57,7 +44,7 @@ def serve(
     ] = None,
 ) -> None:
     """Serve MLflow to a team, with logins. MLFLOW_BACKEND_STORE_URI may name a PostgreSQL database for the runs."""
-    from jokbo.team import server
+    from jokbo.team.sharing import server
 
     server.serve(folder, server.Address(host, port, name or ()), artifacts)
 
@@ -66,7 +53,7 @@ def serve(
 @in_one_line
 def login(name: Annotated[str, typer.Argument(help="Of the colleague.")]) -> None:
     """Give a colleague a login at the team's server; the password is typed, or the first line of standard input."""
-    from jokbo.team import server
+    from jokbo.team.sharing import server
 
     uri = mlflow_store.local_store(STATE)
     if not uri.startswith(mlflow_store.SERVERS):

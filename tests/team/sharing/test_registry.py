@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from jokbo.runtime import ancestry
 from jokbo.runtime.errors import InputError
 from jokbo.runtime.tracking import Subject, open_run
-from jokbo.team import registry
-from jokbo.team.registry import Measured
+from jokbo.team.sharing import registry
+from jokbo.team.sharing.registry import Measured
 
 
 @pytest.fixture
@@ -79,6 +79,21 @@ def test_a_version_has_all_that_is_known_and_the_champion_is_who_is_better_beyon
     stays = registry.register(model, "films", _good(0.53), uri)[1]
     assert stays.startswith("version 1 stays the champion: classifier/good 0.500")
     assert registry.register(model, "films", _good(0.6), uri)[1].startswith("version 2 is the champion now")
+    seeds = Measured("classifier/good", 0.9, 0.85, 0.95, seeds=3)
+    shutil.copytree(models / "llama", tmp_path / "models/third")
+    shutil.copy(f"{models / 'llama'}.ancestry.json", tmp_path / "models/third.ancestry.json")
+    assert registry.register(Path("models/third"), "films", seeds, uri) == [
+        "models/third is version 1 of films already",
+        "version 2 stays the champion: it was judged by one run, this by 3 seeds",
+    ]
+    assert client.get_model_version("films", "1").tags["jokbo.seeds"] == "3"
+    again = registry.register(model, "films", Measured("classifier/good", 0.6, 0.5, 0.7, seeds=3), uri)
+    assert again[1] == "version 2 is the champion: classifier/good 0.600 (0.500 to 0.700, mean of 3 seeds)"
+    assert registry.register(Path("models/third"), "films", seeds, uri)[1].startswith(
+        "version 1 is the champion now"
+    )
+    assert registry.register(model, "films", _good(0.6), uri)[1].endswith("by 3 seeds, this by one run")
+    client.set_registered_model_alias("films", "champion", "2")
     other = Measured("people/good", 0.9, 0.89, 0.91)
     (_, refused) = registry.register(Path("models/llama"), "films", other, uri)
     assert refused.startswith("version 2 is the champion")  # it is that version
@@ -92,6 +107,9 @@ def test_a_version_has_all_that_is_known_and_the_champion_is_who_is_better_beyon
         (_good(0.545), _good(0.50), True),  # they overlap, and it does not
         (_good(0.50), _good(0.60), False),
         (_good(0.50), _good(0.50), False),
+        (Measured("", 0.60, 0.57, 0.63, seeds=3), Measured("", 0.55, 0.52, 0.58, seeds=3), True),
+        (Measured("", 0.60, 0.57, 0.63, seeds=3), Measured("", 0.58, 0.55, 0.61, seeds=3), False),
+        (Measured("", 0.90, 0.87, 0.93, seeds=3), _good(0.50), False),
     ],
 )
 def test_better_beyond_doubt(ours: Measured, theirs: Measured, better: bool) -> None:

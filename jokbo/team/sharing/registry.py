@@ -8,7 +8,6 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import hypot
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from jokbo.runtime.errors import InputError
 from jokbo.runtime.mlflow_store import connect, reason
 from jokbo.runtime.secrets import hidden
 from jokbo.runtime.tracking import find_run
+from jokbo.team.comparing.estimates import bounded, reach_of_difference
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 CHAMPION = "champion"  # the alias
 NAME = re.compile(r"[\w.-]+")
 WEIGHTS = "jokbo.weights"  # tag of a version: sha256
-MEASURED = {field: f"jokbo.{field}" for field in ("metric", "value", "low", "high")}  # tags of a version
+MEASURED = {
+    field: f"jokbo.{field}" for field in ("metric", "value", "low", "high", "seeds")
+}  # tags of a version
 CARD = "README.md"
 LONGEST = 5000  # of a description or a tag, in characters, as MLflow has it
 PROMPT = "The film was"  # the input example
@@ -36,29 +38,36 @@ PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "accelerate") 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a model is judged by: a metric of which more is better, and its 95% interval."""
+    """What a model is judged by: a metric of which more is better, and its 95% interval.
+
+    With several seeds it is the mean over runs like the model's, and the interval is over them; else over prompts.
+    """
 
     metric: str
     value: float
     low: float
     high: float
+    seeds: int = 1
 
     def beats(self, other: Measured) -> bool:
-        """Return whether it is better beyond doubt: the 95% interval of their difference is above zero.
+        """Return whether it is better beyond doubt: the 95% interval of their difference is above zero."""
+        ours, theirs = (bounded(each.value, each.low, each.high, each.seeds) for each in (self, other))
+        reach = reach_of_difference(ours, theirs)
+        return reach is not None and self.value - other.value > reach
 
-        That interval is of two estimates that do not depend on each other.
-        """
-        return self.value - other.value > hypot(self.value - self.low, other.high - other.value)
+    def tags(self) -> dict[str, str]:
+        return {tag: str(getattr(self, field)) for field, tag in MEASURED.items()}
 
     def __str__(self) -> str:
-        return f"{self.metric} {self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+        over = f", mean of {self.seeds} seeds" if self.seeds > 1 else ""
+        return f"{self.metric} {self.value:.3f} ({self.low:.3f} to {self.high:.3f}{over})"
 
 
 def register(model: Path, name: str, measured: Measured, uri: str) -> list[str]:
     """Register a model that writes, as a version of `name`, and make it the champion if it beats the one that is.
 
-    Returns what is to be said, a line each. A model that is registered already is not registered again. InputError for
-    what the registry refuses.
+    Returns what is to be said, a line each. A model that is registered already is not registered again, but what it is
+    judged by is written anew. InputError for what the registry refuses.
     """
     if not NAME.fullmatch(name):
         raise InputError(f"--name {name!r}: it may have letters, digits, and . _ - in it")
@@ -73,7 +82,10 @@ def register(model: Path, name: str, measured: Measured, uri: str) -> list[str]:
             (number for number, tags in known.items() if tags.get(WEIGHTS) == record.weights), None
         )
         said = [f"{model} is version {version} of {name} already"] if version else []
-        if version is None:
+        if version:
+            for tag, value in measured.tags().items():
+                client.set_model_version_tag(name, version, tag, value)
+        else:
             version = _add(client, experiment, model, name, record, measured)
             said = [f"{model} is version {version} of {name} at {hidden(uri)}"]
         return [*said, _crown(client, name, version, measured)]
@@ -107,7 +119,7 @@ def _add(
         "jokbo.key": record.key,
         "git.commit": commit_of(record.key) or "unknown",
         "licence": "; ".join(allowed)[:LONGEST],
-        **{tag: str(getattr(measured, field)) for field, tag in MEASURED.items()},
+        **measured.tags(),
     }
     with tempfile.TemporaryDirectory() as place:
         plain, whole = Path(place, model.resolve().name), Path(place, "whole")
@@ -173,13 +185,16 @@ def _crown(client: MlflowClient, name: str, version: str, measured: Measured) ->
             return f"version {version} is the champion: {measured}"
         tags = _versions(client, name)[champion]
         try:
-            before = Measured(
-                tags[MEASURED["metric"]], *(float(tags[MEASURED[key]]) for key in ("value", "low", "high"))
-            )
+            value, low, high = (float(tags[MEASURED[key]]) for key in ("value", "low", "high"))
+            seeds = int(tags.get(MEASURED["seeds"], "1"))  # versions of before seeds say nothing of them
+            before = Measured(tags[MEASURED["metric"]], value, low, high, seeds)
         except (KeyError, ValueError):
             return f"version {champion} stays the champion: nothing is known of what it was judged by"
         if before.metric != measured.metric:
             return f"version {champion} stays the champion: it was judged by {before.metric}, this by {measured.metric}"
+        if (before.seeds > 1) != (measured.seeds > 1):
+            runs = [f"{each.seeds} seeds" if each.seeds > 1 else "one run" for each in (before, measured)]
+            return f"version {champion} stays the champion: it was judged by {runs[0]}, this by {runs[1]}"
         if not measured.beats(before):
             return f"version {champion} stays the champion: {before} is not beaten beyond doubt by {measured}"
     client.set_registered_model_alias(name, CHAMPION, version)

@@ -22,7 +22,7 @@ from jokbo.runtime.mlflow_store import (
 from jokbo.runtime.outbox import RUNS
 from jokbo.runtime.owner import PROCESS, gone
 from jokbo.runtime.secrets import hidden, hidden_of
-from jokbo.team.findings import Finding, ok, refused, warning, wrong
+from jokbo.team.upkeep.findings import Finding, ok, refused, warning, wrong
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from jokbo.runtime import environment
-from jokbo.team import machine
-from jokbo.team.findings import Finding
+from jokbo.team.upkeep import machine
+from jokbo.team.upkeep.findings import Finding
 
 Surroundings = Callable[..., None]
 

@@ -16,12 +16,12 @@ from typing import Any
 from jokbo.runtime import ancestry
 from jokbo.runtime.run_record import RunRecord
 from jokbo.runtime.tracking import flat
+from jokbo.team.comparing.estimates import Figure, figures, reach_of_difference
+from jokbo.team.comparing.facts import numbers
 
 TOLERANCE = 0.01  # of a metric that has no interval, as a share of it
 # what holds the environment or the time, and so may differ though nothing else does
 VARYING = (ancestry.SUFFIX, "reports/report.html")
-BOUNDS = (("_low", "_high"), ("/low", "/high"))
-BESIDE = ("_low", "_high", "/low", "/high", "/standard_error", "/units")  # a value, by which it is judged
 KINDS = ("batch", "loss", "parameters")  # in a mark, in the order in which a step makes them
 OF_OPTIMIZER = (
     "learning_rate",
@@ -144,33 +144,37 @@ def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 def differing_metrics(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return the metrics that are not the same within their tolerance, a line each.
 
-    Two values with intervals are the same if each lies in the other's interval; others if they differ by at most
-    TOLERANCE of the larger.
+    Figures with errors are the same if the 95% interval of their difference holds zero; others if they differ by at
+    most TOLERANCE of the larger.
     """
-    old, new = flat(before, "/"), flat(now, "/")
+    old, new = _told(before), _told(now)
     lines = [f"{name} is not there" for name in {**old, **new} if (name in old) != (name in new)]
-    for name, value in old.items():
-        if name in new and not name.endswith(BESIDE) and not _alike(name, old, new):
-            one, other = (f"{each:.6g}" if isinstance(each, float) else each for each in (value, new[name]))
-            lines.append(f"{name}: {one} -> {other}")
+    for name, one in old.items():
+        if name in new and not _alike(one, new[name]):
+            lines.append(f"{name}: {_shown(one)} -> {_shown(new[name])}")
     return lines
 
 
-def _alike(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    one, other = old[name], new[name]
-    if one == other:
-        return True
-    if not all(isinstance(each, int | float) for each in (one, other)):
-        return isinstance(one, list)  # details, such as a confusion matrix, of which the numbers tell
-    base = name.removesuffix("/value")
-    for low, high in BOUNDS:
-        if all(f"{base}{end}" in tree for tree in (old, new) for end in (low, high)):
-            ranges = (
-                tree[f"{base}{low}"] <= value <= tree[f"{base}{high}"]
-                for tree, value in ((old, other), (new, one))
-            )
-            return all(ranges)
-    return abs(one - other) <= TOLERANCE * max(abs(one), abs(other))
+def _told(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figures among metrics, and what else there is but details, such as a confusion matrix, of which the
+    figures tell."""
+    others = {
+        name: value for name, value in flat(metrics, "/").items() if isinstance(value, str | bool | None)
+    }
+    return figures(numbers(metrics)) | others
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if not (isinstance(one, Figure) and isinstance(other, Figure)):
+        return one == other
+    reach = reach_of_difference(one, other)
+    if reach is None:
+        reach = TOLERANCE * max(abs(one.value), abs(other.value))
+    return abs(one.value - other.value) <= reach
+
+
+def _shown(value: Any) -> str:
+    return f"{value.value:.6g}" if isinstance(value, Figure) else str(value)
 
 
 def departure(before: Found, now: Found) -> Where | None:

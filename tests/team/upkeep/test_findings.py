@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from jokbo.team import findings
-from jokbo.team.findings import Finding, ok, refused, warning, wrong
+from jokbo.team.upkeep import findings
+from jokbo.team.upkeep.findings import Finding, ok, refused, warning, wrong
 
 
 def breaks() -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""The commands `jokbo tree` and `jokbo diff`: what models, runs and files came from, and what differs between two."""
+"""The command `jokbo tree`: what models, runs and files came from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from rich.console import Console
 
 from jokbo.command import become, in_one_line
 from jokbo.runtime import ancestry
-from jokbo.team import lineage, runs
+from jokbo.team import runs
+from jokbo.team.comparing import lineage
 
 Named = Annotated[
     str,
@@ -37,21 +38,10 @@ def tree(name: Named, everything: All = False, as_json: AsJson = False, picture:
     show(found, everything=everything, as_json=as_json, file=picture)
 
 
-@in_one_line
-def diff(context: typer.Context) -> None:
-    """Say what differs between A and B: data, code, parameters, environment, parents, metrics (--json: for machines).
-
-    Each is a run of MLflow (its id or the beginning of it), NAME@alias or NAME/version of a registered model, the
-    folder of a model, a file of ancestry, a git revision, or the folder of a project. It ends with 0 if nothing
-    differs, with 1 if something does.
-    """
-    become("flows.project.diff", *context.args)
-
-
 def show(node: lineage.Node, *, everything: bool, as_json: bool, file: Path | None) -> None:
     """Print a lineage, as a tree or as JSON, or draw it into a file."""
     if file:
-        from jokbo.team import picture  # matplotlib takes seconds to import
+        from jokbo.team.comparing import picture  # matplotlib takes seconds to import
 
         picture.save(node, file)
     if as_json:

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from jokbo.runtime.errors import InputError
-from jokbo.team import lineage, picture
-from jokbo.team.lineage import Node
+from jokbo.team.comparing import lineage, picture
+from jokbo.team.comparing.lineage import Node
 
 
 @pytest.fixture

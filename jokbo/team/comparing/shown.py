@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jokbo.team.differences import HASHED, Comparison, Difference
-from jokbo.team.facts import ASPECTS, WHOLE
+from jokbo.team.comparing.differences import HASHED, Comparison, Difference
+from jokbo.team.comparing.facts import ASPECTS, SEVERAL, WHOLE
 
 NOTHING = "nothing differs"
 SHORT = 10  # characters of a hash that are shown
@@ -36,7 +36,7 @@ def show(comparison: Comparison, console: Console) -> None:
 
 
 def _table(aspect: str, rows: list[Difference], comparison: Comparison) -> Table:
-    judged = aspect == "metrics" and any(row.beyond is not None for row in rows)
+    judged = aspect == "metrics" and any(row.beyond is not None or row.seeds for row in rows)
     several = len({row.stages for row in comparison.found}) > 1
     table = Table(box=box.SIMPLE_HEAD, title=aspect, title_justify="left", title_style="bold", pad_edge=False)
     table.add_column("", overflow="fold", ratio=None)
@@ -58,13 +58,15 @@ def shown(row: Difference, value: Any) -> str:
     if value is None:
         return ABSENT
     if row.aspect in HASHED:
-        return str(value)[:SHORT]
+        return "one a seed" if SEVERAL in value else str(value)[:SHORT]
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 def _verdict(row: Difference) -> str:
-    within = "" if row.reach is None else f" (\N{PLUS-MINUS SIGN}{row.reach:.2g})"
-    return VERDICTS[row.beyond] + within
+    within = "" if row.reach is None else f"\N{PLUS-MINUS SIGN}{row.reach:.2g}"
+    seeds = f"{row.seeds[0]} and {row.seeds[1]} seeds" if row.seeds else ""
+    beside = "; ".join(filter(None, (within, seeds)))
+    return f"{VERDICTS[row.beyond] or 'no verdict'} ({beside})" if beside else ""
 
 
 def _stages(row: Difference) -> str:
