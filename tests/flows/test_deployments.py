@@ -19,6 +19,7 @@ from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Pending
 
 from flows import deployments, server
 from tests.conftest import ROOT, Project, until
@@ -145,3 +146,17 @@ def test_new_data_start_a_run_and_one_whose_machine_is_gone_is_crashed(
         for process in alive(whole.folder):
             process.kill()
         assert ended(client, run.id) == ("Crashed", "it has shown no sign of life")
+
+
+@pytest.mark.slow
+def test_a_run_whose_worker_was_killed_before_it_began_is_crashed(whole: Project, whole_server: str) -> None:
+    whole.environment["PREFECT_API_URL"] = whole_server
+    status, output = whole.run(DEPLOYMENTS, "register", *POOL, "--timezone", "Asia/Seoul")
+    assert status == 0, output
+    with temporary_settings({PREFECT_API_URL: whole_server}), get_client(sync_client=True) as client:
+        (known,) = client.read_automations_by_name(deployments.UNBEGUN)
+        client.update_automation(known.id, deployments.unbegun(seconds=10))  # not ten minutes
+        deployment = client.read_deployment_by_name(f"chain/{whole.folder.name}-nightly")
+        # what a worker says before it starts a process; there is none that would
+        run = client.create_flow_run_from_deployment(deployment.id, state=Pending()).id
+        assert ended(client, run) == ("Crashed", "its worker has not begun it")

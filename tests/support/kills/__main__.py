@@ -20,6 +20,7 @@ The project is the miniature, or with `--clone` a clone of this folder's last co
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import re
@@ -29,7 +30,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -63,7 +64,6 @@ class Projects:
     clone: bool
     until: str | None
     environment: dict[str, str]
-    known: dict[str, Undisturbed] = field(default_factory=dict)
 
     def maker(self, kind: type[Round]) -> Callable[[Path], Path]:
         """Return what makes the project of a kind in a folder, which may be there and empty."""
@@ -84,13 +84,13 @@ class Projects:
     def undisturbed(self, kind: type[Round]) -> Undisturbed:
         """Return what the project of a kind makes undisturbed. It is run the first time."""
         name = "-".join(["undisturbed", *filter(None, [self.until]), *kind.params().values()])
-        folder = self.parent / name
-        if name not in self.known:
+        folder, file = self.parent / name, self.parent / f"{name}.json"
+        if not file.exists():
             if not folder.exists():
                 self.maker(kind)(folder)
             subprocess.run(FLOW, cwd=folder, env=self.environment, check=True)
-            self.known[name] = undisturbed(folder)
-        return self.known[name]
+            file.write_text(json.dumps(asdict(undisturbed(folder))))
+        return Undisturbed(**json.loads(file.read_text()))
 
 
 def _clone(folder: Path) -> None:

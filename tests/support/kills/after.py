@@ -64,7 +64,7 @@ def logged(client: MlflowClient, run: Run) -> dict[str, Any]:
             name: sorted(point.step for point in client.get_metric_history(id, name)) for name in metrics
         },
         "artifacts": sorted(_artifacts(client, id)),
-        "inputs": sorted((one.dataset.name, one.dataset.digest) for one in run.inputs.dataset_inputs),
+        "inputs": sorted([one.dataset.name, one.dataset.digest] for one in run.inputs.dataset_inputs),
     }
 
 
