@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -19,7 +20,7 @@ from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Pending
+from prefect.states import Pending, Scheduled
 
 from flows import deployments, server
 from tests.conftest import ROOT, Project, until
@@ -71,8 +72,11 @@ def test_a_worker_runs_what_is_triggered_and_a_run_that_is_killed_is_crashed(
         assert deployment.schedules[0].schedule.cron == "0 3 * * *"
         assert deployment.global_concurrency_limit.limit == 1
 
-        # with another value, in a copy
-        run = started(client, nightly, set={"pretrain.seed": 7}, until="pretrain")
+        # with another value, in a copy; that one like it is due tomorrow, as a schedule has it, is no reason to skip it
+        asked = {"set": {"pretrain.seed": 7}, "until": "pretrain"}
+        tomorrow = Scheduled(scheduled_time=datetime.now(UTC) + timedelta(days=1))
+        client.create_flow_run_from_deployment(deployment.id, parameters=asked, state=tomorrow)
+        run = started(client, nightly, **asked)
         assert ended(client, run) == ("Completed", "")
         assert client.read_flow_run(run).name.startswith("pretrain.seed 7, chain until pretrain")
         (copy,) = Path(".jokbo/sets").iterdir()

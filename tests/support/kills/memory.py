@@ -63,7 +63,8 @@ class Memory(Round):
             self.ready()
         if self._ended() == before:
             return None
-        gone = [name for pid, name in names.items() if not psutil.pid_exists(pid)]
+        living = {each.pid for each in self.alive()}
+        gone = [name for pid, name in names.items() if pid not in living]
         return Harm(f"{', '.join(gone) or 'somebody'} ended by the kernel: no memory")
 
     def ready(self) -> None:

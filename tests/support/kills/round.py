@@ -102,7 +102,7 @@ class Round:
 
     def _succeeds(self, commands: list[list[str]], most: int) -> bool:
         """Run the commands to their end. A failure that no harm explains is a fault, and what is typed is given up."""
-        logs = [self.folder.parent / f"{self.folder.name}.{number}.log" for number in range(len(commands))]
+        logs = [self.folder.with_suffix(f".{number}.log") for number in range(len(commands))]
         with ExitStack() as files:
             self.running = running = [
                 subprocess.Popen(
@@ -174,7 +174,7 @@ class Round:
                 continue
             fatal |= done.fatal
             self.kills.append(f"{done.what} {moment}")
-            print(f"{len(self.kills):4} {self.folder.name}: {self.kills[-1]}", flush=True)
+            print(f"{len(self.kills):4} {type(self).__name__.lower()}: {self.kills[-1]}", flush=True)
         return fatal
 
     def _moment(self, running: list[subprocess.Popen]) -> str:
