@@ -36,7 +36,7 @@ def bring(run: Callable[[], State], until: str | None = None, folder: Path = Pat
     hold_lifeline()
     with one_line():
         chain, settings = params.load(), projects.load(folder)
-        tracking.local_store(STATE)  # one line for a tracking URI that is wrong
+        store = tracking.local_store(STATE)  # one line for a tracking URI that is wrong
         with alone():
             found = graph.read(until, folder)
         for asking in (chain, settings):
@@ -44,6 +44,7 @@ def bring(run: Callable[[], State], until: str | None = None, folder: Path = Pat
         if not found.stale and not own_server():
             terminal.summary(dict.fromkeys(found.needs, "Cached"), seconds_of(found.needs))
             print("Nothing to do, so no Prefect server was started.")
+            tracking.send_left(store, STATE)
         else:
             with server(), tags(*_tags(folder, until)):
                 terminal.quiet()

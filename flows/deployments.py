@@ -49,7 +49,9 @@ NEW_DATA = "jokbo.new-data"  # the event
 CRASHED = "jokbo: a flow whose machine is gone has crashed"  # the automation
 TELLS = "somebody is told of a run that did not end well"  # the automation of a project
 TOLD = ("Failed", "Crashed", "TimedOut", BAD_INPUT_STATE, WAITING_STATE)  # names of states
+UNBEGUN = "jokbo: a flow whose worker was gone before it began has crashed"  # another
 BEAT_SECONDS = 30  # between two signs of life of a flow
+BEGIN_SECONDS = 600  # within which a worker's process, once it is to run a flow, has begun it
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 Pool = Annotated[str, typer.Option(help="The work pool: of machines that run these flows.")]
@@ -74,7 +76,8 @@ def register(
         with get_client(sync_client=True) as client:
             kind = _kind(client, pool)
             block = _block(client, notify) if notify else None
-            _set(client, _crashes())
+            for automation in (_crashes(), unbegun()):
+                _set(client, automation)
         variables = (
             _variables() if kind == "process" else {}
         )  # any other kind's pool says where the project is
@@ -184,23 +187,45 @@ def _crashes() -> AutomationCore:
 
     A worker sees that its flow's process has died. That a worker's machine is gone nobody sees but by this.
     """
-    names = [chain.name, family.name, pipeline.name]
+    return _crashed_after(
+        "prefect.flow-run.heartbeat", CRASHED, "it has shown no sign of life", 3 * BEAT_SECONDS
+    )
+
+
+def unbegun(seconds: float = BEGIN_SECONDS) -> AutomationCore:
+    """Return what makes a flow Crashed that a worker has taken to run it in a process, and that has not begun since.
+
+    A worker that is killed in between leaves it Pending for ever, as no other worker takes it. In other pools than
+    those of processes that may be as it should: a cluster is full.
+    """
+    process = {"prefect.resource.role": "work-pool", "prefect.work-pool.type": "process"}
+    return _crashed_after(
+        "prefect.flow-run.Pending", UNBEGUN, "its worker has not begun it", seconds, process
+    )
+
+
+def _crashed_after(
+    event: str, name: str, message: str, seconds: float, *related: dict[str, Any]
+) -> AutomationCore:
+    """Return what makes a flow of ours Crashed after such an event without another in so many seconds."""
+    ours = {
+        "prefect.resource.role": "flow",
+        "prefect.resource.name": [chain.name, family.name, pipeline.name],
+    }
     crashed: list[ActionTypes] = [
-        ChangeFlowRunState(
-            name=None, state=StateType.CRASHED, message="it has shown no sign of life", force=False
-        )
+        ChangeFlowRunState(name=None, state=StateType.CRASHED, message=message, force=False)
     ]
     return AutomationCore(
-        name=CRASHED,
+        name=name,
         trigger=EventTrigger(
-            after={"prefect.flow-run.heartbeat"},
-            # the next one, or a state; the names of states are ours, too, such as BadInput
+            after={event},
+            # a sign of life, or a state; the names of states are ours, too, such as BadInput
             expect={"prefect.flow-run.*"},
             match={"prefect.resource.id": "prefect.flow-run.*"},
-            match_related={"prefect.resource.role": "flow", "prefect.resource.name": names},
+            match_related=[ours, *related],
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
-            within=timedelta(seconds=3 * BEAT_SECONDS),
+            within=timedelta(seconds=seconds),
         ),
         actions=crashed,
     )

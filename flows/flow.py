@@ -219,6 +219,9 @@ def pipeline(
     story = None
     try:
         outcome, story = _pipeline(timeout_hours, until, settings or {}, Path(folder))
+        tracking.send_left(
+            tracking.local_store(state()), state()
+        )  # the last stage may have ended without MLflow
     except Busy as error:
         outcome = Cancelled(name=SKIPPED, message=str(error))
     except InputError as error:

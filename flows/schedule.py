@@ -88,7 +88,8 @@ def overtaken() -> str | None:
         return None
     since = FlowRunFilter(
         deployment_id=FlowRunFilterDeploymentId(any_=[this.deployment_id]),
-        start_time=FlowRunFilterStartTime(after_=this.expected_start_time),
+        # of a run that has not begun the server takes the time when it is due: those of the next nights are there, too
+        start_time=FlowRunFilterStartTime(after_=this.expected_start_time, is_null_=False),
     )
     with get_client(sync_client=True) as client:
         for other in client.read_flow_runs(flow_run_filter=since):

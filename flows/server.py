@@ -36,7 +36,7 @@ from jokbo.runtime.interruption import LIFELINE, hold_lifeline
 from jokbo.runtime.secrets import HIDDEN, hidden
 from tasks.frame.paths import STATE
 
-START_SECONDS = 120.0
+START_SECONDS = 600.0  # a busy machine takes minutes
 STARTS = 4  # how often it is started in all: one that keeps ending has a reason
 LOOK_SECONDS = 0.5
 ANSWER_SECONDS = 10.0  # within which the user's own server has to answer

@@ -27,6 +27,7 @@ from jokbo.runtime.interruption import polled
 MEETING = "JOKBO_MEETING"  # set in each of several ranks alone: the file in which they meet, or OUTSIDE
 OUTSIDE = "env://"  # whoever started the ranks says in torch's variables where they meet
 VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+AGENT = "TORCHELASTIC_RUN_ID"  # set by torchrun, whose ranks are its children and would outlive it if it is killed
 LOOK_SECONDS = 0.1
 GRACE_SECONDS = 30.0  # for the other ranks to end too, once one has
 LOST = 74  # exit status of a rank that lost another: that one knows why
@@ -74,6 +75,8 @@ def take_rank(kind: str, processes: int, *, trains: bool) -> bool:
     _check_outside(processes)
     if trains:
         os.environ[MEETING] = OUTSIDE
+        if AGENT in os.environ:
+            threading.Thread(target=_die_with_parent, args=(os.getppid(),), daemon=True).start()
     return trains or os.environ["RANK"] == "0"
 
 
@@ -102,6 +105,13 @@ def _die_with_launcher() -> None:
     """Die with the launcher: one that was killed cannot stop its ranks, and standard input ends with it."""
     while os.read(0, 1):
         pass
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _die_with_parent(parent: int) -> None:
+    """Die when another process takes this one's parent's place: the parent has ended."""
+    while os.getppid() == parent:
+        time.sleep(LOOK_SECONDS)
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -141,6 +141,21 @@ class Outbox:
         self._file.flush()
 
 
+def send_left(uri: str, state: Path) -> None:
+    """Send what runs of this folder that have ended left, where no run is about to be opened that would."""
+    if not any((state / RUNS).glob("*.jsonl")):
+        return  # before MLflow is imported for it
+    try:
+        client, experiment = connect(uri)
+        _send_left(client, experiment, state, uri)
+        bury(client, experiment)
+    except Exception as error:
+        say(
+            f"MLflow at {uri} takes nothing ({reason(error)}): what earlier runs logged stays in {state / RUNS}, "
+            "and is sent by the next run that reaches MLflow"
+        )
+
+
 def _send_left(client: MlflowClient, experiment: str, state: Path, uri: str) -> None:
     """Send what runs of this folder that have ended could not send to this store; who did not end it was killed."""
     sent = 0

@@ -20,13 +20,24 @@ from jokbo.runtime import environment
 from jokbo.runtime.files import refusal
 from jokbo.runtime.mlflow_runs import KEY, SUPERSEDED, find_run
 from jokbo.runtime.mlflow_store import EXPERIMENT, local_store, say
-from jokbo.runtime.outbox import Outbox
+from jokbo.runtime.outbox import Outbox, send_left
 from jokbo.runtime.secrets import hidden_in
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["EXPERIMENT", "KEY", "SUPERSEDED", "Run", "Subject", "find_run", "flat", "local_store", "open_run"]
+__all__ = [
+    "EXPERIMENT",
+    "KEY",
+    "SUPERSEDED",
+    "Run",
+    "Subject",
+    "find_run",
+    "flat",
+    "local_store",
+    "open_run",
+    "send_left",
+]
 TABLES = "mlflow.loggedArtifacts"  # tag: which artifacts MLflow shows as tables, not as JSON
 FLUSH_SECONDS = 10.0  # a flush takes a tenth of a second
 STATE = Path(".jokbo")

@@ -261,6 +261,26 @@ def test_an_experiment_or_a_run_that_was_deleted_is_restored(
     assert _steps(store, record) == [1, 2]
 
 
+def test_what_was_kept_is_sent_also_where_nothing_is_left_to_run(
+    store: str, state: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(outbox, "connect", _refuse)
+    with _open(store, state) as run:
+        run.log({"loss": 1.0}, step=1)
+    tracking.send_left(store, state)
+    assert _kept(state)
+    monkeypatch.undo()
+    tracking.send_left(store, state)
+    assert not _kept(state)
+    (record,) = _runs(store)
+    assert (record.info.status, _steps(store, record)) == ("FINISHED", [1])
+    lines = capfd.readouterr().err.splitlines()
+    assert [line.partition("(")[0] for line in lines[1:]] == [
+        f"jokbo: MLflow at {store} takes nothing ",
+        "jokbo: sent to MLflow what 1 earlier run had kept",
+    ]
+
+
 def test_what_one_server_did_not_take_is_not_sent_to_another(store: str, state: Path) -> None:
     with _refusing() as uri, _open(uri, state):
         pass

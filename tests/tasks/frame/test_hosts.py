@@ -17,6 +17,7 @@ import pytest
 
 from jokbo.runtime import launcher
 from tests.conftest import ROOT, Project, until
+from tests.flows.conftest import alive
 from tests.support import hosts, miniature
 from tests.support.hosts import Host
 
@@ -132,6 +133,20 @@ def test_a_host_that_is_lost_ends_the_other_and_both_go_on_to_the_weights_of_one
     assert weights() == alone
     # of this host's name and of the other one's: a run that goes on where rank 0 is another host is one of its own
     assert [run.info.status for run in trainer.runs("pretrain")] == ["FINISHED", "FINISHED"]
+
+
+def test_ranks_end_with_a_torchrun_that_is_killed(trainer: Project) -> None:
+    trainer.edit("params.yaml", "launcher: own", "launcher: external")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    run = ["torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1"]
+    more = {name: value for name, value in ENVIRONMENT.items() if not name.startswith("LOCAL")}
+    torchrun = trainer.start(*run, "--master-port", str(port), "-m", "trainer", HOLD="", **more)
+    until(lambda: all(Path(f"there-{n}").exists() for n in (0, 1)) or torchrun.poll() is not None)
+    torchrun.kill()
+    assert torchrun.wait() == -9
+    until(lambda: not alive(trainer.folder))  # pytest's own time limit ends those that hold on for ever
 
 
 @pytest.mark.parametrize(
