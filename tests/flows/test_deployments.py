@@ -100,7 +100,7 @@ def test_a_worker_runs_what_is_triggered_and_a_run_that_is_killed_is_crashed(
         assert any(
             "| pretrain | ran | " in each.data
             and "[MLflow](http://127.0.0.1:5000/#/experiments/" in each.data
-            and each.description.startswith("pretrain.seed 7")
+            and each.description.startswith("chain until pretrain")
             for each in artifacts
         )
         (copy,) = Path(".jokbo/sets").iterdir()
