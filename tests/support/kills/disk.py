@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -51,9 +51,14 @@ class Disk(Round):
         if self.free_at:
             return None
         room = self.draw.choice([0, 4096, 100_000, 1_000_000])
-        size = shutil.disk_usage(self.disk).free - room
         with (self.disk / "ballast").open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, max(size, 1))
+            for _ in range(50):
+                with suppress(OSError):  # somebody wrote meanwhile
+                    size = shutil.disk_usage(self.disk).free - room
+                    os.posix_fallocate(file.fileno(), 0, max(size, 1))
+                    break
+            else:
+                return None
         self.free_at = time.monotonic() + (full := self.draw.expovariate(1 / self.mean_seconds))
         return Harm(f"disk full but for {room} bytes, for {full:.0f} s")
 
