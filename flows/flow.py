@@ -257,8 +257,8 @@ def _pipeline(
         of = tracking.Subject("pipeline", id, asked_for, tags)
         with tracking.open_run(of, tracking_uri=store) as parent:
             keep_changes(parent)
-            told = {FLOW_RUN: id, PARENT_RUN: parent.id, checks.STAGES: ",".join(found.needs)}
-            states = _run_all(found, timeout_hours, {**settings, **told})
+            known = {FLOW_RUN: id, PARENT_RUN: parent.id, checks.STAGES: ",".join(found.needs)}
+            states = _run_all(found, timeout_hours, {**settings, **known})
             outcomes = {name: state.name or state.type.name for name, state in states.items()}
             terminal.summary(outcomes, seconds_of(states))
             _all_completed(states)
