@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import httpx
 import psutil
@@ -39,14 +40,18 @@ class Worker(Round):
         with log, subprocess.Popen(server, env=self.served, stdout=log, stderr=log) as process:
             try:
                 until(lambda: answers(f"{url}/api/health"), "Prefect's server does not answer")
-                register = [sys.executable, "-m", "flows.deployments", "register", "--pool", POOL]
-                subprocess.run(register, cwd=self.folder, env=self.served, check=True, capture_output=True)
+                until(lambda: self._registers(log), "nothing can be registered")
                 yield
                 self._stop_worker()
             finally:
                 for each in marked(self.mark):
                     each.kill()
                 process.terminate()
+
+    def _registers(self, log: TextIO) -> bool:
+        register = [sys.executable, "-m", "flows.deployments", "register", "--pool", POOL]
+        made = subprocess.run(register, cwd=self.folder, env=self.served, stdout=log, stderr=log)
+        return made.returncode == 0
 
     def typed(self) -> Iterator[list[list[str]]]:
         name = f"chain/{self.folder.name}-nightly"
