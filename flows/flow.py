@@ -30,6 +30,7 @@ from flows import graph, terminal
 from flows.schedule import SKIPPED, overtaken
 from flows.server import leave_if_gone
 from flows.supervise import follow, sweep
+from flows.told import told
 from flows.watchdog import Watch
 from jokbo.runtime import tracking
 from jokbo.runtime.errors import BAD_INPUT, WAITING, InputError
