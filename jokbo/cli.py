@@ -17,7 +17,8 @@ from rich.text import Text
 from jokbo.command import PASSED_ON, STATE, become, in_one_line
 from jokbo.exporting import Kind, Precision
 from jokbo.labelling.commands import label
-from jokbo.runtime import ancestry, files
+from jokbo.prompting.commands import evaluate, shots
+from jokbo.runtime import files
 from jokbo.runtime.errors import InputError
 from jokbo.team import runs
 from jokbo.team.commands import team
@@ -48,6 +49,8 @@ app.add_typer(team, name="team")
 app.command(context_settings=PASSED_ON)(doctor)
 app.command(context_settings=PASSED_ON)(clean)
 app.command()(tree)
+app.command()(shots)
+app.command("eval")(evaluate)
 app.command(context_settings=PASSED_ON)(diff)
 app.command(context_settings=PASSED_ON)(reproduce)
 Model = Annotated[Path, typer.Argument(help="The folder of a model, such as models/aligned.")]
@@ -295,13 +298,7 @@ def _opened(model: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
     """
     from jokbo.exporting import opening
 
-    if ancestry.has_record(model):
-        ancestry.Record.load(model)
-    found = opening.opened(model)
-    if not found.writes:
-        raise InputError(
-            f"{model}: it scores texts and writes none ({found.kind}): name one that writes, such as models/aligned"
-        )
+    found = opening.writing(model)
     return found.tokenizer, found.network
 
 
