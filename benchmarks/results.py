@@ -1,8 +1,8 @@
 """`python -m benchmarks.results` (`make results`) writes docs/results.md and README's headline from what was run.
 
-It reads what `python -m flows.seeds N ...` left of the chain, family/table.json, alignment/table.json,
-profiles/*.json and docs/results/shots.jsonl, and runs nothing. Where no seed is there, what was written of the chain stays as it is, and the rest is
-written anew.
+It reads what `python -m flows.seeds N ...` left of the chain, family/table.json, alignment/table.json, profiles/*.json
+and docs/results/shots.jsonl, and runs nothing. Where no seed is there, what was written of the chain stays as it is,
+and the rest is written anew.
 """
 
 from __future__ import annotations

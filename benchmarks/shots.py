@@ -42,9 +42,9 @@ from tasks.frame.paths import BASE, DOCUMENTS, POLICY, PROFILES, STATE
 FOLDER = STATE / "shots"
 KS, SEEDS = (0, 1, 4, 16), 3
 CONTEXT = 1024  # of SmolLM2, which could read 8,192 tokens
-ASKED = {"sentiment": 200, "replies": 100}  # rows of each task
+ASKED = {"sentiment": 120, "replies": 60}  # rows of each task
 POOL = 400  # rows from which examples are drawn
-CHOICES = 4  # replies to choose from
+CHOICES, LONGEST = 4, 80  # replies to choose from, and the most characters of one
 SENTIMENT = {"0": "negative", "1": "positive"}
 
 
@@ -56,6 +56,7 @@ class System:
     pretrained: str  # on what
     opened: Callable[[], tuple[PreTrainedModel, PreTrainedTokenizerBase]]
     seeds: int = SEEDS
+    ks: tuple[int, ...] = KS
 
 
 @cache
@@ -93,7 +94,7 @@ SYSTEMS = {
     "base": System("base", "film reviews", of_the_chain(BASE)),
     "supervised": System("supervised", "film reviews, then continuations", of_the_chain(POLICY)),
     "smollm2": System("SmolLM2-135M-Instruct", "2T tokens of web text, then instructions", published),
-    "random": System("the same, random weights", "nothing", random_weights, seeds=1),
+    "random": System("the same, random weights", "nothing", random_weights, 1, (0, 16)),
 }
 
 
@@ -104,7 +105,7 @@ def sentiment() -> Task:
         split: [
             {"text": row["text"], "label": row["label"]}
             for row in rows_of(splits[split])
-            if row["source"] == "rotten_tomatoes" and row["label"] in SENTIMENT
+            if "rotten_tomatoes" in row["sources"] and row["label"] in SENTIMENT
         ]
         for split in ("test", "train")
     }
@@ -116,6 +117,7 @@ def replies() -> Task:
     """Return the task on chatterbot-corpus: the first reply to a question, among those to three others, by chance."""
     found = chat.made_of(download(chat.REQUIREMENT, chat.SHA256, STATE / "downloads"))[0]
     turns = [(row["messages"][0]["content"], row["messages"][1]["content"]) for row in found]
+    turns = [(question, reply) for question, reply in turns if len(reply) <= LONGEST]
     drawn, rows = random.Random(1), []
     for question, reply in turns:
         options = [reply]
@@ -128,7 +130,12 @@ def replies() -> Task:
         rows.append({"question": question, "options": options, "label": options.index(reply)})
     drawn.shuffle(rows)
     asked = ASKED["replies"]
-    own = {"question": "Q: {{question}}\nA:", "options": "options", "unconditional": "A:", "fewshot_delimiter": "\n"}
+    own = {
+        "question": "Q: {{question}}\nA:",
+        "options": "options",
+        "unconditional": "A:",
+        "fewshot_delimiter": "\n",
+    }
     return written("replies", own, rows[:asked], rows[asked:])
 
 
@@ -137,7 +144,9 @@ def written(name: str, own: Mapping[str, Any], asked: Sequence[Any], pool: Seque
     folder = FOLDER / "tasks" / name
     folder.mkdir(parents=True, exist_ok=True)
     for file, rows in (("rows.jsonl", asked), ("examples.jsonl", pool)):
-        chosen = random.Random(1).sample(list(rows), min(len(rows), POOL if file == "examples.jsonl" else ASKED[name]))
+        chosen = random.Random(1).sample(
+            list(rows), min(len(rows), POOL if file == "examples.jsonl" else ASKED[name])
+        )
         write_text(folder / file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in chosen))
     whole = {"rows": "rows.jsonl", "examples": "examples.jsonl", **own}
     write_text(folder / f"{name}.yaml", json.dumps(whole, indent=1) + "\n")  # JSON is YAML
@@ -149,13 +158,19 @@ def ask(system: str, task: Task, seed: int) -> None:
     own = SYSTEMS[system]
     network, tokenizer = own.opened()
     asker, majority = shots.Asker(network, tokenizer, task), scores.majority([row.right for row in task.rows])
-    wanted = [each for each in shots.settings_of(KS, seed, balanced=task.fixed) if each.seed == seed]
+    wanted = [each for each in shots.settings_of(own.ks, seed, balanced=task.fixed) if each.seed == seed]
     began = time.monotonic()
     for outcome in shots.outcomes(asker, wanted, FOLDER / "asked"):
         settings = outcome.settings
         row = {"system": system, "task": task.name, "parameters": network.num_parameters(), **outcome.row()}
         row |= {"title": own.title, "pretrained": own.pretrained, "majority": majority}
-        leave({**row, "seconds": round(time.monotonic() - began, 1), "machine": environment.collect()["processor"]})
+        leave(
+            {
+                **row,
+                "seconds": round(time.monotonic() - began, 1),
+                "machine": environment.collect()["processor"],
+            }
+        )
         print(f"{system}, {task.name}: {settings.k} examples, seed {settings.seed}", flush=True)
         began = time.monotonic()
 
@@ -167,7 +182,9 @@ def leave(row: dict[str, Any]) -> None:
     if before is None or before["right"] != row["right"]:
         found[place(row)] = row
     shots_results.ROWS.parent.mkdir(parents=True, exist_ok=True)
-    write_text(shots_results.ROWS, "".join(json.dumps(found[key], sort_keys=True) + "\n" for key in sorted(found)))
+    write_text(
+        shots_results.ROWS, "".join(json.dumps(found[key], sort_keys=True) + "\n" for key in sorted(found))
+    )
 
 
 def place(row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -22,7 +22,10 @@ from jokbo.reporting.tables import Table, large
 ROWS = Path("docs/results/shots.jsonl")
 FIGURE = Path("docs/results/shots.svg")
 TASKS = {
-    "sentiment": ("the sentiment of a sentence of Rotten Tomatoes", (scores.SUM, scores.UNCONDITIONAL, scores.CALIBRATED)),
+    "sentiment": (
+        "the sentiment of a sentence of Rotten Tomatoes",
+        (scores.SUM, scores.UNCONDITIONAL, scores.CALIBRATED),
+    ),
     "replies": (
         "which of four replies is the one to a question of chatterbot-corpus",
         (scores.SUM, scores.TOKEN, scores.UNCONDITIONAL),
@@ -31,12 +34,12 @@ TASKS = {
 MOST = 16  # examples
 MODELS, SMALL, RANDOM = "smollm2", "base", "random"
 Cell = tuple[str, int, str]  # model, examples, score
-LEGEND = """Accuracy, %, with 95% intervals over rows and seeds of examples. Shown is how many of the examples the context had room
-for, on average. Scores: sum of an option's log likelihood; token, its mean; unconditional, less what the option has by
-itself; calibrated, over what it has after questions without content. Examples of the sentiment are balanced."""
-RULE = """A difference is paired by row. Its standard error is of resampled rows and seeds. Verdicts are corrected for their number
-(Holm 1979), at a level of 5% for all of them together. SmolLM2 is larger than the default run's models and has read other
-and more text, so what is said of size is said of both."""
+LEGEND = """Accuracy, %, with 95% intervals over rows and seeds of examples. Shown is how many of the examples the context
+had room for, on average. Scores: sum of an option's log likelihood; token, its mean; unconditional, less what the
+option has by itself; calibrated, over what it has after questions without content. Examples of the sentiment are balanced."""
+RULE = """A difference is paired by row. Its standard error is of resampled rows and seeds. Verdicts are corrected for
+their number (Holm 1979), at a level of 5% for all of them together. SmolLM2 is larger than the default run's models and
+has read other and more text, so what is said of size is said of both."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,9 @@ def _claims() -> list[Claim]:
         ]
     few = (0, 1, 4)
     calibrated = [
-        (sign / len(few), (MODELS, k, score)) for sign, score in ((1, scores.CALIBRATED), (-1, scores.SUM)) for k in few
+        (sign / len(few), (MODELS, k, score))
+        for sign, score in ((1, scores.CALIBRATED), (-1, scores.SUM))
+        for k in few
     ]
     found.append(
         Claim(
@@ -125,8 +130,8 @@ def section() -> str:
     seconds = sum(row["seconds"] for row in rows)
     asked = {task: len(row["shown"]) for (task, _), row in known.items()}
     parts = [
-        f"`python -m benchmarks.shots`, {len(rows)} rows, {seconds / 60:.0f} minutes on one core of {machines}, which others "
-        f"used as well. {', '.join(f'{count} questions of {task}' for task, count in asked.items())}.",
+        f"`python -m benchmarks.shots`: {len(rows)} rows in {seconds / 60:.0f} minutes, on {machines}. "
+        f"{', '.join(f'{count} questions of {task}' for task, count in asked.items())}.",
         f"![Accuracy against examples]({FIGURE.relative_to('docs')})",
     ]
     for task, (says, shown) in TASKS.items():
@@ -158,7 +163,9 @@ def _table(
             )
     majority = next(iter(known[key] for key in summed))["majority"]
     lines.append(["the commonest answer", "", "", "", f"{100 * majority:.1f}", *[""] * (len(shown) - 1)])
-    return Table("shots", "", ["Model", "Pretrained on", "Examples", "Shown", *map(str.capitalize, shown)], lines)
+    return Table(
+        "shots", "", ["Model", "Pretrained on", "Examples", "Shown", *map(str.capitalize, shown)], lines
+    )
 
 
 def _claimed(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -175,7 +182,7 @@ def _claimed(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def difference(rows: Sequence[Mapping[str, Any]], claim: Claim) -> Difference | None:
     """Return a claim's weighted sum of accuracies with its standard error; None where rows are not there."""
-    total: Any = 0.0
+    cells = []
     for weight, (model, k, score) in claim.parts:
         own = [
             Outcome.of(row).right[score]
@@ -184,8 +191,10 @@ def difference(rows: Sequence[Mapping[str, Any]], claim: Claim) -> Difference | 
         ]
         if not own:
             return None
-        total = total + weight * (np.array(own, dtype=float) if len(own) > 1 else np.array(own[:1], dtype=float))
-    drawn = scores.resampled(np.atleast_2d(total), samples=shots.RESAMPLES, seed=shots.RESAMPLING)
+        cells.append(weight * np.array(own, dtype=float))
+    seeds = min((len(each) for each in cells if len(each) > 1), default=1)  # that all have
+    total = sum(each[:seeds] for each in cells)  # what is asked without examples has one row for all seeds
+    drawn = scores.resampled(np.asarray(total), samples=shots.RESAMPLES, seed=shots.RESAMPLING)
     return Difference(float(np.mean(total)), float(drawn.std()))
 
 
@@ -199,7 +208,9 @@ def draw(summed: Mapping[tuple[str, str], Any], known: Mapping[tuple[str, str], 
             own = [(key, found) for key, found in summed.items() if key[0] == task]
             for colour, (key, found) in zip(figures.CYCLE, own, strict=False):
                 for score, style in ((scores.SUM, "-"), (TASKS[task][1][-1], ":")):
-                    accuracy = np.array([[*map(row["scores"][score].get, ("value", "low", "high"))] for row in found])
+                    accuracy = np.array(
+                        [[*map(row["scores"][score].get, ("value", "low", "high"))] for row in found]
+                    )
                     places = range(len(found))
                     axes.plot(
                         places,
@@ -210,7 +221,12 @@ def draw(summed: Mapping[tuple[str, str], Any], known: Mapping[tuple[str, str], 
                     )
                     if style == "-":
                         axes.fill_between(
-                            places, 100 * accuracy[:, 1], 100 * accuracy[:, 2], color=colour, alpha=0.12, linewidth=0
+                            places,
+                            100 * accuracy[:, 1],
+                            100 * accuracy[:, 2],
+                            color=colour,
+                            alpha=0.12,
+                            linewidth=0,
                         )
             axes.axhline(100 * known[own[0][0]]["majority"], color=figures.MUTED, linewidth=1, linestyle="--")
             longest = max((found for _, found in own), key=len)

@@ -102,7 +102,9 @@ def _numbers(given: str) -> list[int]:
     try:
         found = [int(each) for each in given.split(",")]
     except ValueError as error:
-        raise InputError(f"--k is {given[:40]!r}: write whole numbers with commas, such as 0,1,4,16") from error
+        raise InputError(
+            f"--k is {given[:40]!r}: write whole numbers with commas, such as 0,1,4,16"
+        ) from error
     if min(found) < 0 or len({*found}) < len(found):
         raise InputError(f"--k is {given[:40]!r}: write each number once, and none below 0")
     return sorted(found)
@@ -121,5 +123,7 @@ def _log(model: Path, names: Sequence[str], asking: Any, found: Mapping[str, Any
     with tracking.open_run(of, tracking_uri=tracking.local_store(STATE), state=STATE) as run:
         for name, own in found.items():
             run.log({f"{name}/{metric}": score["value"] for metric, score in own["scores"].items()})
-            errors = {f"{name}/{metric}_stderr": score["standard_error"] for metric, score in own["scores"].items()}
+            errors = {
+                f"{name}/{metric}_stderr": score["standard_error"] for metric, score in own["scores"].items()
+            }
             run.log({metric: error for metric, error in errors.items() if error is not None})

@@ -17,7 +17,9 @@ def check(pool: Sequence[Row], k: int, *, balanced: bool) -> None:
     if k > have:
         raise InputError(f"{k} examples: there are {have} to draw from, the question left out: ask for fewer")
     if balanced and len({row.options for row in pool}) > 1:
-        raise InputError("balanced examples: each row has options of its own, so there are no classes: draw them all")
+        raise InputError(
+            "balanced examples: each row has options of its own, so there are no classes: draw them all"
+        )
 
 
 def drawn(pool: Sequence[Row], seed: int, *, balanced: bool) -> list[Row]:

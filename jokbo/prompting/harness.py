@@ -7,6 +7,7 @@ Importing the harness takes seconds: import this file only where it is used.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -71,7 +72,11 @@ def named(names: Sequence[str], folder: Path | None) -> list[Named]:
             found.append(Named(name, own.get(name)))
         else:
             near = get_close_matches(name, own, n=1)
-            there = f"{folder} has {', '.join(sorted(own)[:10]) or 'none'}" if folder else "no --include-path is given"
+            there = (
+                f"{folder} has {', '.join(sorted(own)[:10]) or 'none'}"
+                if folder
+                else "no --include-path is given"
+            )
             advice = f"did you mean {near[0]}?" if near else "name a task, or its YAML file"
             raise InputError(f"--tasks {name}: neither the harness has such a task, nor {there}: {advice}")
     all_names = [each.name for each in found]
@@ -88,7 +93,9 @@ def _own(folder: Path) -> Iterator[tuple[str, Path]]:
         said = re.search(r"^[\"']?task[\"']?:\s*[\"']?([\w.-]+)", text, re.M)
         name = said[1] if said else file.stem
         if name in files:
-            raise InputError(f"{file}: the task {name} is also in {files[name]}: give one of them another name")
+            raise InputError(
+                f"{file}: the task {name} is also in {files[name]}: give one of them another name"
+            )
         files[name] = file
         yield name, file
 
@@ -99,7 +106,9 @@ def _brought(name: str) -> list[Path]:
     Its own index of 14,000 files takes minutes to make.
     """
     said = re.compile(rf"^\s*(?:(?:task|group|tag):|-)\s*[\"']?{re.escape(name)}[\"']?\s*$".encode(), re.M)
-    files = [each for each in BROUGHT.rglob("*") if each.suffix in SUFFIXES and said.search(each.read_bytes())]
+    files = [
+        each for each in BROUGHT.rglob("*") if each.suffix in SUFFIXES and said.search(each.read_bytes())
+    ]
     return sorted({BROUGHT / each.relative_to(BROUGHT).parts[0] for each in files})
 
 
@@ -176,7 +185,9 @@ def opened(file: Path, shots: int | None) -> TaskFile:
     task_files._check_metrics(file, found)
     rows = task_files._rows(file, found)
     task_files._check_examples(file, found, rows)
-    config = {key: found[key] for key in task_files.ASKED if key in found} | task_files._splits(file, found, rows)
+    config = {key: found[key] for key in task_files.ASKED if key in found} | task_files._splits(
+        file, found, rows
+    )
     if found.get("fewshot_config"):
         config["fewshot_config"] = found["fewshot_config"]
     before = found.get("num_fewshot") or 0 if shots is None else shots
@@ -203,7 +214,9 @@ def _whole(file: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 def _data_files(file: Path, options: Any) -> dict[str, list[Path]]:
     named = options.get("data_files") if isinstance(options, dict) and len(options) == 1 else None
     if not named:
-        raise InputError(f"{file}: dataset_kwargs must be {{data_files: {{test: FILE}}}}, and no more: correct it")
+        raise InputError(
+            f"{file}: dataset_kwargs must be {{data_files: {{test: FILE}}}}, and no more: correct it"
+        )
     splits = named if isinstance(named, dict) else {"train": named}
     return {
         str(split): [
@@ -220,7 +233,7 @@ def _beside(file: Path, key: str, name: Any) -> list[Path]:
     if not isinstance(name, str) or "://" in name:
         what = "nothing is got from the network" if isinstance(name, str) else "it is no name"
         raise InputError(f"{file}: {key} names {reading.found_as(name)}, but {what}: name a file beside it")
-    path = file.parent / name
+    path = Path(os.path.normpath(file.parent / name))  # a file that includes itself has one name
     if not path.is_file():
         raise InputError(f"{file}: {key} names {name}: put that file into {path.parent}")
     return [path]

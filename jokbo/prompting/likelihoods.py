@@ -8,10 +8,10 @@ Shapes: B sequences of a batch, T tokens of each, L places whose logits are want
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
@@ -58,7 +58,9 @@ class Encoder:
         spaces = len(prompt) - len(prompt.rstrip())
         prompt, answer = prompt[: len(prompt) - spaces], prompt[len(prompt) - spaces :] + answer
         before = self._encoded(prompt) if prompt else [self.beginning]
-        after = self._encoded(prompt + answer)[len(before) :] if prompt else self._encoded(answer, special=False)
+        after = (
+            self._encoded(prompt + answer)[len(before) :] if prompt else self._encoded(answer, special=False)
+        )
         if not 0 < len(after) <= self.context:
             raise InputError(
                 f"the option {printable(answer.strip())[:40]!r} has {len(after):,} tokens after its question: it needs "
@@ -97,7 +99,9 @@ def log_likelihoods(network: PreTrainedModel, asked: Sequence[Asked]) -> list[fl
     for batch in _batches(chains, common, network.config.get_text_config().vocab_size):
         places = [number for own in batch for number in of_chain[own]]
         begin, end = min(firsts[n] for n in places), max(len(wholes[n]) - 1 for n in places)
-        log_probs_BLV = _log_probs(network, [chains[own][common:] for own in batch], states, begin - common, end - common)
+        log_probs_BLV = _log_probs(
+            network, [chains[own][common:] for own in batch], states, begin - common, end - common
+        )
         row = {own: number for number, own in enumerate(batch)}
         for n in places:
             answer = torch.tensor(asked[n].answer)
@@ -124,7 +128,8 @@ def _common(ordered: Sequence[tuple[int, ...]]) -> int:
     """Return how many tokens all sequences begin with, which are ordered; 0 for one alone."""
     if len(ordered) < 2:
         return 0
-    return len(os.path.commonprefix([ordered[0], ordered[-1]]))
+    pairs = zip(ordered[0], ordered[-1], strict=False)
+    return sum(1 for _ in takewhile(lambda both: both[0] == both[1], pairs))
 
 
 def _batches(chains: Sequence[tuple[int, ...]], common: int, vocabulary: int) -> Iterator[list[int]]:

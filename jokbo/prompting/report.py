@@ -36,8 +36,8 @@ def of_shots(rows: Sequence[Mapping[str, Any]], task: Task) -> str:
         [
             markdown.table(header, lines, 2),
             "",
-            f"Accuracy on {len(task.rows):,} rows, %, with 95% intervals over rows and seeds. The commonest answer alone: "
-            f"{100 * majority:.1f}%.",
+            f"Accuracy on {len(task.rows):,} rows, %, with 95% intervals over rows and seeds. "
+            f"The commonest answer alone: {100 * majority:.1f}%.",
             *left_out(rows),
         ]
     )

@@ -153,9 +153,7 @@ class Asker:
 
 def settings_of(ks: Sequence[int], seeds: int, *, balanced: bool) -> list[Settings]:
     """Return what is asked: every k with the examples of every seed; without examples once, as no seed matters."""
-    return [
-        Settings(k, seed, balanced and k > 0) for k in ks for seed in range(1, seeds + 1 if k else 2)
-    ]
+    return [Settings(k, seed, balanced and k > 0) for k in ks for seed in range(1, seeds + 1 if k else 2)]
 
 
 def outcomes(asker: Asker, asked: Iterable[Settings], folder: Path) -> Iterator[Outcome]:

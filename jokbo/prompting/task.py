@@ -53,7 +53,7 @@ class TaskFile(Section):
     """What stands after an answered example."""
     unconditional: str = "Answer:"
     """The text after which an option's likelihood is its unconditional one (Brown et al. 2020, section 2.4)."""
-    content_free: Annotated[list[str], Field(min_length=1)] = list(CONTENT_FREE)
+    content_free: list[str] = Field(default=[*CONTENT_FREE], min_length=1)
     """What stands in place of every column in the questions that calibrate (Zhao et al. 2021)."""
 
     @field_validator("options", mode="before")
@@ -122,7 +122,9 @@ def load(file: Path, limit: int | None = None) -> Task:
     reader = _Rows(own, template, sorted(columns), str(file))
     rows = list(reader.of(file.parent / own.rows))
     pool = list(reader.of(file.parent / own.examples)) if own.examples else rows
-    free = [reader.content_free(text) for text in own.content_free] if not isinstance(own.options, str) else []
+    free = (
+        [reader.content_free(text) for text in own.content_free] if not isinstance(own.options, str) else []
+    )
     return Task(own, file.stem, rows[:limit], pool, free)
 
 
@@ -228,7 +230,9 @@ class _Rows:
         try:
             return self.template.render({name: record[name] for name in self.columns})
         except Exception as error:  # whatever the template's own code raises
-            raise InputError(f"{place}: question of {self.task} fails ({line_of(error)}): correct it") from error
+            raise InputError(
+                f"{place}: question of {self.task} fails ({line_of(error)}): correct it"
+            ) from error
 
 
 def _records(file: Path, format: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

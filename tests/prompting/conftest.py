@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,12 +13,13 @@ import torch
 
 from jokbo.exporting import opening
 from jokbo.exporting.opening import Opened
+from jokbo.models import causal
 from tests.evaluation.benchmarks.conftest import alone
 from tests.support import adopted
 
 __all__ = ["alone"]  # by which every test stands in a project of its own
 CONTEXT = 96
-OPTIONS = {"pos": "good", "neg": "not so good at all", "mixed": "bad"}
+OPTIONS = {"pos": "good", "neg": "so dull", "mixed": "bad"}
 ROWS = [
     {"text": "The film was warm and", "label": "pos"},
     {"text": "They say the plot was", "label": "mixed"},
@@ -37,10 +39,6 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     if request.param == "llama":
         adopted.save(path, tokenizer, max_position_embeddings=CONTEXT)
     else:
-        from types import SimpleNamespace
-
-        from jokbo.models import causal
-
         sizes: Any = SimpleNamespace(
             architecture="gpt2", layers=2, hidden_size=16, heads=2, context=CONTEXT, dropout=0.0
         )
@@ -50,7 +48,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     found = opening.opened(path)
     with torch.no_grad():
         for parameter in found.network.parameters():
-            parameter.mul_(5 if parameter.ndim > 1 else 1)  # far enough from uniform
+            parameter.mul_(15 if parameter.ndim > 1 else 1)  # so that answers differ between rows
     found.network.save_pretrained(path)
     return path
 
@@ -64,9 +62,7 @@ def model(folder: Path) -> Opened:
 def given(tmp_path: Path) -> Callable[..., Path]:
     """Write a task and its rows; a change to None takes a key out."""
 
-    def write(
-        rows: list[dict[str, Any]] = ROWS, changes: dict[str, Any] | None = None, **more: Any
-    ) -> Path:
+    def write(rows: list[dict[str, Any]] = ROWS, changes: dict[str, Any] | None = None, **more: Any) -> Path:
         (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         whole = TASK | (changes or {}) | more
         (tmp_path / "task.yaml").write_text(json.dumps({k: v for k, v in whole.items() if v is not None}))

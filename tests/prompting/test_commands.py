@@ -17,6 +17,7 @@ from tests.prompting.conftest import ROWS
 from tests.prompting.test_harness import MANY, written
 
 Given = Callable[..., Path]
+pytestmark = pytest.mark.parametrize("folder", ["llama"], indirect=True, scope="session")
 
 
 def typed(*words: object) -> Result:
@@ -44,15 +45,15 @@ def test_shots(folder: Path, given: Given) -> None:
     assert f"{100 * accuracy['value']:.1f}" in table.stdout
 
 
-def test_eval(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+def test_eval(folder: Path, monkeypatch: pytest.MonkeyPatch, store: str) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     written()
     words = ("eval", folder, "--tasks", "reviews", "--include-path", "mine", "--shots", 1)
     found = json.loads(typed(*words, "--json").stdout)["tasks"]["reviews"]
     assert (found["examples"], found["shots"]) == (len(MANY), 1)
     table = typed(*words, "--mlflow")
     assert f"| reviews | acc | {found['scores']['acc']['value']:.4f} |" in table.stdout
-    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    client = MlflowClient(store)
     experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
     assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id])
@@ -85,7 +86,9 @@ def test_models_and_tasks_that_cannot_be(folder: Path, given: Given, tmp_path: P
     for file in folder.iterdir():
         (scoring / file.name).write_bytes(file.read_bytes())
     config = json.loads((scoring / "config.json").read_text())
-    (scoring / "config.json").write_text(json.dumps({**config, "architectures": ["LlamaForSequenceClassification"]}))
+    (scoring / "config.json").write_text(
+        json.dumps({**config, "architectures": ["LlamaForSequenceClassification"]})
+    )
     written()
     for words, said in (
         (("shots", scoring, given(), "--k", "0"), "it scores texts and writes none"),

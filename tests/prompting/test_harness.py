@@ -32,7 +32,11 @@ TASK = {
     "doc_to_choice": list(OPTIONS.values()),
     "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}, {"metric": "acc_mutual_info"}],
 }
-MANY = [{"text": f"{row['text']} {word}", "label": row["label"]} for row in ROWS for word in ("was", "in 1950", "they")]
+MANY = [
+    {"text": f"{row['text']} {word}", "label": row["label"]}
+    for row in ROWS
+    for word in ("was", "in 1950", "they")
+]
 
 
 def written(changes: dict[str, Any] | None = None, shown: list[dict[str, Any]] = ROWS[:3]) -> Path:
@@ -90,12 +94,12 @@ def test_a_task_of_the_harness_is_found_by_name() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"doc_to_text": "{{txt}}"}, "row 1 of test: .*txt"),
+        ({"doc_to_text": "{{txt}}"}, "'txt' is undefined: correct the task or its rows"),
         ({"process_docs": "cut"}, "process_docs is code"),
         ({"metric_list": [{"metric": "bleurt"}]}, "would be looked for on the hub"),
         ({"dataset_path": "super_glue"}, "nothing is got from the hub"),
         ({"dataset_kwargs": {"data_files": {"test": "gone.jsonl"}}}, r"data_files names gone\.jsonl"),
-        ({"doc_to_target": "{{7}}"}, "none of its 3 choices"),
+        ({"doc_to_target": "{{'else'}}"}, "none of its 3 choices"),
     ],
 )
 def test_bad_task_files(changes: dict[str, Any], said: str) -> None:

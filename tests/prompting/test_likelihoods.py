@@ -37,13 +37,16 @@ def test_read_together_as_one_by_one(
     """Sequences of many lengths, of which some begin as others do; with and without a common beginning."""
     monkeypatch.setattr(likelihoods, "LOGITS", most)
     asked = asked_of(model, [before + prompt for prompt in PROMPTS])
-    assert log_likelihoods(model.network, asked) == pytest.approx([plainly(model, each) for each in asked], abs=1e-4)
+    assert log_likelihoods(model.network, asked) == pytest.approx(
+        [plainly(model, each) for each in asked], abs=1e-4
+    )
     for each, found in zip(asked, log_likelihoods(model.network, asked), strict=True):
         assert log_likelihoods(model.network, [each])[0] == pytest.approx(found, rel=1e-5)
 
 
 def test_what_sequences_have_in_common_is_read_once(model: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = asked_of(model, ["They say the film was warm, and the score was dull.\n" + each for each in PROMPTS])
+    common = "They say the film was warm, and the score was dull.\n" * 2
+    asked = asked_of(model, [common + each for each in PROMPTS])
     read: list[int] = []
     plain = type(model.network).forward
 
@@ -65,7 +68,9 @@ def test_a_prompt_that_is_too_long_loses_its_beginning(model: Opened) -> None:
     encoder = Encoder(model.tokenizer, access.context(model.network))
     assert not encoder.fits(asked[0])
     assert encoder.fits(asked[-1])
-    assert log_likelihoods(model.network, asked) == pytest.approx([plainly(model, each) for each in asked], abs=1e-4)
+    assert log_likelihoods(model.network, asked) == pytest.approx(
+        [plainly(model, each) for each in asked], abs=1e-4
+    )
 
 
 def test_white_space_at_the_end_of_a_prompt_is_the_answers(model: Opened) -> None:
@@ -81,5 +86,5 @@ def test_without_a_prompt_an_answer_follows_the_beginning_of_text(model: Opened)
 
 def test_an_answer_that_cannot_be_asked(model: Opened) -> None:
     encoder = Encoder(model.tokenizer, 4)
-    with pytest.raises(InputError, match="'wonderful wonderful' has .* it needs 1 to 4"):
+    with pytest.raises(InputError, match=r"'wonderful wonderful' has .* it needs 1 to 4"):
         encoder.asked("It was", " wonderful wonderful")

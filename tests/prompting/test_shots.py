@@ -37,7 +37,9 @@ def by_hand(model: Opened, asker: Asker, k: int, seed: int) -> dict[str, list[in
 
         own = np.array([nats(task.prompt(row, shown), option) for option in row.options])
         alone = np.array([nats("Answer:", option) for option in row.options])
-        free = np.array([[nats(task.prompt(each, order[:k]), o) for o in row.options] for each in task.content_free])
+        free = np.array(
+            [[nats(task.prompt(each, order[:k]), o) for o in row.options] for each in task.content_free]
+        )
         shares = np.exp(free) / np.exp(free).sum(1, keepdims=True)
         found = {
             "sum": own,
@@ -62,7 +64,11 @@ def test_as_one_option_at_a_time(model: Opened, given: Given, k: int) -> None:
 
 def test_examples_that_do_not_fit_are_left_out_and_counted(model: Opened, given: Given) -> None:
     """The context holds 96 tokens: short rows get more of 6 examples than long ones; the longest is cut itself."""
-    rows = [*ROWS, {"text": "They say the plot was dull. " * 3, "label": "pos"}, {"text": "dull " * 60, "label": "neg"}]
+    rows = [
+        *ROWS,
+        {"text": "They say the plot was dull. " * 3, "label": "pos"},
+        {"text": "dull " * 60, "label": "neg"},
+    ]
     asker = asker_of(model, given(rows, question="{{text}} ="))
     found = asker.ask(Settings(6, seed=1))
     assert found.shown[-1] == 0

@@ -55,7 +55,9 @@ def test_formats(tmp_path: Path, format: str) -> None:
     elif format == "parquet":
         pq.write_table(pa.table({"text": texts, "label": labels}), tmp_path / "all.parquet")
     else:
-        (tmp_path / "all.jsonl").write_text('{"text": "one, two", "label": "pos"}\n{"text": "three", "label": "neg"}')
+        (tmp_path / "all.jsonl").write_text(
+            '{"text": "one, two", "label": "pos"}\n{"text": "three", "label": "neg"}'
+        )
     found = tasks.load(_named(tmp_path, f"all.{format}"))
     assert [(row.question, row.right) for row in found.rows] == [("one, two", 0), ("three", 1)]
 
@@ -75,13 +77,19 @@ def test_a_template_runs_in_the_sandbox(given: Given) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"question": "{{txt}}"}, r"rows\.jsonl:1: no column 'txt', which question of .*: there are text, label"),
+        (
+            {"question": "{{txt}}"},
+            r"rows\.jsonl:1: no column 'txt', which question of .*: there are text, label",
+        ),
         ({"label": "class"}, r"rows\.jsonl:1: no column 'class', which label of"),
         ({"options": "choices"}, r"rows\.jsonl:1: no column 'choices', which options of"),
         ({"question": "always the same"}, "question names no column"),
         ({"question": "{{text"}, "question is no template of Jinja: .*: correct it"),
         ({"question": "{{text.upper(1)}}"}, r"rows\.jsonl:1: question of .* fails .*: correct it"),
-        ({"options": {"pos": "good", "neg": "bad"}}, r"rows\.jsonl:2: the label 'mixed' is none of the options"),
+        (
+            {"options": {"pos": "good", "neg": "bad"}},
+            r"rows\.jsonl:2: the label 'mixed' is none of the options",
+        ),
         ({"options": {**OPTIONS, "none": " "}}, "options: one is empty"),
         ({"options": {**OPTIONS, "fine": "goodness"}}, "'good' is how 'goodness' begins"),
         ({"options": {**OPTIONS, "fine": "good"}}, "'good' is there twice"),
