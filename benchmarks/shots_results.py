@@ -34,12 +34,13 @@ TASKS = {
 MOST = 16  # examples
 MODELS, SMALL, RANDOM = "smollm2", "base", "random"
 Cell = tuple[str, int, str]  # model, examples, score
-LEGEND = """Accuracy, %, with 95% intervals over rows and seeds of examples. Shown is how many of the examples the context
-had room for, on average. Scores: sum of an option's log likelihood; token, its mean; unconditional, less what the
-option has by itself; calibrated, over what it has after questions without content. Examples of the sentiment are balanced."""
+LEGEND = """Accuracy, %, with 95% intervals over rows and seeds of examples. Shown is how many of the examples the
+context had room for, on average. Scores: sum of an option's log likelihood; token, its mean; unconditional, less what
+the option has by itself; calibrated, over what it has after questions without content. Examples of the sentiment are
+balanced."""
 RULE = """A difference is paired by row. Its standard error is of resampled rows and seeds. Verdicts are corrected for
-their number (Holm 1979), at a level of 5% for all of them together. SmolLM2 is larger than the default run's models and
-has read other and more text, so what is said of size is said of both."""
+their number (Holm 1979), at a level of 5% for all of them together. SmolLM2 is larger than the default run's models
+and has read other and more text, so what is said of size is said of both."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from jokbo.runtime.errors import InputError
 Model = Annotated[Path, typer.Argument(help="The folder of a model, such as models/base.")]
 Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Of rows: the first ones alone.")]
+Mlflow = Annotated[bool, typer.Option("--mlflow", help="Log the scores to MLflow.")]
 KEPT = STATE / "shots"
 
 
@@ -31,6 +33,7 @@ def shots(
     ] = False,
     limit: Limit = None,
     as_json: Json = False,
+    mlflow: Mlflow = False,
 ) -> None:
     """Ask a model a task of labelled rows by prompts alone: accuracy against the number of answered examples.
 
@@ -58,6 +61,16 @@ def shots(
         wanted = asking.settings_of(numbers, seeds, balanced=balanced)
         found = list(progress(asking.outcomes(asker, wanted, KEPT), "asking", len(wanted)))
     rows = asking.summary(found)
+    if mlflow:
+        scores = {f"{score}/{row['k']}": own["value"] for row in rows for score, own in row["scores"].items()}
+        params = {
+            "model": str(model),
+            "task": str(task),
+            "seeds": seeds,
+            "balanced": balanced,
+            "limit": limit,
+        }
+        _log("shots", params, scores)
     if as_json:
         print(json.dumps({"model": str(model), "task": str(task), "balanced": balanced, "k": rows}, indent=1))
         return
@@ -75,7 +88,7 @@ def evaluate(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of examples and sampled responses.")] = 1,
     as_json: Json = False,
-    mlflow: Annotated[bool, typer.Option("--mlflow", help="Log the scores to MLflow.")] = False,
+    mlflow: Mlflow = False,
 ) -> None:
     """Ask a model tasks of lm-evaluation-harness: files of your own, or what the harness brings."""
     if find_spec("lm_eval") is None:
@@ -93,7 +106,14 @@ def evaluate(
     access.accelerated(opened.network)
     found = asked.scores(opened)
     if mlflow:
-        _log(model, names, asking, found)
+        numbers = {"value": "", "standard_error": "_stderr"}  # as the harness itself calls them
+        scores = {
+            f"{name}/{metric}{ending}": score[number]
+            for name, own in found.items()
+            for metric, score in own["scores"].items()
+            for number, ending in numbers.items()
+        }
+        _log("eval", {"model": str(model), "tasks": ",".join(names), **asdict(asking)}, scores)
     print(json.dumps({"model": str(model), "tasks": found}, indent=1) if as_json else report.of_tasks(found))
 
 
@@ -110,20 +130,12 @@ def _numbers(given: str) -> list[int]:
     return sorted(found)
 
 
-def _log(model: Path, names: Sequence[str], asking: Any, found: Mapping[str, Any]) -> None:
-    """Leave a run of MLflow with the scores."""
-    from dataclasses import asdict
-
+def _log(command: str, params: Mapping[str, Any], metrics: Mapping[str, float | None]) -> None:
+    """Leave a run of MLflow with the scores that there are."""
     from jokbo.runtime import tracking
 
-    params = {"model": str(model), "tasks": ",".join(names), **asdict(asking)}
-    key = hashlib.sha256(json.dumps([params, found], sort_keys=True).encode()).hexdigest()
-    tags = {"stage": "eval", "mlflow.runName": f"eval {model.name}"}
-    of = tracking.Subject("eval", key, params, tags)
+    key = hashlib.sha256(json.dumps([params, metrics], sort_keys=True).encode()).hexdigest()
+    tags = {"stage": command, "mlflow.runName": f"{command} {Path(params['model']).name}"}
+    of = tracking.Subject(command, key, params, tags)
     with tracking.open_run(of, tracking_uri=tracking.local_store(STATE), state=STATE) as run:
-        for name, own in found.items():
-            run.log({f"{name}/{metric}": score["value"] for metric, score in own["scores"].items()})
-            errors = {
-                f"{name}/{metric}_stderr": score["standard_error"] for metric, score in own["scores"].items()
-            }
-            run.log({metric: error for metric, error in errors.items() if error is not None})
+        run.log({name: value for name, value in metrics.items() if value is not None})
