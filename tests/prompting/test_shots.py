@@ -62,18 +62,17 @@ def test_as_one_option_at_a_time(model: Opened, given: Given, k: int) -> None:
     assert found.cut == 0
 
 
-def test_examples_that_do_not_fit_are_left_out_and_counted(model: Opened, given: Given) -> None:
+def test_examples_that_do_not_fit_are_left_out_and_counted(
+    model: Opened, given: Given, tmp_path: Path
+) -> None:
     """The context holds 96 tokens: short rows get more of 6 examples than long ones; the longest is cut itself."""
-    rows = [
-        *ROWS,
-        {"text": "They say the plot was dull. " * 3, "label": "pos"},
-        {"text": "dull " * 60, "label": "neg"},
-    ]
-    asker = asker_of(model, given(rows, question="{{text}} ="))
+    (tmp_path / "shown.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    long = [{"text": "They say the plot was dull. " * times, "label": "pos"} for times in (5, 7, 40)]
+    asker = asker_of(model, given([*ROWS, *long], question="{{text}} =", examples="shown.jsonl"))
     found = asker.ask(Settings(6, seed=1))
-    assert found.shown[-1] == 0
     assert found.cut == 1
-    assert 0 < found.shown[-2] < max(found.shown)
+    assert len({*found.shown}) > 2
+    assert found.shown[-1] == 0
     order = examples.drawn(asker.task.pool, 1, balanced=False)
     for row, shown in zip(asker.task.rows, found.shown, strict=True):
         before = examples.before(row, order, 6)
