@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -24,7 +25,8 @@ from jokbo.evaluation.benchmarks.task_files import TaskFile
 from jokbo.exporting.opening import Opened
 from jokbo.params import reading
 from jokbo.params.chain import Benchmark
-from jokbo.runtime.errors import InputError, about
+from jokbo.runtime.errors import InputError, about, line_of
+from jokbo.runtime.text import printable
 
 SUFFIXES = (".yaml", ".yml")
 BROUGHT = Path(lm_eval.__file__).parent / "tasks"  # the harness's own
@@ -166,7 +168,7 @@ class Tasks:
 
     def _loaded(self, name: str) -> Mapping[str, Any]:
         """Return a task, or the tasks of a group, that the harness brings."""
-        with about(f"--tasks {name}"), harness._one_line(), harness._quiet():
+        with _from_the_hub(name), harness._quiet():
             try:
                 manager = TaskManager(include_path=[*_brought(name)], include_defaults=False)
                 tasks = manager.load(name)
@@ -176,6 +178,16 @@ class Tasks:
                 if self._asking.shots is not None:
                     task.set_config("num_fewshot", self._asking.shots)
             return tasks
+
+
+@contextmanager
+def _from_the_hub(name: str) -> Iterator[None]:
+    """Raise InputError, one line, for whatever is raised of a task that the harness brings."""
+    try:
+        yield
+    except Exception as error:
+        advice = "its rows are on the Hugging Face hub: check the network, or ask a task file of your own"
+        raise InputError(f"--tasks {name}: {printable(line_of(error))[:200]}: {advice}") from error
 
 
 def opened(file: Path, shots: int | None) -> TaskFile:

@@ -94,7 +94,7 @@ def log_likelihoods(network: PreTrainedModel, asked: Sequence[Asked]) -> list[fl
     common = 0 if getattr(network, "_is_stateful", False) else _common(chains)
     common = min([common, *firsts, *(len(each) - 1 for each in chains)])
     states = _read(network, chains[0][:common]) if common >= SHARED else None
-    common = common if states else 0
+    common = 0 if states is None else common
     found = [0.0] * len(asked)
     for batch in _batches(chains, common, network.config.get_text_config().vocab_size):
         places = [number for own in batch for number in of_chain[own]]

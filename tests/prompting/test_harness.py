@@ -91,6 +91,18 @@ def test_a_task_of_the_harness_is_found_by_name() -> None:
     assert harness.named(["arc_easy"], None) == [harness.Named("arc_easy", None)]
 
 
+def test_a_task_whose_rows_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: Any) -> None:
+        raise ConnectionError("Couldn't reach it\non the Hub")
+
+    monkeypatch.setattr(harness.TaskManager, "load", unreachable)
+    with pytest.raises(
+        InputError, match="--tasks arc_easy: Couldn't reach it on the Hub: its rows are on"
+    ) as raised:
+        harness.Tasks([harness.Named("arc_easy", None)], Asking())
+    assert "\n" not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
