@@ -38,9 +38,10 @@ LEGEND = """Accuracy, %, with 95% intervals over rows and seeds of examples. Sho
 context had room for, on average. Scores: sum of an option's log likelihood; token, its mean; unconditional, less what
 the option has by itself; calibrated, over what it has after questions without content. Examples of the sentiment are
 balanced."""
-RULE = """A difference is paired by row. Its standard error is of resampled rows and seeds. Verdicts are corrected for
-their number (Holm 1979), at a level of 5% for all of them together. SmolLM2 is larger than the default run's models
-and has read other and more text, so what is said of size is said of both."""
+RULE = """A difference is paired by row. Its standard error is of resampled rows and seeds; where there is one seed,
+of rows alone, which is too small. Verdicts are corrected for their number (Holm 1979), at a level of 5% for all of
+them together. SmolLM2 is larger than the default run's models and has read other and more text, so what is said of
+size is said of both."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from jokbo.models import access
 from jokbo.preferences.weights import hash_of
@@ -81,8 +81,8 @@ class Asker:
     @cached_property
     def key(self) -> str:
         """The hash of the model and the task."""
-        found = hash_of(self.network)
-        found.update(self.tokenizer.backend_tokenizer.to_str().encode())
+        found, reads = hash_of(self.network), cast(Any, self.tokenizer)
+        found.update(reads.backend_tokenizer.to_str().encode())
         task = [self.task.own.model_dump(), [*self.task.rows], [*self.task.pool]]
         found.update(json.dumps([VERSION, self.encoder.context, task]).encode())
         return found.hexdigest()
