@@ -17,7 +17,8 @@ from rich.text import Text
 from jokbo.command import STATE, hand_over, in_one_line
 from jokbo.exporting import Kind, Precision
 from jokbo.labelling.commands import label
-from jokbo.runtime import ancestry, files
+from jokbo.prompting.commands import evaluate, shots
+from jokbo.runtime import files
 from jokbo.runtime.errors import InputError
 from jokbo.team import runs
 from jokbo.team.comparing.commands import tree
@@ -44,6 +45,8 @@ app.add_typer(preferences, name="preferences")
 app.add_typer(label, name="label")
 app.add_typer(team, name="team")
 app.command()(tree)
+app.command()(shots)
+app.command("eval")(evaluate)
 # what knows the whole project goes on as its flow
 OF_PROJECT = {
     "run": ("flows.pipeline", "Bring every stage up to date (python -m flows.pipeline; options go to it)."),
@@ -304,13 +307,7 @@ def _opened(model: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
     """
     from jokbo.exporting import opening
 
-    if ancestry.has_record(model):
-        ancestry.Record.load(model)
-    found = opening.opened(model)
-    if not found.writes:
-        raise InputError(
-            f"{model}: it scores texts and writes none ({found.kind}): name one that writes, such as models/aligned"
-        )
+    found = opening.writing(model)
     return found.tokenizer, found.network
 
 

@@ -18,7 +18,7 @@ from transformers import (
 from transformers.utils import logging
 
 from jokbo.models import access
-from jokbo.runtime import files
+from jokbo.runtime import ancestry, files
 from jokbo.runtime.errors import InputError
 
 WRITES = ("ForCausalLM", "LMHeadModel")  # how the classes of networks that write end
@@ -46,6 +46,19 @@ class Opened:
     def writes(self) -> bool:
         """Whether it is a language model. Others have a head that classifies or scores."""
         return self.kind.endswith(WRITES)
+
+
+def writing(model: Path) -> Opened:
+    """Return the language model in a folder, as `opened` does. InputError also if it writes no texts, which its
+    config.json says before it is read, or if it has other weights than its ancestry says."""
+    (name, *_) = _checked(model).get("architectures") or [""]
+    if name and not name.endswith(WRITES):
+        raise InputError(
+            f"{model}: it scores texts and writes none ({name}): name one that writes, such as models/aligned"
+        )
+    if ancestry.has_record(model):
+        ancestry.Record.load(model)
+    return opened(model)
 
 
 def opened(model: Path) -> Opened:
