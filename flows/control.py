@@ -127,7 +127,9 @@ def tags_of(run: Run) -> dict[str, str]:
 def run_all(waiting: Sequence[Run], processes: int, ended: Callable[[Run], None]) -> None:
     """Do runs, so many at once, each in a process of its own; call `ended` after each, whatever came of it."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["flows.control"])  # which imports torch once for all
+    context.set_forkserver_preload(
+        [figures.__name__, runs.__name__, "tasks.frame.stage", "typer"]
+    )  # once for all
     left, going, begun = deque(waiting), {}, time.monotonic()
     try:
         while left or going:

@@ -64,7 +64,7 @@ def trained(job: Job) -> Outcome:
 def loss(network: Network, rollout: Rollout, own: A2c | A3c) -> tuple[Tensor, dict[str, float]]:
     """Return the loss of a rollout, summed over steps as in algorithm S3 and averaged over copies; its measures."""
     seen_BO, actions_B1 = rollout.seen(), rollout.actions()
-    values_B, log_probs_BA = network.values(seen_BO), network.log_probs(seen_BO)
+    log_probs_BA, values_B = network(seen_BO)
     steps, copies = rollout.rewards_TN.shape
     values_TN = values_B.detach().numpy().reshape(steps, copies)
     found_TN = advantages(rollout, values_TN, rollout.values_after(network), (own.discount, 1.0))

@@ -37,11 +37,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.utils import parameters_to_vector
 
 from jokbo.control.environments import MINIBATCHES, Environments, rng_of
 from jokbo.control.job import Job, Outcome, Saving, check_finite
-from jokbo.control.network import Network
+from jokbo.control.network import Network, flattened, gradient
 from jokbo.control.rollouts import Rollout, advantages, collect
 from jokbo.control.settings import AdaptiveKl, Clip, FixedKl, Ppo, Unclipped
 
@@ -69,42 +68,42 @@ def trained(job: Job) -> Outcome:
     assert kind is not None
     environments = Environments(job.where.environment, job.seed, range(own.environments))
     network = job.network(environments.seen_NO.shape[1], environments.actions)
-    optimizer = torch.optim.Adam(network.parameters(), own.learning_rate, fused=True)
+    weights = flattened(network)
+    optimizer = torch.optim.Adam([weights], own.learning_rate, fused=True)
     beta, iteration = kind.beta if isinstance(kind, FixedKl | AdaptiveKl) else 0.0, 0
     record, kept = job.restored()
     if kept:
-        network.load_state_dict(kept["network"])
+        weights.copy_(kept["weights"])
         optimizer.load_state_dict(kept["optimizer"])
         environments.restore(kept["environments"])
         beta, iteration = kept["beta"], kept["iteration"]
-    saving, weights_3 = Saving(job), torch.tensor([1.0, -own.value_coefficient, own.entropy_coefficient])
+    saving, factors_3 = Saving(job), torch.tensor([1.0, -own.value_coefficient, own.entropy_coefficient])
     while record.steps < job.where.steps:
         rollout = collect(network, environments, own.horizon, iteration)
         batch, explained = learned_from(network, rollout, own)
         sums, count = torch.zeros(3), 0
         for rows in minibatches(len(batch.seen_BO), own, job.seed, iteration):
             parts_3 = objective(network, batch.part(rows), kind, beta)
-            optimizer.zero_grad()
-            (-(weights_3 * parts_3).sum()).backward()
+            weights.grad = gradient(network, -(factors_3 * parts_3).sum())
             optimizer.step()
             sums, count = sums + parts_3.detach(), count + 1
-        check_finite(job, parameters_to_vector(network.parameters()))
+        check_finite(job, weights)
         measures = {**dict(zip(("surrogate", "value_loss", "entropy"), (sums / count).tolist(), strict=True))}
         measures |= {**moved(network, batch), "beta": beta, "explained": explained}
         beta, iteration = next_beta(kind, beta, measures["kl"]), iteration + 1
         ended = [(record.steps + step * own.environments, earned) for step, earned in rollout.episodes]
         record.add(own.horizon * own.environments, ended, measures)
         if saving.due():
-            state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "beta": beta}
+            state = {"weights": weights, "optimizer": optimizer.state_dict(), "beta": beta}
             job.save(record, {**state, "iteration": iteration, "environments": environments.state()})
-    return Outcome(record, parameters_to_vector(network.parameters()).detach())
+    return Outcome(record, weights)
 
 
 def learned_from(network: Network, rollout: Rollout, own: Ppo) -> tuple[Batch, float]:
     """Return the batch of an iteration, and how much of the returns' variance the value had foreseen."""
     seen_BO = rollout.seen()
     with torch.no_grad():
-        values_B, log_probs_BA = network.values(seen_BO), network.log_probs(seen_BO)
+        log_probs_BA, values_B = network(seen_BO)
     values_TN = values_B.numpy().reshape(rollout.rewards_TN.shape)
     decay = (own.discount, own.gae_lambda)
     found_TN = advantages(rollout, values_TN, rollout.values_after(network), decay)
@@ -126,8 +125,8 @@ def objective(
     network: Network, batch: Batch, kind: Unclipped | Clip | FixedKl | AdaptiveKl, beta: float
 ) -> Tensor:
     """Return the means over a minibatch of surrogate, value's squared error and entropy, [3]."""
-    log_probs_MA = network.log_probs(batch.seen_BO)
-    value = (network.values(batch.seen_BO) - batch.returns_B).square().mean()
+    log_probs_MA, values_M = network(batch.seen_BO)
+    value = (values_M - batch.returns_B).square().mean()
     entropy = -(log_probs_MA.exp() * log_probs_MA).sum(1).mean()
     return torch.stack([surrogate(log_probs_MA, batch, kind, beta), value, entropy])
 
@@ -169,7 +168,7 @@ def next_beta(kind: Unclipped | Clip | FixedKl | AdaptiveKl, beta: float, found:
 def moved(network: Network, batch: Batch) -> dict[str, float]:
     """Return how far the policy is from the one that took the steps."""
     with torch.no_grad():
-        log_probs_BA = network.log_probs(batch.seen_BO)
+        log_probs_BA, _ = network(batch.seen_BO)
         away = (ratios(log_probs_BA, batch) - 1).abs() > SHOWN_CLIP
         return {
             "kl": kl(batch.old_log_probs_BA, log_probs_BA).mean().item(),

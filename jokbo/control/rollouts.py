@@ -39,7 +39,7 @@ class Rollout:
         """Return what the value foresees after each step, [T, N]; 0 where nothing more can be earned."""
         flat_BO = torch.from_numpy(self.after_TNO.reshape(-1, self.after_TNO.shape[-1]))
         with torch.no_grad():
-            return network.values(flat_BO).numpy().reshape(self.rewards_TN.shape) * ~self.terminated_TN
+            return network(flat_BO)[1].numpy().reshape(self.rewards_TN.shape) * ~self.terminated_TN
 
 
 def collect(network: Network, environments: Environments, count: int, update: int) -> Rollout:
@@ -49,8 +49,8 @@ def collect(network: Network, environments: Environments, count: int, update: in
     with torch.inference_mode():
         for number in range(count):
             seen.append(environments.seen_NO.copy())
-            logits_NA = network.policy(torch.from_numpy(environments.seen_NO))
-            actions.append(sampled(logits_NA.softmax(-1).numpy(), uniform_TN[number]))
+            log_probs_NA, _ = network(torch.from_numpy(environments.seen_NO))
+            actions.append(sampled(log_probs_NA.exp().numpy(), uniform_TN[number]))
             step, returns = environments.step(actions[-1])
             steps.append(step)
             episodes += [(number + 1, each) for each in returns]

@@ -88,35 +88,41 @@ def comparison(
     return {"tasks": tasks, "last_episodes": params.last_episodes, "learning_rates": rates, "rows": kept}
 
 
-def returns(found: Comparison, setting: str, task: str) -> list[float]:
-    """Return what each seed's run came to, in the order of the rows."""
-    return [row["return"] for row in found["rows"] if (row["setting"], row["task"]) == (setting, task)]
+def returns(found: Comparison, setting: str, task: str) -> dict[int, float]:
+    """Return what each seed's run came to."""
+    return {
+        row["seed"]: row["return"]
+        for row in found["rows"]
+        if (row["setting"], row["task"]) == (setting, task)
+    }
 
 
 def scores(found: Comparison) -> dict[str, list[float]]:
-    """Return the score of each setting and seed: its mean over tasks. A setting that lacks a run is left out."""
-    names = list(dict.fromkeys(row["setting"] for row in found["rows"]))
-    best = {
-        task: max(row["return"] for row in found["rows"] if row["task"] == task) for task in found["tasks"]
-    }
-    for task, own in found["tasks"].items():
-        if best[task] <= own["random"]:
-            raise InputError(
-                f"{task}: no run is better than chance, so there are no scores: give it more steps"
-            )
-    by_task = {
-        name: [
-            [(each - own["random"]) / (best[task] - own["random"]) for each in returns(found, name, task)]
-            for task, own in found["tasks"].items()
+    """Return the score of each setting and seed: its mean over tasks. InputError if no run is better than chance.
+
+    A seed that has not ended on every task is left out, and a setting with fewer than two that have.
+    """
+    bounds = {task: (own["random"], _best(found, task)) for task, own in found["tasks"].items()}
+    scored = {}
+    for name in dict.fromkeys(row["setting"] for row in found["rows"]):
+        by_task = {task: returns(found, name, task) for task in found["tasks"]}
+        seeds = [
+            seed for seed in next(iter(by_task.values())) if all(seed in own for own in by_task.values())
         ]
-        for name in names
-    }
-    most = max(len(own) for parts in by_task.values() for own in parts)
-    return {
-        name: [fmean(seed) for seed in zip(*parts, strict=True)]
-        for name, parts in by_task.items()
-        if {len(own) for own in parts} == {most} and most > 1
-    }
+        if len(seeds) > 1:
+            scored[name] = [
+                fmean((by_task[task][seed] - low) / (best - low) for task, (low, best) in bounds.items())
+                for seed in seeds
+            ]
+    return scored
+
+
+def _best(found: Comparison, task: str) -> float:
+    """Return the return of the best run of a task; without runs, infinite."""
+    best = max((row["return"] for row in found["rows"] if row["task"] == task), default=float("inf"))
+    if best <= found["tasks"][task]["random"]:
+        raise InputError(f"{task}: no run is better than chance, so there are no scores: give it more steps")
+    return best
 
 
 def table(found: Comparison) -> Table:
@@ -124,7 +130,7 @@ def table(found: Comparison) -> Table:
     scored, tasks = scores(found), found["tasks"]
     rows = [["random policy", *(f"{own['random']:.1f}" for own in tasks.values()), "0", DASH]]
     for name, own in scored.items():
-        shown = [estimate(returns(found, name, task)).shown(1) for task in tasks]
+        shown = [estimate([*returns(found, name, task).values()]).shown(1) for task in tasks]
         paper = PAPER.get(name.removeprefix("ppo: "))
         rows.append([name, *shown, estimate(own).shown(2), f"{paper:.2f}" if paper is not None else DASH])
     seeds = len(next(iter(scored.values()), []))
