@@ -38,6 +38,11 @@ from tasks.frame.stage import INTERRUPTED, state, version
 
 FOLDER, TABLE = "control", Path("control/table.json")  # of the rows, in .jokbo; of the comparison, in git
 WIDTH = 150
+# what each run would import by itself else, at the price of seconds: Adam takes torch._dynamo
+PRELOADED = [
+    *(figures.__name__, runs.__name__, "tasks.frame.stage", "typer"),
+    *("torch._dynamo", "gymnasium.envs.classic_control"),
+]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -127,9 +132,7 @@ def tags_of(run: Run) -> dict[str, str]:
 def run_all(waiting: Sequence[Run], processes: int, ended: Callable[[Run], None]) -> None:
     """Do runs, so many at once, each in a process of its own; call `ended` after each, whatever came of it."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        [figures.__name__, runs.__name__, "tasks.frame.stage", "typer"]
-    )  # once for all
+    context.set_forkserver_preload(PRELOADED)
     left, going, begun = deque(waiting), {}, time.monotonic()
     try:
         while left or going:
