@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,12 +64,12 @@ def main(
         with in_one_line(), raising():
             given = settings.load(params)
             runs.check(given, params)
-            random = runs.at_random(given, state() / FOLDER)
             every = runs.all_runs(given, state() / FOLDER)
-            failed = [] if last else _tracked(given, every, random, processes or cores())
-            rows = [row for run in every if (row := run.found()) is not None]
-            if not rows:
+            if last and not _rows(every):
                 raise InputError(f"{STATE / FOLDER}: no run of {params} has ended: leave --last out")
+            random = runs.at_random(given, state() / FOLDER)
+            failed = [] if last else _tracked(given, every, random, processes or cores())
+            rows = _rows(every)
             found = table.comparison(given, rows, random)
             for each in (table.table(found), table.claims(found)):
                 show(each)
@@ -113,14 +113,18 @@ def _tracked(
                 logged.log({name: row[name] for name in ("return", "episodes", "seconds")})
 
         run_all([run for run in every if run.found() is None], processes, ended)
-        rows = [row for run in every if (row := run.found()) is not None]
-        if len(rows) == len(every):
+        if len(rows := _rows(every)) == len(every):
             found = table.comparison(params, rows, random)
             for each in (table.table(found), table.claims(found)):
                 parent.table(each.records(), f"{each.name}.json")
             for chart in figures.charts(found):
                 parent.figure(chart.figure, f"figures/{chart.name}.svg")
     return failed
+
+
+def _rows(every: Sequence[Run]) -> list[dict[str, Any]]:
+    """Return the rows of the runs that have ended."""
+    return [row for run in every if (row := run.found()) is not None]
 
 
 def tags_of(run: Run) -> dict[str, str]:
@@ -146,24 +150,28 @@ def run_all(waiting: Sequence[Run], processes: int, ended: Callable[[Run], None]
             for sentinel in wait([*going]):
                 run, process, ours = going.pop(sentinel)  # pyright: ignore[reportArgumentType]
                 process.join()
-                ours.close()
                 ended(run)
-                say(run, len(waiting) - len(left) - len(going), len(waiting), process.exitcode, begun)
+                done = f"{len(waiting) - len(left) - len(going)}/{len(waiting)}"
+                print(
+                    f"control {done} after {time.monotonic() - begun:.0f} s  {said(run, process, ours)}",
+                    flush=True,
+                )
+                ours.close()
     finally:
         for _, process, _ in going.values():
             process.kill()
             process.join()
 
 
-def say(run: Run, done: int, of: int, status: int | None, begun: float) -> None:
-    """Print how a run ended."""
-    row = run.found()
-    how = (
-        f"failed with status {status}"
-        if row is None
-        else f"return {row['return']:.1f}, {row['seconds']:.0f} s"
-    )
-    print(f"control {done}/{of} after {time.monotonic() - begun:.0f} s  {run.job.name}: {how}", flush=True)
+def said(run: Run, process: Any, pipe: Connection) -> str:
+    """Return how a run ended."""
+    if (row := run.found()) is not None:
+        return f"{run.job.name}: return {row['return']:.1f}, {row['seconds']:.0f} s"
+    try:
+        why = pipe.recv()
+    except EOFError:
+        why = f"it ended with status {process.exitcode}"
+    return f"{run.job.name}: failed: {why}"
 
 
 def show(made: Table) -> None:

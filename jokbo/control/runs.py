@@ -28,8 +28,8 @@ from jokbo.control.environments import make, random_returns
 from jokbo.control.job import Job, Outcome
 from jokbo.control.settings import ControlParams, Setting
 from jokbo.runtime import environment
-from jokbo.runtime.errors import about
-from jokbo.runtime.files import in_one_line, locked, read_if_there, write_text
+from jokbo.runtime.errors import about, line_of
+from jokbo.runtime.files import locked, read_if_there, reason_of, write_text
 
 TRAINED: dict[str, Callable[[Job], Outcome]] = {"a2c": a2c.trained, "a3c": a3c.trained, "ppo": ppo.trained}
 # the code of each kind, beside what all share
@@ -148,7 +148,7 @@ def at_random(params: ControlParams, folder: Path) -> dict[str, list[float]]:
 
 
 def work(run: Run, alive: Connection) -> None:
-    """Do a run in a process of its own, which ends in one line for bad input, and when whoever started it is gone."""
+    """Do a run in a process of its own, which ends when whoever started it is gone; send a line on what went wrong."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it hears of a stop
 
     def ends_with_its_parent() -> None:
@@ -157,5 +157,9 @@ def work(run: Run, alive: Connection) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=ends_with_its_parent, daemon=True).start()
-    with in_one_line():
+    try:
         finished(run)
+    except Exception as error:
+        alive.send(reason_of(error) or f"{type(error).__name__}: {line_of(error)}")
+        if reason_of(error) is None:
+            raise

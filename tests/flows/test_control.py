@@ -88,7 +88,7 @@ def test_a_run_that_fails_leaves_the_others(folder: Path, capfd: pytest.CaptureF
     settings.FILE.write_text(text.replace("[1, 2]", "[3, 4]"))
     assert run("--processes", "2") == 2
     said = capfd.readouterr()
-    assert said.err.count("Nan-v0: it gave the reward nan") == 4
+    assert said.out.count("failed: tests.control.odd:Nan-v0: it gave the reward nan: correct it") == 4
     assert "4 runs failed, as said above; run again to do them alone" in said.err
     assert len(list(folder.glob(".jokbo/control/*/row.json"))) == 4
     assert not control.TABLE.exists()
