@@ -1,8 +1,8 @@
 """`python -m benchmarks.results` (`make results`) writes docs/results.md and README's headline from what was run.
 
-It reads what `python -m flows.seeds N ...` left of the chain, family/table.json, alignment/table.json, profiles/*.json
-and docs/results/shots.jsonl, and runs nothing. Where no seed is there, what was written of the chain stays as it is,
-and the rest is written anew.
+It reads what `python -m flows.seeds N ...` left of the chain, family/table.json, alignment/table.json,
+control/table.json, profiles/*.json and docs/results/shots.jsonl, and runs nothing. Where no seed is there, what was
+written of the chain stays as it is, and the rest is written anew.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import large, picture, shots_results
+from benchmarks import control, large, picture, shots_results
 from flows.seeds import DATA, FOLDER, SHOWN
 from jokbo.alignment import compared as alignment
 from jokbo.comparison import table as comparison
@@ -221,6 +221,8 @@ def main() -> None:
         compared(),
         "## Without training",
         shots_results.section(),
+        "## Control tasks",
+        control.written(),
     ]
     if GPU.is_file():
         parts += [
