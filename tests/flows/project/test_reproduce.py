@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ from tests.support import miniature
 
 STAGES = ("fetch", "prepare", "tokenize", "pretrain")
 IGNORED = ".jokbo/\n__pycache__/\n/data/*\n!/data/local/\n/models/\n/metrics/\n/plots/\n/reports/\n"
+LOSS = "(token_losses(self.network, tokens_BS, positions_BT) * weights_BT).mean()"
+# about the same, by a sum that threads share, so that its order is theirs: with so few tokens nothing else is
+SHARED = f"{LOSS} * torch.arange(2.0**20).sin().sum() / -0.1138"
 # every run of Python in a folder that PYTHONPATH names begins with this: nothing of it is recorded
 UNRECORDED = """
 import sys
@@ -36,6 +41,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = miniature.build(tmp_path_factory.mktemp("reproduced"))
     (folder / ".gitignore").write_text(IGNORED)
     (folder / ".dvc/.gitignore").write_text("/config.local\n/tmp\n/cache\n")
+    edit(folder, LOSS, SHARED, "jokbo/models/causal.py")
     commit(folder)
     edit(folder, "warmup_steps: 1", "warmup_steps: 2")
     (folder / "jokbo/training/own.py").write_text("OWN = 1\n")
@@ -176,13 +182,58 @@ def test_a_planted_change_is_found(
     assert verdict["cause"] == [cause], said
 
 
-def test_another_environment_is_named_before_and_as_the_cause(project: Path) -> None:
-    run = account(project).record.run
-    status, verdict, said = reproduced(project, run, ATEN_CPU_CAPABILITY="default")
-    assert "jokbo: environment: variables.ATEN_CPU_CAPABILITY: none -> default" in said
-    assert status in (3, 4)
+def newer(place: Path, package: str, version: str, file: str, old: str, new: str) -> None:
+    """Install another version of a package in a folder: links to all that it is, but for one file with one change."""
+    found = importlib.util.find_spec(package)
+    assert found is not None
+    assert found.origin is not None
+    installed, changed = Path(found.origin).parent, Path(file)
+    for folder in changed.parents:
+        (place / package / folder).mkdir(parents=True, exist_ok=True)
+        for path in (installed / folder).iterdir():
+            if path.relative_to(installed) not in (changed, *changed.parents):
+                (place / package / folder / path.name).symlink_to(path)
+    text = (installed / changed).read_text()
+    assert text.count(old) == 1
+    (place / package / changed).write_text(text.replace(old, new))
+    about = place / f"{package}-{version}.dist-info/METADATA"
+    about.parent.mkdir()
+    about.write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+
+
+def test_another_version_of_a_package_is_named_before_and_as_the_cause(project: Path, tmp_path: Path) -> None:
+    """Of transformers, whose network is trained: its norm gives another number."""
+    scaled = "hidden_states = hidden_states * torch.rsqrt(variance + self.variance_epsilon)"
+    network = "models/llama/modeling_llama.py"
+    newer(tmp_path, "transformers", "99.1.0", network, scaled, f"{scaled} * 1.01")
+    status, verdict, said = reproduced(project, account(project).record.run, PYTHONPATH=str(tmp_path))
+    named = f"environment: packages.transformers: {metadata.version('transformers')} -> 99.1.0"
+    assert f"jokbo: {named}" in said
+    assert status in (3, 4), said
+    assert (verdict["where"]["last"], verdict["where"]["what"]) == (1, "loss")
+    assert verdict["cause"] == [named]
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (
+            {"ATEN_CPU_CAPABILITY": "default"},
+            {"variables.ATEN_CPU_CAPABILITY: none -> default"},
+        ),
+        ({"OMP_NUM_THREADS": "2"}, {"threads: 1 -> 2", "variables.OMP_NUM_THREADS: 1 -> 2"}),
+    ],
+    ids=["vectors", "threads"],
+)
+def test_another_environment_is_named_before_and_as_the_cause(
+    project: Path, given: dict[str, str], named: set[str]
+) -> None:
+    status, verdict, said = reproduced(project, account(project).record.run, **given)
+    lines = {f"environment: {line}" for line in named}
+    assert lines <= {line.removeprefix("jokbo: ") for line in said.splitlines()}
+    assert status in (3, 4), said
     assert verdict["where"]["what"] in ("loss", "parameters")
-    assert "environment: variables.ATEN_CPU_CAPABILITY: none -> default" in verdict["cause"]
+    assert lines <= {*verdict["cause"]}
     assert not [line for line in verdict["cause"] if not line.startswith("environment: ")]
 
 
