@@ -12,6 +12,9 @@ from jokbo.runtime.secrets import hidden
 
 PORT = 5000
 ADDRESS = f"http://127.0.0.1:{PORT}"
+# how long a worker of MLflow's server may leave uvicorn without a sign of life; by default 5 s, in which a worker on a
+# busy machine is not even loaded: it would be killed and begun again for ever
+PATIENT = ("--uvicorn-opts", "--timeout-worker-healthcheck 300")
 QUIET_AND_SAFE = {  # of MLflow's server; what the user has set stays
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes that a page does not need
     # no other name leads here: by one, a page of the web could read along. MLflow itself takes all private addresses
@@ -31,7 +34,7 @@ def main() -> None:
             make_ready(file)
         _, experiment = connect(uri)
     print(f"The runs: {ADDRESS}/#/experiments/{experiment}/runs?workflowType=machine_learning", flush=True)
-    command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(PORT)]
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(PORT), *PATIENT]
     for name, value in QUIET_AND_SAFE.items():
         os.environ.setdefault(name, value)
     # not as an argument: any user of this machine can read those, and the password in them

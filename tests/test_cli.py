@@ -412,7 +412,7 @@ def test_the_ui_serves_the_projects_store_without_its_address_among_the_argument
     store.write_bytes(b"")  # half made: the ui makes it whole as a stage does
     ui.main()
     ((_, command, environment),) = started
-    assert command[1:] == ["-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", "5000"]
+    assert command[1:] == ["-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", "5000", *ui.PATIENT]
     assert (
         "http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning" in capsys.readouterr().out
     )

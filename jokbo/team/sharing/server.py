@@ -24,6 +24,7 @@ from jokbo.runtime.mlflow_store import (
     sqlite_file,
 )
 from jokbo.runtime.secrets import hidden, hidden_of
+from jokbo.ui import PATIENT
 
 STORE = "MLFLOW_BACKEND_STORE_URI"  # in the environment alone: there may be a password in it
 LOGINS = "logins.db"
@@ -68,7 +69,7 @@ def serve(folder: Path, address: Address, artifacts: str | None = None) -> NoRet
     hosts = [f"{name}:{address.port}" for name in dict.fromkeys((address.host, "127.0.0.1", "localhost"))]
     origins = [f"{scheme}://{name}" for name in [*hosts, *address.names] for scheme in ("http", "https")]
     command = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", "--workers", "2"]
-    command += ["--host", address.host, "--port", str(address.port), "--x-frame-options", "DENY"]
+    command += [*PATIENT, "--host", address.host, "--port", str(address.port), "--x-frame-options", "DENY"]
     command += ["--artifacts-destination", artifacts or str(folder.absolute() / "artifacts")]
     command += ["--allowed-hosts", ",".join([*hosts, *address.names])]
     command += ["--cors-allowed-origins", ",".join(origins)]
