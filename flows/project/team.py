@@ -131,7 +131,7 @@ def register(
     The alias champion moves to it if its metric is better beyond the interval. Where .jokbo/seeds has runs like this
     project's with several seeds, that is the mean over them and its interval.
     """
-    measured = _measured(model, metric)
+    measured = judged(model, metric)
     uri = local_store(STATE)
     for line in registry.register(model, name or f"jokbo-{model.resolve().name}", measured, uri):
         print(line)
@@ -159,8 +159,11 @@ def runs() -> None:
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
-def _measured(model: Path, metric: Metric) -> registry.Measured:
-    """Return what `evaluate` found of a model. InputError if it did not measure this model as it is."""
+def judged(model: Path, metric: Metric) -> registry.Measured:
+    """Return what `evaluate` found of a model; over seeds, where .jokbo/seeds has several runs like this project's.
+
+    InputError if it did not measure this model as it is.
+    """
     from tasks.evaluate import MODELS
 
     names = {path: name for name, path in MODELS.items()}

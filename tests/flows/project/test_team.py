@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 
+from flows import seeds
 from flows.project import team
+from jokbo.team.comparing.estimates import over_seeds
+from tests.reporting import findings
 from tests.support.tracker import free_port, serving
 
 CONFIG = "[core]\n    analytics = false\n"
@@ -121,3 +126,47 @@ def test_a_key_that_git_holds_is_refused_and_what_git_does_not_see_serves_the_op
         "    secret_access_key = s3cret-s3cret\n"
     )
     assert "remote team: git holds its secret_access_key: take it out" in refusal(capsys)
+
+
+@pytest.fixture
+def evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project in which `evaluate` has ended, as the current folder."""
+    monkeypatch.chdir(tmp_path)
+    for name, text in {
+        ".dvc/config": "[core]\n    no_scm = true\n    analytics = false\n",
+        "dvc.yaml": "stages:\n  evaluate:\n    cmd: 'true'\n    params: [evaluate]\n"
+        "    outs: [data/evaluation, metrics/evaluate.json]\n",
+        "params.yaml": "evaluate: {seed: 1, prompts: 512}\n",
+    }.items():
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(text)
+    for folder in ("data/evaluation", "metrics"):
+        Path(folder).mkdir(parents=True)
+    for file in ("data/evaluation/evaluation.json", "metrics/evaluate.json"):
+        findings.evaluation().save(Path(file))
+    with Repo() as repo:
+        repo.commit("evaluate", force=True)
+    return tmp_path
+
+
+def test_a_model_is_judged_by_the_seeds_that_are_there_and_alike(evaluated: Path) -> None:
+    alone = team.judged(Path("models/aligned"), team.Metric.good)
+    assert (alone.metric, alone.value, alone.low, alone.seeds) == ("words/good", 0.84, 0.84 - 0.035, 1)
+    lock = Path("dvc.lock").read_text()
+    good = {1: 0.84, 2: 0.86, 3: 0.91}
+    for seed, value in {**good, 4: 0.1}.items():
+        own = seeds.folder_of(seed)
+        (own / "metrics").mkdir(parents=True)
+        evaluation = findings.evaluation()
+        scores = evaluation.judges["words"].models
+        scores["aligned"] = replace(scores["aligned"], good=value)
+        evaluation.save(own / "metrics/evaluate.json")
+        changed = lock.replace("seed: 1", f"seed: {seed}")
+        (own / "dvc.lock").write_text(
+            changed.replace("prompts: 512", "prompts: 64") if seed == 4 else changed
+        )
+    found = team.judged(Path("models/aligned"), team.Metric.good)
+    expected = over_seeds([*good.values()])
+    assert expected.reach is not None
+    assert (found.metric, found.seeds, found.value) == ("words/good", 3, expected.value)
+    assert (found.low, found.high) == (expected.value - expected.reach, expected.value + expected.reach)
