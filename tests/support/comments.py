@@ -1,4 +1,4 @@
-"""`python -m tests.support.comments` writes into params.yaml, family/params.yaml and alignment/params.yaml, behind
+"""`python -m tests.support.comments` writes into params.yaml and those of family/, alignment/ and scaling/, behind
 each key, what the schema says of it.
 
 The schema's docstrings are the one place for that; tests/params/test_params.py holds the files to them.
@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 from ruamel.yaml import YAML
 
-from jokbo.params import AlignmentParams, FamilyParams, Params
+from jokbo.params import AlignmentParams, FamilyParams, Params, ScalingParams
 from jokbo.params.base import Section
 
 COLUMN, WIDTH = 32, 120
@@ -21,6 +21,7 @@ FILES: dict[str, type[Section]] = {
     "params.yaml": Params,
     "family/params.yaml": FamilyParams,
     "alignment/params.yaml": AlignmentParams,
+    "scaling/params.yaml": ScalingParams,
 }
 
 
