@@ -19,6 +19,7 @@ from jokbo.exporting import Kind, Precision
 from jokbo.labelling.commands import label
 from jokbo.runtime import ancestry, files
 from jokbo.runtime.errors import InputError
+from jokbo.scaling.commands import scaling
 from jokbo.team import runs
 from jokbo.team.commands import team
 from jokbo.team.comparing import diff, tree
@@ -45,6 +46,7 @@ preferences = typer.Typer(help="What people and others prefer.", no_args_is_help
 app.add_typer(preferences, name="preferences")
 app.add_typer(label, name="label")
 app.add_typer(team, name="team")
+app.add_typer(scaling, name="scaling")
 app.command(context_settings=PASSED_ON)(doctor)
 app.command(context_settings=PASSED_ON)(clean)
 app.command()(tree)
