@@ -54,7 +54,7 @@ class Work:
     parent: str  # run of MLflow
 
 
-@task(name="run", cache_policy=NO_CACHE, task_run_name=lambda: "run")
+@task(name="run", cache_policy=NO_CACHE, task_run_name="{work.planned[name]}")
 def run(work: Work) -> State:
     """Return Completed where the run's row is there; Failed, in one line, where it cannot be trained."""
     try:
@@ -64,7 +64,9 @@ def run(work: Work) -> State:
             command = [sys.executable, "-m", "flows.scaling", "one", json.dumps(asdict(work))]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
-                return Failed(message=(done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1])
+                return Failed(
+                    message=(done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+                )
     except Exception as error:
         if (line := reason_of(error)) is None:
             raise
@@ -106,8 +108,9 @@ def sweep() -> State:
         ) as parent:
 
             def works(runs: Sequence[Any]) -> list[Work]:
+                paths = str(text.corpora), str(text.tokenizer)
                 return [
-                    Work(asdict(each), planning.key(each, own, digest), str(text.corpora), str(text.tokenizer), parent.id or "")
+                    Work(asdict(each), planning.key(each, own, digest), *paths, parent.id or "")
                     for each in runs
                 ]
 
@@ -134,7 +137,9 @@ def done(works: Sequence[Work]) -> dict[str, str]:
     wait(list(futures.values()))
     said = {name: future.state for name, future in futures.items()}
     return {
-        (name := work.planned["name"]): (said[name].message or STOPPED_TOO) if said[name].is_failed() else STOPPED_TOO
+        (name := work.planned["name"]): (said[name].message or STOPPED_TOO)
+        if said[name].is_failed()
+        else STOPPED_TOO
         for work in left
         if row_of(work) is None
     }
@@ -163,7 +168,9 @@ def text_of(settings: params.ScalingParams) -> tuple[Any, str]:
 @app.callback(invoke_without_command=True)
 def main(
     context: typer.Context,
-    workers: Annotated[int | None, typer.Option(min=1, help="How many runs at once; by default one a core.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="How many runs at once; by default one a core.")
+    ] = None,
     runner: Annotated[
         Literal["processes", "dask", "ray"], typer.Option(help="Where the runs are done.")
     ] = "processes",

@@ -66,9 +66,7 @@ def load_alignment(path: Path | str = "params.yaml", chain: Path | str = "../par
     return _checked(AlignmentParams, {**tree, "alignment": whole, "compute": above.compute}, name, tree)
 
 
-def load_scaling(
-    path: Path | str = ScalingParams.FILE, chain: Path | str = "params.yaml"
-) -> ScalingParams:
+def load_scaling(path: Path | str = ScalingParams.FILE, chain: Path | str = "params.yaml") -> ScalingParams:
     """Return the checked parameters of the sweep of scaling laws; how it is computed is read from the chain's file.
 
     Raises InputError as `load` does, for both files.

@@ -7,7 +7,18 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from jokbo.params.base import Betas, Name, NonNegative, Positive, Precision, Rate, Section, Seed, Share, SizeOf
+from jokbo.params.base import (
+    Betas,
+    Name,
+    NonNegative,
+    Positive,
+    Precision,
+    Rate,
+    Section,
+    Seed,
+    Share,
+    SizeOf,
+)
 from jokbo.params.base import check_heads as divides
 from jokbo.params.chain import Compute
 from jokbo.params.data import Tokenizer

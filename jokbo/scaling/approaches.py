@@ -14,9 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from jokbo.scaling.counting import FLOPS_EACH
-from jokbo.scaling.runs import Counted, Count, Runs
+from jokbo.scaling.runs import Count, Counted, Runs
 
-ENVELOPE_POINTS = 1500  # numbers of FLOPs at which the lowest curve is looked for (Hoffmann et al. 2022, section 3.1)
+ENVELOPE_POINTS = (
+    1500  # numbers of FLOPs at which the lowest curve is looked for (Hoffmann et al. 2022, section 3.1)
+)
 LEAST_SIZES, LEAST_BUDGETS = 4, 3
 SAME_BUDGET = 0.05  # relative difference of FLOPs that are one budget
 BUDGETS = 8  # of a grid, where runs have no budgets in common

@@ -42,7 +42,10 @@ def claims(tree: Tree, runs: Runs) -> Table:
             "The best size grows as C^0.73, embeddings not counted",
             "Kaplan et al. 2020, section 6.1, equation 1.7",
             0.73,
-            {name: _of(tree, WITHOUT, "exponents", name) for name in ("isoFLOP parabolas", "parametric loss")},
+            {
+                name: _of(tree, WITHOUT, "exponents", name)
+                for name in ("isoFLOP parabolas", "parametric loss")
+            },
         ),
         _holds(
             "The best size grows as C^0.5, size and tokens alike",
@@ -79,7 +82,9 @@ def _holds(claim: str, paper: str, value: float, found: Mapping[str, Tree | None
     if not there:
         return [claim, paper, "", UNMEASURED, ""]
     holds = {name: each["low"] <= value <= each["high"] for name, each in there.items()}
-    verdict = SEEN if all(holds.values()) else NOT_SEEN if not any(holds.values()) else "by one approach of two"
+    verdict = (
+        SEEN if all(holds.values()) else NOT_SEEN if not any(holds.values()) else "by one approach of two"
+    )
     return [claim, paper, _figures(there), verdict, f"95% intervals, bootstrap over runs, hold {value:g}"]
 
 
@@ -93,7 +98,13 @@ def _agree(tree: Tree) -> list[str]:
     if len(found) < 3:
         return [claim, paper, _figures(found), UNMEASURED, ""]
     meet = max(each["low"] for each in found.values()) <= min(each["high"] for each in found.values())
-    return [claim, paper, _figures(found), SEEN if meet else NOT_SEEN, "all 95% intervals have a point in common"]
+    return [
+        claim,
+        paper,
+        _figures(found),
+        SEEN if meet else NOT_SEEN,
+        "all 95% intervals have a point in common",
+    ]
 
 
 def _counting(tree: Tree) -> list[str]:
@@ -107,9 +118,17 @@ def _counting(tree: Tree) -> list[str]:
         [laws.exponent(np.array(each[key])) for each in both if each] for key in ("draws", "theta")
     )
     difference = of_resamples(float(values[0] - values[1]), drawn[0] - drawn[1])._asdict()
-    figures = f"{number(float(values[0]))} against {number(float(values[1]))}, difference {interval(difference)}"
+    figures = (
+        f"{number(float(values[0]))} against {number(float(values[1]))}, difference {interval(difference)}"
+    )
     verdict = SEEN if difference["low"] > 0 else NOT_SEEN if difference["high"] < 0 else NOISE
-    return [claim, paper, figures, verdict, "95% interval of the difference, the same resamples of runs in both"]
+    return [
+        claim,
+        paper,
+        figures,
+        verdict,
+        "95% interval of the difference, the same resamples of runs in both",
+    ]
 
 
 def _schedules(runs: Runs) -> list[str]:
@@ -129,9 +148,17 @@ def _schedules(runs: Runs) -> list[str]:
         return [claim, paper, "", UNMEASURED, ""]
     mean, error = float(np.mean(off)), float(np.std(off, ddof=1) / np.sqrt(len(off)))
     half = float(t.ppf(0.975, len(off) - 1)) * error
-    figures = f"{mean:+.3f} nats [{mean - half:+.3f}, {mean + half:+.3f}], {len(off)} points of training curves"
+    figures = (
+        f"{mean:+.3f} nats [{mean - half:+.3f}, {mean + half:+.3f}], {len(off)} points of training curves"
+    )
     verdict = SEEN if mean > half else NOT_SEEN if mean < -half else NOISE
-    return [claim, paper, figures, verdict, "Student's 95% interval of the mean difference at equal size and tokens"]
+    return [
+        claim,
+        paper,
+        figures,
+        verdict,
+        "Student's 95% interval of the mean difference at equal size and tokens",
+    ]
 
 
 def _batches(tree: Tree) -> list[list[str]]:
@@ -140,7 +167,10 @@ def _batches(tree: Tree) -> list[list[str]]:
     alone = "At one loss it does not depend on the size"
     found = tree["critical_batch"]
     if not found:
-        return [[grows, paper, "", UNMEASURED, ""], [alone, "Kaplan et al. 2020, section 5.1", "", UNMEASURED, ""]]
+        return [
+            [grows, paper, "", UNMEASURED, ""],
+            [alone, "Kaplan et al. 2020, section 5.1", "", UNMEASURED, ""],
+        ]
     slope, size = found["slope"], found["size_slope"]
     tokens = [number(each) for each in found["tokens"]]
     losses = [f"{each:.2f}" for each in found["losses"]]

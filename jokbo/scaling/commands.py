@@ -21,7 +21,9 @@ Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed giv
 @scaling.command()
 @in_one_line
 def fit(
-    file: Annotated[Path, typer.Argument(help="A CSV file: parameters, tokens or flops, loss; docs/scaling.md.")],
+    file: Annotated[
+        Path, typer.Argument(help="A CSV file: parameters, tokens or flops, loss; docs/scaling.md.")
+    ],
     out: Annotated[
         Path | None, typer.Option(help="A folder for fit.json and the figures; none are written by default.")
     ] = None,
@@ -47,7 +49,8 @@ def fit(
 @in_one_line
 def plan(
     source: Annotated[
-        Path, typer.Argument(help="fit.json of `jokbo scaling fit`, a table of the sweep, or a CSV file of runs.")
+        Path,
+        typer.Argument(help="fit.json of `jokbo scaling fit`, a table of the sweep, or a CSV file of runs."),
     ] = TABLE,
     budget: Annotated[float, typer.Option(help="FLOPs, 6 N D: 1e15.")] = 0.0,
     samples: Samples = SAMPLES,

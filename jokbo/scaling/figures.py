@@ -61,7 +61,12 @@ def parabolas(own: Tree) -> Chart:
             sizes = np.array(each["parameters"])
             axes.scatter(sizes, each["loss"], s=12, color=colour)
             x = np.linspace(np.log(sizes.min()), np.log(sizes.max()), 60)
-            axes.plot(np.exp(x), np.polynomial.polynomial.polyval(x, each["coefficients"]), color=colour, linewidth=1)
+            axes.plot(
+                np.exp(x),
+                np.polynomial.polynomial.polyval(x, each["coefficients"]),
+                color=colour,
+                linewidth=1,
+            )
             if each["lowest"]:
                 axes.scatter(*each["lowest"], s=40, color=ACCENT, marker="v", zorder=3)
         axes.set_xscale("log")
@@ -71,7 +76,9 @@ def parabolas(own: Tree) -> Chart:
         else f"{each['flops']:.2g} FLOPs: not between the sizes"
         for each in own["isoflop"]
     )
-    return Chart("scaling-isoflop", "IsoFLOP parabolas", f"Loss by size at equal FLOPs; lowest at {lowest}.", figure)
+    return Chart(
+        "scaling-isoflop", "IsoFLOP parabolas", f"Loss by size at equal FLOPs; lowest at {lowest}.", figure
+    )
 
 
 def best_sizes(tree: Tree, runs: Runs) -> Chart:
@@ -84,13 +91,17 @@ def best_sizes(tree: Tree, runs: Runs) -> Chart:
             theta = np.array(own["chinchilla"]["theta"])
             law = [laws.optimum(theta, each)[0] for each in reach]
             axes.plot(reach, law, color=colour, label=COUNTED[count])
-            points = np.array([(each["flops"], each["lowest"][0]) for each in own["isoflop"] if each["lowest"]])
+            points = np.array(
+                [(each["flops"], each["lowest"][0]) for each in own["isoflop"] if each["lowest"]]
+            )
             if len(points):
                 axes.scatter(*points.T, s=18, color=colour)
             said.append(f"{COUNTED[count]} C^a with a {interval(own['exponents']['parametric loss'])}")
         axes.set_xscale("log")
         axes.set_yscale("log")
-    return Chart("scaling-best-size", "The best size", f"The best size by compute: {'; '.join(said)}.", figure)
+    return Chart(
+        "scaling-best-size", "The best size", f"The best size by compute: {'; '.join(said)}.", figure
+    )
 
 
 def told(own: Tree) -> list[Chart]:
@@ -102,7 +113,9 @@ def told(own: Tree) -> list[Chart]:
         every = [value for each in found.values() for value in (*each["measured"], *each["predicted"])]
         axes.plot([min(every), max(every)], [min(every), max(every)], color=MUTED, linewidth=1)
         for (name, each), colour in zip(found.items(), (SECOND, ACCENT), strict=False):
-            axes.scatter(each["predicted"], each["measured"], s=16, color=colour, label=name.partition(" ")[0])
+            axes.scatter(
+                each["predicted"], each["measured"], s=16, color=colour, label=name.partition(" ")[0]
+            )
     errors = "; ".join(f"{name}: mean error {each['mean_error']:.1%}" for name, each in found.items())
     return [Chart("scaling-held-out", "The largest fifth, told by the others", f"{errors}.", figure)]
 

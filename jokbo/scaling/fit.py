@@ -89,9 +89,7 @@ def of_count(given: Given, count: Count, where: str) -> Tree:
         "kaplan": _numbers(laws.KAPLAN, own, fitting.resampled(laws.KAPLAN, results, own, given.draws)),
         "exponents": exponents(given, count, best, drawn),
         "compute": compute_law(given, count),
-        "held_out": {
-            form.name: held_out(form, results) for form in (laws.CHINCHILLA, laws.KAPLAN)
-        },
+        "held_out": {form.name: held_out(form, results) for form in (laws.CHINCHILLA, laws.KAPLAN)},
         "isoflop": [
             {
                 "flops": each.flops,

@@ -22,7 +22,11 @@ from jokbo.scaling.runs import Counted
 
 DELTA = 1e-3  # of Huber's loss (Hoffmann et al. 2022, appendix D.3)
 DESCENDED = 24  # starts of the grid, the best ones, from which L-BFGS descends
-AGREE, LEAST_ALIKE = 1e-2, 2  # relative difference of objectives that are the same, and descents that must come to it
+AGREE, LEAST_ALIKE = (
+    1e-2,
+    2,
+)  # relative difference of objectives that are the same, and descents that must come to it
+EXACT = 1e-10  # of the objective, a run: losses that are told to some 1e-5, such as without noise
 RESTARTS, GAIN = 30, 1e-6  # of L-BFGS where it stops, and the share of the objective for which it goes on
 OPTIONS = {"maxiter": 5000, "maxfun": 20000, "ftol": 1e-12, "gtol": 1e-7, "maxcor": 30}
 # rows [R, ...] of a law: its log-losses [R] and their derivatives [P, R]
@@ -81,10 +85,11 @@ def descend(form: Form, start_P: np.ndarray, runs: Counted) -> Optimum:
         value, slope_P = objective(form, matrix_PP @ phi_P, runs)
         return value / DELTA, matrix_PP.T @ slope_P / DELTA
 
+    exact = EXACT * len(runs) / DELTA
     phi_P, value, converged = np.linalg.solve(matrix_PP, start_P), np.inf, False
     for _ in range(RESTARTS):
         found = minimize(scaled, phi_P, jac=True, method="L-BFGS-B", bounds=bounds, options=OPTIONS)
-        converged = np.isfinite(found.fun) and found.fun >= value * (1 - GAIN)
+        converged = np.isfinite(found.fun) and (found.fun >= value * (1 - GAIN) or found.fun < exact)
         phi_P, value = found.x, float(found.fun)
         if converged:
             break
@@ -98,7 +103,7 @@ def fit(form: Form, runs: Counted) -> Optimum:
     chosen = np.argsort(values, kind="stable")[:DESCENDED]
     ends = [descend(form, starts_KP[start], runs) for start in chosen]
     best = min(ends, key=lambda each: each.value)
-    alike = sum(each.value <= best.value * (1 + AGREE) for each in ends)
+    alike = sum(each.value <= best.value * (1 + AGREE) + EXACT * len(runs) for each in ends)
     if not best.converged or alike < LEAST_ALIKE:
         raise InputError(
             f"{form.name}: the fit has not converged: of {len(ends)} starts {alike} came to the lowest value: give it "
@@ -113,9 +118,7 @@ def fit(form: Form, runs: Counted) -> Optimum:
     return best
 
 
-def resampled(
-    form: Form, runs: Counted, best: Optimum, draws: Sequence[np.ndarray]
-) -> np.ndarray:
+def resampled(form: Form, runs: Counted, best: Optimum, draws: Sequence[np.ndarray]) -> np.ndarray:
     """Return the numbers [draws, P] that the law has in each of the resamples of the runs (row numbers)."""
     return np.array([descend(form, best.theta, runs.of(rows)).theta for rows in draws])
 

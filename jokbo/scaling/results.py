@@ -50,7 +50,9 @@ def fit_of(runs: Runs, samples: int, seed: int, where: str) -> dict[str, Any]:
 def told(tree: Row, runs: Runs) -> list[str]:
     """Return a fit in words, as markdown."""
     shown = [*tables.tables(tree), claims.claims(tree, runs)]
-    parts = [f"{each.caption}.\n\n{each.markdown(5 if each.name == 'claims' else 1).strip()}\n" for each in shown]
+    parts = [
+        f"{each.caption}.\n\n{each.markdown(5 if each.name == 'claims' else 1).strip()}\n" for each in shown
+    ]
     return [*parts, tables.MEANING]
 
 

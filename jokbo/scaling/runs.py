@@ -176,7 +176,9 @@ def _checked(row: Mapping[str, Any], where: str) -> dict[str, Any]:
         if value is None:
             continue
         if not math.isfinite(value):
-            raise InputError(f"{where}: {name} is {value}: leave out runs that have none, such as diverged ones")
+            raise InputError(
+                f"{where}: {name} is {value}: leave out runs that have none, such as diverged ones"
+            )
         if value <= 0:
             raise InputError(f"{where}: {name} is {value:g}: it must be above 0")
         if value < LEAST.get(name, 0):
@@ -184,7 +186,9 @@ def _checked(row: Mapping[str, Any], where: str) -> dict[str, Any]:
                 f"{where}: {name} is {value:g}: write the number itself, not millions, billions or petaflop-days"
             )
     if row["loss"] > LARGEST_LOSS:
-        raise InputError(f"{where}: loss is {row['loss']:g}: it must be in nats a token; a perplexity is exp of that")
+        raise InputError(
+            f"{where}: loss is {row['loss']:g}: it must be in nats a token; a perplexity is exp of that"
+        )
     whole = dict(row)
     count = COUNTS[0] if COUNTS[0] in row else COUNTS[1]
     product = FLOPS_EACH * row[count]

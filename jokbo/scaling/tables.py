@@ -27,9 +27,9 @@ PAPERS = {
     "parametric loss": "0.46",
 }
 MEANING = (
-    "a is the exponent of the best size: N_opt is proportional to C^a, with C = 6 N D of the parameters that the column "
-    "counts. Intervals are of 95%, by the bootstrap over runs: they hold what another draw of such runs would change, "
-    "and neither what the law leaves out nor what another text or architecture would change."
+    "a is the exponent of the best size: N_opt is proportional to C^a, with C = 6 N D of the parameters that the "
+    "column counts. Intervals are of 95%, by the bootstrap over runs: they hold what another draw of such runs would "
+    "change, and neither what the law leaves out nor what another text or architecture would change."
 )
 
 
@@ -41,7 +41,11 @@ def tables(tree: Tree) -> list[Table]:
     return [
         Table("laws", _caption(tree), header, _laws(own)),
         Table("exponents", "a of N_opt ~ C^a, by each approach", header, _exponents(own)),
-        Table("held_out", "The runs of the most FLOPs, told by laws fitted to the others", *_held_out(tree, counts)),
+        Table(
+            "held_out",
+            "The runs of the most FLOPs, told by laws fitted to the others",
+            *_held_out(tree, counts),
+        ),
     ]
 
 
@@ -60,7 +64,9 @@ def _laws(own: list[Tree]) -> list[list[str]]:
         "kaplan": ("N_c", "D_c", "alpha_N", "alpha_D"),
     }.items():
         title = {"chinchilla": "Hoffmann et al.", "kaplan": "Kaplan et al."}[law]
-        rows += [[f"{title}: {name}", *(interval(each[law][name]) for each in own), PAPERS[name]] for name in names]
+        rows += [
+            [f"{title}: {name}", *(interval(each[law][name]) for each in own), PAPERS[name]] for name in names
+        ]
     computed = [interval((each["compute"] or {}).get("alpha_C")) for each in own]
     return [*rows, ["Kaplan et al.: alpha_C", *computed, PAPERS["alpha_C"]]]
 

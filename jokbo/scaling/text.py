@@ -22,7 +22,10 @@ SPLITS = ("train", "validation")
 def digest(text: Text) -> str:
     """Return the hash of a text: of all tokens of its corpora, and of its tokenizer."""
     files = [file for split in SPLITS for file in sorted((text.corpora / split).iterdir())]
-    of_corpora, of_tokenizer = digest_of(files, text.corpora), digest_of([text.tokenizer], text.tokenizer.parent)
+    of_corpora, of_tokenizer = (
+        digest_of(files, text.corpora),
+        digest_of([text.tokenizer], text.tokenizer.parent),
+    )
     return hashlib.sha256(f"{of_corpora} {of_tokenizer}".encode()).hexdigest()
 
 
@@ -34,7 +37,9 @@ def of_chain(tokens: Path, tokenizer: Path) -> Text:
     return text
 
 
-def of_documents(documents: Path, tokenizer: params.Tokenizer, tokenize: params.Tokenize, folder: Path) -> Text:
+def of_documents(
+    documents: Path, tokenizer: params.Tokenizer, tokenize: params.Tokenize, folder: Path
+) -> Text:
     """Return the text of the chain's documents in the tokens of a tokenizer that is learned from them.
 
     It is made once, in `folder`, under what it is made of. InputError if there are no documents.
