@@ -20,6 +20,7 @@ from jokbo.labelling.commands import label
 from jokbo.prompting.commands import evaluate, shots
 from jokbo.runtime import files
 from jokbo.runtime.errors import InputError
+from jokbo.scaling.commands import scaling
 from jokbo.team import runs
 from jokbo.team.comparing.commands import tree
 from jokbo.team.sharing.commands import team
@@ -44,6 +45,7 @@ preferences = typer.Typer(help="What people and others prefer.", no_args_is_help
 app.add_typer(preferences, name="preferences")
 app.add_typer(label, name="label")
 app.add_typer(team, name="team")
+app.add_typer(scaling, name="scaling")
 app.command()(tree)
 app.command()(shots)
 app.command("eval")(evaluate)

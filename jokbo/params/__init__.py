@@ -66,6 +66,7 @@ from jokbo.params.loading import (
     load_alignment,
     load_constitution,
     load_family,
+    load_scaling,
 )
 from jokbo.params.method import FULL, Full, Lora, Method, Qlora
 from jokbo.params.preferences import (
@@ -78,6 +79,7 @@ from jokbo.params.preferences import (
     Simulated,
 )
 from jokbo.params.reading import read
+from jokbo.params.scaling import Scaling, ScalingParams, Size
 from jokbo.params.start import FromFolder, FromHub, FromPackage, Scratch, Start
 from jokbo.params.systems import System
 from jokbo.params.training import Optimizer, Steps, Training
@@ -150,9 +152,12 @@ __all__ = [
     "Reward",
     "RewardJudge",
     "Rule",
+    "Scaling",
+    "ScalingParams",
     "Scratch",
     "Search",
     "Simulated",
+    "Size",
     "SoftLabels",
     "Start",
     "Steps",
@@ -166,5 +171,6 @@ __all__ = [
     "load_alignment",
     "load_constitution",
     "load_family",
+    "load_scaling",
     "read",
 ]

@@ -14,6 +14,7 @@ from jokbo.params.constitution import Constitution
 from jokbo.params.family import FamilyParams, with_defaults
 from jokbo.params.faults import explain
 from jokbo.params.reading import preview, read
+from jokbo.params.scaling import ScalingParams
 from jokbo.params.whole import Params
 from jokbo.runtime.errors import InputError
 
@@ -63,6 +64,17 @@ def load_alignment(path: Path | str = "params.yaml", chain: Path | str = "../par
             raise InputError(f"{name}: {key} is in {chain} alone: remove it here")
     whole = {**own, **shared} if isinstance(own, dict) else own
     return _checked(AlignmentParams, {**tree, "alignment": whole, "compute": above.compute}, name, tree)
+
+
+def load_scaling(path: Path | str = ScalingParams.FILE, chain: Path | str = "params.yaml") -> ScalingParams:
+    """Return the checked parameters of the sweep of scaling laws; how it is computed is read from the chain's file.
+
+    Raises InputError as `load` does, for both files.
+    """
+    compute, tree = load(chain).compute, read(Path(path))
+    if "compute" in tree:
+        raise InputError(f"{path}: compute is in {chain} alone: remove it here")
+    return _checked(ScalingParams, {**tree, "compute": compute}, str(path), tree)
 
 
 def load_constitution(path: Path) -> Constitution:

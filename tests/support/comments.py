@@ -1,5 +1,5 @@
-"""`python -m tests.support.comments` writes into params.yaml and those of family, alignment and control, behind each
-key, what the schema says of it.
+"""`python -m tests.support.comments` writes into params.yaml and those of family/, alignment/, control/ and scaling/,
+behind each key, what the schema says of it.
 
 The schema's docstrings are the one place for that; tests/params/test_params.py holds the files to them.
 """
@@ -14,7 +14,7 @@ from typing import Any, get_args
 from ruamel.yaml import YAML
 
 from jokbo.control.settings import ControlParams
-from jokbo.params import AlignmentParams, FamilyParams, Params
+from jokbo.params import AlignmentParams, FamilyParams, Params, ScalingParams
 from jokbo.params.base import Section
 
 COLUMN, WIDTH = 32, 120
@@ -23,6 +23,7 @@ FILES: dict[str, type[Section]] = {
     "family/params.yaml": FamilyParams,
     "alignment/params.yaml": AlignmentParams,
     "control/params.yaml": ControlParams,
+    "scaling/params.yaml": ScalingParams,
 }
 
 

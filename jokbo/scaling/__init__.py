@@ -1,0 +1,1 @@
+"""Scaling laws: runs of a sweep or of anybody's table, the laws that fit them, and what to train for a budget."""
