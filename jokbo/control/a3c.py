@@ -133,7 +133,7 @@ def _started(job: Job, shared: Shared, count: int) -> Iterator[list[tuple[Connec
             process = FORK.Process(target=work, args=(job, shared, index, theirs, others), daemon=True)
             process.start()
             theirs.close()
-            workers.append((ours, process))
+            workers.append((ours, process))  # pyright: ignore[reportArgumentType]
         yield workers
     finally:
         for pipe, process in workers:

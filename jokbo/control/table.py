@@ -197,7 +197,8 @@ def _of_workers(scored: Mapping[str, Sequence[float]]) -> list[Claim]:
     own = scored.get("a3c")
     first = Claim(mnih, "5", learns, DASH, 0.0, None)
     if own:
-        chance = _sure(float(ttest_1samp(own, 0.0).pvalue), fmean(own))
+        tested: Any = ttest_1samp(own, 0.0)
+        chance = _sure(float(tested.pvalue), fmean(own))
         first = Claim(mnih, "5", learns, estimate(own).shown(2), fmean(own), chance)
     pairs = {
         (mnih, "4, 5.4", "workers side by side learn more stably than one, at equal steps"): (
@@ -218,7 +219,7 @@ def _compared(
     if any(name not in scored for name in names):
         return Claim(*said, DASH, 0.0, None)
     one, other = (scored[name] for name in names)
-    tested = ttest_ind(one, other, equal_var=False)
+    tested: Any = ttest_ind(one, other, equal_var=False)
     low, high = tested.confidence_interval(1 - LEVEL)
     difference = fmean(one) - fmean(other)
     figures = f"{fmean(one):.2f} and {fmean(other):.2f}: {difference:+.2f} ({low:+.2f} to {high:+.2f})"
@@ -236,6 +237,6 @@ def _order(scored: Mapping[str, Sequence[float]]) -> Claim:
     names = [name for name in PAPER if f"ppo: {name}" in scored]
     if len(names) < len(PAPER):
         return Claim(*said, DASH, 0.0, None)
-    tau = kendalltau([PAPER[name] for name in names], [fmean(scored[f"ppo: {name}"]) for name in names])
+    tau: Any = kendalltau([PAPER[name] for name in names], [fmean(scored[f"ppo: {name}"]) for name in names])
     figures = f"Kendall's tau of {len(names)} means {tau.statistic:+.2f}"
     return Claim(*said, figures, float(tau.statistic), _sure(float(tau.pvalue), float(tau.statistic)))
