@@ -40,7 +40,7 @@ class Form:
     name: str
     names: tuple[str, ...]  # of its P numbers
     predict: Law  # log of the loss, and derivatives
-    grid: Sequence[Sequence[float]]  # starts for each of the numbers
+    grid: Sequence[Sequence[float] | np.ndarray]  # starts for each of the numbers
     bounds: Sequence[tuple[float, float]]
     # pairs of numbers, a constant and the exponent that goes with it, and whether that is of parameters or of tokens
     centred: Sequence[tuple[int, int, Literal["parameters", "tokens"]]]

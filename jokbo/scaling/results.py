@@ -85,7 +85,7 @@ def rows_of(row: Row) -> list[dict[str, Any]]:
 def text_of(rows: Sequence[Row]) -> str:
     """Return runs.csv of runs."""
     file = io.StringIO()
-    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    writer: csv.DictWriter[str] = csv.DictWriter(file, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerows(
