@@ -119,7 +119,7 @@ def test_pinned_url_is_checked_and_kept(project, memory):
 @pytest.mark.parametrize(
     ("paths", "sha256", "said"),
     [
-        ("s3://bucket/a.txt", None, r"s3://bucket/a\.txt cannot be looked up \(Install s3fs"),
+        ("abfs://bucket/a.txt", None, r"abfs://bucket/a\.txt cannot be looked up \(Install adlfs"),
         ("gs://bucket/*.txt", None, r"gs://bucket/\*\.txt cannot be looked up \(Please install gcsfs"),
         ("carrier-pigeon://a.txt", None, r"cannot be looked up \(Protocol not known: carrier-pigeon"),
         (
@@ -141,7 +141,7 @@ def test_bad_urls(project, memory, paths, sha256, said):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1/a.txt", "s3://bucket/*.txt", "memory://a.txt"])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/a.txt", "abfs://bucket/*.txt", "memory://a.txt"])
 def test_no_line_shows_a_password_or_a_signature(project, memory, url):
     memory.pipe("/a.txt", b"\xff")
     url = url.replace("://", "://me:s3cret@") + "?X-Amz-Signature=s1gned"
