@@ -1,8 +1,8 @@
 """`python -m benchmarks.results` (`make results`) writes docs/results.md and README's headline from what was run.
 
 It reads what `python -m flows.seeds N ...` left of the chain, family/table.json, alignment/table.json,
-control/table.json, profiles/*.json and docs/results/shots.jsonl, and runs nothing. Where no seed is there, what was
-written of the chain stays as it is, and the rest is written anew.
+control/table.json, scaling/table.json, profiles/*.json and docs/results/shots.jsonl, and runs nothing. Where no seed is
+there, what was written of the chain stays as it is, and the rest is written anew.
 """
 
 from __future__ import annotations
@@ -24,9 +24,12 @@ from jokbo.evaluation.evaluation import Evaluation, Scores
 from jokbo.reporting import markdown
 from jokbo.runtime import ancestry, environment, kept
 from jokbo.runtime.files import write_text
+from jokbo.scaling import figures, runs
+from jokbo.scaling import results as scaling_results
 from tasks.frame.paths import ALIGNED, ALIGNMENT, EVALUATION, FAMILY, KEPT_TABLE, METRICS, PROFILES
 
 PAGE, README, PICTURE = Path("docs/results.md"), Path("README.md"), Path("docs/chain.svg")
+FIGURES = Path("docs/results")
 GPU = Path("docs/results/gpu.md")  # written by benchmarks.gpu, on the machine that has one
 BEGIN, END = "<!-- `make results` writes this -->", "<!-- to here -->"
 COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
@@ -161,6 +164,20 @@ def baselines() -> str:
     return f"{measured}\n\n{table.caption}\n\n{table.markdown().strip()}"
 
 
+def scaling() -> str:
+    """Return the scaling laws, from scaling/table.json and scaling/runs.csv; write their figures."""
+    table, rows = scaling_results.TABLE, scaling_results.RUNS
+    if not (table.is_file() and rows.is_file()):
+        return f"Not measured yet: `python -m flows.scaling` does, and leaves {table} and {rows}."
+    found, read = json.loads(table.read_text("utf-8")), runs.read(rows)[0]
+    charts = figures.charts(found["fit"], read)
+    paths = figures.save(charts, FIGURES)
+    shown = [
+        f"![{chart.alt}]({path.relative_to(PAGE.parent)})" for chart, path in zip(charts, paths, strict=True)
+    ]
+    return "\n\n".join([_measured(found), *map(str.strip, scaling_results.told(found["fit"], read)), *shown])
+
+
 def profiles() -> str:
     """Return the base model of each profile on held-out text."""
     rows = []
@@ -215,6 +232,8 @@ def main() -> None:
         profiles(),
         "## PPO and its baselines",
         baselines(),
+        "## Scaling laws",
+        scaling(),
         "## The systems of the literature, at 3.5e14 FLOPs each",
         large_comparison(),
         "## The systems of the literature, at 3.5e12 FLOPs each",

@@ -59,4 +59,4 @@ def test_over_many_samples_it_is_unbiased() -> None:
 
 
 def test_no_scale_where_the_gradient_is_lost_in_noise() -> None:
-    assert noise.of_norms(small=10.0, large=1.0, small_size=4, large_size=64).scale is None
+    assert noise.of_norms(small=10.0, large=0.5, small_size=4, large_size=64).scale is None
