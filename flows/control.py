@@ -107,9 +107,7 @@ def _tracked(
                     failed.append(run)
                     raise Failed
                 for point in row["points"]:
-                    logged.log(
-                        {f"control/{name}": value for name, value in point.items()}, int(point["steps"])
-                    )
+                    logged.log({f"curve/{name}": value for name, value in point.items()}, int(point["steps"]))
                 logged.log({name: row[name] for name in ("return", "episodes", "seconds")})
 
         run_all([run for run in every if run.found() is None], processes, ended)

@@ -31,10 +31,12 @@ def charts(found: Comparison) -> list[Chart]:
             curves = {name: band for name in names if (band := curve(found, name, task))}
             if not curves:
                 continue
+            algorithms = {name.partition(": ")[0] for name in names}
+            shared = f"{algorithms.pop()}: " if len(algorithms) == 1 else ""
             with panel("steps of the environment", "return of the last episodes") as (figure, axes):
                 figure.set_size_inches(*WIDE)
                 for (name, (steps, means, halves)), colour in zip(curves.items(), cycle(CYCLE), strict=False):
-                    axes.plot(steps, means, color=colour, label=name.partition(": ")[2] or name)
+                    axes.plot(steps, means, color=colour, label=name.removeprefix(shared))
                     low, high = np.subtract(means, halves), np.add(means, halves)
                     axes.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
                 axes.axhline(own["random"], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))

@@ -69,8 +69,8 @@ def estimate(values: Sequence[float]) -> Estimate:
 def comparison(
     params: ControlParams, rows: Sequence[Mapping[str, Any]], random: Mapping[str, Sequence[float]]
 ) -> dict[str, Any]:
-    """Return the comparison of runs that have ended, without their seconds and machines."""
-    dropped, shown = ("seconds", "machine"), "{:.5g}".format
+    """Return the comparison of runs that have ended, without what of them is neither compared nor drawn."""
+    dropped, drawn, shown = ("seconds", "machine"), ("steps", "return"), "{:.5g}".format
     tasks = {
         name: {**own.model_dump(), "random": fmean(random[name]), "random_half": estimate(random[name]).half}
         for name, own in params.tasks.items()
@@ -79,7 +79,8 @@ def comparison(
         {key: value for key, value in row.items() if key not in dropped}
         | {
             "points": [
-                {name: float(shown(value)) for name, value in point.items()} for point in row["points"]
+                {name: float(shown(point[name])) for name in drawn if name in point}
+                for point in row["points"]
             ]
         }
         for row in rows
